@@ -1,0 +1,1 @@
+"""App: the composition root: clock, environment, files and the command line join the rooms here."""

@@ -1,0 +1,1 @@
+"""Symbols, time, bars, decisions, orders, money and errors: the words everything else is written in."""

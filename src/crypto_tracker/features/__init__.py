@@ -1,0 +1,1 @@
+"""Indicators and features over whole panels, and the proof that they never look ahead."""

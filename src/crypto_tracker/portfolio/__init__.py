@@ -1,0 +1,1 @@
+"""Regime, limits, protection and sizing: what the portfolio allows."""

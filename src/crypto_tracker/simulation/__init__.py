@@ -1,0 +1,1 @@
+"""The one simulator: the compiled kernel and its drivers."""

@@ -1,0 +1,1 @@
+"""Strategies: rules that find setups, all behind one protocol."""
