@@ -1,0 +1,29 @@
+"""What can go wrong, classed by what the caller can do about it."""
+
+
+class CryptoTrackerError(Exception):
+    """The work could not be done; the text says what, where and what helps."""
+
+
+class UsageError(CryptoTrackerError):
+    """The request itself is wrong: ask differently."""
+
+
+class ConfigError(UsageError):
+    """A value of the configuration is wrong: edit it."""
+
+
+class DataError(CryptoTrackerError):
+    """Input data cannot be used: mend or replace it."""
+
+
+class StoreError(CryptoTrackerError):
+    """The store is in a state that needs a person."""
+
+
+class SimulationError(CryptoTrackerError):
+    """An invariant of the simulator is broken, or its input makes exact accounting impossible."""
+
+
+class CheckFailed(CryptoTrackerError):
+    """A check ran to its end and found something (lookahead, parity, reconciliation)."""

@@ -1,0 +1,83 @@
+"""Orders, fills and trades as the world outside the kernel sees them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import IntEnum
+
+from crypto_tracker.core.symbols import Symbol
+
+
+class ExitReason(IntEnum):
+    """Why a position was closed. The closed set of the rules; the number is what arrays store."""
+
+    NONE = 0  # still open
+    TAKE_PROFIT = 1
+    STOP_LOSS = 2
+    TRAILING_STOP = 3
+    TIME_EXIT = 4
+    MANUAL = 5
+    MARKET_TRANSITION = 6
+    DATA_LOST = 7
+    END_OF_DATA = 8
+
+    @property
+    def code(self) -> str:
+        """The name that people and files see, such as `take_profit`."""
+        return self.name.lower()
+
+
+class FillKind(IntEnum):
+    """What a fill was for."""
+
+    ENTRY = 0
+    RUNG = 1
+    EXIT = 2
+
+    @property
+    def code(self) -> str:
+        """The name that people and files see."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fill:
+    """One execution of an order, whole or in part."""
+
+    trade_group_id: str
+    symbol: Symbol
+    strategy: str
+    kind: FillKind
+    rung: int  # 0 for the market entry and for exits
+    bar_open_time: datetime  # the bar it happened in
+    price: Decimal
+    quantity: Decimal
+    notional_quote: Decimal
+    fee_quote: Decimal
+    slippage_quote: Decimal  # what worsening the price cost, already inside `notional_quote`
+    exit_reason: ExitReason
+    volume_unknown: bool  # the participation cap could not be applied
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trade:
+    """A closed position (or, in the list of open ones, one that is not closed yet)."""
+
+    trade_group_id: str
+    symbol: Symbol
+    strategy: str
+    decision_time: datetime
+    entry_time: datetime
+    exit_time: datetime | None
+    entry_price: Decimal  # quantity-weighted, before fees
+    exit_price: Decimal | None
+    quantity: Decimal
+    invested_quote: Decimal
+    fee_quote: Decimal
+    slippage_quote: Decimal
+    pnl_quote: Decimal  # net of fees and slippage
+    return_net: float  # pnl over what was invested
+    exit_reason: ExitReason
+    entry_fills: int
+    ambiguous: bool
+    fallback: bool  # taken although the market favoured another strategy

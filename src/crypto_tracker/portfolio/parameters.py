@@ -1,0 +1,133 @@
+"""The numbers of the portfolio rules. Defaults stand in `config/defaults.toml`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from crypto_tracker.core.model import Frozen
+from crypto_tracker.core.tiers import ByTier
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+
+
+class Limits(Frozen):
+    """What may be held at once. Exposure counts marks plus reserves, at admission only."""
+
+    max_open_per_strategy: Annotated[int, Field(ge=0)]
+    max_open: Annotated[int, Field(ge=0)]
+    max_symbol_exposure: Fraction  # of equity, in one symbol
+    max_strategy_exposure: Fraction  # of equity, in one strategy
+    reserve: Fraction  # of equity, never committed
+    shares: dict[str, Fraction]  # of equity less reserve, by strategy; without a share nothing is opened
+    min_confidence: Fraction
+
+    @model_validator(mode="after")
+    def _shares_sum_to_at_most_one(self) -> "Limits":
+        total = sum(self.shares.values())
+        if total > 1.0 + 1e-9:
+            raise ValueError(f"the shares of the strategies add up to {total:g}, at most 1 is possible")
+        return self
+
+
+class Sizing(Frozen):
+    """How large an entry is. `fixed`: the strategy's own quote size times the factors of the market."""
+
+    mode: Literal["fixed"]
+
+
+class RegimeFactors(Frozen):
+    """One factor for each fast regime."""
+
+    normal: Positive
+    caution: Positive
+    euphoria: Positive
+    panic: Positive
+
+
+class FastRegime(Frozen):
+    """Thresholds on returns of the reference coin (fractions, negative for falls); first match wins."""
+
+    panic_1h: float
+    panic_4h: float
+    caution_1h: float
+    caution_24h: float
+    caution_48h: float
+    euphoria_1h: float
+    max_age_minutes: Positive  # of the last reference close; older, and the previous regime holds
+    size_factors: RegimeFactors
+
+
+class SlowRegimeRules(Frozen):
+    """Thresholds of the daily trend of the reference coin."""
+
+    crash_return_7d: float
+    crash_below_high_30d: Fraction
+    crash_bars: Annotated[int, Field(ge=1)]
+    trend_bars: Annotated[int, Field(ge=1)]
+    sma_fast: Annotated[int, Field(ge=1)]
+    sma_slow: Annotated[int, Field(ge=1)]
+
+
+class ConditionRules(Frozen):
+    """Market condition: which strategy the market favours."""
+
+    move_24h: Positive
+    sideways_volatility: Positive
+    sideways: str
+    falling: str
+    rising: str
+
+
+class VolatilitySwitch(Frozen):
+    """A strategy goes off at `off` and on again below `on`."""
+
+    off: Positive
+    on: Positive
+
+    @model_validator(mode="after")
+    def _on_is_below_off(self) -> "VolatilitySwitch":
+        if self.on > self.off:
+            raise ValueError(f"on ({self.on:g}) must not be above off ({self.off:g})")
+        return self
+
+
+class VolatilitySize(Frozen):
+    """Sizes are multiplied by `factor` while volatility is at or above `threshold`."""
+
+    threshold: Positive
+    factor: Positive
+
+
+class Volatility(Frozen):
+    """24 h range of the reference coin, sampled on full hours, and what it switches."""
+
+    samples: Annotated[int, Field(ge=1)]
+    switches: dict[str, VolatilitySwitch]
+    sizes: dict[str, VolatilitySize]
+
+
+class StopWidening(Frozen):
+    """stop fraction = min(cap, base x (1 + slope x volatility at first entry / unit) x regime factor)."""
+
+    slope: Annotated[float, Field(ge=0.0)]
+    unit: Positive
+    regime_factors: RegimeFactors
+    caps: ByTier
+
+
+class Protection(Frozen):
+    """What keeps a bad day small. Blocks entries, never exits."""
+
+    day_loss_max: Fraction
+    losing_streak: Annotated[int, Field(ge=1)]
+    losing_streak_hours: Positive
+    cooldown_stops: Annotated[int, Field(ge=1)]
+    cooldown_hours: ByTier
+    cancel_rungs_in_panic: bool
+    stale_minutes: Positive
+    fast_regime: FastRegime
+    slow_regime: SlowRegimeRules
+    condition: ConditionRules
+    volatility: Volatility
+    stop_widening: StopWidening
