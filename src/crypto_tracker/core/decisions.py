@@ -61,6 +61,7 @@ class Reason(IntEnum):
     # after admission
     SLIPPAGE_TOO_HIGH = 90
     EXPIRED = 91
+    CANCELLED = 92  # by a person, before anything was filled
 
     @property
     def code(self) -> str:

@@ -95,7 +95,7 @@ TRADE_DTYPE = np.dtype(
 DECISION_DTYPE = np.dtype(
     [
         ("reason", np.int8),  # Reason; ACCEPTED where an order was placed (also when it later expired)
-        ("end", np.int8),  # for ACCEPTED: how an order without a fill ended (EXPIRED, SLIPPAGE_TOO_HIGH, REGIME_PANIC, PAUSED for a manual close), else ACCEPTED
+        ("end", np.int8),  # ACCEPTED, or how an order without a fill ended: EXPIRED, SLIPPAGE_TOO_HIGH, REGIME_PANIC, CANCELLED
         ("rank", np.int32),  # place in its batch, 0 the best, -1 where a gate stopped it before
         ("fallback", np.bool_),
         ("measured", np.float64),  # what the gate looked at (NaN where it has no number)
@@ -141,7 +141,8 @@ class Scenario:
     Attributes
     ----------
     panel : base bars of the traded symbols
-    reference : one-column panel of the reference coin on the same rows, or None where it is not in the data
+    reference : one-column panel of the reference coin, or None where it is not in the data. Its rows end with the
+        rows of `panel` and may begin earlier, so that the market is known from the first bar
     instruments : facts per symbol, in the order of the panel's columns
     strategies : names in the configured order
     enabled : for each strategy, whether the configuration lets it trade
@@ -162,8 +163,10 @@ class Scenario:
     def __post_init__(self) -> None:
         if self.instruments.symbols != self.panel.symbols:
             raise SimulationError("the instruments of a scenario must be in the order of its panel's columns")
-        if self.reference is not None and not np.array_equal(self.reference.open_time_ms, self.panel.open_time_ms):
-            raise SimulationError("the reference panel must have the rows of the traded panel")
+        if self.reference is not None and not np.array_equal(
+            self.reference.open_time_ms[len(self.reference) - len(self.panel) :], self.panel.open_time_ms
+        ):
+            raise SimulationError("the reference panel must end with the rows of the traded panel")
         if len(self.enabled) != len(self.strategies):
             raise SimulationError("a scenario needs one `enabled` flag for each strategy")
         if self.setups.dtype != SETUP_DTYPE or self.commands.dtype != COMMAND_DTYPE:

@@ -1,0 +1,239 @@
+"""The dense driver from Python: a scenario in, all records out."""
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from crypto_tracker.core.arrays import FloatArray, IntArray, RecordArray
+from crypto_tracker.core.bars import Panel
+from crypto_tracker.core.decisions import Reason
+from crypto_tracker.core.errors import SimulationError
+from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS
+from crypto_tracker.portfolio.regime import NO_FORCE, MarketState, market_state
+from crypto_tracker.simulation import kernel
+from crypto_tracker.simulation.records import (
+    DECISION_DTYPE,
+    FILL_DTYPE,
+    MAX_LEVELS,
+    TRADE_DTYPE,
+    CommandKind,
+    Scenario,
+    SimulationResult,
+)
+from crypto_tracker.simulation.state import (
+    PortfolioState,
+    instrument_array,
+    parameter_array,
+    strategy_parameter_array,
+)
+from crypto_tracker.strategies.base import EVENT_RESET
+
+_FIRST_ROOM = 4_096  # rows of fills and trades to begin with; they grow as needed
+_NOT_DECIDED = -1
+
+
+def simulate_portfolio(scenario: Scenario) -> SimulationResult:
+    """Run a scenario from its first bar to its last under all limits.
+
+    Raises SimulationError when a quantity can not be exact (the instrument's lot is too fine for its price).
+    """
+    simulator = Simulator(scenario)
+    simulator.run_until(len(scenario.panel))
+    return simulator.result()
+
+
+class Simulator:
+    """A simulation that can be stepped: the same kernel, bar after bar."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        panel, rules = scenario.panel, scenario.rules
+        self.scenario = scenario
+        self.row = 0
+        self.market = scenario_market(scenario)
+        self.state = PortfolioState.fresh(
+            len(panel.symbols), len(scenario.strategies), int(np.rint(rules.capital_quote * kernel.QUOTE))
+        )
+        self._instruments = instrument_array(scenario.instruments, rules)
+        self._parameters = parameter_array(rules, panel.timeframe.ms)
+        self._strategy_parameters = strategy_parameter_array(rules, scenario.strategies, scenario.enabled)
+        self._day = trading_days(panel.open_time_ms, rules.timezone)
+        self._cursor = np.zeros(2, dtype=np.int64)
+        self._fills = np.zeros(_FIRST_ROOM, dtype=FILL_DTYPE)
+        self._trades = np.zeros(_FIRST_ROOM, dtype=TRADE_DTYPE)
+        self._counts = np.zeros(2, dtype=np.int64)
+        self._decisions = np.zeros(len(scenario.setups), dtype=DECISION_DTYPE)
+        self._decisions["reason"] = _NOT_DECIDED
+        self._decisions["reason"][scenario.setups["kind"] == EVENT_RESET] = Reason.ACCEPTED
+        self._decisions["rank"] = -1
+        self._decisions["measured"] = self._decisions["limit"] = np.nan
+        self._equity, self._cash, self._reserved = (np.zeros(len(panel), dtype=np.int64) for _ in range(3))
+        self._ended = False
+        _refuse_setups_off_the_grid(scenario)
+
+    def run_until(self, row: int) -> None:
+        """Step every bar from where it stands up to, not including, `row`; past the end it stops at the end."""
+        panel, state, market = self.scenario.panel, self.state, self.market
+        stop = min(row, len(panel))
+        room = len(panel.symbols) * (MAX_LEVELS + 4)
+        while self.row < stop:
+            self._make_room(room)
+            self.row = kernel.run(
+                state.book,
+                state.slots,
+                state.parts,
+                state.coins,
+                state.strategies,
+                state.episodes,
+                self._instruments,
+                self._strategy_parameters,
+                self._parameters,
+                self.row,
+                stop,
+                panel.open_time_ms,
+                panel.open,
+                panel.high,
+                panel.low,
+                panel.close,
+                panel.volume,
+                self.scenario.commands,
+                self.scenario.setups,
+                self._cursor,
+                self._decisions,
+                self._day,
+                market.regime,
+                market.volatility,
+                market.preferred,
+                market.stop_factor,
+                market.size_factor,
+                market.switched_on,
+                self._fills,
+                self._trades,
+                self._counts,
+                room,
+                self._equity,
+                self._cash,
+                self._reserved,
+            )
+            error = int(state.book["error"][0])
+            if error:
+                symbol = panel.symbols[error - 1]
+                raise SimulationError(
+                    f"{symbol}: an order needs more than 2^53 lots, which can not be counted exactly: "
+                    f'set a coarser lot in [instruments."{symbol}"]'
+                )
+        if self.row == len(panel) and len(panel) and self.scenario.close_at_end and not self._ended:
+            self._end_all()
+
+    def positions(self) -> RecordArray:
+        """The open trades, TRADE_DTYPE by symbol, marked at their last closes."""
+        rows = np.zeros(len(self.state.slots), dtype=TRADE_DTYPE)
+        count = kernel.open_trades(self.state.slots, self.state.coins, self._instruments, rows)
+        return rows[:count]
+
+    def result(self) -> SimulationResult:
+        """All records up to where it stands."""
+        fills, trades = (int(count) for count in self._counts)
+        return SimulationResult(
+            fills=self._fills[:fills].copy(),
+            trades=self._trades[:trades].copy(),
+            open_trades=self.positions(),
+            decisions=self._decisions.copy(),
+            equity_e8=self._equity[: self.row].copy(),
+            cash_e8=self._cash[: self.row].copy(),
+            reserved_e8=self._reserved[: self.row].copy(),
+            regime=self.market.regime[: self.row].copy(),
+        )
+
+    def _make_room(self, room: int) -> None:
+        if len(self._fills) - self._counts[0] < room:
+            self._fills = np.concatenate([self._fills, np.zeros(len(self._fills) + room, dtype=FILL_DTYPE)])
+        if len(self._trades) - self._counts[1] < room:
+            self._trades = np.concatenate([self._trades, np.zeros(len(self._trades) + room, dtype=TRADE_DTYPE)])
+
+    def _end_all(self) -> None:
+        panel, state = self.scenario.panel, self.state
+        self._make_room(len(panel.symbols) * 2)
+        kernel.end_all(
+            state.book,
+            state.slots,
+            state.parts,
+            state.coins,
+            self._instruments,
+            self._fills,
+            self._trades,
+            self._counts,
+            self._decisions,
+            len(panel) - 1,
+            int(panel.open_time_ms[-1]),
+        )
+        book = state.book
+        book["equity"] = book["cash"] + book["reserved"]
+        self._equity[-1], self._cash[-1], self._reserved[-1] = book["equity"][0], book["cash"][0], book["reserved"][0]
+        self._ended = True
+
+
+def trading_days(open_time_ms: IntArray, timezone: str) -> IntArray:
+    """The number of the trading day of each bar, by its open time in `timezone`, int64 (bars,)."""
+    if timezone == "UTC":
+        return open_time_ms // DAY_MS
+    zone = ZoneInfo(timezone)
+    # Offsets change on full hours at the earliest of quarters; a quarter-hour is fine enough for every zone in use.
+    quarter = HOUR_MS // 4
+    quarters, inverse = np.unique(open_time_ms // quarter, return_inverse=True)
+    days = [datetime.fromtimestamp(int(q) * 900, tz=UTC).astimezone(zone).date().toordinal() for q in quarters]
+    return np.array(days, dtype=np.int64)[inverse]
+
+
+def range_medians(panel: Panel, setups: RecordArray, days: int) -> FloatArray:
+    """For each setup the median bar range (high - low) / low of the `days` whole UTC days before its day (R7).
+
+    NaN where the panel holds no bar of those days. The panel may begin before the simulated span, and should.
+    """
+    result = np.full(len(setups), np.nan)
+    if not len(setups) or not len(panel):
+        return result
+    day = setups["time_ms"] // DAY_MS
+    keys, inverse = np.unique(np.stack([setups["symbol"].astype(np.int64), day]), axis=1, return_inverse=True)
+    medians = np.full(keys.shape[1], np.nan)
+    for index in range(keys.shape[1]):
+        symbol, last_day = int(keys[0, index]), int(keys[1, index])
+        start, stop = np.searchsorted(panel.open_time_ms, [(last_day - days) * DAY_MS, last_day * DAY_MS])
+        low = panel.low[start:stop, symbol]
+        ranges = (panel.high[start:stop, symbol] - low) / low
+        ranges = ranges[~np.isnan(ranges)]
+        if len(ranges):
+            medians[index] = np.median(ranges)
+    return medians[inverse.ravel()]
+
+
+def scenario_market(scenario: Scenario) -> MarketState:
+    """The market at every close of the scenario's panel, forced regimes included."""
+    panel, reference = scenario.panel, scenario.reference
+    forced = np.full(len(panel), NO_FORCE, dtype=np.int8)
+    for command in scenario.commands:
+        if command["kind"] in (CommandKind.FORCE_REGIME, CommandKind.RELEASE_REGIME):
+            value = command["value"] if command["kind"] == CommandKind.FORCE_REGIME else NO_FORCE
+            forced[np.searchsorted(panel.open_time_ms, command["time_ms"]) :] = value
+    lead = 0 if reference is None else len(reference) - len(panel)
+    times = panel.open_time_ms if reference is None else reference.open_time_ms
+    whole = market_state(
+        reference,
+        times,
+        panel.timeframe.ms,
+        scenario.strategies,
+        scenario.rules.protection,
+        np.concatenate([np.full(lead, NO_FORCE, dtype=np.int8), forced]),
+    )
+    return whole.rows(lead)
+
+
+def _refuse_setups_off_the_grid(scenario: Scenario) -> None:
+    times = scenario.setups["time_ms"]
+    closes = scenario.panel.close_time_ms
+    off = ~np.isin(times, closes)
+    if off.any():
+        raise SimulationError(
+            f"{int(off.sum())} setups are decided at a time that is no close of the {scenario.panel.timeframe} base "
+            "in the simulated span: cut them to the span first"
+        )

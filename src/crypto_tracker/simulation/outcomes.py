@@ -1,0 +1,62 @@
+"""Every setup traded alone: labels and shadow outcomes (docs/simulator.md, section 9)."""
+
+import numpy as np
+
+from crypto_tracker.core.arrays import IntArray, RecordArray
+from crypto_tracker.simulation import kernel
+from crypto_tracker.simulation.backtest import scenario_market
+from crypto_tracker.simulation.records import DECISION_DTYPE, FILL_DTYPE, MAX_LEVELS, OUTCOME_DTYPE, TRADE_DTYPE, Scenario
+from crypto_tracker.simulation.state import PortfolioState, instrument_array, parameter_array
+from crypto_tracker.strategies.base import EVENT_SETUP
+
+
+def simulate_setups(scenario: Scenario) -> RecordArray:
+    """The outcome of the first setup of every episode, each with unlimited cash and no other position.
+
+    Returns OUTCOME_DTYPE rows in the order of the scenario's setups; `setup` is the row there. Limits,
+    protection and commands of the scenario do not matter; its regimes widen stops as they would have.
+    """
+    panel = scenario.panel
+    chosen = first_of_episode(scenario.setups)
+    market = scenario_market(scenario)
+    scratch = PortfolioState.fresh(1, len(scenario.strategies), 0)
+    outcomes = np.zeros(len(chosen), dtype=OUTCOME_DTYPE)
+    kernel.run_alone(
+        scenario.setups,
+        chosen,
+        instrument_array(scenario.instruments, scenario.rules),
+        parameter_array(scenario.rules, panel.timeframe.ms),
+        panel.open_time_ms,
+        panel.open,
+        panel.high,
+        panel.low,
+        panel.close,
+        panel.volume,
+        market.volatility,
+        market.stop_factor,
+        scratch.book,
+        scratch.slots,
+        scratch.parts,
+        scratch.coins,
+        scratch.strategies,
+        np.zeros((len(scenario.strategies), 1), dtype=np.bool_),
+        np.zeros(len(scenario.setups), dtype=DECISION_DTYPE),
+        np.zeros(2 * MAX_LEVELS + 8, dtype=FILL_DTYPE),
+        np.zeros(4, dtype=TRADE_DTYPE),
+        outcomes,
+    )
+    return outcomes
+
+
+def first_of_episode(setups: RecordArray) -> IntArray:
+    """Rows of the setups that begin an episode: the first ones, and the first after each reset."""
+    open_episode: set[tuple[int, int]] = set()
+    first: list[int] = []
+    for row, (symbol, strategy, kind) in enumerate(zip(setups["symbol"], setups["strategy"], setups["kind"], strict=True)):
+        key = (int(symbol), int(strategy))
+        if kind != EVENT_SETUP:
+            open_episode.discard(key)
+        elif key not in open_episode:
+            open_episode.add(key)
+            first.append(row)
+    return np.array(first, dtype=np.int64)

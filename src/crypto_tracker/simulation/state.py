@@ -1,0 +1,282 @@
+"""Everything the simulator remembers, as flat arrays that serialise to bytes (docs/simulator.md, section 2)."""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+
+from crypto_tracker.core.arrays import BoolArray, RecordArray
+from crypto_tracker.core.errors import SimulationError
+from crypto_tracker.core.instruments import Instruments
+from crypto_tracker.core.timeframes import HOUR_MS, MINUTE_MS
+from crypto_tracker.simulation.parameters import Intrabar, Rules
+from crypto_tracker.simulation.records import MAX_LEVELS
+
+EMPTY, PENDING, HELD = 0, 1, 2  # phases of a slot
+
+BOOK_DTYPE = np.dtype(
+    [
+        ("cash", np.int64),  # free, 1e-8 quote
+        ("reserved", np.int64),
+        ("equity", np.int64),  # at the last CLOSE
+        ("day", np.int64),
+        ("day_base", np.int64),
+        ("day_latched", np.bool_),
+        ("paused", np.bool_),
+        ("newest_ms", np.int64),  # latest close time of any symbol's bar
+        ("next_trade", np.int64),
+        ("volatility", np.float64),  # of the last CLOSE, 0 where unknown
+        ("stop_factor", np.float64),  # of the last CLOSE
+        ("error", np.int32),  # column + 1 of an instrument whose quantity is not exact
+    ],
+    align=True,
+)
+
+SLOT_DTYPE = np.dtype(
+    [
+        # the setup and how it trades
+        ("phase", np.int8),
+        ("fallback", np.bool_),
+        ("strategy", np.int16),
+        ("levels", np.int16),
+        ("setup", np.int64),
+        ("decision_ms", np.int64),
+        ("wait_ms", np.int64),
+        ("decision_close", np.float64),
+        ("max_entry_gap", np.float64),
+        ("take_profit", np.float64),
+        ("stop_loss", np.float64),
+        ("trailing", np.float64),
+        ("spacing", np.float64),
+        ("max_hold_ms", np.int64),
+        # the position; quantities in lots
+        ("trade", np.int64),
+        ("held", np.float64),
+        ("bought", np.float64),
+        ("sold", np.float64),
+        ("cost", np.float64),  # sum of coins x price over entry fills
+        ("proceeds", np.float64),  # the same over exit fills
+        ("invested", np.int64),
+        ("returned", np.int64),
+        ("fees", np.int64),
+        ("slippage", np.int64),
+        ("entry_fills", np.int16),
+        ("exit_fills", np.int16),
+        ("first_fill_ms", np.int64),
+        ("entry_volatility", np.float64),
+        ("average", np.float64),
+        ("stop_fraction", np.float64),
+        ("stop", np.float64),
+        ("target", np.float64),
+        ("high_water", np.float64),
+        ("trail", np.float64),
+        ("armed", np.bool_),
+        # exits under way
+        ("trigger", np.int8),  # ExitReason of a market exit that is not complete
+        ("request", np.int8),  # ExitReason that was asked for
+        ("exit_reason", np.int8),  # of the first exit fill
+        ("judged", np.bool_),
+        ("ambiguous", np.bool_),
+        # within one bar
+        ("entered_within", np.bool_),  # an entry filled in this bar after its open
+        ("target_before", np.float64),  # target at the start of the bar
+        ("target_open", np.float64),  # target after the fills at its open
+        ("entry_budget", np.float64),  # lots
+        ("exit_budget", np.float64),
+        ("volume_unknown", np.bool_),
+    ],
+    align=True,
+)
+
+PART_DTYPE = np.dtype(  # part 0 is the market part of an entry, parts 1.. are its rungs
+    [
+        ("open", np.bool_),
+        ("passed", np.bool_),  # could not trade in this bar
+        ("bars", np.int16),  # bars left once met, -1 before
+        ("quote", np.int64),  # not spent yet
+        ("reserve", np.int64),
+        ("price", np.float64),
+    ],
+    align=True,
+)
+
+COIN_DTYPE = np.dtype(
+    [
+        ("last_close", np.float64),
+        ("last_close_ms", np.int64),
+        ("stops", np.int32),
+        ("cooldown_ms", np.int64),
+        ("blocked", np.bool_),
+        ("closed", np.int8),  # ExitReason of a trade closed in this bar
+        ("closed_strategy", np.int16),
+        ("closed_pnl", np.int64),
+    ],
+    align=True,
+)
+
+STRATEGY_DTYPE = np.dtype(
+    [
+        ("streak", np.int32),
+        ("blocked_ms", np.int64),
+        ("off", np.bool_),  # by a person
+    ],
+    align=True,
+)
+
+INSTRUMENT_DTYPE = np.dtype(
+    [
+        ("tick", np.float64),
+        ("lot", np.float64),
+        ("min_notional", np.float64),
+        ("taker", np.float64),
+        ("maker", np.float64),
+        ("slippage", np.float64),
+        ("stop_cap", np.float64),
+        ("cooldown_ms", np.int64),
+        ("rank", np.int32),  # place of the symbol's text
+    ],
+    align=True,
+)
+
+PARAMETER_DTYPE = np.dtype(
+    [
+        ("bar_ms", np.int64),
+        ("mode", np.int8),
+        ("entry_participation", np.float64),
+        ("exit_participation", np.float64),
+        ("entry_bars", np.int16),
+        ("data_lost_ms", np.int64),
+        ("max_per_strategy", np.int64),
+        ("max_open", np.int64),
+        ("max_symbol", np.float64),
+        ("max_strategy", np.float64),
+        ("reserve", np.float64),
+        ("min_confidence", np.float64),
+        ("day_loss", np.float64),
+        ("streak", np.int32),
+        ("streak_ms", np.int64),
+        ("cooldown_stops", np.int32),
+        ("cancel_rungs_in_panic", np.bool_),
+        ("stale_ms", np.int64),
+        ("widen_slope", np.float64),
+        ("widen_unit", np.float64),
+    ],
+    align=True,
+)
+
+STRATEGY_PARAMETER_DTYPE = np.dtype([("share", np.float64), ("enabled", np.bool_)], align=True)
+
+PESSIMISTIC, ADAPTIVE, OPTIMISTIC = 0, 1, 2
+_MODES = {Intrabar.PESSIMISTIC: PESSIMISTIC, Intrabar.ADAPTIVE: ADAPTIVE, Intrabar.OPTIMISTIC: OPTIMISTIC}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PortfolioState:
+    """Everything that one step hands to the next. The arrays are written in place by the kernel."""
+
+    book: RecordArray  # BOOK_DTYPE (1,)
+    slots: RecordArray  # SLOT_DTYPE (symbols,)
+    parts: RecordArray  # PART_DTYPE (symbols, MAX_LEVELS)
+    coins: RecordArray  # COIN_DTYPE (symbols,)
+    strategies: RecordArray  # STRATEGY_DTYPE (strategies,)
+    episodes: BoolArray  # (strategies, symbols), true from an entry until a scan is false
+
+    @classmethod
+    def fresh(cls, symbols: int, strategies: int, capital_e8: int) -> "PortfolioState":
+        """A portfolio that holds nothing but its capital."""
+        book = np.zeros(1, dtype=BOOK_DTYPE)
+        book["cash"] = book["equity"] = book["day_base"] = capital_e8
+        book["day"] = np.iinfo(np.int64).min
+        book["stop_factor"] = 1.0
+        coins = np.zeros(symbols, dtype=COIN_DTYPE)
+        coins["last_close"] = np.nan
+        coins["last_close_ms"] = np.iinfo(np.int64).min // 2
+        return cls(
+            book=book,
+            slots=np.zeros(symbols, dtype=SLOT_DTYPE),
+            parts=np.zeros((symbols, MAX_LEVELS), dtype=PART_DTYPE),
+            coins=coins,
+            strategies=np.zeros(strategies, dtype=STRATEGY_DTYPE),
+            episodes=np.zeros((strategies, symbols), dtype=np.bool_),
+        )
+
+    def to_bytes(self) -> bytes:
+        """The whole state; `from_bytes` gives it back bit for bit."""
+        buffer = io.BytesIO()
+        for name in self.__slots__:
+            np.lib.format.write_array(buffer, getattr(self, name), allow_pickle=False)
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "PortfolioState":
+        """Read what `to_bytes` wrote; raises SimulationError when the bytes are of another layout."""
+        buffer = io.BytesIO(data)
+        try:
+            arrays = {name: np.lib.format.read_array(buffer, allow_pickle=False) for name in cls.__slots__}
+        except ValueError as error:
+            raise SimulationError(f"the portfolio state can not be read ({error}): restore it from a backup") from error
+        expected = {"book": BOOK_DTYPE, "slots": SLOT_DTYPE, "parts": PART_DTYPE, "coins": COIN_DTYPE, "strategies": STRATEGY_DTYPE}
+        for name, dtype in expected.items():
+            if arrays[name].dtype != dtype:
+                raise SimulationError(f"the portfolio state's {name} is of another version: replay from the ledger")
+        return cls(**arrays)
+
+    def copy(self) -> "PortfolioState":
+        """An independent copy."""
+        return PortfolioState(**{name: getattr(self, name).copy() for name in self.__slots__})
+
+
+def instrument_array(instruments: Instruments, rules: Rules) -> RecordArray:
+    """The kernel's facts per symbol."""
+    array = np.zeros(len(instruments.symbols), dtype=INSTRUMENT_DTYPE)
+    array["tick"] = instruments.tick
+    array["lot"] = instruments.lot
+    array["min_notional"] = instruments.min_notional
+    array["taker"] = instruments.taker_fee
+    array["maker"] = instruments.maker_fee
+    array["slippage"] = instruments.slippage
+    array["stop_cap"] = rules.protection.stop_widening.caps.array()[instruments.tier]
+    array["cooldown_ms"] = np.rint(rules.protection.cooldown_hours.array()[instruments.tier] * HOUR_MS)
+    order = sorted(range(len(array)), key=lambda column: str(instruments.symbols[column]))
+    array["rank"][order] = np.arange(len(array))
+    return array
+
+
+def parameter_array(rules: Rules, bar_ms: int) -> RecordArray:
+    """The kernel's scalar numbers, (1,)."""
+    array = np.zeros(1, dtype=PARAMETER_DTYPE)
+    limits, protection, fills = rules.limits, rules.protection, rules.fills
+    values = {
+        "bar_ms": bar_ms,
+        "mode": _MODES[fills.intrabar],
+        "entry_participation": fills.entry_participation,
+        "exit_participation": fills.exit_participation,
+        "entry_bars": fills.entry_bars,
+        "data_lost_ms": round(fills.data_lost_hours * HOUR_MS),
+        "max_per_strategy": limits.max_open_per_strategy,
+        "max_open": limits.max_open,
+        "max_symbol": limits.max_symbol_exposure,
+        "max_strategy": limits.max_strategy_exposure,
+        "reserve": limits.reserve,
+        "min_confidence": limits.min_confidence,
+        "day_loss": protection.day_loss_max,
+        "streak": protection.losing_streak,
+        "streak_ms": round(protection.losing_streak_hours * HOUR_MS),
+        "cooldown_stops": protection.cooldown_stops,
+        "cancel_rungs_in_panic": protection.cancel_rungs_in_panic,
+        "stale_ms": round(protection.stale_minutes * MINUTE_MS),
+        "widen_slope": protection.stop_widening.slope,
+        "widen_unit": protection.stop_widening.unit,
+    }
+    for name, value in values.items():
+        array[name] = value
+    return array
+
+
+def strategy_parameter_array(rules: Rules, strategies: tuple[str, ...], enabled: tuple[bool, ...]) -> RecordArray:
+    """The kernel's numbers per strategy; a strategy without a share has share 0 and opens nothing."""
+    array = np.zeros(len(strategies), dtype=STRATEGY_PARAMETER_DTYPE)
+    for index, name in enumerate(strategies):
+        array[index]["share"] = rules.limits.shares[name] if name in rules.limits.shares else 0.0
+        array[index]["enabled"] = enabled[index]
+    return array
