@@ -1,0 +1,131 @@
+"""`new-config` and `show-config`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from crypto_tracker.app.cli.common import (
+    CONFIG_NAME,
+    JsonOption,
+    Session,
+    command,
+    emit_json,
+    session_of,
+)
+from crypto_tracker.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from crypto_tracker.config.keys import Key
+    from crypto_tracker.config.origin import Origin
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    command(app, "new-config")(new_config)
+    command(app, "show-config")(show_config)
+
+
+def new_config(
+    context: typer.Context,
+    path: Annotated[
+        Path | None,
+        typer.Argument(metavar="[PATH]", help="File to write. [dim]default: HOME/config.toml[/dim]"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that exists.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Write a commented configuration that holds every default.
+
+    Keep what you change and delete the rest: what a file does not say has its default.
+    """
+    from crypto_tracker.config.tree import defaults
+
+    session = session_of(context)
+    target = path or session.make_home() / CONFIG_NAME
+    if target.exists() and not force:
+        raise UsageError(f"{target} exists: name another file, or overwrite it with --force")
+    try:
+        target.write_text(defaults().text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written: {error}") from error
+    if json_output:
+        emit_json({"path": str(target)})
+        return
+    session.out.print(
+        f"Wrote {target}. Next: edit it, then [bold]crypto-tracker show-config[/bold].", soft_wrap=True
+    )
+
+
+def show_config(
+    context: typer.Context,
+    json_output: JsonOption = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Write the JSON schema of configuration files instead.")
+    ] = False,
+    changed: Annotated[bool, typer.Option("--changed", help="Only values that are not the default.")] = False,
+) -> None:
+    """Show every value of the configuration, where it comes from, and the configuration version."""
+    from crypto_tracker.config.load import values
+    from crypto_tracker.config.origin import OriginKind
+    from crypto_tracker.config.versions import version
+
+    session = session_of(context)
+    if schema:
+        from crypto_tracker.config.schema import file_schema
+        from crypto_tracker.strategies.registry import builtin
+
+        emit_json(file_schema({name: strategy.parameters_model for name, strategy in builtin().items()}))
+        return
+    loaded = session.loaded
+    rows = [(key, value, loaded.origin(key)) for key, value in values(loaded).items()]
+    if changed:
+        rows = [row for row in rows if row[2].kind not in (OriginKind.DEFAULTS, OriginKind.PLUGIN)]
+    if json_output:
+        _emit(rows, version(loaded.tree))
+    else:
+        _print(session, rows, version(loaded.tree))
+
+
+def _emit(rows: "list[tuple[Key, object, Origin]]", version: str) -> None:
+    from crypto_tracker.config.keys import dotted
+
+    emit_json(
+        {
+            "version": version,
+            "values": {
+                dotted(key): {
+                    "value": value,
+                    "origin": str(origin.kind),
+                    "source": origin.name,
+                    "line": origin.line,
+                }
+                for key, value, origin in rows
+            },
+        }
+    )
+
+
+def _print(session: Session, rows: "list[tuple[Key, object, Origin]]", version: str) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from crypto_tracker.config.keys import dotted
+    from crypto_tracker.config.origin import OriginKind
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("key", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    table.add_column("from", style="dim")
+    section = None
+    for key, value, origin in rows:
+        if section is not None and key[0] != section:
+            table.add_row()
+        section = key[0]
+        style = "" if origin.kind in (OriginKind.DEFAULTS, OriginKind.PLUGIN) else "bold cyan"
+        shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        source = "default" if origin.kind is OriginKind.DEFAULTS else str(origin)
+        table.add_row(Text(dotted(key)), Text(shown, style=style), Text(source))
+    session.out.print(table)
+    session.out.print(f"\nconfiguration version [bold]{version}[/bold]")

@@ -1,0 +1,101 @@
+"""The slices for the universe: coins in groups, their tiers, and what is known of single instruments."""
+
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from crypto_tracker.core.decisions import Tier
+from crypto_tracker.core.errors import UsageError
+from crypto_tracker.core.model import Frozen
+from crypto_tracker.core.symbols import Symbol
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+TierName = Literal["large_cap", "mid_cap", "small_cap", "memecoin"]
+
+
+class Universe(Frozen):
+    """Which symbols take part, and in which tier each coin is.
+
+    A coin has the tier of its own name, else of its group, else `tier_otherwise`.
+    """
+
+    symbols: tuple[str, ...]  # where empty: every coin of the groups against `trading.quote`
+    groups: dict[str, tuple[str, ...]]
+    tier_of_coin: dict[str, TierName]
+    tier_of_group: dict[str, TierName]
+    tier_otherwise: TierName
+
+    @field_validator("symbols")
+    @classmethod
+    def _are_symbols(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        for name in symbols:
+            check_symbol(name)
+        return symbols
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> "Universe":
+        for name in self.tier_of_group:
+            if name not in self.groups:
+                raise ValueError(f"tier_of_group names the group {name}, which is not among the groups")
+        seen: dict[str, str] = {}
+        for group, coins in self.groups.items():
+            for coin in coins:
+                if coin in seen:
+                    raise ValueError(
+                        f"the coin {coin} is in the groups {seen[coin]} and {group}: keep it in one"
+                    )
+                seen[coin] = group
+        return self
+
+    def members(self, quote: str) -> tuple[Symbol, ...]:
+        """The symbols that take part, in the order of the configuration."""
+        if self.symbols:
+            return tuple(Symbol.parse(text) for text in self.symbols)
+        return tuple(Symbol(coin, quote) for coins in self.groups.values() for coin in coins)
+
+    def group(self, coin: str) -> str | None:
+        """The group of a coin, None where it is in none."""
+        return next((group for group, coins in self.groups.items() if coin in coins), None)
+
+    def tier(self, symbol: Symbol) -> Tier:
+        """The tier of a symbol, by its base coin.
+
+        Contracts on a thousand coins (`1000PEPE`, `kPEPE`) have the tier of the coin, where the coin is known.
+        """
+        for coin in _spellings(symbol.base):
+            if coin in self.tier_of_coin:
+                return Tier[self.tier_of_coin[coin].upper()]
+            group = self.group(coin)
+            if group is not None and group in self.tier_of_group:
+                return Tier[self.tier_of_group[group].upper()]
+        return Tier[self.tier_otherwise.upper()]
+
+
+class InstrumentOverride(Frozen):
+    """What is known of one instrument; what is not given here follows tier and defaults."""
+
+    tier: TierName | None = None
+    tick: Annotated[float, Field(ge=0.0)] | None = None
+    lot: Annotated[float, Field(ge=0.0)] | None = None
+    min_notional: Annotated[float, Field(ge=0.0)] | None = None
+    taker_fee: Fraction | None = None
+    maker_fee: Fraction | None = None
+    slippage: Fraction | None = None
+
+
+def check_symbol(text: str) -> None:
+    """Raise ValueError, for pydantic to place, where `text` is no symbol."""
+    try:
+        Symbol.parse(text)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+
+
+def _spellings(base: str) -> Iterable[str]:
+    """The base, and the coin that it counts in thousands."""
+    yield base
+    if base.startswith("1000"):
+        yield base[4:]
+    elif base.startswith("k") and base[1:].isupper():
+        yield base[1:]
