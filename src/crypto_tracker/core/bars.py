@@ -47,7 +47,9 @@ class Panel:
         for name in (*BAR_FIELDS, "covered"):
             array = getattr(self, name)
             if array.shape != shape:
-                raise DataError(f"panel field {name} has shape {array.shape}, expected {shape} (bars, symbols)")
+                raise DataError(
+                    f"panel field {name} has shape {array.shape}, expected {shape} (bars, symbols)"
+                )
             if not array.flags.f_contiguous:
                 array = np.asfortranarray(array)
             array = array.view()
@@ -55,7 +57,9 @@ class Panel:
             object.__setattr__(self, name, array)
         times = np.ascontiguousarray(self.open_time_ms, dtype=np.int64)
         if len(times) and (times[0] % self.timeframe.ms or np.any(np.diff(times) != self.timeframe.ms)):
-            raise DataError(f"panel rows do not lie on the {self.timeframe} grid: give every bar of the span one row")
+            raise DataError(
+                f"panel rows do not lie on the {self.timeframe} grid: give every bar of the span one row"
+            )
         times = times.view()
         times.flags.writeable = False
         object.__setattr__(self, "open_time_ms", times)
@@ -119,8 +123,9 @@ class Panel:
         Unknown bars stay missing, and nothing is carried across them.
         """
         close = self.close.copy(order="F")
+        no_trade = self.no_trade
         for column in range(close.shape[1]):
-            gap = self.no_trade[:, column]
+            gap = no_trade[:, column]
             if not gap.any():
                 continue
             rows = np.arange(len(self))
@@ -128,7 +133,7 @@ class Panel:
             source = np.maximum.accumulate(np.where(gap, -1, rows))
             usable = gap & (source >= 0)
             close[usable, column] = self.close[source[usable], column]
-        fill = self.no_trade & ~np.isnan(close)
+        fill = no_trade & ~np.isnan(close)
         return Panel(
             timeframe=self.timeframe,
             symbols=self.symbols,
@@ -142,7 +147,10 @@ class Panel:
         )
 
     def _map(
-        self, change: Callable[[RecordArray], RecordArray], open_time_ms: IntArray, symbols: tuple[Symbol, ...]
+        self,
+        change: Callable[[RecordArray], RecordArray],
+        open_time_ms: IntArray,
+        symbols: tuple[Symbol, ...],
     ) -> "Panel":
         return Panel(
             timeframe=self.timeframe,

@@ -59,14 +59,22 @@ def last_known(
     """
     rows = known_rows(from_close_ms, at_ms)
     out = np.full((len(rows), *values.shape[1:]), np.nan, order="F")
+    open_rows = np.arange(len(rows))  # target rows that still miss a number
     back = 0
     while True:
-        source = rows - back
+        source = rows[open_rows] - back
         usable = source >= 0
-        usable[usable] = at_ms[usable] - from_close_ms[source[usable]] <= age_max_ms
-        if not usable.any():
+        usable[usable] = at_ms[open_rows[usable]] - from_close_ms[source[usable]] <= age_max_ms
+        open_rows, source = open_rows[usable], source[usable]
+        if not len(open_rows):
             return out
-        found = values[source[usable]]
-        here = out[usable]
-        out[usable] = np.where(np.isnan(here), found, here)
+        here = _take_rows(out, open_rows)
+        np.copyto(here, _take_rows(values, source), where=np.isnan(here))
+        out.T[:, open_rows] = here.T
+        open_rows = open_rows[np.isnan(here).any(axis=1)]
         back += 1
+
+
+def _take_rows(values: FloatArray, rows: IntArray) -> FloatArray:
+    # One symbol's bars lie together in memory, so rows are picked symbol by symbol.
+    return np.take(values.T, rows, axis=-1).T

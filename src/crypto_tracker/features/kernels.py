@@ -13,9 +13,9 @@ from typing import TypeVar, cast
 import numpy as np
 from numba import njit
 
-from crypto_tracker.core.arrays import FloatArray
+from crypto_tracker.core.arrays import FloatArray, RecordArray
 
-_Function = TypeVar("_Function", bound=Callable[..., FloatArray])
+_Function = TypeVar("_Function", bound=Callable[..., RecordArray])
 
 
 def compiled(function: _Function) -> _Function:
