@@ -93,7 +93,7 @@ def option_settings(assignments: Sequence[str], tree: type[BaseModel]) -> list[S
 def merge(layers: Sequence[Sequence[Setting]], tree: type[BaseModel]) -> Merged:
     """Lay later layers over earlier ones, key by key; arrays are replaced as a whole.
 
-    Raises ConfigError with a sentence for every key that the tree does not know: its place and the nearest key.
+    Raises ConfigError with a sentence for every unknown key: where it stands, and which key is nearest.
     """
     table: Table = {}
     origins: dict[Key, Origin] = {}

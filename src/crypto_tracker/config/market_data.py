@@ -21,12 +21,21 @@ class TimeframePlan(Frozen):
     hot_days: Annotated[int, Field(ge=0)]  # 0 keeps them hot for ever
 
 
+class FileRules(Frozen):
+    """How bars in files are read as evidence, and when they become files of ours."""
+
+    outage_minutes: Annotated[int, Field(ge=0)]
+    outage_bars: Annotated[int, Field(ge=0)]
+    cold_rows_min: Annotated[int, Field(ge=1), NoTrade("which tier holds a bar changes nothing of it")]
+
+
 class MarketData(Frozen):
     """Where bars come from and what makes them doubtful."""
 
     provider: str  # whose bars are traded; "" where there is one provider of a symbol
     suspect_move: Annotated[float, Field(gt=0.0)]
     suspect_confirm_bars: Annotated[int, Field(ge=1)]
+    files: FileRules
     timeframes: Annotated[dict[str, TimeframePlan], _FETCHING]
 
     @field_validator("timeframes")

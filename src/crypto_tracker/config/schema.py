@@ -27,9 +27,9 @@ def file_schema(strategies: Mapping[str, type[Frozen]]) -> dict[str, Any]:
 
 
 def remarks(text: str) -> dict[Key, str]:
-    """The comment behind each key or table of a TOML text.
+    r"""The comment behind each key or table of a TOML text.
 
-    >>> remarks("[trading]\\nquote = 'USD' # the currency")
+    >>> remarks("[trading]\nquote = 'USD' # the currency")
     {('trading', 'quote'): 'the currency'}
     """
     lines = text.splitlines()

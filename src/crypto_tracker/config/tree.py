@@ -103,7 +103,10 @@ def configuration_model(strategies: Mapping[str, type[Frozen]]) -> type[Configur
     sections: dict[str, Any] = {name: _section(model) for name, model in strategies.items()}
     parameters = create_model("Parameters", __base__=Parameters, __doc__=Parameters.__doc__, **sections)
     return create_model(
-        "Configuration", __base__=Configuration, __doc__=Configuration.__doc__, strategies=(parameters, ...)
+        "Configuration",
+        __base__=Configuration,
+        __doc__=Configuration.__doc__,
+        strategies=(parameters, Field(default_factory=parameters)),
     )
 
 

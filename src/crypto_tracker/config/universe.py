@@ -61,7 +61,7 @@ class Universe(Frozen):
     def tier(self, symbol: Symbol) -> Tier:
         """The tier of a symbol, by its base coin.
 
-        Contracts on a thousand coins (`1000PEPE`, `kPEPE`) have the tier of the coin, where the coin is known.
+        A contract on a thousand coins (`1000PEPE`, `kPEPE`) has the tier of the coin, where that is known.
         """
         for coin in _spellings(symbol.base):
             if coin in self.tier_of_coin:

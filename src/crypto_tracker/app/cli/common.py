@@ -1,4 +1,4 @@
-"""What every command shares: the session, how results are written, how arguments are read, how failures end."""
+"""What every command shares: the session, writing results, reading arguments, and how failures end."""
 
 import json
 import os
@@ -146,7 +146,7 @@ TimerangeOption = Annotated[
     typer.Option(
         "--timerange",
         metavar="FROM-TO",
-        help="Span in UTC, end exclusive: 20250801-20250901, 20250801-, -20250901, 20250801T1200-20250801T1800.",
+        help="Span in UTC, end exclusive: 20250801-20250901, 20250801-, 20250801T1200-20250801T1800.",
     ),
 ]
 PairsOption = Annotated[

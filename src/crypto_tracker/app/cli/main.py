@@ -1,6 +1,8 @@
 """The command `crypto-tracker`: global options, and the modules that bring the commands."""
 
 import importlib
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,17 +11,22 @@ import typer
 from crypto_tracker import __version__
 from crypto_tracker.app.cli.common import Session, failures_as_exit_codes, home_from, process_environment
 
-# One line for each module of commands; `crypto-tracker --help` lists commands in this order. To add a module, write
-# `app/cli/NAME.py` with `register(app: typer.Typer) -> None`, keep its heavy imports inside its commands, add a line.
+# One line for each module of commands; --help lists the commands in this order. To add a module, write
+# app/cli/NAME.py with `register(app: typer.Typer) -> None`, keep its heavy imports inside its commands,
+# and add a line here.
 COMMAND_MODULES = ("crypto_tracker.app.cli.config_commands",)
 
 EPILOG = "Exit codes: 0 done, 1 the work failed, 2 wrong usage or configuration, 3 a check found something."
 
-HELP = """Rule-based crypto trading on paper: setups explained scan by scan, one exact simulator, results after costs.
+HELP = (
+    "Rule-based crypto trading on paper: setups explained scan by scan, one exact simulator, results after costs."
+    "\n\nStart with [bold]demo[/bold]: it needs no keys and no network. Then [bold]import-data[/bold] your bars, "
+    "[bold]backtest[/bold] them, and ask [bold]explain[/bold] why a coin was bought or not. "
+    "The options below may stand before or after the command."
+)
 
-Start with [bold]crypto-tracker demo[/bold]: it needs no keys and no network. Then [bold]import-data[/bold] your bars and
-[bold]backtest[/bold] them. `crypto-tracker COMMAND --help` explains each command.
-"""
+# Global options that take a value; `main` accepts them behind the command as well.
+_GLOBAL_OPTIONS = ("--home", "--config", "-c", "--set")
 
 
 def build() -> typer.Typer:
@@ -39,10 +46,37 @@ def build() -> typer.Typer:
     return app
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; ends the process with the exit code."""
     with failures_as_exit_codes():
-        build()(prog_name="crypto-tracker")
+        build()(
+            global_options_first(sys.argv[1:] if arguments is None else arguments), prog_name="crypto-tracker"
+        )
+
+
+def global_options_first(arguments: Sequence[str]) -> list[str]:
+    """The arguments with --home, --config and --set, wherever they stand, in front of the command.
+
+    >>> global_options_first(["backtest", "--home", "data", "--json"])
+    ['--home', 'data', 'backtest', '--json']
+    """
+    first: list[str] = []
+    rest: list[str] = []
+    waiting = list(arguments)
+    while waiting:
+        argument = waiting.pop(0)
+        if argument == "--":
+            rest += [argument, *waiting]
+            break
+        if argument in _GLOBAL_OPTIONS and waiting:
+            first += [argument, waiting.pop(0)]
+        elif argument.startswith(
+            tuple(f"{option}=" for option in _GLOBAL_OPTIONS if option.startswith("--"))
+        ):
+            first.append(argument)
+        else:
+            rest.append(argument)
+    return first + rest
 
 
 def _show_version(wanted: bool) -> None:
@@ -73,7 +107,7 @@ def _options(
             "--set", metavar="KEY=VALUE", help="Set one value, such as limits.max_open=50; may be repeated."
         ),
     ] = None,
-    version: Annotated[
+    _version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and end."),
     ] = False,
