@@ -1,0 +1,73 @@
+"""From the kernel's rows to records with names, times and exact decimals."""
+
+from datetime import datetime
+
+from crypto_tracker.core.arrays import RecordArray
+from crypto_tracker.core.money import decimal_of, to_decimal
+from crypto_tracker.core.orders import ExitReason, Fill, FillKind, Trade
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import from_ms
+from crypto_tracker.simulation.records import Scenario, SimulationResult
+
+
+def trade_group_id(symbol: Symbol, strategy: str, decision_time: datetime) -> str:
+    """The name that ties all orders and fills of one trade: unique, since a symbol has one position at a time."""
+    return f"{symbol}-{strategy}-{decision_time:%Y%m%dT%H%M%SZ}"
+
+
+def trades(scenario: Scenario, rows: RecordArray) -> list[Trade]:
+    """Trades from TRADE_DTYPE rows, closed or open, in their order."""
+    return [_trade(scenario, row) for row in rows]
+
+
+def fills(scenario: Scenario, result: SimulationResult) -> list[Fill]:
+    """Every fill in the order in which it happened."""
+    group = {}
+    for rows in (result.trades, result.open_trades):
+        for row in rows:
+            group[int(row["trade"])] = _trade(scenario, row).trade_group_id
+    return [
+        Fill(
+            trade_group_id=group[int(row["trade"])],
+            symbol=scenario.panel.symbols[row["symbol"]],
+            strategy=scenario.strategies[row["strategy"]],
+            kind=FillKind(row["kind"]),
+            rung=int(row["rung"]),
+            bar_open_time=from_ms(row["time_ms"]),
+            price=decimal_of(row["price"]),
+            quantity=decimal_of(row["quantity"]),
+            notional_quote=to_decimal(row["notional_e8"]),
+            fee_quote=to_decimal(row["fee_e8"]),
+            slippage_quote=to_decimal(row["slippage_e8"]),
+            exit_reason=ExitReason(row["exit_reason"]),
+            volume_unknown=bool(row["volume_unknown"]),
+        )
+        for row in result.fills
+    ]
+
+
+def _trade(scenario: Scenario, row: RecordArray) -> Trade:
+    symbol = scenario.panel.symbols[row["symbol"]]
+    strategy = scenario.strategies[row["strategy"]]
+    decision_time = from_ms(row["decision_ms"])
+    sold = row["exit_price"] == row["exit_price"]
+    return Trade(
+        trade_group_id=trade_group_id(symbol, strategy, decision_time),
+        symbol=symbol,
+        strategy=strategy,
+        decision_time=decision_time,
+        entry_time=from_ms(row["entry_ms"]),
+        exit_time=from_ms(row["exit_ms"]) if row["exit_ms"] >= 0 else None,
+        entry_price=decimal_of(row["entry_price"]),
+        exit_price=decimal_of(row["exit_price"]) if sold else None,
+        quantity=decimal_of(row["quantity"]),
+        invested_quote=to_decimal(row["invested_e8"]),
+        fee_quote=to_decimal(row["fee_e8"]),
+        slippage_quote=to_decimal(row["slippage_e8"]),
+        pnl_quote=to_decimal(row["pnl_e8"]),
+        return_net=float(row["pnl_e8"]) / float(row["invested_e8"]),
+        exit_reason=ExitReason(row["exit_reason"]),
+        entry_fills=int(row["entry_fills"]),
+        ambiguous=bool(row["ambiguous"]),
+        fallback=bool(row["fallback"]),
+    )

@@ -1,0 +1,256 @@
+"""Recorded simulations: their decisions, setups, fills and trades, in one transaction each."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, Row, delete, func, insert, select
+
+from crypto_tracker.core.decisions import Reason, Verdict
+from crypto_tracker.core.orders import Fill, Trade
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import to_ms
+from crypto_tracker.store import trading_tables as tables
+from crypto_tracker.store.database import TRADING, open_engine, upgrade
+
+FILE_NAME = "trading.db"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What was simulated, over what, under which parameters."""
+
+    kind: str
+    synthetic: bool
+    base: str
+    start_ms: int
+    end_ms: int
+    symbols: tuple[Symbol, ...]
+    strategies: tuple[str, ...]
+    configuration_version: str
+    configuration: str
+    code_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetupRow:
+    """A setup with the portfolio's answer, or a near miss."""
+
+    time_ms: int
+    symbol: Symbol
+    strategy: str
+    verdict: Verdict
+    reason: Reason
+    readiness: float
+    confidence: float
+    rank: int | None
+    fallback: bool
+    measured: float | None
+    limit: float | None
+
+
+class RunStore:
+    """The trading database of a home folder."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @classmethod
+    def open(cls, home: Path) -> "RunStore":
+        """Open HOME/trading.db, made or migrated where needed."""
+        engine = open_engine(home / FILE_NAME)
+        upgrade(engine, TRADING)
+        return cls(engine)
+
+    @classmethod
+    def open_to_read(cls, home: Path) -> "RunStore | None":
+        """Open HOME/trading.db without writing to it; None where nothing was recorded yet."""
+        path = home / FILE_NAME
+        return cls(open_engine(path, read_only=True)) if path.is_file() else None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._engine.dispose()
+
+    def record(
+        self,
+        run: Run,
+        *,
+        state: str,
+        recorded_at_ms: int,
+        setups: Sequence[SetupRow],
+        fills: Sequence[Fill],
+        trades: Sequence[Trade],
+        blocks: Iterable[tuple[int, str, bytes]] = (),
+    ) -> int:
+        """Write one run whole, in one transaction; returns its number."""
+        with self._engine.begin() as connection:
+            result = connection.execute(
+                insert(tables.runs).values(
+                    kind=run.kind,
+                    state=state,
+                    synthetic=run.synthetic,
+                    base=run.base,
+                    start_ms=run.start_ms,
+                    end_ms=run.end_ms,
+                    symbols=json.dumps([str(symbol) for symbol in run.symbols]),
+                    strategies=json.dumps(list(run.strategies)),
+                    configuration_version=run.configuration_version,
+                    configuration=run.configuration,
+                    code_version=run.code_version,
+                    recorded_at_ms=recorded_at_ms,
+                )
+            )
+            key = result.inserted_primary_key
+            if key is None:  # pragma: no cover - SQLAlchemy gives it for every single-row insert
+                raise RuntimeError("the database gave no number for the run")
+            run_id = int(key[0])
+            if setups:
+                connection.execute(insert(tables.setups), [_setup_values(run_id, row) for row in setups])
+            if fills:
+                connection.execute(
+                    insert(tables.fills), [_fill_values(run_id, n, fill) for n, fill in enumerate(fills)]
+                )
+            if trades:
+                connection.execute(insert(tables.trades), [_trade_values(run_id, trade) for trade in trades])
+            rows = [
+                {"run_id": run_id, "time_ms": time_ms, "strategy": strategy, "block": block}
+                for time_ms, strategy, block in blocks
+            ]
+            if rows:
+                connection.execute(insert(tables.decision_blocks), rows)
+        return run_id
+
+    def latest_covering(self, symbol: Symbol, time_ms: int, configuration_version: str | None = None) -> Row[Any] | None:
+        """The newest run that traded `symbol` at a close time, None where there is none."""
+        query = (
+            select(tables.runs)
+            .where(tables.runs.c.start_ms < time_ms, tables.runs.c.end_ms >= time_ms)
+            .order_by(tables.runs.c.run_id.desc())
+        )
+        if configuration_version is not None:
+            query = query.where(tables.runs.c.configuration_version == configuration_version)
+        with self._engine.connect() as connection:
+            for row in connection.execute(query):
+                if str(symbol) in json.loads(row.symbols):
+                    return row
+        return None
+
+    def setup(self, run_id: int, symbol: Symbol, strategy: str, time_ms: int) -> Row[Any] | None:
+        """The row of one setup or near miss of a run."""
+        query = select(tables.setups).where(
+            tables.setups.c.run_id == run_id,
+            tables.setups.c.time_ms == time_ms,
+            tables.setups.c.symbol == str(symbol),
+            tables.setups.c.strategy == strategy,
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(query).first()
+
+    def block(self, run_id: int, strategy: str, time_ms: int) -> bytes | None:
+        """The compressed decisions of one close and strategy."""
+        query = select(tables.decision_blocks.c.block).where(
+            tables.decision_blocks.c.run_id == run_id,
+            tables.decision_blocks.c.strategy == strategy,
+            tables.decision_blocks.c.time_ms == time_ms,
+        )
+        with self._engine.connect() as connection:
+            found = connection.execute(query).scalar_one_or_none()
+        return None if found is None else bytes(found)
+
+    def counts(self, run_id: int) -> Mapping[str, int]:
+        """Rows of each table for one run."""
+        listed = (tables.setups, tables.fills, tables.trades, tables.decision_blocks)
+        with self._engine.connect() as connection:
+            return {
+                table.name: int(
+                    connection.execute(
+                        select(func.count()).select_from(table).where(table.c.run_id == run_id)
+                    ).scalar_one()
+                )
+                for table in listed
+            }
+
+    def trades(self, run_id: int) -> Sequence[Row[Any]]:
+        """The trades of a run, in order of entry."""
+        query = (
+            select(tables.trades)
+            .where(tables.trades.c.run_id == run_id)
+            .order_by(tables.trades.c.entry_ms, tables.trades.c.trade_group_id)
+        )
+        with self._engine.connect() as connection:
+            return list(connection.execute(query))
+
+    def fills(self, run_id: int) -> Sequence[Row[Any]]:
+        """The fills of a run, in the order in which they happened."""
+        query = select(tables.fills).where(tables.fills.c.run_id == run_id).order_by(tables.fills.c.sequence)
+        with self._engine.connect() as connection:
+            return list(connection.execute(query))
+
+    def forget(self, run_id: int) -> None:
+        """Delete a run and all its records."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(tables.runs).where(tables.runs.c.run_id == run_id))
+
+
+def _setup_values(run_id: int, row: SetupRow) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "time_ms": row.time_ms,
+        "symbol": str(row.symbol),
+        "strategy": row.strategy,
+        "verdict": row.verdict.value,
+        "reason": row.reason.code,
+        "readiness": row.readiness,
+        "confidence": row.confidence,
+        "rank": row.rank,
+        "fallback": row.fallback,
+        "measured": row.measured,
+        "limit_value": row.limit,
+    }
+
+
+def _fill_values(run_id: int, sequence: int, fill: Fill) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "sequence": sequence,
+        "trade_group_id": fill.trade_group_id,
+        "symbol": str(fill.symbol),
+        "strategy": fill.strategy,
+        "kind": fill.kind.code,
+        "rung": fill.rung,
+        "bar_open_ms": to_ms(fill.bar_open_time),
+        "price": fill.price,
+        "quantity": fill.quantity,
+        "notional_quote": fill.notional_quote,
+        "fee_quote": fill.fee_quote,
+        "slippage_quote": fill.slippage_quote,
+        "exit_reason": fill.exit_reason.code,
+        "volume_unknown": fill.volume_unknown,
+    }
+
+
+def _trade_values(run_id: int, trade: Trade) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "trade_group_id": trade.trade_group_id,
+        "symbol": str(trade.symbol),
+        "strategy": trade.strategy,
+        "decision_ms": to_ms(trade.decision_time),
+        "entry_ms": to_ms(trade.entry_time),
+        "exit_ms": None if trade.exit_time is None else to_ms(trade.exit_time),
+        "entry_price": trade.entry_price,
+        "exit_price": trade.exit_price,
+        "quantity": trade.quantity,
+        "invested_quote": trade.invested_quote,
+        "fee_quote": trade.fee_quote,
+        "slippage_quote": trade.slippage_quote,
+        "pnl_quote": trade.pnl_quote,
+        "return_net": trade.return_net,
+        "exit_reason": trade.exit_reason.code,
+        "entry_fills": trade.entry_fills,
+        "ambiguous": trade.ambiguous,
+        "fallback": trade.fallback,
+    }

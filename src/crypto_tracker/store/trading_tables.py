@@ -1,0 +1,175 @@
+"""The tables of the trading database. Times are integer UTC milliseconds, money and quantities exact decimals as text.
+
+The migrations under `migrations/trading` make these tables; a test holds the two equal.
+"""
+
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    TypeDecorator,
+)
+
+from crypto_tracker.core.decisions import Reason, Verdict
+from crypto_tracker.core.orders import ExitReason, FillKind
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+class ExactDecimal(TypeDecorator[Decimal]):
+    """A decimal kept as text, since SQLite would make a float of it."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> str | None:
+        """Plain notation, never an exponent."""
+        return None if value is None else format(value, "f")
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> Decimal | None:
+        """The same decimal again."""
+        return None if value is None else Decimal(value)
+
+
+def _one_of(column: str, values: list[str]) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+def _run_id() -> Column[int]:
+    return Column(
+        "run_id", Integer, ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True, nullable=False
+    )
+
+
+RUN_KINDS = ["backtest", "demo"]
+RUN_STATES = ["running", "finished", "interrupted"]
+_REASONS = [reason.code for reason in Reason]
+_EXITS = [reason.code for reason in ExitReason]
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("run_id", Integer, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("synthetic", Boolean, nullable=False),
+    Column("base", String, nullable=False),
+    Column("start_ms", BigInteger, nullable=False),
+    Column("end_ms", BigInteger, nullable=False),
+    Column("symbols", String, nullable=False),  # JSON list, the columns of blocks
+    Column("strategies", String, nullable=False),  # JSON list, in the configured order
+    Column("configuration_version", String, nullable=False),
+    Column("configuration", String, nullable=False),  # canonical JSON
+    Column("code_version", String, nullable=False),
+    Column("recorded_at_ms", BigInteger, nullable=False),
+    _one_of("kind", RUN_KINDS),
+    _one_of("state", RUN_STATES),
+    CheckConstraint("end_ms > start_ms", name="span"),
+)
+"""One simulation whose records are kept."""
+
+decision_blocks = Table(
+    "decision_blocks",
+    metadata,
+    _run_id(),
+    Column("time_ms", BigInteger, primary_key=True),
+    Column("strategy", String, primary_key=True),
+    Column("block", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Every scan, compactly: one compressed block for each close and strategy (`strategies.decisions`)."""
+
+setups = Table(
+    "setups",
+    metadata,
+    _run_id(),
+    Column("time_ms", BigInteger, primary_key=True),
+    Column("symbol", String, primary_key=True),
+    Column("strategy", String, primary_key=True),
+    Column("verdict", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("readiness", Float, nullable=False),
+    Column("confidence", Float, nullable=False),
+    Column("rank", Integer),
+    Column("fallback", Boolean, nullable=False),
+    Column("measured", Float),
+    Column("limit_value", Float),
+    _one_of("verdict", [verdict.value for verdict in Verdict]),
+    _one_of("reason", _REASONS),
+    Index(None, "run_id", "symbol", "time_ms"),
+    sqlite_with_rowid=False,
+)
+"""Setups with the portfolio's answer, and near misses. TAKE means that an order was placed."""
+
+fills = Table(
+    "fills",
+    metadata,
+    _run_id(),
+    Column("sequence", Integer, primary_key=True),
+    Column("trade_group_id", String, nullable=False),
+    Column("symbol", String, nullable=False),
+    Column("strategy", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("rung", Integer, nullable=False),
+    Column("bar_open_ms", BigInteger, nullable=False),
+    Column("price", ExactDecimal, nullable=False),
+    Column("quantity", ExactDecimal, nullable=False),
+    Column("notional_quote", ExactDecimal, nullable=False),
+    Column("fee_quote", ExactDecimal, nullable=False),
+    Column("slippage_quote", ExactDecimal, nullable=False),
+    Column("exit_reason", String, nullable=False),
+    Column("volume_unknown", Boolean, nullable=False),
+    _one_of("kind", [kind.code for kind in FillKind]),
+    _one_of("exit_reason", _EXITS),
+    Index(None, "run_id", "trade_group_id"),
+    sqlite_with_rowid=False,
+)
+
+trades = Table(
+    "trades",
+    metadata,
+    _run_id(),
+    Column("trade_group_id", String, primary_key=True),
+    Column("symbol", String, nullable=False),
+    Column("strategy", String, nullable=False),
+    Column("decision_ms", BigInteger, nullable=False),
+    Column("entry_ms", BigInteger, nullable=False),
+    Column("exit_ms", BigInteger),
+    Column("entry_price", ExactDecimal, nullable=False),
+    Column("exit_price", ExactDecimal),
+    Column("quantity", ExactDecimal, nullable=False),
+    Column("invested_quote", ExactDecimal, nullable=False),
+    Column("fee_quote", ExactDecimal, nullable=False),
+    Column("slippage_quote", ExactDecimal, nullable=False),
+    Column("pnl_quote", ExactDecimal, nullable=False),
+    Column("return_net", Float, nullable=False),
+    Column("exit_reason", String, nullable=False),
+    Column("entry_fills", Integer, nullable=False),
+    Column("ambiguous", Boolean, nullable=False),
+    Column("fallback", Boolean, nullable=False),
+    _one_of("exit_reason", _EXITS),
+    Index(None, "run_id", "exit_ms"),
+    sqlite_with_rowid=False,
+)
+"""Closed trades, and open ones (`exit_reason` none) marked at the last close of the run."""
