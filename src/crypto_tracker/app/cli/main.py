@@ -19,9 +19,10 @@ COMMAND_MODULES = ("crypto_tracker.app.cli.config_commands",)
 EPILOG = "Exit codes: 0 done, 1 the work failed, 2 wrong usage or configuration, 3 a check found something."
 
 HELP = (
-    "Rule-based crypto trading on paper: setups explained scan by scan, one exact simulator, results after costs."
-    "\n\nStart with [bold]demo[/bold]: it needs no keys and no network. Then [bold]import-data[/bold] your bars, "
-    "[bold]backtest[/bold] them, and ask [bold]explain[/bold] why a coin was bought or not. "
+    "Rule-based crypto trading on paper: setups explained scan by scan, one exact simulator, "
+    "results after costs.\n\n"
+    "Start with [bold]demo[/bold]: it needs no keys and no network. Then [bold]import-data[/bold] your "
+    "bars, [bold]backtest[/bold] them, and ask [bold]explain[/bold] why a coin was bought or not. "
     "The options below may stand before or after the command."
 )
 
