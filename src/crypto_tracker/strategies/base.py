@@ -26,12 +26,22 @@ class MarketView:
     panels : bars by timeframe, the same symbols in each; rows of different timeframes are joined on close time
     reference : one-column panels of the reference coin by timeframe; empty when it is not in the data
     instruments : facts per symbol, in the order of the panels' columns
+    slow_regime : `SlowRegime` codes of the rows of `reference[Timeframe.D1]`, each known from that row's close;
+        None where nothing is known (docs/decisions/0020-strategy-view.md)
     """
 
     timeframe: Timeframe
     panels: Mapping[Timeframe, Panel]
     reference: Mapping[Timeframe, Panel]
     instruments: Instruments
+    slow_regime: CodeArray | None = None
+
+    def __post_init__(self) -> None:
+        if self.slow_regime is None:
+            return
+        days = self.reference.get(Timeframe.D1)
+        if days is None or self.slow_regime.shape != (len(days),):
+            raise DataError("the slow regime must have one code for each daily bar of the reference coin")
 
     @property
     def symbols(self) -> tuple[Symbol, ...]:
@@ -145,7 +155,9 @@ class Strategy(Protocol):
         """Apply the rules to a whole panel."""
         ...
 
-    def explain(self, detection: Detection, features: Features, parameters: Frozen, row: int, column: int) -> list[Explanation]:
+    def explain(
+        self, detection: Detection, features: Features, parameters: Frozen, row: int, column: int
+    ) -> list[Explanation]:
         """Every gate of the rule at one scan, in the order in which they are tested."""
         ...
 

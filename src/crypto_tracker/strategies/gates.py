@@ -1,0 +1,111 @@
+"""Gates: the tests that a scan must pass, one after the other, and how their results are put together."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from crypto_tracker.core.arrays import BoolArray, CodeArray, FloatArray
+from crypto_tracker.core.decisions import Reason
+from crypto_tracker.core.errors import UsageError
+from crypto_tracker.core.model import Frozen
+from crypto_tracker.strategies.base import Detection, Explanation, Features
+
+# A threshold is a decimal number, a measurement a binary one: 1 - 90 / 100 is 0.09999999999999998. What
+# misses its threshold by less than this share of it has met it.
+ROUNDING = 1e-9
+
+ParametersT = TypeVar("ParametersT", bound=Frozen)
+
+
+def at_least(measured: FloatArray, required: float | FloatArray) -> BoolArray:
+    """Whether a measurement reaches a threshold, rounding forgiven; false where it is NaN.
+
+    >>> at_least(np.array([1 - 90 / 100, 0.0999]), 0.1).tolist()
+    [True, False]
+    """
+    return np.asarray(measured >= required - ROUNDING * np.abs(required))
+
+
+def at_most(measured: FloatArray, required: float | FloatArray) -> BoolArray:
+    """Whether a measurement stays within a threshold, rounding forgiven; false where it is NaN."""
+    return np.asarray(measured <= required + ROUNDING * np.abs(required))
+
+
+Gate = tuple[Reason, BoolArray]  # what is said of the scans that fail it, and where it is passed
+
+
+def first_failure(features: Features, gates: Sequence[Gate]) -> CodeArray:
+    """The reason of every scan, int8 (bars, symbols): the first gate that it fails, or ACCEPTED.
+
+    Before the gates come NO_BAR, where no bar exists, and NOT_READY, where the warm-up does not.
+    """
+    reason = np.full(features.ready.shape, Reason.ACCEPTED, dtype=np.int8, order="F")
+    for code, passed in reversed(gates):
+        reason[~passed] = code
+    reason[~features.ready] = Reason.NOT_READY
+    reason[~features.panel.present] = Reason.NO_BAR
+    return reason
+
+
+def where_scanned(features: Features, values: FloatArray) -> FloatArray:
+    """`values` where a scan took place, NaN where the bar or the warm-up is missing."""
+    scanned = features.ready & features.panel.present
+    return np.asfortranarray(np.where(scanned, values, np.nan))
+
+
+def expect(parameters: Frozen, model: type[ParametersT], strategy: str) -> ParametersT:
+    """`parameters` as the strategy's own model; raises UsageError for another strategy's."""
+    if not isinstance(parameters, model):
+        raise UsageError(f"{strategy} takes {model.__name__}, but was given {type(parameters).__name__}")
+    return parameters
+
+
+def data_explanations(detection: Detection, features: Features, row: int, column: int) -> list[Explanation]:
+    """The gates before every strategy's own: the bar must exist and the warm-up must be complete."""
+    symbol = detection.panel.symbols[column]
+    timeframe = detection.panel.timeframe
+    present = bool(detection.panel.present[row, column])
+    bar = Explanation(
+        gate=Reason.NO_BAR.code,
+        passed=present,
+        measured=float(present),
+        required=1.0,
+        sentence=f"the {timeframe} bar of {symbol} "
+        + ("exists" if present else "does not exist: nothing is scanned until the next one closes"),
+    )
+    ready = bool(features.ready[row, column])
+    history = features.values["history"][row, column]
+    if ready:
+        seen = "the warm-up is complete"
+    elif history < 1.0:
+        seen = f"{percent(history)} of the bars that the warm-up needs exist; a scan needs all of them"
+    else:
+        seen = "a measurement is missing: bars or volumes are lacking among the last ones"
+    warmup = Explanation(
+        gate=Reason.NOT_READY.code, passed=ready, measured=float(history), required=1.0, sentence=seen
+    )
+    return [bar] if not present else [bar, warmup]
+
+
+def percent(fraction: float) -> str:
+    """A fraction as people read it.
+
+    >>> percent(0.0251), percent(-0.3), percent(0.00004)
+    ('2.51 %', '-30 %', '0.004 %')
+    """
+    digits = 2 if abs(fraction) >= 0.001 else 4
+    return f"{round(100.0 * fraction, digits):g} %"
+
+
+def price(value: float) -> str:
+    """A price as people read it, six figures or all of the whole ones.
+
+    >>> price(101.23456), price(0.0000123456789), price(1234567.8)
+    ('101.235', '0.0000123457', '1234568')
+    """
+    if not np.isfinite(value) or value == 0.0:
+        return f"{value:g}"
+    decimals = max(0, 5 - int(np.floor(np.log10(abs(value)))))
+    text = f"{value:.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
