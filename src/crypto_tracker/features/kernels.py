@@ -153,7 +153,7 @@ def rolling_correlation(left: FloatArray, right: FloatArray, window: int) -> Flo
             all_right = rest[j + 1, 3] + squares_right + between_right * between_right * weight
             all_products = rest[j + 1, 4] + products + between_left * between_right * weight
         if all_left > 0.0 and all_right > 0.0:
-            raw = all_products / (np.sqrt(all_left) * np.sqrt(all_right))
+            raw = all_products / np.sqrt(all_left * all_right)
             out[i] = min(1.0, max(-1.0, raw))
     return out
 
