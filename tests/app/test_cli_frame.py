@@ -243,12 +243,16 @@ def test_a_configuration_that_is_named_must_exist(run: Run, tmp_path: Path):
     assert "none.toml cannot be read" in err
 
 
-def test_show_config_says_for_people_where_values_come_from(run: Run):
+def test_show_config_writes_toml_that_says_where_values_come_from(run: Run):
     code, out, _ = run("--set", "limits.max_open=9", "show-config")
     assert code == 0
-    line = next(line for line in out.splitlines() if line.startswith("limits.max_open "))
-    assert line.split() == ["limits.max_open", "9", "--set", "limits.max_open"]
-    assert "configuration version" in out
+    line = next(line for line in out.splitlines() if line.startswith("max_open ="))
+    assert line.split() == ["max_open", "=", "9", "#", "--set", "limits.max_open"]
+    assert tomllib.loads(out)["limits"]["max_open"] == 9
+    assert (
+        f"# configuration version {json.loads(run('--set', 'limits.max_open=9', 'show-config', '--json')[1])['version']}"
+        in out
+    )
 
 
 def test_the_schema_is_a_json_document(run: Run):

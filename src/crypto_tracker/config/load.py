@@ -81,14 +81,14 @@ def load(
 
 
 def values(loaded: Loaded[TreeT]) -> dict[Key, Any]:
-    """Every value of the tree as JSON knows it, by key; secrets are stars."""
+    """Every value of the tree as JSON knows it, by key; secrets are stars, and what nobody set is left out."""
     found: dict[Key, Any] = {}
 
     def collect(node: Any, key: Key) -> None:
         if isinstance(node, dict) and node:
             for name, value in node.items():
                 collect(value, (*key, name))
-        else:
+        elif node is not None:
             found[key] = node
 
     collect(loaded.tree.model_dump(mode="json"), ())

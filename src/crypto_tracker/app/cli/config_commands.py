@@ -108,24 +108,24 @@ def _emit(rows: "list[tuple[Key, object, Origin]]", version: str) -> None:
 
 
 def _print(session: Session, rows: "list[tuple[Key, object, Origin]]", version: str) -> None:
-    from rich.table import Table
+    """Write TOML whose comments say where each value comes from."""
     from rich.text import Text
 
     from crypto_tracker.config.keys import dotted
     from crypto_tracker.config.origin import OriginKind
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("key", no_wrap=True)
-    table.add_column("value", overflow="fold")
-    table.add_column("from", style="dim")
-    section = None
+    tables: dict[Key, list[tuple[Key, object, Origin]]] = {}
     for key, value, origin in rows:
-        if section is not None and key[0] != section:
-            table.add_row()
-        section = key[0]
-        style = "" if origin.kind in (OriginKind.DEFAULTS, OriginKind.PLUGIN) else "bold cyan"
-        shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        source = "default" if origin.kind is OriginKind.DEFAULTS else str(origin)
-        table.add_row(Text(dotted(key)), Text(shown, style=style), Text(source))
-    session.out.print(table)
-    session.out.print(f"\nconfiguration version [bold]{version}[/bold]")
+        if value == {}:
+            tables.setdefault(key, [])
+        else:
+            tables.setdefault(key[:-1], []).append((key, value, origin))
+    for table, inside in tables.items():
+        session.out.print(Text(f"\n[{dotted(table)}]", style="bold"))
+        for key, value, origin in inside:
+            is_default = origin.kind in (OriginKind.DEFAULTS, OriginKind.PLUGIN)
+            setting = f"{dotted(key[-1:])} = {json.dumps(value, ensure_ascii=False)}"
+            place = "default" if origin.kind is OriginKind.DEFAULTS else str(origin)
+            line = Text(f"{setting:<40}", style="" if is_default else "bold cyan")
+            session.out.print(line.append(f"  # {place}", style="dim"), soft_wrap=True)
+    session.out.print(Text(f"\n# configuration version {version}", style="bold"))
