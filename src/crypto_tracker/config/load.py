@@ -81,7 +81,7 @@ def load(
 
 
 def values(loaded: Loaded[TreeT]) -> dict[Key, Any]:
-    """Every value of the tree as JSON knows it, by key; secrets are stars, and what nobody set is left out."""
+    """Every value of the tree as JSON knows it, by key; secrets are stars, what nobody set is left out."""
     found: dict[Key, Any] = {}
 
     def collect(node: Any, key: Key) -> None:
