@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from crypto_tracker.core.arrays import BoolArray, FloatArray
-from crypto_tracker.core.bars import Panel
+from crypto_tracker.core.bars import BAR_FIELDS, Panel
 from crypto_tracker.core.errors import UsageError
 from crypto_tracker.core.timeframes import Timeframe
 
@@ -43,7 +43,7 @@ def resample_columns(fine: BarColumns, group: int) -> BarColumns:
     [10.0, 12.0, 9.0, 11.0, 5.0, 1.0]
     """
     present = ~np.isnan(fine.close.reshape(-1, group))
-    covered = (fine.covered.reshape(-1, group) | present).all(axis=1)
+    covered = np.logical_and.reduce(fine.covered.reshape(-1, group) | present, axis=1)
     complete = covered & present.any(axis=1)
     rows = np.arange(len(present))
     first = present.argmax(axis=1)
@@ -87,15 +87,15 @@ def resample(panel: Panel, timeframe: Timeframe) -> Panel:
     padding = (before, len(times) * group - before - len(panel))
 
     shape = (len(times), len(panel.symbols))
-    prices = {name: np.empty(shape, order="F") for name in BarColumns._fields[:-1]}
+    arrays = {name: np.empty(shape, order="F") for name in BAR_FIELDS}
     covered = np.empty(shape, dtype=np.bool_, order="F")
     for column in range(shape[1]):
-        fine = BarColumns(
-            *(np.pad(getattr(panel, name)[:, column], padding, constant_values=np.nan) for name in prices),
-            covered=np.pad(panel.covered[:, column], padding, constant_values=False),
+        open_, high, low, close, volume = (
+            np.pad(getattr(panel, name)[:, column], padding, constant_values=np.nan) for name in BAR_FIELDS
         )
-        coarse = resample_columns(fine, group)
-        for name, array in prices.items():
+        reached = np.pad(panel.covered[:, column], padding, constant_values=False)
+        coarse = resample_columns(BarColumns(open_, high, low, close, volume, reached), group)
+        for name, array in arrays.items():
             array[:, column] = getattr(coarse, name)
         covered[:, column] = coarse.covered
-    return Panel(timeframe=timeframe, symbols=panel.symbols, open_time_ms=times, covered=covered, **prices)
+    return Panel(timeframe=timeframe, symbols=panel.symbols, open_time_ms=times, covered=covered, **arrays)

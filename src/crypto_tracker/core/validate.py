@@ -87,7 +87,9 @@ class Suspects(NamedTuple):
     """(bars,), the index of the bar whose close confirms a suspect bar; -1 where none does."""
 
 
-def suspect_bars(close: FloatArray, follows_unknown: BoolArray, *, move_max: float) -> Suspects:
+def suspect_bars(
+    close: FloatArray, follows_unknown: BoolArray, *, move_max: float, confirm_bars: int
+) -> Suspects:
     """Minute bars whose close jumped by more than `move_max`, and what became of them.
 
     A bar is suspect when its close differs from the close of the present bar before it by more than
@@ -95,12 +97,12 @@ def suspect_bars(close: FloatArray, follows_unknown: BoolArray, *, move_max: flo
     within `move_max` of the close before that jump. So of a single wrong print only the print is suspect,
     and after a true change of level only its first bar.
 
-    A suspect bar is confirmed when the closes of the next two present bars both lie within `move_max` of its
-    own; it is known from the close of the second one on. It counts as missing before that, and nobody acts
-    on it later either: it enters the record as a revision.
+    A suspect bar is confirmed when the closes of the next `confirm_bars` present bars all lie within
+    `move_max` of its own; it is known from the close of the last of them on. It counts as missing before
+    that, and nobody acts on it later either: it enters the record as a revision.
 
-    Whether a bar is suspect depends on the two closes before it and the one before those; its confirmation on
-    the two closes after it. Nothing further away matters.
+    Whether a bar is suspect depends on the two closes before it, its confirmation on the `confirm_bars`
+    closes after it. Nothing further away matters.
 
     Parameters
     ----------
@@ -108,9 +110,10 @@ def suspect_bars(close: FloatArray, follows_unknown: BoolArray, *, move_max: flo
     follows_unknown : (bars,), true where unknown minutes lie between the bar before and this one; a price
         from before an outage judges nobody. The first bar counts as such.
     move_max : fraction, such as 0.50
+    confirm_bars : how many bars must confirm, such as 2
 
     >>> close = np.array([100.0, 30.0, 101.0, 102.0])
-    >>> suspect_bars(close, np.zeros(4, dtype=bool), move_max=0.5).suspect.tolist()
+    >>> suspect_bars(close, np.zeros(4, dtype=bool), move_max=0.5, confirm_bars=2).suspect.tolist()
     [False, True, False, False]
     """
     n = len(close)
@@ -121,9 +124,11 @@ def suspect_bars(close: FloatArray, follows_unknown: BoolArray, *, move_max: flo
     undoes[2:] = jump[2:] & jump[1:-1] & (np.abs(close[2:] - close[:-2]) <= move_max * close[:-2])
     suspect = jump & ~undoes
 
-    confirmed = np.zeros(n, dtype=np.bool_)
-    if n > 2:
-        near_next = np.abs(close[1:-1] - close[:-2]) <= move_max * close[:-2]
-        near_second = np.abs(close[2:] - close[:-2]) <= move_max * close[:-2]
-        confirmed[:-2] = suspect[:-2] & near_next & near_second & comparable[:-1] & comparable[1:]
-    return Suspects(suspect, np.where(confirmed, np.arange(n, dtype=np.int64) + 2, -1))
+    confirmed = suspect.copy()
+    for distance in range(1, confirm_bars + 1):
+        confirmed[max(n - distance, 0) :] = False
+        if n > distance:
+            near = np.abs(close[distance:] - close[:-distance]) <= move_max * close[:-distance]
+            confirmed[:-distance] &= near & comparable[distance - 1 :]
+    by = np.arange(n, dtype=np.int64) + confirm_bars
+    return Suspects(suspect, np.where(confirmed, by, -1))

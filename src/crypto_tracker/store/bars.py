@@ -1,0 +1,498 @@
+"""The bar store: the one writer of bars. Writing the same twice changes nothing."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Engine, delete, func, insert, select
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from crypto_tracker.config.market_data import MarketData
+from crypto_tracker.core.arrays import CodeArray, IntArray
+from crypto_tracker.core.clock import Clock
+from crypto_tracker.core.errors import UsageError
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import DAY_MS, Timeframe, month_start_ms, next_month_ms, to_ms
+from crypto_tracker.core.validate import MISSING_TIME_MS, BarRule, broken_rules
+from crypto_tracker.store import doubt, imports, intervals, tables
+from crypto_tracker.store.batch import VALUE_FIELDS, BarBatch, StoredRows, contributions
+from crypto_tracker.store.cold import ColdFile, ColdTier
+from crypto_tracker.store.database import MARKET, open_engine, upgrade, writer_lock
+from crypto_tracker.store.failpoints import Failpoint, reach
+from crypto_tracker.store.reader import BARS_FOLDER, DATABASE_NAME, LOCK_NAME, BarReader
+from crypto_tracker.store.tiers import Tiers
+
+RawBar = Callable[[int], Mapping[str, Any]]
+"""Gives the fields of a bar of a batch, by its index, as the source had them."""
+
+_PROVIDER_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteResult:
+    """What a write came to.
+
+    Attributes
+    ----------
+    rows : bars that were given, the broken ones included
+    rows_new : bars that the store did not have
+    revisions : bars that it had with another value
+    quarantined : bars that broke a rule, also where they had done so before
+    suspect : bars that became suspect by this write
+    """
+
+    rows: int
+    rows_new: int
+    revisions: int
+    quarantined: int
+    suspect: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollOver:
+    """What a roll-over moved: files written, rows that left the hot tier."""
+
+    files: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Series:
+    symbol_id: int
+    provider: str
+    symbol: Symbol
+    timeframe: Timeframe
+
+
+class BarStore:
+    """Writes bars under one home folder; one process at a time may.
+
+    Everything that one `write` brings (bars, coverage, quarantine, the note that a file is done) becomes
+    visible in one transaction: a process that is killed leaves all of it or nothing.
+    """
+
+    def __init__(self, engine: Engine, cold: ColdTier, market_data: MarketData, clock: Clock) -> None:
+        self._engine = engine
+        self._cold = cold
+        self._market_data = market_data
+        self._clock = clock
+        self._symbol_ids: dict[tuple[str, Symbol], int] = {}
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls, home: Path, *, market_data: MarketData, clock: Clock, wait_ms: int = 30_000
+    ) -> Iterator["BarStore"]:
+        """The store under `home`, made where there is none and brought up to date where it is old.
+
+        Leftovers of a process that was killed are removed. Raises StoreError where another process still
+        writes after `wait_ms`.
+        """
+        home.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as closing:
+            closing.enter_context(
+                writer_lock(home / LOCK_NAME, what=f"the bars under {home}", wait_ms=wait_ms)
+            )
+            engine = open_engine(home / DATABASE_NAME, busy_timeout_ms=wait_ms)
+            closing.callback(engine.dispose)
+            upgrade(engine, MARKET)
+            cold = ColdTier(home / BARS_FOLDER)
+            with engine.connect() as connection:
+                named = set(connection.execute(select(tables.manifest.c.path)).scalars())
+            cold.remove_leftovers(named)
+            yield cls(engine, cold, market_data, clock)
+
+    @property
+    def reader(self) -> BarReader:
+        """Reads what has been written."""
+        return BarReader(self._engine, self._cold)
+
+    def earlier_import(
+        self, identity: imports.FileIdentity, sha256: str | None = None
+    ) -> imports.EarlierImport | None:
+        """The import that brought this file: by place, size and time of change, or by content."""
+        with self._engine.connect() as connection:
+            if sha256 is None:
+                return imports.find_unchanged(connection, identity)
+            return imports.find_content(connection, identity, sha256)
+
+    def write(
+        self,
+        provider: str,
+        symbol: Symbol,
+        timeframe: Timeframe,
+        bars: BarBatch,
+        covered: Iterable[tuple[int, int]] = (),
+        *,
+        source: str = "",
+        raw: RawBar | None = None,
+        finished: imports.ImportedFile | None = None,
+    ) -> WriteResult:
+        """Bring bars and coverage into the store.
+
+        Bars may come in any order, more than once, and overlap what is stored. Broken ones go to quarantine,
+        and their minute counts as unknown. A stored bar with another value gets a revision beside it.
+
+        Parameters
+        ----------
+        provider : lower case, such as `binance`; `file` where nobody knows
+        covered : intervals [start_ms, end_ms) that were fetched; the bars' own intervals always count
+        source : where the bars come from, noted beside quarantined ones
+        raw : the fields of broken bars as the source had them; None to note the numbers of the batch
+        finished : the file that is done with this write
+        """
+        now_ms = to_ms(self._clock.now())
+        series = self._series(provider, symbol, timeframe)
+        prices = (bars.open, bars.high, bars.low, bars.close)
+        rules = broken_rules(timeframe, bars.open_time_ms, prices, bars.volume, now_ms=now_ms)
+        broken = np.flatnonzero(rules)
+        valid = np.flatnonzero(rules == BarRule.VALID)
+        added = self._added(series, bars, valid)
+        coverage = self._coverage(timeframe, bars, valid, broken, covered, now_ms)
+        months = self._cold_months(series, added, now_ms)
+        files = [self._write_cold(series, month_ms, rows) for month_ms, rows in months.items()]
+        hot = added.where(~np.isin(_month_of(added.open_time_ms), list(months)))
+
+        with self._engine.begin() as connection:
+            replaced = _enter_files(connection, series, files)
+            _insert_hot(connection, series, hot)
+            reach(Failpoint.HOT_ROWS_WRITTEN)
+            grown = _extend_coverage(connection, self._cold, series, coverage)
+            _quarantine(connection, series, bars, rules, broken, source=source, raw=raw, now_ms=now_ms)
+            suspect = 0
+            if timeframe is Timeframe.M1 and (len(added) or grown is not None):
+                span = _span_of(added, grown, timeframe)
+                tiers = Tiers(connection, self._cold)
+                suspect = doubt.judge(connection, tiers, series.symbol_id, timeframe, span, self._doubt_rule)
+            if finished is not None:
+                imports.record(connection, finished, series.symbol_id, timeframe.value, now_ms)
+            reach(Failpoint.BEFORE_COMMIT)
+        reach(Failpoint.COMMITTED)
+        for path in replaced:
+            self._cold.remove(path)
+        reach(Failpoint.REPLACED_FILES_REMOVED)
+        first = added.revision == 0
+        return WriteResult(
+            rows=len(bars),
+            rows_new=int(first.sum()),
+            revisions=int((~first).sum()),
+            quarantined=len(broken),
+            suspect=suspect,
+        )
+
+    def roll_over(self) -> RollOver:
+        """Move finished months to cold files once they are older than `hot_days` of their timeframe.
+
+        Overlays of cold months are folded into the month's file. A timeframe without a plan, or with
+        `hot_days = 0`, stays hot.
+        """
+        now_ms = to_ms(self._clock.now())
+        written = moved = 0
+        for series, months in self._hot_months():
+            plan = self._market_data.timeframes.get(series.timeframe.value)
+            if plan is None or plan.hot_days == 0:
+                continue
+            for month_ms in months:
+                if next_month_ms(month_ms) + plan.hot_days * DAY_MS > now_ms:
+                    continue
+                with self._engine.connect() as connection:
+                    tiers = Tiers(connection, self._cold)
+                    span = month_ms, next_month_ms(month_ms)
+                    rows = tiers.rows(series.symbol_id, series.timeframe, *span)
+                    hot = len(tiers.hot_rows(series.symbol_id, series.timeframe, *span))
+                file = self._write_cold(series, month_ms, rows)
+                with self._engine.begin() as connection:
+                    replaced = _enter_files(connection, series, [file])
+                    reach(Failpoint.BEFORE_COMMIT)
+                reach(Failpoint.COMMITTED)
+                for path in replaced:
+                    self._cold.remove(path)
+                reach(Failpoint.REPLACED_FILES_REMOVED)
+                written += 1
+                moved += hot
+        return RollOver(files=written, rows=moved)
+
+    @property
+    def _doubt_rule(self) -> doubt.DoubtRule:
+        return doubt.DoubtRule(self._market_data.suspect_move, self._market_data.suspect_confirm_bars)
+
+    def _series(self, provider: str, symbol: Symbol, timeframe: Timeframe) -> _Series:
+        symbol_id = self._symbol_ids.get((provider, symbol))
+        if symbol_id is None:
+            if not provider or not set(provider) <= _PROVIDER_CHARACTERS:
+                raise UsageError(
+                    f"{provider!r} is no name of a provider: use lower case letters, digits, - and _, "
+                    "such as binance"
+                )
+            table = tables.symbols
+            with self._engine.begin() as connection:
+                connection.execute(
+                    sqlite_insert(table)
+                    .values(provider=provider, symbol=str(symbol), status="active")
+                    .on_conflict_do_nothing(index_elements=["provider", "symbol"])
+                )
+                query = select(table.c.symbol_id).where(
+                    table.c.provider == provider, table.c.symbol == str(symbol)
+                )
+                symbol_id = connection.execute(query).scalar_one()
+            self._symbol_ids[provider, symbol] = symbol_id
+        return _Series(symbol_id, provider, symbol, timeframe)
+
+    def _added(self, series: _Series, bars: BarBatch, valid: IntArray) -> StoredRows:
+        """What the valid bars of a batch add to the store."""
+        if not len(valid):
+            return StoredRows.none()
+        order = valid[np.argsort(bars.open_time_ms[valid], kind="stable")]
+        times = bars.open_time_ms[order]
+        values = bars.values()[:, order]
+        with self._engine.connect() as connection:
+            tiers = Tiers(connection, self._cold)
+            stored = tiers.rows(series.symbol_id, series.timeframe, int(times[0]), int(times[-1]) + 1)
+        repeats = _repeat_number(times)
+        parts = []
+        for repeat in range(int(repeats.max()) + 1):
+            chosen = repeats == repeat
+            part = contributions(times[chosen], values[:, chosen], stored)
+            parts.append(part)
+            if repeat < int(repeats.max()):
+                stored = StoredRows.merged([stored, part])
+        return StoredRows.merged(parts)
+
+    def _coverage(
+        self,
+        timeframe: Timeframe,
+        bars: BarBatch,
+        valid: IntArray,
+        broken: IntArray,
+        covered: Iterable[tuple[int, int]],
+        now_ms: int,
+    ) -> IntArray:
+        """What this write makes known: what was fetched, less the bars that were broken."""
+        broken_times = bars.open_time_ms[broken]
+        broken_times = broken_times[broken_times != MISSING_TIME_MS] // timeframe.ms * timeframe.ms
+        doubtful = intervals.of_bars(np.unique(broken_times), timeframe.ms)
+        fetched = intervals.clip(intervals.as_intervals(covered), 0, timeframe.floor(now_ms))
+        held = intervals.of_bars(np.unique(bars.open_time_ms[valid]), timeframe.ms)
+        return intervals.union(intervals.subtract(intervals.on_grid(fetched, timeframe.ms), doubtful), held)
+
+    def _cold_months(self, series: _Series, added: StoredRows, now_ms: int) -> dict[int, StoredRows]:
+        """The finished months that get enough new rows to become files at once, with all their rows."""
+        months, counts = np.unique(_month_of(added.open_time_ms), return_counts=True)
+        chosen = {}
+        for month_ms, count in zip(months.tolist(), counts.tolist(), strict=True):
+            end_ms = next_month_ms(month_ms)
+            if end_ms <= now_ms and count >= self._market_data.files.cold_rows_min:
+                with self._engine.connect() as connection:
+                    tiers = Tiers(connection, self._cold)
+                    stored = tiers.rows(series.symbol_id, series.timeframe, month_ms, end_ms)
+                chosen[month_ms] = StoredRows.merged([stored, added.between(month_ms, end_ms)])
+        return chosen
+
+    def _write_cold(self, series: _Series, month_ms: int, rows: StoredRows) -> ColdFile:
+        table = tables.manifest
+        with self._engine.connect() as connection:
+            query = select(table.c.generation).where(
+                table.c.symbol_id == series.symbol_id,
+                table.c.timeframe == series.timeframe.value,
+                table.c.month_ms == month_ms,
+            )
+            generation = connection.execute(query).scalar_one_or_none()
+        following = 0 if generation is None else generation + 1
+        return self._cold.write(series.provider, series.symbol, series.timeframe, month_ms, following, rows)
+
+    def _hot_months(self) -> list[tuple[_Series, list[int]]]:
+        """Every series with hot rows, and the months that they lie in."""
+        table = tables.bars
+        span = select(
+            table.c.symbol_id,
+            table.c.timeframe,
+            func.min(table.c.open_time_ms),
+            func.max(table.c.open_time_ms),
+        ).group_by(table.c.symbol_id, table.c.timeframe)
+        found = []
+        with self._engine.connect() as connection:
+            names = {
+                row.symbol_id: (row.provider, Symbol.parse(row.symbol))
+                for row in connection.execute(select(tables.symbols))
+            }
+            for symbol_id, timeframe, first_ms, last_ms in connection.execute(span).fetchall():
+                series = _Series(symbol_id, *names[symbol_id], Timeframe.parse(timeframe))
+                months = []
+                month_ms = month_start_ms(first_ms)
+                while month_ms <= last_ms:
+                    inside = select(table.c.open_time_ms).where(
+                        table.c.symbol_id == symbol_id,
+                        table.c.timeframe == timeframe,
+                        table.c.open_time_ms >= month_ms,
+                        table.c.open_time_ms < next_month_ms(month_ms),
+                    )
+                    if connection.execute(inside.limit(1)).first() is not None:
+                        months.append(month_ms)
+                    month_ms = next_month_ms(month_ms)
+                found.append((series, months))
+        return found
+
+
+def _month_of(open_time_ms: IntArray) -> IntArray:
+    """The start of the month of each time."""
+    return (
+        open_time_ms.astype("datetime64[ms]")
+        .astype("datetime64[M]")
+        .astype("datetime64[ms]")
+        .astype(np.int64)
+    )
+
+
+def _repeat_number(sorted_times: IntArray) -> IntArray:
+    """How many equal times stand before each one."""
+    index = np.arange(len(sorted_times), dtype=np.int64)
+    begins = np.ones(len(sorted_times), dtype=np.bool_)
+    begins[1:] = np.diff(sorted_times) != 0
+    return index - np.maximum.accumulate(np.where(begins, index, 0))
+
+
+def _span_of(added: StoredRows, grown: tuple[int, int] | None, timeframe: Timeframe) -> tuple[int, int]:
+    """The span of time that a write touched."""
+    ends = [] if grown is None else list(grown)
+    if len(added):
+        ends += [int(added.open_time_ms[0]), int(added.open_time_ms[-1]) + timeframe.ms]
+    return min(ends), max(ends)
+
+
+def _enter_files(connection: Connection, series: _Series, files: list[ColdFile]) -> list[str]:
+    """Let the manifest name new files, and take the rows that they hold from the hot tier.
+
+    Returns the files that they replace.
+    """
+    replaced: list[str] = []
+    manifest, hot = tables.manifest, tables.bars
+    for file in files:
+        this_month = (
+            manifest.c.symbol_id == series.symbol_id,
+            manifest.c.timeframe == series.timeframe.value,
+            manifest.c.month_ms == file.month_ms,
+        )
+        replaced += connection.execute(select(manifest.c.path).where(*this_month)).scalars().all()
+        connection.execute(delete(manifest).where(*this_month))
+        connection.execute(
+            insert(manifest).values(
+                symbol_id=series.symbol_id,
+                timeframe=series.timeframe.value,
+                month_ms=file.month_ms,
+                generation=file.generation,
+                path=file.path,
+                rows=file.rows,
+                bars=file.bars,
+                first_ms=file.first_ms,
+                last_ms=file.last_ms,
+                bytes=file.bytes,
+                sha256=file.sha256,
+            )
+        )
+        reach(Failpoint.MANIFEST_WRITTEN)
+        connection.execute(
+            delete(hot).where(
+                hot.c.symbol_id == series.symbol_id,
+                hot.c.timeframe == series.timeframe.value,
+                hot.c.open_time_ms >= file.month_ms,
+                hot.c.open_time_ms < next_month_ms(file.month_ms),
+            )
+        )
+        reach(Failpoint.HOT_ROWS_DELETED)
+    return replaced
+
+
+def _insert_hot(connection: Connection, series: _Series, rows: StoredRows) -> None:
+    if not len(rows):
+        return
+    columns = ", ".join(column.name for column in tables.bars.columns)
+    marks = ", ".join("?" * len(tables.bars.columns))
+    values = [[None if value != value else value for value in column] for column in rows.values.tolist()]  # noqa: PLR0124 - NaN
+    connection.exec_driver_sql(
+        f"INSERT INTO bars ({columns}) VALUES ({marks})",  # noqa: S608 - our own column names
+        [
+            (series.symbol_id, series.timeframe.value, *row)
+            for row in zip(rows.open_time_ms.tolist(), rows.revision.tolist(), *values, strict=True)
+        ],
+    )
+
+
+def _extend_coverage(
+    connection: Connection, cold: ColdTier, series: _Series, added: IntArray
+) -> tuple[int, int] | None:
+    """Add intervals to the coverage of a series; the span in which it grew, None where it did not."""
+    known = Tiers(connection, cold).coverage([series.symbol_id], series.timeframe)[series.symbol_id]
+    new = intervals.subtract(added, known)
+    if not len(new):
+        return None
+    joined = intervals.union(known, added)
+    table = tables.coverage
+    here = (table.c.symbol_id == series.symbol_id, table.c.timeframe == series.timeframe.value)
+    before, after = {tuple(pair) for pair in known.tolist()}, {tuple(pair) for pair in joined.tolist()}
+    for start_ms, _ in before - after:
+        connection.execute(delete(table).where(*here, table.c.start_ms == start_ms))
+    connection.execute(
+        insert(table),
+        [
+            {
+                "symbol_id": series.symbol_id,
+                "timeframe": series.timeframe.value,
+                "start_ms": start_ms,
+                "end_ms": end_ms,
+            }
+            for start_ms, end_ms in sorted(after - before)
+        ],
+    )
+    return int(new[0, 0]), int(new[-1, 1])
+
+
+def _quarantine(
+    connection: Connection,
+    series: _Series,
+    bars: BarBatch,
+    rules: CodeArray,
+    broken: IntArray,
+    *,
+    source: str,
+    raw: RawBar | None,
+    now_ms: int,
+) -> None:
+    """Note broken bars; one that came before is not noted again."""
+    rows = []
+    for index in broken.tolist():
+        time_ms = int(bars.open_time_ms[index])
+        fields = _numbers(bars, index) if raw is None else raw(index)
+        text = json.dumps(dict(fields), default=str)
+        rule = BarRule(rules[index]).label
+        identity = json.dumps([series.symbol_id, series.timeframe.value, time_ms, rule, text])
+        rows.append(
+            {
+                "symbol_id": series.symbol_id,
+                "timeframe": series.timeframe.value,
+                "open_time_ms": None if time_ms == MISSING_TIME_MS else time_ms,
+                "rule": rule,
+                "raw": text,
+                "source": source,
+                "line": None if bars.line is None else int(bars.line[index]),
+                "recorded_at_ms": now_ms,
+                "content_key": hashlib.sha256(identity.encode()).hexdigest(),
+            }
+        )
+    if rows:
+        statement = sqlite_insert(tables.quarantine).on_conflict_do_nothing(index_elements=["content_key"])
+        connection.execute(statement, rows)
+
+
+def _numbers(bars: BarBatch, index: int) -> dict[str, str | None]:
+    """The values of a bar as text; None where the source has no such column or gave no value."""
+    found = {}
+    for name in VALUE_FIELDS:
+        column = getattr(bars, name)
+        value = None if column is None else float(column[index])
+        found[name] = None if value is None or np.isnan(value) else repr(value)
+    return found

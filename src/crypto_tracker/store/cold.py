@@ -1,0 +1,152 @@
+"""The cold tier: one immutable Parquet file per provider, timeframe, symbol and month.
+
+A file is written under a temporary name, forced to the disk, and renamed; it exists for readers only once the
+manifest names it. A month that changes gets a new file with the next generation in its name. Whatever the
+manifest does not name is a leftover of a killed process.
+"""
+
+import contextlib
+import hashlib
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from crypto_tracker.core.errors import StoreError
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import Timeframe, from_ms
+from crypto_tracker.store.batch import VALUE_FIELDS, StoredRows
+from crypto_tracker.store.failpoints import Failpoint, reach
+
+_TEMPORARY = ".tmp"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColdFile:
+    """What the manifest records of one file. `path` is relative to the folder of bars."""
+
+    timeframe: Timeframe
+    month_ms: int
+    generation: int
+    path: str
+    rows: int
+    bars: int
+    first_ms: int
+    last_ms: int
+    bytes: int
+    sha256: str
+
+
+class ColdTier:
+    """The folder of Parquet files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(
+        self,
+        provider: str,
+        symbol: Symbol,
+        timeframe: Timeframe,
+        month_ms: int,
+        generation: int,
+        rows: StoredRows,
+    ) -> ColdFile:
+        """Write one month, wholly on the disk when this returns; the manifest must name it thereafter."""
+        code = "_".join(part for part in (symbol.base, symbol.quote, symbol.settle) if part)
+        relative = Path(provider, timeframe.value, code, f"{from_ms(month_ms):%Y-%m}.g{generation}.parquet")
+        final = self.folder / relative
+        self._make_folder(final.parent)
+        content = _encode(rows)
+        temporary = final.with_name(final.name + _TEMPORARY)
+        with temporary.open("wb") as file:
+            file.write(content)
+            reach(Failpoint.COLD_TEMPORARY_WRITTEN)
+            file.flush()
+            os.fsync(file.fileno())
+        reach(Failpoint.COLD_TEMPORARY_SYNCED)
+        temporary.replace(final)
+        reach(Failpoint.COLD_RENAMED)
+        _sync_folder(final.parent)
+        reach(Failpoint.COLD_DIRECTORY_SYNCED)
+        return ColdFile(
+            timeframe=timeframe,
+            month_ms=month_ms,
+            generation=generation,
+            path=relative.as_posix(),
+            rows=len(rows),
+            bars=len(rows.newest()),
+            first_ms=int(rows.open_time_ms[0]),
+            last_ms=int(rows.open_time_ms[-1]),
+            bytes=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
+        )
+
+    def read(self, path: str) -> StoredRows:
+        """All rows of one file. Raises FileNotFoundError where another process has replaced it."""
+        try:
+            frame = pl.read_parquet(self.folder / path, hive_partitioning=False, glob=False)
+        except (pl.exceptions.ComputeError, pl.exceptions.SchemaError) as error:
+            raise StoreError(
+                f"the bar file {self.folder / path} is damaged ({error}): restore it from a copy, "
+                "or remove its row from the table manifest and import the month again"
+            ) from error
+        return StoredRows(
+            frame["open_time_ms"].to_numpy(),
+            frame["revision"].to_numpy().astype(np.int64),
+            np.stack([frame[name].to_numpy() for name in VALUE_FIELDS]),
+        )
+
+    def remove(self, path: str) -> None:
+        """Remove a file that the manifest no longer names."""
+        (self.folder / path).unlink(missing_ok=True)
+
+    def remove_leftovers(self, named: set[str]) -> list[str]:
+        """Remove every file that is not in `named`: only the one writer may do this. Returns their paths."""
+        if not self.folder.is_dir():
+            return []
+        leftovers = []
+        for folder, _, names in os.walk(self.folder):
+            for name in names:
+                path = Path(folder, name)
+                relative = path.relative_to(self.folder).as_posix()
+                if relative not in named and name.endswith((".parquet", _TEMPORARY)):
+                    path.unlink()
+                    leftovers.append(relative)
+        return sorted(leftovers)
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make the folder and force its name to the disk, up to the folder of bars."""
+        missing = []
+        while not folder.is_dir():
+            missing.append(folder)
+            folder = folder.parent
+        for new in reversed(missing):
+            new.mkdir(exist_ok=True)
+            _sync_folder(new.parent)
+
+
+def _encode(rows: StoredRows) -> bytes:
+    frame = pl.DataFrame(
+        {
+            "open_time_ms": rows.open_time_ms,
+            "revision": rows.revision.astype(np.int32),
+            **dict(zip(VALUE_FIELDS, rows.values, strict=True)),
+        }
+    )
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression="zstd", statistics=True)
+    return buffer.getvalue()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Force a renamed or new name in `folder` to the disk."""
+    if os.name == "nt":  # pragma: no cover - folders cannot be opened there, and names are journalled
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    with contextlib.ExitStack() as closing:
+        closing.callback(os.close, descriptor)
+        os.fsync(descriptor)

@@ -1,0 +1,150 @@
+"""SQLite files: how they are opened, written by one transaction at a time, and migrated.
+
+Every schema is a file of its own with its own chain of migrations; nothing spans two files.
+"""
+
+import importlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import OperationalError
+
+from crypto_tracker.core.errors import StoreError
+
+
+def sqlite_module() -> ModuleType:
+    """The SQLite to use: `pysqlite3`, which brings a current one, else the interpreter's own."""
+    try:
+        return importlib.import_module("pysqlite3.dbapi2")
+    except ModuleNotFoundError:
+        return sqlite3
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """One chain of Alembic migrations: `directory` holds its env.py, `head` is the newest revision."""
+
+    name: str
+    directory: Path
+    head: str
+
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+MARKET = Chain("market", _MIGRATIONS / "market", head="0001")
+TRADING = Chain("trading", _MIGRATIONS / "trading", head="0001")
+
+
+def open_engine(path: Path, *, read_only: bool = False, busy_timeout_ms: int = 30_000) -> Engine:
+    """An engine over the SQLite file `path`.
+
+    Writers run in WAL mode with `synchronous=FULL` (a committed row survives a power cut, which the removal
+    of replaced files relies on), foreign keys on, and take the write lock when a transaction begins, so that
+    none fails halfway. Readers cannot write, and see one state for the length of a transaction.
+    """
+    module = sqlite_module()
+
+    def connect() -> Any:
+        mode = "ro" if read_only else "rwc"
+        connection = module.connect(
+            f"{path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=busy_timeout_ms / 1_000,
+        )
+        if not read_only:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        return connection
+
+    engine = create_engine("sqlite+pysqlite://", creator=connect, module=module)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def current_revision(engine: Engine) -> str | None:
+    """The revision that the file is at; None where no migration has run."""
+    with engine.connect() as connection:
+        tables = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE name = 'alembic_version'")
+        if tables.first() is None:
+            return None
+        row = connection.exec_driver_sql("SELECT version_num FROM alembic_version").first()
+        return None if row is None else str(row[0])
+
+
+def upgrade(engine: Engine, chain: Chain, revision: str = "head") -> None:
+    """Bring the file to `revision`, in one transaction; nothing happens where it is there already."""
+    if revision == "head" and current_revision(engine) == chain.head:
+        return
+    _migrate(engine, chain, "upgrade", revision)
+
+
+def downgrade(engine: Engine, chain: Chain, revision: str = "base") -> None:
+    """Bring the file back to `revision`, in one transaction."""
+    _migrate(engine, chain, "downgrade", revision)
+
+
+def _migrate(engine: Engine, chain: Chain, direction: str, revision: str) -> None:
+    # Alembic takes a quarter of a second to import, and most runs have nothing to migrate.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.util.exc import CommandError  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(chain.directory).replace("%", "%%"))
+    config.set_main_option("path_separator", "newline")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        try:
+            getattr(command, direction)(config, revision)
+        except CommandError as error:
+            raise StoreError(
+                f"the {chain.name} database {file_of(engine)} is at a revision that this version does not "
+                f"know ({error}): use the newer crypto-tracker that wrote it"
+            ) from error
+
+
+def file_of(engine: Engine) -> str:
+    """The path of the engine's file, for messages."""
+    with engine.connect() as connection:
+        row = connection.exec_driver_sql("PRAGMA database_list").first()
+        return "" if row is None else str(row[2])
+
+
+@contextmanager
+def writer_lock(path: Path, *, what: str, wait_ms: int) -> Iterator[None]:
+    """Hold the lock file `path` while the block runs, so that one process at a time writes.
+
+    The lock is an exclusive transaction on an empty database: the operating system frees it however the
+    process ends. Raises StoreError when it is still taken after `wait_ms`.
+    """
+    engine = create_engine(
+        "sqlite+pysqlite://",
+        creator=lambda: sqlite_module().connect(str(path), isolation_level=None, timeout=wait_ms / 1_000),
+        module=sqlite_module(),
+    )
+    try:
+        with engine.connect() as connection:
+            try:
+                connection.exec_driver_sql("BEGIN EXCLUSIVE")
+            except OperationalError as error:
+                raise StoreError(
+                    f"another process is writing {what} ({path} is taken): let it finish, then try again"
+                ) from error
+            try:
+                yield
+            finally:
+                connection.exec_driver_sql("ROLLBACK")
+    finally:
+        engine.dispose()

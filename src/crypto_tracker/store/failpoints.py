@@ -1,0 +1,42 @@
+"""Named places at which tests kill the process, to prove that the store survives it there."""
+
+from collections.abc import Callable
+from enum import Enum
+
+
+class Failpoint(Enum):
+    """The steps of writing, in their order."""
+
+    COLD_TEMPORARY_WRITTEN = "cold_temporary_written"
+    COLD_TEMPORARY_SYNCED = "cold_temporary_synced"
+    COLD_RENAMED = "cold_renamed"
+    COLD_DIRECTORY_SYNCED = "cold_directory_synced"
+    MANIFEST_WRITTEN = "manifest_written"
+    HOT_ROWS_DELETED = "hot_rows_deleted"
+    HOT_ROWS_WRITTEN = "hot_rows_written"
+    BEFORE_COMMIT = "before_commit"
+    COMMITTED = "committed"
+    REPLACED_FILES_REMOVED = "replaced_files_removed"
+
+
+Hook = Callable[[Failpoint], None]
+
+
+def _pass(_reached: Failpoint) -> None:
+    """Do nothing: the hook outside of tests."""
+
+
+class _Registry:
+    """Holds the hook; one for the process."""
+
+    hook: Hook = staticmethod(_pass)
+
+
+def on_failpoint(hook: Hook | None) -> None:
+    """Call `hook` at every failpoint from now on; None takes it away."""
+    _Registry.hook = staticmethod(_pass if hook is None else hook)
+
+
+def reach(point: Failpoint) -> None:
+    """Say that the store has come to `point`."""
+    _Registry.hook(point)

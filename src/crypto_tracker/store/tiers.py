@@ -1,0 +1,124 @@
+"""The two tiers as one: rows, coverage and suspects of a series, inside one transaction."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from sqlalchemy import Connection, Select, select
+
+from crypto_tracker.core.arrays import IntArray
+from crypto_tracker.core.timeframes import Timeframe
+from crypto_tracker.store import intervals, tables
+from crypto_tracker.store.batch import VALUE_FIELDS, StoredRows
+from crypto_tracker.store.cold import ColdTier
+
+_HOT_ROWS = (
+    f"SELECT open_time_ms, revision, {', '.join(VALUE_FIELDS)} FROM bars "  # noqa: S608 - our own column names
+    "WHERE symbol_id = ? AND timeframe = ? AND open_time_ms >= ? AND open_time_ms < ? "
+    "ORDER BY open_time_ms, revision"
+)
+
+
+class MonthFile(NamedTuple):
+    """A row of the manifest, as far as reading needs it."""
+
+    month_ms: int
+    generation: int
+    path: str
+    first_ms: int
+    last_ms: int
+
+
+class Tiers:
+    """Reads both tiers through one connection, and so sees one state of both."""
+
+    def __init__(self, connection: Connection, cold: ColdTier) -> None:
+        self._connection = connection
+        self._cold = cold
+
+    def month_files(
+        self, symbol_ids: Sequence[int], timeframe: Timeframe, start_ms: int, end_ms: int
+    ) -> Mapping[int, list[MonthFile]]:
+        """Per symbol the cold files that hold bars of [start_ms, end_ms), in order of time."""
+        table = tables.manifest
+        query = (
+            select(
+                table.c.symbol_id,
+                table.c.month_ms,
+                table.c.generation,
+                table.c.path,
+                table.c.first_ms,
+                table.c.last_ms,
+            )
+            .where(table.c.first_ms < end_ms, table.c.last_ms >= start_ms)
+            .order_by(table.c.symbol_id, table.c.month_ms)
+        )
+        found: dict[int, list[MonthFile]] = {symbol_id: [] for symbol_id in symbol_ids}
+        for symbol_id, *rest in self._of_series(query, table, symbol_ids, timeframe):
+            found[symbol_id].append(MonthFile(*rest))
+        return found
+
+    def rows(
+        self,
+        symbol_id: int,
+        timeframe: Timeframe,
+        start_ms: int,
+        end_ms: int,
+        files: Sequence[MonthFile] | None = None,
+    ) -> StoredRows:
+        """Every revision of every bar in [start_ms, end_ms), of whichever tier.
+
+        `files` are the cold files of the span where the caller has asked for them already.
+        """
+        if files is None:
+            files = self.month_files([symbol_id], timeframe, start_ms, end_ms)[symbol_id]
+        parts = [self._cold.read(file.path).between(start_ms, end_ms) for file in files]
+        parts.append(self.hot_rows(symbol_id, timeframe, start_ms, end_ms))
+        return StoredRows.merged(parts)
+
+    def hot_rows(self, symbol_id: int, timeframe: Timeframe, start_ms: int, end_ms: int) -> StoredRows:
+        """The rows of the hot tier in [start_ms, end_ms)."""
+        found = self._connection.exec_driver_sql(
+            _HOT_ROWS, (symbol_id, timeframe.value, int(start_ms), int(end_ms))
+        ).fetchall()
+        if not found:
+            return StoredRows.none()
+        table = np.array([tuple(row) for row in found], dtype=np.float64)
+        # Milliseconds are exact in float64 for the next quarter of a million years.
+        return StoredRows(
+            table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), np.ascontiguousarray(table[:, 2:].T)
+        )
+
+    def coverage(self, symbol_ids: Sequence[int], timeframe: Timeframe) -> Mapping[int, IntArray]:
+        """Per symbol the intervals that are known to have been fetched."""
+        table = tables.coverage
+        query = select(table.c.symbol_id, table.c.start_ms, table.c.end_ms).order_by(
+            table.c.symbol_id, table.c.start_ms
+        )
+        pairs: dict[int, list[tuple[int, int]]] = {symbol_id: [] for symbol_id in symbol_ids}
+        for symbol_id, start_ms, end_ms in self._of_series(query, table, symbol_ids, timeframe):
+            pairs[symbol_id].append((start_ms, end_ms))
+        return {symbol_id: intervals.as_intervals(found) for symbol_id, found in pairs.items()}
+
+    def suspects(
+        self, symbol_ids: Sequence[int], timeframe: Timeframe, start_ms: int, end_ms: int
+    ) -> Mapping[int, IntArray]:
+        """Per symbol the (open time, revision) of suspect bars in [start_ms, end_ms), arrays (keys, 2)."""
+        table = tables.suspects
+        query = select(table.c.symbol_id, table.c.open_time_ms, table.c.revision).where(
+            table.c.open_time_ms >= int(start_ms), table.c.open_time_ms < int(end_ms)
+        )
+        keys: dict[int, list[tuple[int, int]]] = {symbol_id: [] for symbol_id in symbol_ids}
+        for symbol_id, open_time_ms, revision in self._of_series(query, table, symbol_ids, timeframe):
+            keys[symbol_id].append((open_time_ms, revision))
+        return {
+            symbol_id: np.array(sorted(found), dtype=np.int64).reshape(-1, 2)
+            for symbol_id, found in keys.items()
+        }
+
+    def _of_series(
+        self, query: Select[Any], table: Any, symbol_ids: Sequence[int], timeframe: Timeframe
+    ) -> Sequence[Any]:
+        """The rows of `query` for some symbols of one timeframe."""
+        wanted = query.where(table.c.symbol_id.in_(list(symbol_ids)), table.c.timeframe == timeframe.value)
+        return self._connection.execute(wanted).fetchall()
