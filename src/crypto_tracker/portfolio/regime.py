@@ -178,7 +178,10 @@ def reference_volatility(reference: Panel, samples: int) -> FloatArray:
             sample[index] = (high - low) / low
     mean = np.full(len(hours), np.nan)
     for index in range(samples - 1, len(hours)):
-        mean[index] = np.sum(sample[index - samples + 1 : index + 1]) / samples
+        total = 0.0
+        for value in sample[index - samples + 1 : index + 1]:
+            total += value
+        mean[index] = total / samples
     at = (times + bar_ms - first_hour) // HOUR_MS
     known = at >= 0
     result[known] = mean[at[known]]

@@ -50,7 +50,7 @@ class Simulator:
         panel, rules = scenario.panel, scenario.rules
         self.scenario = scenario
         self.row = 0
-        self.market = scenario_market(scenario)
+        self.market = scenario_market(scenario, scenario.commands)
         self.state = PortfolioState.fresh(
             len(panel.symbols), len(scenario.strategies), int(np.rint(rules.capital_quote * kernel.QUOTE))
         )
@@ -69,7 +69,7 @@ class Simulator:
         self._decisions["measured"] = self._decisions["limit"] = np.nan
         self._equity, self._cash, self._reserved = (np.zeros(len(panel), dtype=np.int64) for _ in range(3))
         self._ended = False
-        _refuse_setups_off_the_grid(scenario)
+        refuse_setups_off_the_grid(scenario)
 
     def run_until(self, row: int) -> None:
         """Step every bar from where it stands up to, not including, `row`; past the end it stops at the end."""
@@ -207,11 +207,11 @@ def range_medians(panel: Panel, setups: RecordArray, days: int) -> FloatArray:
     return medians[inverse.ravel()]
 
 
-def scenario_market(scenario: Scenario) -> MarketState:
-    """The market at every close of the scenario's panel, forced regimes included."""
+def scenario_market(scenario: Scenario, commands: RecordArray) -> MarketState:
+    """The market at every close of the scenario's panel, with the regimes that `commands` force."""
     panel, reference = scenario.panel, scenario.reference
     forced = np.full(len(panel), NO_FORCE, dtype=np.int8)
-    for command in scenario.commands:
+    for command in commands:
         if command["kind"] in (CommandKind.FORCE_REGIME, CommandKind.RELEASE_REGIME):
             value = command["value"] if command["kind"] == CommandKind.FORCE_REGIME else NO_FORCE
             forced[np.searchsorted(panel.open_time_ms, command["time_ms"]) :] = value
@@ -228,7 +228,8 @@ def scenario_market(scenario: Scenario) -> MarketState:
     return whole.rows(lead)
 
 
-def _refuse_setups_off_the_grid(scenario: Scenario) -> None:
+def refuse_setups_off_the_grid(scenario: Scenario) -> None:
+    """Raise SimulationError where a setup is decided at no close of the panel."""
     times = scenario.setups["time_ms"]
     closes = scenario.panel.close_time_ms
     off = ~np.isin(times, closes)

@@ -175,7 +175,7 @@ def active_stop(slot):
 @njit(cache=True)
 def stop_label(slot):
     """R7: `trailing_stop` only if the armed level is the active stop."""
-    if slot.armed and slot.trail > slot.stop:
+    if slot.armed and slot.trail >= slot.stop:
         return _TRAILING
     return _STOP_LOSS
 
@@ -224,6 +224,8 @@ def apply_exit(
     """An exit fill of `coin_count` lots; the first one cancels what is left of the entry, the last one closes the trade."""
     if slot.exit_fills == 0:
         slot.exit_reason = reason
+        if reason == _DATA_LOST:
+            slot.ambiguous = False
         end_parts(book, parts, column, slot.levels)
     coins = on_grid(coin_count, ins.lot)
     notional = amount_e8(coins, price)
@@ -1159,7 +1161,7 @@ def end_all(book, slots, parts, coins, instruments, fills, trades, counts, decis
     for s in range(len(slots)):
         slot = slots[s]
         if slot.phase == PENDING:
-            end_entry(book[0], slot, parts, decisions, s, _EXPIRED)
+            end_entry(book[0], slot, parts, decisions, s, _CANCELLED)
         elif slot.phase == HELD:
             close_out(book[0], slot, parts, coins[s], instruments[s], _END_OF_DATA, fills, trades, counts, bar, time_ms, s)
 

@@ -4,8 +4,8 @@ import numpy as np
 
 from crypto_tracker.core.arrays import IntArray, RecordArray
 from crypto_tracker.simulation import kernel
-from crypto_tracker.simulation.backtest import scenario_market
-from crypto_tracker.simulation.records import DECISION_DTYPE, FILL_DTYPE, MAX_LEVELS, OUTCOME_DTYPE, TRADE_DTYPE, Scenario
+from crypto_tracker.simulation.backtest import refuse_setups_off_the_grid, scenario_market
+from crypto_tracker.simulation.records import DECISION_DTYPE, FILL_DTYPE, MAX_LEVELS, OUTCOME_DTYPE, TRADE_DTYPE, Scenario, no_commands
 from crypto_tracker.simulation.state import PortfolioState, instrument_array, parameter_array
 from crypto_tracker.strategies.base import EVENT_SETUP
 
@@ -16,9 +16,10 @@ def simulate_setups(scenario: Scenario) -> RecordArray:
     Returns OUTCOME_DTYPE rows in the order of the scenario's setups; `setup` is the row there. Limits,
     protection and commands of the scenario do not matter; its regimes widen stops as they would have.
     """
+    refuse_setups_off_the_grid(scenario)
     panel = scenario.panel
     chosen = first_of_episode(scenario.setups)
-    market = scenario_market(scenario)
+    market = scenario_market(scenario, no_commands())
     scratch = PortfolioState.fresh(1, len(scenario.strategies), 0)
     outcomes = np.zeros(len(chosen), dtype=OUTCOME_DTYPE)
     kernel.run_alone(
@@ -49,14 +50,14 @@ def simulate_setups(scenario: Scenario) -> RecordArray:
 
 
 def first_of_episode(setups: RecordArray) -> IntArray:
-    """Rows of the setups that begin an episode: the first ones, and the first after each reset."""
+    """Rows of the long setups that begin an episode: the first ones, and the first after each reset."""
     open_episode: set[tuple[int, int]] = set()
     first: list[int] = []
-    for row, (symbol, strategy, kind) in enumerate(zip(setups["symbol"], setups["strategy"], setups["kind"], strict=True)):
-        key = (int(symbol), int(strategy))
-        if kind != EVENT_SETUP:
+    for row, setup in enumerate(setups):
+        key = (int(setup["symbol"]), int(setup["strategy"]))
+        if setup["kind"] != EVENT_SETUP:
             open_episode.discard(key)
-        elif key not in open_episode:
+        elif setup["side"] == 1 and key not in open_episode:
             open_episode.add(key)
             first.append(row)
     return np.array(first, dtype=np.int64)
