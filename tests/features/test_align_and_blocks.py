@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from tests.features.drawn import BTC, ETH, random_walk, same_bits, utc
 
 from crypto_tracker.core.errors import UsageError
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 from crypto_tracker.features import align, blocks
+from tests.features.drawn import BTC, ETH, random_walk, same_bits, utc
 
 NOON = utc(2025, 3, 3, 12)
 

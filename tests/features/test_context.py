@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from tests.features.drawn import utc
 
 from crypto_tracker.core.decisions import SlowRegime
 from crypto_tracker.core.errors import DataError
 from crypto_tracker.features.context import hour_of_week, slow_regime
+from tests.features.drawn import utc
 
 UNKNOWN, NEUTRAL, BULL, BEAR, CRASH = (
     SlowRegime.UNKNOWN,

@@ -5,12 +5,12 @@ import pytest
 import talib
 import talipp.indicators as oracle
 from talipp.ohlcv import OHLCV
-from tests.features import slow
-from tests.features.drawn import BTC, ETH, SOL, random_walk, same_bits, utc
 
 from crypto_tracker.core.errors import DataError, UsageError
 from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.features import indicators
+from tests.features import slow
+from tests.features.drawn import BTC, ETH, SOL, random_walk, same_bits, utc
 
 NAN = float("nan")
 

@@ -36,9 +36,14 @@ class History:
         return self._map(lambda panel: closing_by(panel, int(np.iinfo(np.int64).min), time_ms))
 
     def disturbed_after(self, time_ms: int, seed: int) -> "History":
-        """The same bars up to `time_ms`, and quite other ones after it: other prices, volumes and gaps."""
+        """The same bars up to `time_ms`, and quite other ones after it: other prices, volumes and gaps.
+
+        Prices jump to three times their level where `seed` is even and to a third where it is odd, so that
+        two neighbouring seeds move every maximum and every minimum.
+        """
         rng = np.random.default_rng(seed)
-        return self._map(lambda panel: _disturbed(panel, time_ms, rng))
+        jump = 1.0 / 3.0 if seed % 2 else 3.0
+        return self._map(lambda panel: _disturbed(panel, time_ms, jump, rng))
 
     def reaching_back(
         self,
@@ -122,24 +127,26 @@ class Finding:
         return f"{self.output} of {self.symbol} at {_at(self.time_ms)} {told}"
 
 
-def cut_moments(close_time_ms: IntArray, *, random: int, consecutive: int, seed: int) -> list[int]:
-    """Moments at which to cut: a run of neighbouring bars, random bars, and random minutes between bars.
+def cut_moments(bars: Panel, *, random: int, consecutive: int, seed: int) -> list[int]:
+    """Moments at which to cut: a run of neighbouring bars, random bars, gaps, and minutes between bars.
 
     Parameters
     ----------
-    close_time_ms : closes of the bars whose values are checked
-    random : how many bars and how many minutes are drawn
+    bars : the bars whose values are checked
+    random : how many bars, bars that some symbol lacks, and minutes are drawn, of each
     consecutive : length of the run of closes in which each cut is exactly one bar after the last
     """
-    if not len(close_time_ms):
+    closes = bars.close_time_ms
+    if not len(closes):
         raise DataError("there is no bar to cut at: give a longer time range")
     rng = np.random.default_rng(seed)
-    first, last = int(close_time_ms[0]), int(close_time_ms[-1])
-    begin = int(rng.integers(0, max(1, len(close_time_ms) - consecutive + 1)))
-    run = close_time_ms[begin : begin + consecutive]
-    bars = rng.choice(close_time_ms, size=min(random, len(close_time_ms)), replace=False)
-    minutes = first + MINUTE_MS * rng.integers(0, max(1, (last - first) // MINUTE_MS), size=random)
-    return sorted({int(moment) for moment in (*run, *bars, *minutes)})
+    begin = int(rng.integers(0, max(1, len(closes) - consecutive + 1)))
+    run = closes[begin : begin + consecutive]
+    gaps = closes[~bars.present.all(axis=1)]
+    drawn = [rng.choice(kind, size=min(random, len(kind)), replace=False) for kind in (closes, gaps)]
+    span_minutes = (int(closes[-1]) - int(closes[0])) // MINUTE_MS
+    minutes = closes[0] + MINUTE_MS * rng.integers(0, max(1, span_minutes), size=random)
+    return sorted({int(moment) for moment in (*run, *drawn[0], *drawn[1], *minutes)})
 
 
 def look_ahead(
@@ -250,11 +257,11 @@ def _at(time_ms: int) -> str:
     return from_ms(time_ms).strftime("%Y-%m-%d %H:%M")
 
 
-def _disturbed(panel: Panel, time_ms: int, rng: np.random.Generator) -> Panel:
+def _disturbed(panel: Panel, time_ms: int, jump: float, rng: np.random.Generator) -> Panel:
     first = int(np.searchsorted(panel.close_time_ms, time_ms, side="right"))
     shape = (len(panel) - first, len(panel.symbols))
     # A jump, then its own walk: levels, extremes, means and deviations all change.
-    factor = 3.0 * np.exp(np.cumsum(rng.normal(0.0, 0.02, shape), axis=0))
+    factor = jump * np.exp(np.cumsum(rng.normal(0.0, 0.02, shape), axis=0))
     missing = rng.random(shape) < 0.05
     louder = rng.lognormal(1.0, 1.0, shape)
 
