@@ -58,7 +58,8 @@ lock: setup ## Choose package versions anew, within the bounds of pyproject.toml
 		--extra dev pyproject.toml -o requirements.lock
 
 schema: setup ## Write docs/config-schema.json anew after the configuration tree has changed
-	$(BIN)/crypto-tracker show-config --schema > docs/config-schema.json
+	$(BIN)/crypto-tracker show-config --schema > $(VENV)/schema.json
+	mv $(VENV)/schema.json docs/config-schema.json
 
 clean: ## Remove the environment, caches and builds; what you made under user_data stays
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

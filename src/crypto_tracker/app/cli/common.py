@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # both take a while to import, and --help needs neither
 
     from crypto_tracker.config.load import Loaded
     from crypto_tracker.config.tree import Configuration
+    from crypto_tracker.strategies.base import Strategy
 
 HOME_VARIABLE = "CRYPTO_TRACKER_HOME"
 DEFAULT_HOME = Path("user_data")
@@ -78,11 +79,17 @@ class Session:
         return Console(file=sys.stderr, highlight=False)
 
     @cached_property
+    def strategies(self) -> "Mapping[str, Strategy]":
+        """Every strategy that there is, by name: built in, installed, and in the folder of the home."""
+        from crypto_tracker.strategies.registry import installed
+
+        return installed()
+
+    @cached_property
     def loaded(self) -> "Loaded[Configuration]":
         """The configuration with the origin of every value; read when first asked for."""
         from crypto_tracker.config.layers import TextFile
         from crypto_tracker.config.tree import load_configuration
-        from crypto_tracker.strategies.registry import installed
 
         path = self.config_path or self.home / CONFIG_NAME
         file = None
@@ -92,7 +99,7 @@ class Session:
             except (OSError, UnicodeDecodeError) as error:
                 raise ConfigError(f"the configuration {path} cannot be read: {error}") from error
         return load_configuration(
-            {name: strategy.parameters_model for name, strategy in installed().items()},
+            {name: strategy.parameters_model for name, strategy in self.strategies.items()},
             file=file,
             environment=self.environment,
             assignments=self.assignments,
