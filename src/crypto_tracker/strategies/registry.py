@@ -35,10 +35,13 @@ def installed() -> dict[str, Strategy]:
 def with_plugins(known: Mapping[str, Strategy], plugins: Iterable[tuple[str, object]]) -> dict[str, Strategy]:
     """`known` and the plug-ins, each given as (where it comes from, class or object), in the order given.
 
-    Raises ConfigError for what is no strategy, and for a name that is taken.
+    A class that is there already, because its package is installed and lies in the folder as well, counts
+    once. Raises ConfigError for what is no strategy, and for a name that is taken.
     """
     strategies = dict(known)
     for origin, candidate in plugins:
+        if candidate in [type(strategy) for strategy in strategies.values()]:
+            continue
         strategy = as_strategy(candidate, origin)
         if strategy.name in strategies:
             raise ConfigError(

@@ -177,8 +177,8 @@ class Swing:
                 passed=passed[Reason.BREAKOUT_TOO_SMALL],
                 measured=at["breakout"],
                 required=numbers.breakout,
-                sentence=f"the close {price(at['close'])} is {place} the resistance {price(at['resistance'])} "
-                f"(highest high of the {self.resistance_window} bars before); a setup needs "
+                sentence=f"the close {price(at['close'])} is {place} {price(at['resistance'])}, "
+                f"the highest high of the {self.resistance_window} bars before; a setup needs "
                 f"{percent(numbers.breakout - 1.0)} above it, i.e. a close at or above {price(trigger)}",
             ),
             Explanation(

@@ -81,9 +81,9 @@ class Session:
     @cached_property
     def strategies(self) -> "Mapping[str, Strategy]":
         """Every strategy that there is, by name: built in, installed, and in the folder of the home."""
-        from crypto_tracker.strategies.registry import installed
+        from crypto_tracker.app.plugins import all_strategies
 
-        return installed()
+        return all_strategies(self.home)
 
     @cached_property
     def loaded(self) -> "Loaded[Configuration]":

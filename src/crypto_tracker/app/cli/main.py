@@ -14,7 +14,11 @@ from crypto_tracker.app.cli.common import Session, failures_as_exit_codes, home_
 # One line for each module of commands; --help lists the commands in this order. To add a module, write
 # app/cli/NAME.py with `register(app: typer.Typer) -> None`, keep its heavy imports inside its commands,
 # and add a line here.
-COMMAND_MODULES = ("crypto_tracker.app.cli.config_commands",)
+COMMAND_MODULES = (
+    "crypto_tracker.app.cli.config_commands",
+    "crypto_tracker.app.cli.list_strategies",
+    "crypto_tracker.app.cli.new_strategy",
+)
 
 EPILOG = "Exit codes: 0 done, 1 the work failed, 2 wrong usage or configuration, 3 a check found something."
 
