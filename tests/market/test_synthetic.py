@@ -119,6 +119,19 @@ def test_pieces_put_together_are_the_whole():
     assert np.array_equal(np.concatenate([piece.close for piece in pieces]), whole.close, equal_nan=True)
 
 
+def test_batches_for_the_store_hold_every_bar_and_say_what_is_covered():
+    made = market(outages_per_day=1.0)
+    panel = made.panel([BTC, KAS], GENESIS, days(3))
+    batches = list(made.batches([BTC, KAS], GENESIS, days(3), days=2))
+    assert [str(symbol) for symbol, _, _ in batches] == ["BTC/USD", "KAS/USD"] * 2
+    for column, symbol in enumerate((BTC, KAS)):
+        mine = [(batch, covered) for each, batch, covered in batches if each == symbol]
+        times = np.concatenate([batch.open_time_ms for batch, _ in mine])
+        assert np.array_equal(times, panel.open_time_ms[panel.present[:, column]])
+        minutes = sum((end - start) // MINUTE_MS for _, covered in mine for start, end in covered)
+        assert minutes == panel.covered[:, column].sum() < len(panel)
+
+
 # ------------------------------------------------------------------------------------------ valid bars
 
 
@@ -162,7 +175,12 @@ def test_coins_move_together_as_their_betas_say():
     # Three coins of beta 1, own volatility 0.02, factor 0.02: the correlation is 0.0004 / (0.0004 + 0.0004) = 0.5
     coins = [coin(symbol, half_spread=0.0, price_decimals=8) for symbol in (BTC, ETH, SOL)]
     made = market(
-        *coins, factor_volatility=0.02, slow_volatility=0.0, fast_volatility=0.0, outages_per_day=0.0
+        *coins,
+        factor_volatility=0.02,
+        slow_volatility=0.0,
+        fast_volatility=0.0,
+        news_per_day=0.0,
+        outages_per_day=0.0,
     )
     returns = log_returns(made.panel([BTC, ETH, SOL], GENESIS, days(30)))
     for a, b in [(0, 1), (0, 2), (1, 2)]:
@@ -187,6 +205,7 @@ def test_daily_volatility_is_the_one_asked_for():
         fast_volatility=0.0,
         season=0.0,
         sentiment=0.0,
+        news_per_day=0.0,
         outages_per_day=0.0,
     )
     close = made.panel([BTC], GENESIS, days(201)).close[1439::1440, 0]
@@ -305,7 +324,13 @@ def test_a_crash_falls_as_deep_as_asked_and_most_of_it_comes_back():
         recovered=0.8,
         volatility=0.0,
     )
-    quiet = {"factor_volatility": 1e-9, "sentiment": 0.0, "outages_per_day": 0.0, "crashes": (crash,)}
+    quiet = {
+        "factor_volatility": 1e-9,
+        "sentiment": 0.0,
+        "news_per_day": 0.0,
+        "outages_per_day": 0.0,
+        "crashes": (crash,),
+    }
     coins = [
         coin(BTC, own_volatility=1e-9, half_spread=0.0),
         coin(ETH, beta=1.5, own_volatility=1e-9, half_spread=0.0),
@@ -339,6 +364,34 @@ def test_before_the_crash_nobody_can_tell_that_it_comes():
     calm = market(*default_coins()[:2])
     wild = market(*default_coins()[:2], crashes=(flash_crash(days(5) + 12 * HOUR_MS),))
     assert same(calm.panel([BTC, ETH], GENESIS, days(5)), wild.panel([BTC, ETH], GENESIS, days(5)))
+
+
+# ------------------------------------------------------------------------------------------ news
+
+
+def test_news_moves_one_coin_within_the_hour_with_much_volume_and_leaves_the_others_alone():
+    # Nothing but news: one a day, and noise so small that whatever moves is news.
+    coins = [coin(symbol, own_volatility=1e-6, half_spread=0.0, price_decimals=8) for symbol in (BTC, ETH)]
+    made = market(
+        *coins, factor_volatility=1e-6, sentiment=0.0, outages_per_day=0.0, news_per_day=1.0, news_size=0.05
+    )
+    panel = made.panel([BTC, ETH], GENESIS, days(20))
+    sizes = []
+    for day in range(20):
+        rows = slice(1440 * day, 1440 * day + 1440)
+        moving = [panel.high[rows, c] / panel.low[rows, c] > 1.0001 for c in (0, 1)]
+        for column, each in enumerate(moving):
+            minutes = np.flatnonzero(each)
+            if not len(minutes):
+                continue  # the news of this day was next to nothing
+            assert minutes[-1] - minutes[0] < 60
+            busy, usual = panel.volume[rows, column][each].mean(), np.median(panel.volume[rows, column])
+            assert busy > 20 * usual
+            sizes.append(float(np.log(panel.close[rows.stop - 1, column] / panel.open[rows.start, column])))
+        assert not (moving[0] & moving[1]).all()
+    assert len(sizes) >= 36
+    assert 0.03 < np.std(sizes) < 0.08  # 0.05 and the noise of the move, which is a few per cent of it
+    assert min(sizes) < 0 < max(sizes)
 
 
 # ------------------------------------------------------------------------------------------ no edge

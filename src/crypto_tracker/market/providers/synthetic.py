@@ -22,6 +22,7 @@ from crypto_tracker.market.providers.synthetic_noise import (
     season,
 )
 from crypto_tracker.market.providers.synthetic_settings import SyntheticCoin, SyntheticSettings
+from crypto_tracker.store.batch import BarBatch
 
 CRASH_OWN_SHARE = 0.5  # of a crash's extra variance, relative to the usual one, that own noise gets
 VOLUME_POWER = 0.5  # volume grows with this power of variance, that is, in proportion to volatility
@@ -43,7 +44,7 @@ class SyntheticMarket:
     def __init__(self, settings: SyntheticSettings) -> None:
         self.settings = settings
         self._coins = {coin.symbol: coin for coin in settings.coins}
-        self._factor = Noise(settings, FACTOR, settings.factor_volatility, crash_share=1.0)
+        self._factor = Noise(settings, FACTOR, settings.factor_volatility, crash_share=1.0, is_factor=True)
         usual = settings.factor_volatility
         self._own = {
             coin.symbol: Noise(
@@ -51,6 +52,7 @@ class SyntheticMarket:
                 str(coin.symbol),
                 coin.own_volatility,
                 crash_share=CRASH_OWN_SHARE * (coin.own_volatility / usual) ** 2 if usual > 0 else 0.0,
+                is_factor=False,
             )
             for coin in settings.coins
         }
@@ -104,6 +106,15 @@ class SyntheticMarket:
             until = min(end_ms, at - at % DAY_MS + piece_ms)
             yield self.panel(symbols, at, until)
             at = until
+
+    def batches(
+        self, symbols: Sequence[Symbol], start_ms: int, end_ms: int, *, days: int
+    ) -> Iterator[tuple[Symbol, BarBatch, list[tuple[int, int]]]]:
+        """The same bars as the store takes them: symbol, bars and covered intervals, in pieces of `days` days."""
+        for panel in self.panels(symbols, start_ms, end_ms, days=days):
+            first, last = int(panel.open_time_ms[0]), int(panel.close_time_ms[-1])
+            for symbol in panel.symbols:
+                yield symbol, BarBatch.of_column(panel, symbol), self.coverage(symbol, first, last)
 
     def coverage(self, symbol: Symbol, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
         """The intervals [start, end) of [start_ms, end_ms) in which the provider answers for `symbol`."""

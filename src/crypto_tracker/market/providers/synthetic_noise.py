@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -28,7 +29,10 @@ NIGHT, MORNING, AFTERNOON, EVENING = (
 HOUR_PROFILE = np.array(NIGHT + MORNING + AFTERNOON + EVENING) / 10.0
 WEEKEND_ACTIVITY = 0.7
 
+NEWS_MINUTES = (10.0, 60.0)  # how long a piece of news moves a price
+
 IN_BLOCK, IN_DAY = 0, 1  # kinds of random streams
+Value = TypeVar("Value", float, FloatArray)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,8 +40,9 @@ class Block:
     """One noise stream over `BLOCK_DAYS` days: what must be known of a day before its minutes are drawn."""
 
     hour_variance: FloatArray  # (days, 24), of log returns
-    day_variance: FloatArray  # (days,), including crashes
-    day_return: FloatArray  # (days,), without drift
+    day_variance: FloatArray  # (days,), including crashes and news
+    day_return: FloatArray  # (days,), without drift, including news
+    news: FloatArray  # (days, 3): log move, first minute, length in minutes; a move of 0 is no news
     sentiment: FloatArray  # (days,), a standardised persistent process
     carried: tuple[float, float]  # slow volatility and sentiment at the end
 
@@ -59,12 +64,13 @@ class Noise:
     """
 
     def __init__(
-        self, settings: SyntheticSettings, key: str, volatility: float, *, crash_share: float
+        self, settings: SyntheticSettings, key: str, volatility: float, *, crash_share: float, is_factor: bool
     ) -> None:
         self._settings = settings
         self._key = key
         self._volatility = volatility
         self._crash_share = crash_share
+        self._is_factor = is_factor
         self._blocks: list[Block] = []
 
     def block(self, number: int) -> Block:
@@ -86,13 +92,18 @@ class Noise:
             weight[minutes:] += share * burst[:-minutes]
         weight = weight.reshape(24, 60)
         weight *= (days.hour_variance[row] / weight.sum(axis=1))[:, np.newaxis]
+        move, first, length = days.news[row].tolist()
         variance = weight.ravel() + self._crash_variance(day)
+        variance[int(first) : int(first + length)] += _news_variance(move, length)
         steps = settings.steps_per_minute
         step_variance = np.repeat(variance / steps, steps)
         path = np.cumsum(rng.standard_normal(DAY_MINUTES * steps) * np.sqrt(step_variance))
         clock = np.cumsum(step_variance)
         if clock[-1] > 0.0:
-            path += (days.day_return[row] - path[-1]) * (clock / clock[-1])
+            path += (days.day_return[row] - move - path[-1]) * (clock / clock[-1])
+        if move != 0.0:
+            passed = np.arange(1, len(path) + 1) / steps - first  # minutes since the news
+            path += move * np.clip(passed / length, 0.0, 1.0)
         return Minutes(path=path, variance=variance, rng=rng)
 
     def _make_block(self, number: int) -> Block:
@@ -114,10 +125,13 @@ class Noise:
         day_variance = hour_variance.sum(axis=1)
         for day in self._crash_days(first_day):
             day_variance[day - first_day] += self._crash_variance(day).sum()
+        news = self._news(number)
+        day_variance += _news_variance(news[:, 0], news[:, 2]) * news[:, 2]
         return Block(
             hour_variance=hour_variance,
             day_variance=day_variance,
-            day_return=return_shocks * np.sqrt(day_variance),
+            day_return=return_shocks * np.sqrt(day_variance) + news[:, 0],
+            news=news,
             sentiment=sentiment,
             carried=(float(slow[-1]), float(sentiment[-1])),
         )
@@ -132,6 +146,18 @@ class Noise:
             begin = FAST_TAPS - 1 - lag
             fast += tap * shocks[begin : begin + BLOCK_HOURS]
         return fast.reshape(BLOCK_DAYS, 24)
+
+    def _news(self, number: int) -> FloatArray:
+        """News of each day, (days, 3) as in `Block`. The factor has none, and neither has a martingale."""
+        settings = self._settings
+        rng = generator(settings.seed, self._key + " news", IN_BLOCK, number + 1)
+        happens, begin, length = rng.random((3, BLOCK_DAYS))
+        moves = settings.news_size * rng.standard_normal(BLOCK_DAYS)
+        if settings.mode == "martingale" or self._is_factor:
+            return np.tile([0.0, 0.0, 1.0], (BLOCK_DAYS, 1))
+        lengths = np.floor(NEWS_MINUTES[0] + length * (NEWS_MINUTES[1] - NEWS_MINUTES[0]))
+        first = np.floor(begin * (DAY_MINUTES - lengths))
+        return np.stack([np.where(happens < settings.news_per_day, moves, 0.0), first, lengths], axis=1)
 
     def _hour_shocks(self, number: int) -> FloatArray:
         return generator(self._settings.seed, self._key + " hours", IN_BLOCK, number + 1).standard_normal(
@@ -156,6 +182,11 @@ class Noise:
                 times = day_start + MINUTE_MS * np.arange(DAY_MINUTES, dtype=np.float64)
                 extra += self._crash_share * crash.extra_variance(times)
         return extra
+
+
+def _news_variance(move: Value, minutes: Value) -> Value:
+    """Extra variance of each minute of a piece of news: its noise is as large as its drift."""
+    return (move / minutes) ** 2
 
 
 def season(settings: SyntheticSettings, first_day: int, count: int) -> FloatArray:

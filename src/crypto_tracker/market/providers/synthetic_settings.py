@@ -100,6 +100,9 @@ class SyntheticSettings(Frozen):
     slow_volatility, fast_volatility : standard deviations of log volatility, over days and over hours
     tail_freedom : degrees of freedom of the Student-like minute returns; smaller is fatter
     season : how much of volatility and volume follows the hour and the weekday, 0 for none
+    news_per_day : expected news of each coin in a day: a move of its own within minutes, with much volume
+        (market mode)
+    news_size : standard deviation of the log move of one piece of news
     sentiment : standard deviation of the factor's daily drift, which persists for some days (market mode)
     anchor_days : log prices return to their start with this time constant (market mode)
     steps_per_minute : points of the price path inside a minute; extremes between them are drawn exactly
@@ -116,6 +119,8 @@ class SyntheticSettings(Frozen):
     fast_volatility: NotNegative = 0.40
     tail_freedom: Annotated[float, Field(gt=2.0)] = 4.0
     season: Fraction = 0.6
+    news_per_day: Fraction = 0.25
+    news_size: NotNegative = 0.03
     sentiment: NotNegative = 0.004
     anchor_days: Positive = 250.0
     steps_per_minute: Annotated[int, Field(ge=1, le=60)] = 4
