@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, ValidationError, create_model, field_validator
 
+from crypto_tracker.config.decisions import DecisionLog
 from crypto_tracker.config.keys import Key, dotted
 from crypto_tracker.config.layers import TextFile
 from crypto_tracker.config.load import Loaded, load
@@ -58,6 +59,7 @@ class Configuration(Frozen):
     universe: Universe
     market_data: MarketData
     strategies: Parameters
+    decisions: DecisionLog
     limits: Limits
     sizing: Sizing
     protection: Protection
