@@ -121,7 +121,7 @@ OUTCOME_DTYPE = np.dtype(
         ("setup", np.int64),
         ("outcome", np.int8),
         ("exit_reason", np.int8),
-        ("return_net", np.float64),  # of the invested amount, after costs; NaN where nothing was filled
+        ("return_net", np.float64),  # of the invested amount, after costs; NaN without a fill or while unfinished
         ("return_gross", np.float64),
         ("adverse", np.float64),  # maximum adverse excursion, <= 0 mostly
         ("favourable", np.float64),

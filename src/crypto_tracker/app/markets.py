@@ -1,0 +1,305 @@
+"""Gathers the bars of one simulation: base, history, reference, and what each strategy may see."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from crypto_tracker.config.instruments import instruments
+from crypto_tracker.config.tree import Configuration
+from crypto_tracker.core.arrays import CodeArray
+from crypto_tracker.core.bars import Panel
+from crypto_tracker.core.errors import DataError, UsageError
+from crypto_tracker.core.instruments import Instruments
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import DAY_MS, Timeframe, from_ms
+from crypto_tracker.features.blocks import anchor_ms
+from crypto_tracker.features.context import slow_regime
+from crypto_tracker.strategies.base import MarketView, Strategy, StrategyEntry
+from crypto_tracker.strategies.measures import warmup_on
+from crypto_tracker.store.reader import BarReader
+from crypto_tracker.store.series import SeriesInfo
+
+REFERENCE_LEAD_DAYS = 3  # 48 h returns, and six hourly samples of a 24 h range
+BASES = (Timeframe.M1, Timeframe.M15, Timeframe.H1)
+
+
+class BarSource(Protocol):
+    """Whatever can give bars: the store's reader, or a synthetic market."""
+
+    def panel(self, symbols: Sequence[Symbol], timeframe: Timeframe, start_ms: int, end_ms: int) -> Panel:
+        """The bars of `symbols` over [start_ms, end_ms), fetched or derived."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Market:
+    """Everything that a simulation over [start_ms, end_ms) reads.
+
+    Attributes
+    ----------
+    base : timeframe of the bars that orders meet
+    panel : base bars of the span
+    history : base bars of the span and of the days before that rule R7 looks at
+    reference : base bars of the reference coin, ending with the span; None where it is not in the data
+    views : what strategies see, by the timeframe that is scanned
+    """
+
+    base: Timeframe
+    start_ms: int
+    end_ms: int
+    instruments: Instruments
+    panel: Panel
+    history: Panel
+    reference_symbol: Symbol | None
+    reference: Panel | None
+    views: Mapping[Timeframe, MarketView]
+
+
+def scan_timeframe(strategy: Strategy, base: Timeframe) -> Timeframe:
+    """The timeframe a strategy scans: its own, or the base where that is coarser."""
+    return strategy.timeframe if strategy.timeframe.ms >= base.ms else base
+
+
+def gather(
+    source: BarSource,
+    configuration: Configuration,
+    entries: Iterable[StrategyEntry],
+    symbols: Sequence[Symbol],
+    *,
+    reference_symbol: Symbol | None,
+    base: Timeframe,
+    start_ms: int,
+    end_ms: int,
+) -> Market:
+    """Read all that a simulation needs, warm-up and history before the span included.
+
+    Raises DataError when no symbol has a single base bar in the span.
+    """
+    ordered = tuple(sorted(symbols))
+    start_ms, end_ms = base.floor(start_ms), base.floor(end_ms)
+    history_start = (start_ms // DAY_MS - configuration.fills.trailing_range_days) * DAY_MS
+    history = source.panel(ordered, base, history_start, end_ms)
+    panel = history.between(start_ms, end_ms)
+    if not panel.present.any():
+        raise DataError(
+            f"there is no {base} bar of {', '.join(map(str, ordered[:5]))} in the span: "
+            "see list-data for what is stored, and choose --timerange and --pairs from it"
+        )
+    facts = instruments(configuration, ordered)
+    reference, days = None, None
+    if reference_symbol is not None:
+        lead = start_ms - REFERENCE_LEAD_DAYS * DAY_MS
+        reference = source.panel([reference_symbol], base, lead, end_ms)
+        if not reference.between(start_ms, end_ms).present.any():
+            reference = None
+        trend_days = 2 * configuration.protection.slow_regime.trend_bars
+        days = source.panel([reference_symbol], Timeframe.D1, (start_ms // DAY_MS - trend_days) * DAY_MS, end_ms)
+    views: dict[Timeframe, MarketView] = {}
+    by_scan: dict[Timeframe, list[Strategy]] = {}
+    for entry in entries:
+        by_scan.setdefault(scan_timeframe(entry.strategy, base), []).append(entry.strategy)
+    for timeframe, strategies in by_scan.items():
+        needed = _warmup(strategies, timeframe)
+        wanted = {Timeframe.D1} | {tf for strategy in strategies for tf in strategy.reference_warmup}
+        views[timeframe] = MarketView(
+            timeframe=timeframe,
+            panels={
+                tf: source.panel(ordered, tf, anchor_ms(tf, bars, start_ms), end_ms) for tf, bars in needed.items()
+            },
+            reference={}
+            if reference_symbol is None or days is None
+            else {
+                tf: days
+                if tf is Timeframe.D1
+                else source.panel([reference_symbol], tf, anchor_ms(tf, _reference_bars(strategies, tf), start_ms), end_ms)
+                for tf in wanted
+            },
+            instruments=facts,
+            slow_regime=None if days is None else _slow_regime(days, configuration),
+        )
+    return Market(
+        base=base,
+        start_ms=start_ms,
+        end_ms=end_ms,
+        instruments=facts,
+        panel=panel,
+        history=history,
+        reference_symbol=reference_symbol,
+        reference=reference,
+        views=views,
+    )
+
+
+def choose_reference(available: Iterable[Symbol], traded: Sequence[Symbol], base_coin: str) -> Symbol | None:
+    """The symbol that stands for the market: the reference coin in the kind and quote of what is traded."""
+    candidates = [symbol for symbol in available if symbol.base == base_coin]
+    if not candidates:
+        return None
+    like = traded[0]
+    return min(candidates, key=lambda s: (s.settle != like.settle, s.quote != like.quote, str(s)))
+
+
+def _warmup(strategies: Iterable[Strategy], scan: Timeframe) -> dict[Timeframe, int]:
+    """The longest warm-up that any of the strategies declares, by timeframe."""
+    needed: dict[Timeframe, int] = {}
+    for strategy in strategies:
+        for timeframe, bars in warmup_on(strategy, scan).items():
+            needed[timeframe] = max(bars, needed[timeframe]) if timeframe in needed else bars
+    return needed
+
+
+def _reference_bars(strategies: Iterable[Strategy], timeframe: Timeframe) -> int:
+    return max(s.reference_warmup[timeframe] for s in strategies if timeframe in s.reference_warmup)
+
+
+def _slow_regime(days: Panel, configuration: Configuration) -> CodeArray:
+    rules = configuration.protection.slow_regime
+    return slow_regime(
+        days.close[:, 0],
+        days.high[:, 0],
+        crash_return_7d=rules.crash_return_7d,
+        crash_below_high_30d=rules.crash_below_high_30d,
+        crash_bars=rules.crash_bars,
+        trend_bars=rules.trend_bars,
+        sma_fast=rules.sma_fast,
+        sma_slow=rules.sma_slow,
+    )
+
+
+class StoredBars:
+    """The store's reader as a bar source: every symbol from the provider that was chosen for it."""
+
+    def __init__(self, reader: BarReader, provider_of: Mapping[Symbol, str]) -> None:
+        self._reader = reader
+        self._provider_of = provider_of
+
+    def panel(self, symbols: Sequence[Symbol], timeframe: Timeframe, start_ms: int, end_ms: int) -> Panel:
+        """The bars of `symbols`, read provider by provider."""
+        groups: dict[str, list[Symbol]] = {}
+        for symbol in symbols:
+            groups.setdefault(self._provider_of[symbol], []).append(symbol)
+        panels = [
+            self._reader.panel(members, timeframe, start_ms, end_ms, provider=provider)
+            for provider, members in groups.items()
+        ]
+        return panels[0] if len(panels) == 1 else side_by_side(panels).select(symbols)
+
+
+def side_by_side(panels: Sequence[Panel]) -> Panel:
+    """Panels over the same rows as one panel."""
+    return Panel(
+        timeframe=panels[0].timeframe,
+        symbols=tuple(symbol for panel in panels for symbol in panel.symbols),
+        open_time_ms=panels[0].open_time_ms,
+        open=np.concatenate([panel.open for panel in panels], axis=1),
+        high=np.concatenate([panel.high for panel in panels], axis=1),
+        low=np.concatenate([panel.low for panel in panels], axis=1),
+        close=np.concatenate([panel.close for panel in panels], axis=1),
+        volume=np.concatenate([panel.volume for panel in panels], axis=1),
+        covered=np.concatenate([panel.covered for panel in panels], axis=1),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What a simulation over the store reads, chosen from what is there."""
+
+    symbols: tuple[Symbol, ...]
+    base: Timeframe
+    start_ms: int
+    end_ms: int
+    provider_of: Mapping[Symbol, str]
+    reference_symbol: Symbol | None
+    notes: tuple[str, ...]  # what a reader of the result should know
+
+
+def choose(
+    series: Sequence[SeriesInfo],
+    configuration: Configuration,
+    *,
+    pairs: Sequence[str],
+    timeframe: str | None,
+    provider: str | None,
+    start_ms: int | None,
+    end_ms: int | None,
+) -> Choice:
+    """Choose base, span, symbols and providers for a simulation.
+
+    The base is the finest of 1m, 15m and 1h that every pair has in the span (or, without pairs, that any symbol
+    has). Raises UsageError or DataError with what is missing and what there is instead.
+    """
+    notes: list[str] = []
+    wanted = tuple(Symbol.parse(name) for name in pairs)
+    if len(set(wanted)) != len(wanted):
+        raise UsageError("--pairs names a symbol twice: name each once")
+    stored = {info.symbol for info in series}
+    unknown = [str(symbol) for symbol in wanted if symbol not in stored]
+    if unknown:
+        raise DataError(f"there are no bars of {', '.join(unknown)}: see list-data, or bring some with import-data")
+    preferred = provider or configuration.market_data.provider
+    candidates = [info for info in series if info.timeframe in BASES and (not preferred or info.provider == preferred)]
+    inside = [info for info in candidates if _overlaps(info, start_ms, end_ms)]
+    bases = [Timeframe.parse(timeframe)] if timeframe else list(BASES)
+    if timeframe and bases[0] not in BASES:
+        raise UsageError(f"--timeframe {timeframe} can not be the base: choose 1m, 15m or 1h")
+    for base in bases:
+        found = [info for info in inside if info.timeframe is base]
+        names = {info.symbol for info in found}
+        if (wanted and names.issuperset(wanted)) or (not wanted and names):
+            break
+    else:
+        asked = ", ".join(map(str, wanted)) or "any symbol"
+        raise DataError(
+            f"no base of {', '.join(str(base) for base in bases)} has bars of {asked} in the span"
+            f"{f' from {preferred}' if preferred else ''}: see list-data, and choose --timerange, --pairs and --timeframe from it"
+        )
+    symbols = wanted
+    if not symbols:
+        members = [symbol for symbol in configuration.universe.members(configuration.trading.quote) if symbol in names]
+        symbols = tuple(sorted(members or names))
+        if not members:
+            notes.append(f"none of the configured universe has {base} bars in the span: every stored symbol takes part")
+    provider_of = {symbol: _provider(symbol, [info for info in found if info.symbol == symbol]) for symbol in symbols}
+    used = [info for info in found if info.symbol in provider_of and provider_of[info.symbol] == info.provider]
+    first, last = min(info.start_ms for info in used), max(info.end_ms for info in used)
+    start = first if start_ms is None else max(start_ms, base.floor(first))
+    end = last if end_ms is None else min(end_ms, last)
+    if start_ms is not None and end_ms is not None and (start > start_ms or end < end_ms):
+        notes.append(f"bars reach from {from_ms(start):%Y-%m-%d %H:%M} to {from_ms(end):%Y-%m-%d %H:%M} UTC only")
+    reference = choose_reference(
+        {info.symbol for info in found} if not preferred else names, symbols, configuration.trading.reference
+    )
+    if reference is None:
+        notes.append(
+            f"the reference coin {configuration.trading.reference} has no {base} bars in the span: "
+            "regime and volatility rules stay NORMAL"
+        )
+    elif reference not in provider_of:
+        provider_of[reference] = _provider(reference, [info for info in found if info.symbol == reference])
+    if base is not Timeframe.M1:
+        notes.append(f"coarse base: orders meet {base} bars, since no 1m bars of these symbols exist in the span")
+    return Choice(
+        symbols=symbols,
+        base=base,
+        start_ms=start,
+        end_ms=end,
+        provider_of=provider_of,
+        reference_symbol=reference,
+        notes=tuple(notes),
+    )
+
+
+def _overlaps(info: SeriesInfo, start_ms: int | None, end_ms: int | None) -> bool:
+    return (end_ms is None or info.start_ms < end_ms) and (start_ms is None or info.end_ms > start_ms)
+
+
+def _provider(symbol: Symbol, infos: Sequence[SeriesInfo]) -> str:
+    providers = sorted({info.provider for info in infos})
+    if len(providers) > 1:
+        raise UsageError(
+            f"{symbol} has bars of several providers in the span ({', '.join(providers)}): "
+            "choose one with --provider or market_data.provider"
+        )
+    return providers[0]
