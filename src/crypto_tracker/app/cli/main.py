@@ -16,6 +16,10 @@ from crypto_tracker.app.cli.common import Session, failures_as_exit_codes, home_
 # and add a line here.
 COMMAND_MODULES = (
     "crypto_tracker.app.cli.config_commands",
+    "crypto_tracker.app.cli.import_data",
+    "crypto_tracker.app.cli.list_data",
+    "crypto_tracker.app.cli.backtest",
+    "crypto_tracker.app.cli.explain",
     "crypto_tracker.app.cli.list_strategies",
     "crypto_tracker.app.cli.new_strategy",
 )

@@ -1,0 +1,167 @@
+"""`explain`: why a symbol was bought, or not, at one moment."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crypto_tracker.app.cli.common import (
+    JsonOption,
+    Session,
+    StrategyOption,
+    TimeframeOption,
+    command,
+    emit_json,
+    parse_time,
+    session_of,
+)
+
+if TYPE_CHECKING:
+    from crypto_tracker.app.explaining import StrategyExplanation
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    command(app, "explain")(explain)
+
+
+def explain(
+    context: typer.Context,
+    symbol: Annotated[str, typer.Argument(metavar="SYMBOL", help="Such as BTC/USDT.")],
+    at: Annotated[str, typer.Option("--at", metavar="TIME", help="ISO time in UTC, such as 2025-08-01T12:00.")],
+    strategy: StrategyOption = None,
+    timeframe: TimeframeOption = None,
+    provider: Annotated[
+        str | None, typer.Option("--provider", metavar="NAME", help="Whose bars, where several have them.")
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Say, for each strategy, what it saw in its last scan before TIME, which gate stopped it, and what it lacked.
+
+    The scan is computed again from the stored bars. What the portfolio answered to a setup comes from the newest
+    recorded run (backtest or demo) of the same configuration.
+    """
+    from crypto_tracker.app.backtesting import configured_strategies
+    from crypto_tracker.app.explaining import explain_symbol
+    from crypto_tracker.app.markets import StoredBars, choose, gather, scan_timeframe
+    from crypto_tracker.config.versions import version
+    from crypto_tracker.core.symbols import Symbol
+    from crypto_tracker.core.timeframes import DAY_MS, to_ms
+    from crypto_tracker.store.reader import BarReader
+    from crypto_tracker.store.runs import RunStore
+
+    session = session_of(context)
+    wanted = Symbol.parse(symbol)
+    moment_ms = to_ms(parse_time(at))
+    configuration = session.configuration
+    entries = configured_strategies(dict(session.strategies), configuration, strategy)
+    runs = RunStore.open_to_read(session.home)
+    try:
+        with BarReader.open(session.home) as reader:
+            choice = choose(
+                reader.series(),
+                configuration,
+                pairs=[symbol],
+                timeframe=timeframe,
+                provider=provider,
+                start_ms=moment_ms - DAY_MS,
+                end_ms=moment_ms,
+            )
+            longest = max(scan_timeframe(entry.strategy, choice.base).ms for entry in entries)
+            end_ms = choice.base.floor(moment_ms)
+            market = gather(
+                StoredBars(reader, choice.provider_of),
+                configuration,
+                entries,
+                choice.symbols,
+                reference_symbol=choice.reference_symbol,
+                base=choice.base,
+                start_ms=end_ms - 2 * longest,
+                end_ms=end_ms,
+            )
+            told = explain_symbol(
+                market,
+                entries,
+                wanted,
+                near_miss_readiness=configuration.decisions.near_miss_readiness,
+                version=version(configuration),
+                runs=runs,
+            )
+    finally:
+        if runs is not None:
+            runs.close()
+    if json_output:
+        emit_json(
+            {
+                "symbol": str(wanted),
+                "at": parse_time(at),
+                "base": str(choice.base),
+                "configuration_version": version(configuration),
+                "strategies": [_document(item) for item in told],
+            }
+        )
+        return
+    _show(session, str(wanted), at, told)
+
+
+def _document(item: "StrategyExplanation") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from crypto_tracker.core.timeframes import from_ms
+
+    return {
+        "name": item.strategy,
+        "timeframe": item.timeframe,
+        "scan_time": from_ms(item.scan_time_ms),
+        "verdict": item.verdict.value,
+        "reason": item.reason.code,
+        "readiness": item.readiness,
+        "confidence": item.confidence,
+        "measurements": item.measurements,
+        "gates": [asdict(gate) for gate in item.gates],
+        "stopped_by": next((gate.sentence for gate in item.gates if not gate.passed), None),
+        "portfolio": None if item.portfolio is None else asdict(item.portfolio),
+    }
+
+
+def _show(session: Session, symbol: str, at: str, told: list["StrategyExplanation"]) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    from crypto_tracker.core.decisions import Verdict
+    from crypto_tracker.core.timeframes import from_ms
+
+    out = session.out
+    colours = {Verdict.TAKE: "green", Verdict.NEAR_MISS: "yellow", Verdict.SKIP: "red"}
+    out.print(Text(f"{symbol} at {parse_time(at):%Y-%m-%d %H:%M} UTC", style="bold"))
+    for item in told:
+        head = Text()
+        head.append(f"\n{item.strategy}", style="bold")
+        head.append(f"  {item.timeframe} scan of {from_ms(item.scan_time_ms):%Y-%m-%d %H:%M}  ", style="dim")
+        word = "SETUP" if item.verdict is Verdict.TAKE else item.verdict.value
+        head.append(word, style=f"bold {colours[item.verdict]}")
+        if item.verdict is not Verdict.TAKE:
+            head.append(f" {item.reason.code}", style=colours[item.verdict])
+        if item.readiness == item.readiness:
+            head.append(f"  readiness {item.readiness:.0f}, confidence {item.confidence:.2f}", style="dim")
+        out.print(head)
+        stopped = False
+        for gate in item.gates:
+            mark, style = ("✓", "green") if gate.passed else ("✗", "red")
+            if stopped and not gate.passed:
+                style = "dim"
+            line = Text(f"{mark} ", style=style)
+            line.append(gate.sentence, style="default" if not stopped else "dim")
+            out.print(Padding(line, (0, 0, 0, 2)))
+            stopped = stopped or not gate.passed
+        if item.portfolio is not None:
+            taken = item.portfolio.verdict == Verdict.TAKE
+            line = Text("✓ " if taken else "✗ ", style="green" if taken else "red")
+            line.append(f"portfolio (run {item.portfolio.run_id}): {item.portfolio.sentence}")
+            out.print(Padding(line, (0, 0, 0, 2)))
+        elif item.verdict is Verdict.TAKE:
+            out.print(
+                Padding(
+                    Text("? no recorded run of this configuration covers it: run backtest to see the portfolio's answer", style="dim"),
+                    (0, 0, 0, 2),
+                )
+            )
