@@ -133,7 +133,11 @@ def condition_at(bars: ReferenceBars, moment: int, volatility: float, rules: Rul
 
 
 def market_track(scenario: Scenario) -> list[MarketNow]:
-    """The market at every close of a scenario."""
+    """The market at every close of a scenario.
+
+    Where the reference begins earlier than the traded bars, what is carried (the previous regime, the switches)
+    is carried from its first bar on.
+    """
     rules = scenario.rules
     fast = rules.protection.fast_regime
     rule_volatility = rules.protection.volatility
@@ -145,7 +149,9 @@ def market_track(scenario: Scenario) -> list[MarketNow]:
     off = [False for _ in scenario.strategies]
     pending = list(scenario.commands)
     track = []
-    for open_ms in scenario.panel.open_time_ms.tolist():
+    traded_ms = scenario.panel.open_time_ms.tolist()
+    reference_ms = [] if scenario.reference is None else scenario.reference.open_time_ms.tolist()
+    for open_ms in reference_ms or traded_ms:
         while pending and pending[0]["time_ms"] <= open_ms:
             command = pending.pop(0)
             if command["kind"] == CommandKind.FORCE_REGIME:
@@ -180,4 +186,4 @@ def market_track(scenario: Scenario) -> list[MarketNow]:
                 switched_off=tuple(off),
             )
         )
-    return track
+    return track[len(track) - len(traded_ms) :]

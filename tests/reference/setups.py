@@ -5,13 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from tests.reference.market import MarketNow, market_track
-from tests.reference.simulator import Position, ReferenceSimulator, Setup, Slot, plain_setups
 
 from crypto_tracker.core.decisions import Reason
 from crypto_tracker.core.orders import ExitReason
 from crypto_tracker.simulation.records import OUTCOME_DTYPE, Outcome, Scenario, no_commands
 from crypto_tracker.strategies.base import EVENT_SETUP
+from tests.reference.simulator import Position, ReferenceSimulator, Setup, Slot, SymbolState, as_records
 
 UNLIMITED = 10**30
 
@@ -31,31 +30,32 @@ class Excursions:
 class Alone(ReferenceSimulator):
     """The simulator with one setup in it, unlimited cash and no gate."""
 
-    def __init__(self, scenario: Scenario, track: list[MarketNow], setup: Setup) -> None:
-        super().__init__(scenario, track)
-        self.cash = UNLIMITED
-        self.setup = setup
-        self.order: Slot | None = None
-        self.excursions = Excursions()
-
-    def outcome(self) -> dict[str, Any]:
+    def outcome(self, setup: Setup) -> dict[str, Any]:
         """Step from the setup's close until its trade is over or the bars end."""
-        start = self.row_closing_at(self.setup.time_ms)
+        self.cash = UNLIMITED
+        self.slots = [None] * len(self.instruments)
+        self.symbols = [SymbolState() for _ in self.instruments]
+        self.newest_close_ms = None
+        self.fills, self.trades = [], []
+        self.decisions[setup.row]["end"] = Reason.ACCEPTED
+        self.setup = setup
+        self.excursions = Excursions()
+        self.order: Slot | None = None
+        start = self.row_closing_at(setup.time_ms)
         if start is not None:
-            for row in range(start + 1):
-                self.take_last_closes(row, self.open_times[row] + self.base_ms)
             self.market = self.track[start]
-            self.order = self.new_slot(self.setup, size_factor=1.0)
-            self.slots[self.setup.symbol] = self.order
+            self.order = self.new_slot(setup, size_factor=1.0)
+            self.slots[setup.symbol] = self.order
             for row in range(start + 1, len(self.open_times)):
                 self.step(row)
-                if self.slots[self.setup.symbol] is None:
+                if self.slots[setup.symbol] is None:
                     break
         return self.record()
 
     def row_closing_at(self, moment: int) -> int | None:
-        closes = [open_ms + self.base_ms for open_ms in self.open_times]
-        return closes.index(moment) if moment in closes else None
+        row = (moment - self.base_ms - self.open_times[0]) // self.base_ms
+        closes_then = 0 <= row < len(self.open_times) and self.open_times[row] + self.base_ms == moment
+        return row if closes_then else None
 
     def close(self, row: int) -> None:
         """CLOSE without portfolio: last closes, lost data, the market, trailing and stops."""
@@ -85,14 +85,14 @@ class Alone(ReferenceSimulator):
         trade = self.trade_record(self.setup.symbol, self.order, position)
         net = trade["pnl_e8"]
         gross = net + position.fees + position.slippage
-        over = position.lots == 0.0
+        over = position.lots == 0.0  # else nothing is known of its result
         last_row = position.last_exit_row if over else len(self.open_times) - 1
         return {
             "setup": self.setup.row,
             "outcome": self.name_of(position, net, gross) if over else Outcome.UNFINISHED,
             "exit_reason": position.exit_reason,
-            "return_net": net / position.invested,
-            "return_gross": gross / position.invested,
+            "return_net": net / position.invested if over else math.nan,
+            "return_gross": gross / position.invested if over else math.nan,
             "adverse": self.excursions.adverse,
             "favourable": self.excursions.favourable,
             "bars_held": last_row - position.first_row + 1,
@@ -125,14 +125,14 @@ class Alone(ReferenceSimulator):
 
 
 def first_setups(setups: list[Setup]) -> list[Setup]:
-    """The first setup of each episode of a (strategy, symbol)."""
+    """The first setup of each episode of a (strategy, symbol); an opposing signal is none."""
     running: set[tuple[int, int]] = set()
     first = []
     for setup in setups:
         key = (setup.strategy, setup.symbol)
         if setup.kind != EVENT_SETUP:
             running.discard(key)
-        elif key not in running:
+        elif setup.side == 1 and key not in running:
             running.add(key)
             first.append(setup)
     return first
@@ -141,14 +141,6 @@ def first_setups(setups: list[Setup]) -> list[Setup]:
 def simulate_setups(scenario: Scenario) -> np.ndarray[Any, Any]:
     """The outcome of every first setup of an episode, slowly."""
     scenario = replace(scenario, commands=no_commands())
-    track = market_track(scenario)
-    rows = [
-        Alone(scenario, track, setup).outcome()
-        for setup in first_setups(plain_setups(scenario))
-        if setup.side == 1
-    ]
-    array = np.zeros(len(rows), dtype=OUTCOME_DTYPE)
-    for index, row in enumerate(rows):
-        for name in OUTCOME_DTYPE.names or ():
-            array[index][name] = row[name]
-    return array
+    alone = Alone(scenario)
+    rows = [alone.outcome(setup) for setup in first_setups(alone.setups)]
+    return as_records(rows, OUTCOME_DTYPE)

@@ -11,8 +11,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from tests.reference.market import MarketNow, market_before, market_track
-from tests.reference.numbers import Instrument, amount_e8, instrument
 
 from crypto_tracker.core.decisions import Condition, Reason, Regime
 from crypto_tracker.core.orders import ExitReason, FillKind
@@ -28,6 +26,8 @@ from crypto_tracker.simulation.records import (
     SimulationResult,
 )
 from crypto_tracker.strategies.base import EVENT_RESET, EVENT_SETUP
+from tests.reference.market import MarketNow, market_before, market_track
+from tests.reference.numbers import Instrument, amount_e8, instrument
 
 HOUR_MS = 3_600_000
 
@@ -463,7 +463,7 @@ class ReferenceSimulator:
         if wanted <= 0.0 or bar.entry_budget <= 0.0:
             return False
         lots = min(wanted, bar.entry_budget)
-        if part.quote_left - amount_e8(facts.coins(lots) * price) < facts.min_notional * 1e8:
+        if (part.quote_left - amount_e8(facts.coins(lots) * price)) / 1e8 < facts.min_notional:
             lots = wanted
         bar.entry_budget = max(0.0, bar.entry_budget - lots)
 
@@ -932,13 +932,14 @@ class ReferenceSimulator:
     # ---------------------------------------------------------------------------------- the end
 
     def close_at_end(self, row: int) -> None:
-        """Section 8, on request."""
+        """Section 8, on request; the last bar's amounts are then those after it."""
         self.closed_now = []
         for column, slot in enumerate(self.slots):
             if slot is not None and slot.position is None:
                 self.end_pending(column, slot, Reason.CANCELLED)
             elif slot is not None and slot.position is not None:
                 self.close_whole(column, slot, slot.position, row, ExitReason.END_OF_DATA)
+        self.equities[-1], self.cashes[-1], self.reserves[-1] = self.cash, self.cash, 0
 
     def open_trades(self) -> list[dict[str, Any]]:
         """Positions still held, by symbol."""
@@ -964,11 +965,8 @@ class ReferenceSimulator:
 
 def as_records(rows: list[dict[str, Any]], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     """Dictionaries as a structured array."""
-    array = np.zeros(len(rows), dtype=dtype)
-    for index, row in enumerate(rows):
-        for name in dtype.names or ():
-            array[index][name] = row[name]
-    return array
+    names = dtype.names or ()
+    return np.array([tuple(row[name] for name in names) for row in rows], dtype=dtype)
 
 
 def simulate(scenario: Scenario) -> SimulationResult:

@@ -4,9 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.reference.setups import simulate_setups
-from tests.reference.simulator import simulate
-from tests.simulation.rules import instruments, same_for_all_tiers, spec_rules
 
 from crypto_tracker.core.bars import Panel
 from crypto_tracker.core.decisions import Reason, Regime
@@ -15,6 +12,9 @@ from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe
 from crypto_tracker.simulation.records import Outcome, Scenario, commands, no_commands
 from crypto_tracker.strategies.base import EVENT_SETUP, SETUP_DTYPE
+from tests.reference.setups import simulate_setups
+from tests.reference.simulator import simulate
+from tests.simulation.rules import instruments, same_for_all_tiers, spec_rules
 
 E8 = 100_000_000
 START_MS = 1_760_000_400_000 - 1_760_000_400_000 % MINUTE_MS

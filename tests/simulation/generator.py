@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from tests.simulation.rules import instruments, same_for_all_tiers, spec_rules
 
 from crypto_tracker.core.bars import Panel
 from crypto_tracker.core.decisions import Regime, Tier
@@ -16,6 +15,7 @@ from crypto_tracker.core.timeframes import HOUR_MS, Timeframe, to_ms
 from crypto_tracker.simulation.parameters import Rules
 from crypto_tracker.simulation.records import COMMAND_DTYPE, CommandKind, Scenario
 from crypto_tracker.strategies.base import EVENT_RESET, EVENT_SETUP, SETUP_DTYPE
+from tests.simulation.rules import instruments, same_for_all_tiers, spec_rules
 
 Random = np.random.Generator
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -46,8 +46,14 @@ class Frame:
 
 def one_of(random: Random, *choices: Any, weights: tuple[float, ...] | None = None) -> Any:
     """One of the choices, as it is."""
-    shares = None if weights is None else np.array(weights) / sum(weights)
-    return choices[int(random.choice(len(choices), p=shares))]
+    if weights is None:
+        return choices[int(random.integers(len(choices)))]
+    drawn = random.random() * sum(weights)
+    for choice, weight in zip(choices, weights, strict=True):
+        drawn -= weight
+        if drawn < 0.0:
+            return choice
+    return choices[-1]
 
 
 def a_frame(random: Random) -> Frame:
@@ -332,11 +338,8 @@ def some_setups(random: Random, frame: Frame, panel: Panel) -> np.ndarray[Any, A
                     }
                 )
     rows.sort(key=lambda row: (row["time_ms"], row["symbol"], row["strategy"]))
-    array = np.zeros(len(rows), dtype=SETUP_DTYPE)
-    for index, row in enumerate(rows):
-        for name in SETUP_DTYPE.names or ():
-            array[index][name] = row[name]
-    return array
+    names = SETUP_DTYPE.names or ()
+    return np.array([tuple(row[name] for name in names) for row in rows], dtype=SETUP_DTYPE)
 
 
 def some_commands(random: Random, frame: Frame) -> np.ndarray[Any, Any]:
@@ -345,7 +348,7 @@ def some_commands(random: Random, frame: Frame) -> np.ndarray[Any, Any]:
     array = np.zeros(count, dtype=COMMAND_DTYPE)
     for index in range(count):
         kind = CommandKind(int(random.integers(0, len(CommandKind))))
-        if kind is CommandKind.PAUSE and random.random() < 0.6:
+        if random.random() < 0.4:
             kind = CommandKind.CLOSE
         value = 0
         if kind is CommandKind.FORCE_REGIME:
@@ -353,7 +356,7 @@ def some_commands(random: Random, frame: Frame) -> np.ndarray[Any, Any]:
         elif kind is CommandKind.CLOSE:
             value = one_of(random, ExitReason.MANUAL, ExitReason.MARKET_TRANSITION)
         # Also before the first bar, between two opens, and after the last.
-        time_ms = frame.start_ms + int(random.integers(-5, frame.rows + 3) * frame.timeframe.ms / 2 * 2)
+        time_ms = frame.start_ms + int(random.integers(-5, frame.rows + 3)) * frame.timeframe.ms
         time_ms += one_of(random, 0, 0, 1, frame.timeframe.ms // 2)
         symbol = int(random.integers(0, len(frame.symbols)))
         strategy = int(random.integers(0, len(frame.strategies)))
