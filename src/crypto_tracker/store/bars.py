@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from crypto_tracker.store.tiers import Tiers
 RawBar = Callable[[int], Mapping[str, Any]]
 """Gives the fields of a bar of a batch, by its index, as the source had them."""
 
+_WRITING_THREADS = 4
 _PROVIDER_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
@@ -152,10 +154,11 @@ class BarStore:
         rules = broken_rules(timeframe, bars.open_time_ms, prices, bars.volume, now_ms=now_ms)
         broken = np.flatnonzero(rules)
         valid = np.flatnonzero(rules == BarRule.VALID)
-        added = self._added(series, bars, valid)
-        coverage = self._coverage(timeframe, bars, valid, broken, covered, now_ms)
-        months = self._cold_months(series, added, now_ms)
-        files = [self._write_cold(series, month_ms, rows) for month_ms, rows in months.items()]
+        stored = self._stored_around(series, bars.open_time_ms[valid])
+        added = _added(bars, valid, stored)
+        coverage = _newly_known(timeframe, bars, valid, broken, covered, now_ms)
+        months = self._cold_months(added, stored, now_ms)
+        files = self._write_months(series, months)
         hot = added.where(~np.isin(_month_of(added.open_time_ms), list(months)))
 
         with self._engine.begin() as connection:
@@ -205,9 +208,9 @@ class BarStore:
                     span = month_ms, next_month_ms(month_ms)
                     rows = tiers.rows(series.symbol_id, series.timeframe, *span)
                     hot = len(tiers.hot_rows(series.symbol_id, series.timeframe, *span))
-                file = self._write_cold(series, month_ms, rows)
+                files = self._write_months(series, {month_ms: rows})
                 with self._engine.begin() as connection:
-                    replaced = _enter_files(connection, series, [file])
+                    replaced = _enter_files(connection, series, files)
                     reach(Failpoint.BEFORE_COMMIT)
                 reach(Failpoint.COMMITTED)
                 for path in replaced:
@@ -243,67 +246,48 @@ class BarStore:
             self._symbol_ids[provider, symbol] = symbol_id
         return _Series(symbol_id, provider, symbol, timeframe)
 
-    def _added(self, series: _Series, bars: BarBatch, valid: IntArray) -> StoredRows:
-        """What the valid bars of a batch add to the store."""
-        if not len(valid):
+    def _stored_around(self, series: _Series, times: IntArray) -> StoredRows:
+        """What is stored at these times; their whole months, where they are enough to be written as files."""
+        if not len(times):
             return StoredRows.none()
-        order = valid[np.argsort(bars.open_time_ms[valid], kind="stable")]
-        times = bars.open_time_ms[order]
-        values = bars.values()[:, order]
+        start_ms, end_ms = int(times.min()), int(times.max()) + 1
+        if len(times) >= self._market_data.files.cold_rows_min:
+            start_ms, end_ms = month_start_ms(start_ms), next_month_ms(end_ms - 1)
         with self._engine.connect() as connection:
-            tiers = Tiers(connection, self._cold)
-            stored = tiers.rows(series.symbol_id, series.timeframe, int(times[0]), int(times[-1]) + 1)
-        repeats = _repeat_number(times)
-        parts = []
-        for repeat in range(int(repeats.max()) + 1):
-            chosen = repeats == repeat
-            part = contributions(times[chosen], values[:, chosen], stored)
-            parts.append(part)
-            if repeat < int(repeats.max()):
-                stored = StoredRows.merged([stored, part])
-        return StoredRows.merged(parts)
+            return Tiers(connection, self._cold).rows(series.symbol_id, series.timeframe, start_ms, end_ms)
 
-    def _coverage(
-        self,
-        timeframe: Timeframe,
-        bars: BarBatch,
-        valid: IntArray,
-        broken: IntArray,
-        covered: Iterable[tuple[int, int]],
-        now_ms: int,
-    ) -> IntArray:
-        """What this write makes known: what was fetched, less the bars that were broken."""
-        broken_times = bars.open_time_ms[broken]
-        broken_times = broken_times[broken_times != MISSING_TIME_MS] // timeframe.ms * timeframe.ms
-        doubtful = intervals.of_bars(np.unique(broken_times), timeframe.ms)
-        fetched = intervals.clip(intervals.as_intervals(covered), 0, timeframe.floor(now_ms))
-        held = intervals.of_bars(np.unique(bars.open_time_ms[valid]), timeframe.ms)
-        return intervals.union(intervals.subtract(intervals.on_grid(fetched, timeframe.ms), doubtful), held)
-
-    def _cold_months(self, series: _Series, added: StoredRows, now_ms: int) -> dict[int, StoredRows]:
+    def _cold_months(self, added: StoredRows, stored: StoredRows, now_ms: int) -> dict[int, StoredRows]:
         """The finished months that get enough new rows to become files at once, with all their rows."""
-        months, counts = np.unique(_month_of(added.open_time_ms), return_counts=True)
         chosen = {}
-        for month_ms, count in zip(months.tolist(), counts.tolist(), strict=True):
+        for month_ms in intervals.distinct(_month_of(added.open_time_ms)).tolist():
             end_ms = next_month_ms(month_ms)
-            if end_ms <= now_ms and count >= self._market_data.files.cold_rows_min:
-                with self._engine.connect() as connection:
-                    tiers = Tiers(connection, self._cold)
-                    stored = tiers.rows(series.symbol_id, series.timeframe, month_ms, end_ms)
-                chosen[month_ms] = StoredRows.merged([stored, added.between(month_ms, end_ms)])
+            new = added.between(month_ms, end_ms)
+            if end_ms <= now_ms and len(new) >= self._market_data.files.cold_rows_min:
+                chosen[month_ms] = StoredRows.merged([stored.between(month_ms, end_ms), new])
         return chosen
 
-    def _write_cold(self, series: _Series, month_ms: int, rows: StoredRows) -> ColdFile:
-        table = tables.manifest
+    def _write_months(self, series: _Series, months: Mapping[int, StoredRows]) -> list[ColdFile]:
+        """Write a file for each month. They are on the disk, and no reader knows of them yet."""
+        if not months:
+            return []
         with self._engine.connect() as connection:
-            query = select(table.c.generation).where(
-                table.c.symbol_id == series.symbol_id,
-                table.c.timeframe == series.timeframe.value,
-                table.c.month_ms == month_ms,
+            known = Tiers(connection, self._cold).month_files(
+                [series.symbol_id], series.timeframe, min(months), next_month_ms(max(months))
             )
-            generation = connection.execute(query).scalar_one_or_none()
-        following = 0 if generation is None else generation + 1
-        return self._cold.write(series.provider, series.symbol, series.timeframe, month_ms, following, rows)
+        following = {file.month_ms: file.generation + 1 for file in known[series.symbol_id]}
+
+        def write(month_ms: int) -> ColdFile:
+            return self._cold.write(
+                series.provider,
+                series.symbol,
+                series.timeframe,
+                month_ms,
+                following.get(month_ms, 0),
+                months[month_ms],
+            )
+
+        with ThreadPoolExecutor(_WRITING_THREADS, thread_name_prefix="cold") as pool:
+            return list(pool.map(write, months))
 
     def _hot_months(self) -> list[tuple[_Series, list[int]]]:
         """Every series with hot rows, and the months that they lie in."""
@@ -338,6 +322,41 @@ class BarStore:
         return found
 
 
+def _added(bars: BarBatch, valid: IntArray, stored: StoredRows) -> StoredRows:
+    """What the valid bars of a batch add to what is stored."""
+    if not len(valid):
+        return StoredRows.none()
+    order = valid[np.argsort(bars.open_time_ms[valid], kind="stable")]
+    times = bars.open_time_ms[order]
+    values = bars.values()[:, order]
+    repeats = _repeat_number(times)
+    parts = []
+    for repeat in range(int(repeats.max()) + 1):
+        chosen = repeats == repeat
+        part = contributions(times[chosen], values[:, chosen], stored)
+        parts.append(part)
+        if repeat < int(repeats.max()):
+            stored = StoredRows.merged([stored, part])
+    return StoredRows.merged(parts)
+
+
+def _newly_known(
+    timeframe: Timeframe,
+    bars: BarBatch,
+    valid: IntArray,
+    broken: IntArray,
+    covered: Iterable[tuple[int, int]],
+    now_ms: int,
+) -> IntArray:
+    """What a write makes known: what was fetched, less the bars that were broken."""
+    broken_times = bars.open_time_ms[broken]
+    broken_times = broken_times[broken_times != MISSING_TIME_MS] // timeframe.ms * timeframe.ms
+    doubtful = intervals.of_bars(intervals.distinct(broken_times), timeframe.ms)
+    fetched = intervals.clip(intervals.as_intervals(covered), 0, timeframe.floor(now_ms))
+    held = intervals.of_bars(intervals.distinct(bars.open_time_ms[valid]), timeframe.ms)
+    return intervals.union(intervals.subtract(intervals.on_grid(fetched, timeframe.ms), doubtful), held)
+
+
 def _month_of(open_time_ms: IntArray) -> IntArray:
     """The start of the month of each time."""
     return (
@@ -364,46 +383,38 @@ def _span_of(added: StoredRows, grown: tuple[int, int] | None, timeframe: Timefr
     return min(ends), max(ends)
 
 
-def _enter_files(connection: Connection, series: _Series, files: list[ColdFile]) -> list[str]:
+def _enter_files(connection: Connection, series: _Series, files: Sequence[ColdFile]) -> list[str]:
     """Let the manifest name new files, and take the rows that they hold from the hot tier.
 
     Returns the files that they replace.
     """
-    replaced: list[str] = []
+    if not files:
+        return []
     manifest, hot = tables.manifest, tables.bars
-    for file in files:
-        this_month = (
-            manifest.c.symbol_id == series.symbol_id,
-            manifest.c.timeframe == series.timeframe.value,
-            manifest.c.month_ms == file.month_ms,
-        )
-        replaced += connection.execute(select(manifest.c.path).where(*this_month)).scalars().all()
-        connection.execute(delete(manifest).where(*this_month))
-        connection.execute(
-            insert(manifest).values(
-                symbol_id=series.symbol_id,
-                timeframe=series.timeframe.value,
-                month_ms=file.month_ms,
-                generation=file.generation,
-                path=file.path,
-                rows=file.rows,
-                bars=file.bars,
-                first_ms=file.first_ms,
-                last_ms=file.last_ms,
-                bytes=file.bytes,
-                sha256=file.sha256,
+    months = [file.month_ms for file in files]
+    these = (
+        manifest.c.symbol_id == series.symbol_id,
+        manifest.c.timeframe == series.timeframe.value,
+        manifest.c.month_ms.in_(months),
+    )
+    replaced = list(connection.execute(select(manifest.c.path).where(*these)).scalars())
+    if replaced:
+        connection.execute(delete(manifest).where(*these))
+    entries = [
+        {"symbol_id": series.symbol_id} | asdict(file) | {"timeframe": series.timeframe.value}
+        for file in files
+    ]
+    connection.execute(insert(manifest), entries)
+    reach(Failpoint.MANIFEST_WRITTEN)
+    of_series = (hot.c.symbol_id == series.symbol_id, hot.c.timeframe == series.timeframe.value)
+    if connection.execute(select(hot.c.revision).where(*of_series).limit(1)).first() is not None:
+        for month_ms in months:
+            connection.execute(
+                delete(hot).where(
+                    *of_series, hot.c.open_time_ms >= month_ms, hot.c.open_time_ms < next_month_ms(month_ms)
+                )
             )
-        )
-        reach(Failpoint.MANIFEST_WRITTEN)
-        connection.execute(
-            delete(hot).where(
-                hot.c.symbol_id == series.symbol_id,
-                hot.c.timeframe == series.timeframe.value,
-                hot.c.open_time_ms >= file.month_ms,
-                hot.c.open_time_ms < next_month_ms(file.month_ms),
-            )
-        )
-        reach(Failpoint.HOT_ROWS_DELETED)
+    reach(Failpoint.HOT_ROWS_DELETED)
     return replaced
 
 

@@ -163,8 +163,10 @@ def contributions(incoming_ms: IntArray, incoming: FloatArray, stored: StoredRow
     known = np.zeros(len(incoming_ms), dtype=np.bool_)
     newest_revision = np.full(len(incoming_ms), -1, dtype=np.int64)
     newest_values = np.full_like(incoming, np.nan)
-    for revision in np.unique(stored.revision).tolist():
+    for revision in range(int(stored.revision.max(initial=-1)) + 1):
         rows = stored.where(stored.revision == revision)
+        if not len(rows):
+            continue
         position = np.searchsorted(rows.open_time_ms, incoming_ms)
         position = np.minimum(position, len(rows) - 1)
         matched = rows.open_time_ms[position] == incoming_ms

@@ -89,7 +89,7 @@ class ColdTier:
         """All rows of one file. Raises FileNotFoundError where another process has replaced it."""
         try:
             frame = pl.read_parquet(self.folder / path, hive_partitioning=False, glob=False)
-        except (pl.exceptions.ComputeError, pl.exceptions.SchemaError) as error:
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             raise StoreError(
                 f"the bar file {self.folder / path} is damaged ({error}): restore it from a copy, "
                 "or remove its row from the table manifest and import the month again"

@@ -46,7 +46,7 @@ def judge(
     # those, as many bars again on either side must be known.
     margin = _BARS_BEFORE + rule.confirm_bars
     rows = _with_context(tiers, symbol_id, timeframe, span, coverage, margin * 2)
-    times = np.unique(rows.open_time_ms)
+    times = intervals.distinct(rows.open_time_ms)
     if not len(times):
         return 0
     first = max(int(np.searchsorted(times, span[0])) - margin, 0)
@@ -125,7 +125,7 @@ def _with_context(
     while True:
         start_ms, end_ms = max(span[0] - reach, earliest), min(span[1] + reach, latest)
         rows = tiers.rows(symbol_id, timeframe, start_ms, end_ms)
-        times = np.unique(rows.open_time_ms)
+        times = intervals.distinct(rows.open_time_ms)
         enough_before = start_ms == earliest or int(np.searchsorted(times, span[0])) >= bars
         enough_after = end_ms == latest or len(times) - int(np.searchsorted(times, span[1])) >= bars
         if enough_before and enough_after:

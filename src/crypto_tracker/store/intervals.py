@@ -68,6 +68,16 @@ def of_bars(open_time_ms: IntArray, step: int, *, bridged: int = 0) -> IntArray:
     return np.stack([starts, ends], axis=1)
 
 
+def distinct(times: IntArray) -> IntArray:
+    """The times in order, each once. Several times faster than `numpy.unique`, which hashes."""
+    if np.all(times[1:] > times[:-1]):
+        return times
+    ordered = np.sort(times)
+    kept = np.ones(len(ordered), dtype=np.bool_)
+    kept[1:] = ordered[1:] != ordered[:-1]
+    return ordered[kept]
+
+
 def length(intervals: IntArray) -> int:
     """The time that the set spans."""
     return int((intervals[:, 1] - intervals[:, 0]).sum())

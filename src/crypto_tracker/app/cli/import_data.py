@@ -1,0 +1,244 @@
+"""`import-data`: bars from files into the store."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crypto_tracker.app.cli.common import JsonOption, Session, TimeframeOption, command, emit_json, session_of
+from crypto_tracker.core.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from crypto_tracker.market.import_files import FileOutcome
+    from crypto_tracker.market.providers.files.parse import FileOptions
+    from crypto_tracker.market.providers.files.sources import BarFile, PassedOver
+
+_SHOWN_SKIPPED = 5
+_WIDTH = 140
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    command(app, "import-data")(import_data)
+
+
+def import_data(
+    context: typer.Context,
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A file of bars, or a folder to look through.", exists=True)
+    ],
+    provider: Annotated[
+        str | None,
+        typer.Option(
+            "--provider", metavar="NAME", help="Whose bars these are, such as binance; otherwise by name."
+        ),
+    ] = None,
+    symbol: Annotated[
+        str | None,
+        typer.Option(
+            "--symbol",
+            metavar="SYMBOL",
+            help="BTC/USDT, or BTC/USDT:USDT for a perpetual; otherwise by name.",
+        ),
+    ] = None,
+    timeframe: TimeframeOption = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            "--layout", metavar="NAME", help="freqtrade, binance, kraken or plain; otherwise by content."
+        ),
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Bring bars from files into the store.
+
+    Reads what freqtrade downloads (feather, json, parquet), Binance klines (csv, zip), Kraken OHLCVT (csv),
+    and CSV or Parquet with named columns. Bars that break a rule go to quarantine with file and line.
+    Interrupt it whenever you like, and run it again: files that are done are not read again.
+    """
+    from crypto_tracker.core.timeframes import to_ms
+    from crypto_tracker.market.import_files import import_files, plan_import
+    from crypto_tracker.store.bars import BarStore
+
+    session = session_of(context)
+    options = _options(provider, symbol, timeframe, layout)
+    market_data = session.configuration.market_data
+    began = time.perf_counter()
+    files = plan_import(path)
+    with BarStore.open(session.make_home(), market_data=market_data, clock=session) as store:
+        outcomes = _followed(
+            session,
+            import_files(files, store, options, market_data.files, now_ms=to_ms(session.now())),
+            files,
+        )
+    seconds = time.perf_counter() - began
+
+    if not path.is_dir() and len(outcomes) == 1 and outcomes[0].status in {"skipped", "failed"}:
+        raise DataError(f"{path}: {outcomes[0].reason}")
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    used = [outcome for outcome in outcomes if outcome.status in {"imported", "unchanged"}]
+    if json_output:
+        emit_json(_document(outcomes, used, seconds))
+    else:
+        _print_table(session, used)
+    _print_passed_over(session, outcomes)
+    session.err.print(_summary(used, failed, seconds), soft_wrap=True)
+    if failed or not used:
+        raise DataError(
+            f"{len(failed)} files could not be used: their reasons stand above"
+            if failed
+            else f"no file under {path} holds bars"
+        )
+
+
+def _options(
+    provider: str | None, symbol: str | None, timeframe: str | None, layout: str | None
+) -> "FileOptions":
+    from crypto_tracker.core.symbols import Symbol
+    from crypto_tracker.core.timeframes import Timeframe
+    from crypto_tracker.market.providers.files.parse import FileOptions
+    from crypto_tracker.market.providers.files.tables import Layout
+
+    known = {member.value: member for member in Layout}
+    if layout is not None and layout not in known:
+        raise UsageError(f"--layout {layout!r} is not one of {', '.join(known)}")
+    return FileOptions(
+        provider=provider,
+        symbol=None if symbol is None else Symbol.parse(symbol),
+        timeframe=None if timeframe is None else Timeframe.parse(timeframe),
+        layout=None if layout is None else known[layout],
+    )
+
+
+def _followed(
+    session: Session, outcomes: "Iterable[FileOutcome]", files: "list[BarFile | PassedOver]"
+) -> "list[FileOutcome]":
+    """All outcomes, with a progress bar on standard error while they come in."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    done: list[FileOutcome] = []
+    columns = (
+        TextColumn("Importing"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[name]}"),
+    )
+    began = time.perf_counter()
+    rows = 0
+    try:
+        with Progress(*columns, console=session.err, transient=True) as progress:
+            task = progress.add_task("import", total=len(files), speed="", name="")
+            for outcome in outcomes:
+                done.append(outcome)
+                rows += outcome.rows
+                speed = f"{rows / max(time.perf_counter() - began, 1e-9):,.0f} bars/s"
+                progress.update(task, advance=1, speed=speed, name=Path(outcome.source).name)
+    except KeyboardInterrupt:
+        session.err.print(f"{len(done)} of {len(files)} files are done. Run the same command again to go on.")
+        raise
+    return done
+
+
+def _document(outcomes: "list[FileOutcome]", used: "list[FileOutcome]", seconds: float) -> dict[str, Any]:
+    return {
+        "files": len(used),
+        "symbols": len({(outcome.provider, outcome.symbol) for outcome in used}),
+        "rows": sum(outcome.rows for outcome in used),
+        "rows_new": sum(outcome.rows_new for outcome in used),
+        "revisions": sum(outcome.revisions for outcome in used),
+        "quarantined": sum(outcome.quarantined for outcome in used),
+        "suspect": sum(outcome.suspect for outcome in used),
+        "seconds": round(seconds, 3),
+        "unchanged": sum(outcome.status == "unchanged" for outcome in used),
+        "skipped": _reasons(outcomes, "skipped"),
+        "failed": _reasons(outcomes, "failed"),
+        "per_file": [
+            {
+                "file": outcome.source,
+                "status": outcome.status,
+                "layout": outcome.layout,
+                "provider": outcome.provider,
+                "symbol": outcome.symbol,
+                "timeframe": outcome.timeframe,
+                "rows": outcome.rows,
+                "rows_new": outcome.rows_new,
+                "revisions": outcome.revisions,
+                "quarantined": outcome.quarantined,
+                "suspect": outcome.suspect,
+                "notes": outcome.notes,
+            }
+            for outcome in used
+        ],
+    }
+
+
+def _reasons(outcomes: "list[FileOutcome]", status: str) -> list[dict[str, str | None]]:
+    return [
+        {"file": outcome.source, "reason": outcome.reason} for outcome in outcomes if outcome.status == status
+    ]
+
+
+def _print_table(session: Session, used: "list[FileOutcome]") -> None:
+    """One line for each provider, layout and timeframe, or for each file where there are few."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("what", "layout", "provider", "timeframe"):
+        table.add_column(name)
+    for name in ("files", "rows", "new", "revisions", "quarantined", "suspect"):
+        table.add_column(name, justify="right")
+    groups: dict[tuple[str, ...], list[FileOutcome]] = {}
+    single = len(used) <= 20
+    for outcome in used:
+        what = f"{outcome.symbol}  {Path(outcome.source).name}" if single else ""
+        key = (what, str(outcome.layout), str(outcome.provider), str(outcome.timeframe))
+        groups.setdefault(key, []).append(outcome)
+    for (what, *rest), members in sorted(groups.items()):
+        symbols = len({outcome.symbol for outcome in members})
+        sums: Counter[str] = Counter()
+        for outcome in members:
+            for name in ("rows", "rows_new", "revisions", "quarantined", "suspect"):
+                sums[name] += getattr(outcome, name)
+        numbers = (sums[name] for name in ("rows", "rows_new", "revisions", "quarantined", "suspect"))
+        table.add_row(what or f"{symbols} symbols", *rest, *(f"{n:,}" for n in (len(members), *numbers)))
+    # A file or a pipe has no width that lines would have to keep to.
+    session.out.print(table, width=None if session.out.is_terminal else _WIDTH)
+
+
+def _print_passed_over(session: Session, outcomes: "list[FileOutcome]") -> None:
+    """Why files were not used: all that failed, a few of those that were skipped, notes of the rest."""
+    from rich.text import Text
+
+    def say(text: str, style: str) -> None:
+        session.err.print(Text(text, style=style), soft_wrap=True)
+
+    skipped = [outcome for outcome in outcomes if outcome.status == "skipped"]
+    for outcome in skipped[:_SHOWN_SKIPPED]:
+        say(f"skipped {outcome.source}: {outcome.reason}", "dim")
+    if len(skipped) > _SHOWN_SKIPPED:
+        say(
+            f"skipped {len(skipped) - _SHOWN_SKIPPED} more files that hold no bars; --json lists them all",
+            "dim",
+        )
+    for outcome in outcomes:
+        for note in outcome.notes:
+            say(f"note {outcome.source}: {note}", "yellow")
+        if outcome.status == "failed":
+            say(f"failed {outcome.source}: {outcome.reason}", "red")
+
+
+def _summary(used: "list[FileOutcome]", failed: "list[FileOutcome]", seconds: float) -> str:
+    rows = sum(outcome.rows for outcome in used)
+    new = sum(outcome.rows_new for outcome in used)
+    unchanged = sum(outcome.status == "unchanged" for outcome in used)
+    text = f"{len(used)} files, {rows:,} rows, {new:,} of them new, in {seconds:.1f} s"
+    if unchanged:
+        text += f"; {unchanged} files were in the store already"
+    if failed:
+        text += f"; {len(failed)} failed"
+    return text + "."

@@ -1,0 +1,1 @@
+"""Bars in files: whose they are by name, what they hold by layout, one file at a time."""
