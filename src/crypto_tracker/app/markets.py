@@ -117,7 +117,7 @@ def gather(
                 for tf in wanted
             },
             instruments=facts,
-            slow_regime=None if days is None else _slow_regime(days, configuration),
+            slow_regime=None if days is None else slow_regime_codes(days, configuration),
         )
     return Market(
         base=base,
@@ -154,7 +154,8 @@ def _reference_bars(strategies: Iterable[Strategy], timeframe: Timeframe) -> int
     return max(s.reference_warmup[timeframe] for s in strategies if timeframe in s.reference_warmup)
 
 
-def _slow_regime(days: Panel, configuration: Configuration) -> CodeArray:
+def slow_regime_codes(days: Panel, configuration: Configuration) -> CodeArray:
+    """The slow regime at the close of each daily bar of the reference coin, as configured."""
     rules = configuration.protection.slow_regime
     return slow_regime(
         days.close[:, 0],
