@@ -15,11 +15,13 @@ from crypto_tracker.app.cli.common import Session, failures_as_exit_codes, home_
 # app/cli/NAME.py with `register(app: typer.Typer) -> None`, keep its heavy imports inside its commands,
 # and add a line here.
 COMMAND_MODULES = (
+    "crypto_tracker.app.cli.demo",
     "crypto_tracker.app.cli.config_commands",
     "crypto_tracker.app.cli.import_data",
     "crypto_tracker.app.cli.list_data",
     "crypto_tracker.app.cli.backtest",
     "crypto_tracker.app.cli.explain",
+    "crypto_tracker.app.cli.analysis",
     "crypto_tracker.app.cli.list_strategies",
     "crypto_tracker.app.cli.new_strategy",
 )

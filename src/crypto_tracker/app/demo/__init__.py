@@ -1,0 +1,1 @@
+"""The demonstration: a synthetic market traded on paper, shown while it runs."""

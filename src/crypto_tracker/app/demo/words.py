@@ -1,0 +1,93 @@
+"""Decisions and reasons in the words of the view: short, with the numbers that decided."""
+
+import math
+from collections.abc import Mapping
+
+from crypto_tracker.app.demo.text import age, percent
+from crypto_tracker.core.decisions import Reason, Regime
+
+# What a symbol that is no setup still lacks, in one or two words.
+LACKS = {
+    Reason.ACCEPTED: "setup",
+    Reason.NOT_READY: "history",
+    Reason.NO_BAR: "no trades",
+    Reason.DATA_STALE: "fresh data",
+    Reason.DROP_TOO_SMALL: "drop",
+    Reason.VOLUME_LOW: "volume",
+    Reason.REGIME_CRASH: "calm",
+    Reason.BREAKOUT_TOO_SMALL: "breakout",
+    Reason.RSI_LOW: "strength",
+    Reason.TREND_DOWN: "uptrend",
+    Reason.NO_CHANNEL: "channel",
+    Reason.TOO_FEW_TOUCHES: "touches",
+    Reason.CHANNEL_WEAK: "strength",
+    Reason.CHANNEL_TOO_NARROW: "width",
+    Reason.NOT_IN_BUY_ZONE: "lower price",
+    Reason.TARGET_BELOW_COSTS: "room",
+    Reason.RULE_NOT_MET: "its rule",
+}
+
+REGIME_WORDS = {
+    Regime.NORMAL: "NORMAL: full sizes again",
+    Regime.CAUTION: "CAUTION: sizes are cut, stops widen",
+    Regime.EUPHORIA: "EUPHORIA: sizes are cut",
+    Regime.PANIC: "PANIC: no entries, ladders are cancelled",
+}
+
+
+def refusal(reason: Reason, strategy: str, measured: float, limit: float, now_ms: int) -> str:
+    """Why the portfolio did not take a setup, or how its order ended."""
+    sentences = {
+        Reason.UNSUPPORTED_SIDE: "it would sell short, and nothing is sold short here",
+        Reason.PAUSED: "trading is paused",
+        Reason.BLOCKED: "the coin is blocked",
+        Reason.STRATEGY_OFF: f"{strategy} is switched off",
+        Reason.VOLATILITY_HIGH: f"volatility {percent(measured, signed=False)}: {strategy} is off",
+        Reason.REGIME_PANIC: "no entries in a PANIC",
+        Reason.DAY_LOSS: f"the day has lost {percent(measured, signed=False)}: no entries today",
+        Reason.LOSING_STREAK: f"too many losses in a row, rests {_wait(limit, now_ms)}",
+        Reason.COOLDOWN: f"too many stops on this coin, cools down {_wait(limit, now_ms)}",
+        Reason.DATA_STALE: f"no bar for {age(int(measured))}" if measured >= 0 else "no recent bar",
+        Reason.SYMBOL_LIMIT: "the coin is held or ordered already",
+        Reason.SAME_EPISODE: "this setup was traded already",
+        Reason.CONFIDENCE_LOW: f"confidence {measured:.2f}, needs {limit:.2f}",
+        Reason.TRAILING_TOO_TIGHT: "its trailing stop is within the noise of one minute",
+        Reason.OUTRANKED: f"another strategy is surer: {limit:.2f} against {measured:.2f}",
+        Reason.SIZE_TOO_SMALL: f"an order of {measured:,.2f} is below the minimum",
+        Reason.STRATEGY_LIMIT: f"{strategy} has {measured:.0f} positions, the limit is {limit:.0f}",
+        Reason.PORTFOLIO_LIMIT: f"{measured:.0f} positions are open, the limit is {limit:.0f}",
+        Reason.STRATEGY_EXPOSURE: f"{strategy} would hold {measured:,.0f}, the limit is {limit:,.0f}",
+        Reason.CONCENTRATION: f"{measured:,.0f} in one coin, the limit is {limit:,.0f}",
+        Reason.SHARE_USED: f"its share is used: {measured:,.0f} would exceed {limit:,.0f}",
+        Reason.NO_CASH: f"cash would fall to {measured:,.0f}, the reserve is {limit:,.0f}",
+        Reason.SLIPPAGE_TOO_HIGH: "order dropped: the price jumped away",
+        Reason.EXPIRED: "order expired: no trade in its time",
+        Reason.CANCELLED: "order cancelled",
+    }
+    return sentences[reason] if reason in sentences else reason.code.replace("_", " ")
+
+
+def entry(strategy: str, seen: Mapping[str, float], confidence: float) -> str:
+    """What a strategy saw when it bought, from its own measurements."""
+    sure = f"conf {confidence:.2f}"
+    volume = f"volume {seen['volume_ratio']:.1f}x, " if "volume_ratio" in seen else ""
+    if "drop" in seen:
+        return f"fell {percent(seen['drop'], signed=False)} in 4 h, {volume}{sure}"
+    if "breakout" in seen:
+        return f"{percent(seen['breakout'] - 1.0, signed=False)} above resistance, {volume}{sure}"
+    if "place" in seen and "strength" in seen:
+        return f"at {100 * seen['place']:.0f} % of a channel of strength {seen['strength']:.2f}, {sure}"
+    return f"{strategy} setup, {volume}{sure}"
+
+
+def nearly(sentence: str) -> str:
+    """The first part of an explanation: what was seen, without what a setup needs.
+
+    >>> nearly("the volume is 0.77 x its 20-bar mean; a setup needs 1 x")
+    'volume is 0.77 x its 20-bar mean'
+    """
+    return sentence.partition(";")[0].removeprefix("the ")
+
+
+def _wait(until_ms: float, now_ms: int) -> str:
+    return "for a while" if math.isnan(until_ms) else f"{age(int(max(until_ms - now_ms, 0)))} more"

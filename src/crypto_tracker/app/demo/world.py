@@ -1,0 +1,178 @@
+"""The world of the demonstration: a synthetic market, and what the strategies say of it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import numpy as np
+
+from crypto_tracker.app.backtesting import Detected, detect, scenario
+from crypto_tracker.app.markets import Market, gather, scan_timeframe
+from crypto_tracker.config.tree import Configuration
+from crypto_tracker.core.arrays import FloatArray
+from crypto_tracker.core.bars import Panel
+from crypto_tracker.core.resample import resample
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, Timeframe, to_ms
+from crypto_tracker.market.providers.synthetic import SyntheticMarket
+from crypto_tracker.market.providers.synthetic_settings import SyntheticSettings, default_coins, flash_crash
+from crypto_tracker.simulation.records import Scenario
+from crypto_tracker.strategies.base import Detection, Features, Strategy, StrategyEntry
+from crypto_tracker.strategies.scan import scan
+
+# The first of a month, so that a run of a month is one anchored block; the years before it are warm-up.
+START_MS = to_ms(datetime(2025, 3, 1, tzinfo=UTC))
+GENESIS_MS = to_ms(datetime(2023, 6, 1, tzinfo=UTC))
+MAX_DAYS = 60
+CRASH_AT = 0.55  # of the run: when the scheduled crash begins
+LATE_LISTING = ("IMX", 0.3)  # this coin is listed when that much of the run is over
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scans:
+    """All scans of one strategy over the run, in pieces of one calendar month."""
+
+    entry: StrategyEntry
+    pieces: tuple[tuple[Features, Detection], ...]
+
+    @property
+    def strategy(self) -> Strategy:
+        """The strategy that scanned."""
+        return self.entry.strategy
+
+    def at(self, time_ms: int) -> tuple[Features, Detection, int] | None:
+        """The latest scan that closed by `time_ms`, with its row; None before the first."""
+        found = None
+        for features, detection in self.pieces:
+            row = int(np.searchsorted(detection.panel.close_time_ms, time_ms, side="right")) - 1
+            if row >= 0:
+                found = (features, detection, row)
+        return found
+
+    def exactly_at(self, time_ms: int) -> tuple[Features, Detection, int] | None:
+        """The scan that closed at `time_ms`, with its row."""
+        found = self.at(time_ms)
+        return found if found is not None and int(found[1].panel.close_time_ms[found[2]]) == time_ms else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class World:
+    """Everything that a run of the demonstration needs."""
+
+    seed: int
+    days: int
+    market: Market
+    scans: tuple[Scans, ...]
+    detected: Detected
+    scenario: Scenario
+    closes: FloatArray  # last known closes of the history's rows, (bars, symbols)
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """The strategies' names in the configured order."""
+        return self.scenario.strategies
+
+
+class SyntheticBars:
+    """A synthetic market as a source of bars of every timeframe; what was made is kept."""
+
+    def __init__(self, market: SyntheticMarket, kept_from_ms: int, end_ms: int) -> None:
+        self._market = market
+        self._kept = market.panel(market.symbols, kept_from_ms, end_ms)
+        self._kept_from_ms = kept_from_ms
+
+    def panel(self, symbols: Sequence[Symbol], timeframe: Timeframe, start_ms: int, end_ms: int) -> Panel:
+        """The bars of `symbols` over [start_ms, end_ms), derived from bars of one minute."""
+        start, end = timeframe.floor(start_ms), timeframe.floor(end_ms)
+        if start >= self._kept_from_ms:
+            minutes = self._kept.select(symbols).between(start, end)
+        else:
+            minutes = self._market.panel(symbols, start, end)
+        return resample(minutes, timeframe)
+
+
+def build(
+    configuration: Configuration,
+    entries: tuple[StrategyEntry, ...],
+    *,
+    seed: int,
+    days: int,
+    version: str,
+    tell: Callable[[str], None],
+) -> World:
+    """Make the market and let every strategy scan it; `tell` is given what is going on, in words."""
+    end_ms = START_MS + days * DAY_MS
+    made = synthetic_market(seed, days, configuration.trading.quote)
+    tell(f"making a synthetic market of {len(made.symbols)} coins (seed {seed})")
+    lead_days = max(configuration.fills.trailing_range_days, 52)  # 300 bars of 4 h are 50 days
+    reference = Symbol(configuration.trading.reference, configuration.trading.quote)
+    market = gather(
+        SyntheticBars(made, START_MS - lead_days * DAY_MS, end_ms),
+        configuration,
+        entries,
+        made.symbols,
+        reference_symbol=reference if reference in made.symbols else None,
+        base=Timeframe.M1,
+        start_ms=START_MS,
+        end_ms=end_ms,
+    )
+    market = _with_ticks(market, made)
+    detected = detect(
+        market,
+        entries,
+        near_miss_readiness=configuration.decisions.near_miss_readiness,
+        version=version,
+        keep_blocks=True,
+        progress=lambda name: tell(f"{name} scans {len(made.symbols)} coins over {days} days"),
+    )
+    return World(
+        seed=seed,
+        days=days,
+        market=market,
+        scans=tuple(
+            Scans(
+                entry=entry,
+                pieces=tuple(
+                    scan(
+                        entry.strategy,
+                        market.views[scan_timeframe(entry.strategy, market.base)],
+                        entry.parameters,
+                        START_MS,
+                        end_ms,
+                    )
+                ),
+            )
+            for entry in entries
+        ),
+        detected=detected,
+        scenario=scenario(market, entries, detected.setups, configuration),
+        closes=market.history.carried().close,
+    )
+
+
+def synthetic_market(seed: int, days: int, quote: str) -> SyntheticMarket:
+    """The market of the demonstration: twenty coins, one listed late, a crash and its recovery."""
+    length_ms = days * DAY_MS
+    listed_coin, listed_at = LATE_LISTING
+    coins = tuple(
+        coin.model_copy(update={"listed_ms": START_MS + _hour(length_ms * listed_at)})
+        if coin.symbol.base == listed_coin
+        else coin
+        for coin in default_coins(quote)
+    )
+    crash = flash_crash(START_MS + _hour(length_ms * CRASH_AT))
+    return SyntheticMarket(SyntheticSettings(seed=seed, genesis_ms=GENESIS_MS, coins=coins, crashes=(crash,)))
+
+
+def _hour(duration_ms: float) -> int:
+    return round(duration_ms / HOUR_MS) * HOUR_MS
+
+
+def _with_ticks(market: Market, made: SyntheticMarket) -> Market:
+    """The same market, its instruments with the price grid on which the synthetic prices lie."""
+    ticks = {coin.symbol: coin.tick for coin in made.settings.coins}
+    facts = replace(
+        market.instruments, tick=np.array([ticks[symbol] for symbol in market.instruments.symbols])
+    )
+    views = {timeframe: replace(view, instruments=facts) for timeframe, view in market.views.items()}
+    return replace(market, instruments=facts, views=views)
