@@ -42,6 +42,7 @@ class Frame:
     move: float  # typical move of a bar
     round_numbers: bool  # prices, levels and costs in whole hundredths, so that prices meet levels exactly
     strategies: tuple[str, ...]
+    crowded: bool  # little capital, wide exits and rising prices: cash becomes scarce before shares do
 
 
 def one_of(random: Random, *choices: Any, weights: tuple[float, ...] | None = None) -> Any:
@@ -63,14 +64,16 @@ def a_frame(random: Random) -> Frame:
     midnight = to_ms(one_of(random, *MIDNIGHTS)) + HOUR_MS * one_of(random, 0, 0, 4, 5, 15, 18)
     before = timeframe.ms * int(random.integers(0, rows))
     order = random.permutation(len(STRATEGIES))[: int(random.integers(1, 5))]
+    crowded = bool(random.random() < 0.06)
     return Frame(
         timeframe=timeframe,
         start_ms=timeframe.floor(midnight - before),
         rows=rows,
-        symbols=SYMBOLS[: int(random.integers(1, 7))],
-        move=one_of(random, 0.0005, 0.003, 0.01, 0.03, weights=(0.15, 0.35, 0.35, 0.15)),
-        round_numbers=bool(random.random() < 0.25),
-        strategies=tuple(STRATEGIES[place] for place in order),
+        symbols=SYMBOLS if crowded else SYMBOLS[: int(random.integers(1, 7))],
+        move=0.03 if crowded else one_of(random, 0.0005, 0.003, 0.01, 0.03, weights=(0.15, 0.35, 0.35, 0.15)),
+        round_numbers=bool(random.random() < 0.25) and not crowded,
+        strategies=STRATEGIES[:2] if crowded else tuple(STRATEGIES[place] for place in order),
+        crowded=crowded,
     )
 
 
@@ -117,7 +120,7 @@ def a_walk(
         random.random(rows) < 0.04, random.normal(0, 6 * move, rows), 0.0
     )
     gaps = np.where(random.random(rows) < 0.12, random.normal(0, 4 * move, rows), 0.0)
-    pull = one_of(random, 0.0, 0.02, -0.3)  # drift of the whole span, in moves of a bar
+    pull = 0.8 if frame.crowded else one_of(random, 0.0, 0.02, -0.3)  # drift, in moves of a bar
     close = start * np.exp(np.clip(np.cumsum(steps + gaps + pull * move), -2.5, 2.5))
     open_ = np.r_[start, close[:-1]] * np.exp(np.clip(gaps, -0.5, 0.5))
     wild = np.where(random.random(rows) < 0.15, 6.0, 1.0)
@@ -137,7 +140,7 @@ def a_walk(
 def missing_rows(random: Random, rows: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Which bars of a symbol do not exist: single ones, runs, and the ends."""
     missing = random.random(rows) < one_of(random, 0.0, 0.03, 0.2)
-    for _ in range(int(random.integers(0, 3)) if random.random() < 0.5 else 0):
+    for _ in range(int(random.integers(1, 4)) if random.random() < 0.4 else 0):
         first = int(random.integers(0, rows))
         missing[first : first + int(random.integers(2, max(3, rows // 2)))] = True
     return missing
@@ -178,7 +181,7 @@ def a_panel(random: Random, frame: Frame, facts: Instruments, price: Floats) -> 
 def a_reference(random: Random, frame: Frame, traded: Panel) -> Panel | None:
     """The reference coin: absent, one of the symbols, or its own walk with crashes and leaps and holes."""
     fate = random.random()
-    if fate < 0.08:
+    if fate < 0.08 or frame.crowded:
         return None
     if fate < 0.15:
         return traded.select([traded.symbols[0]])
@@ -195,6 +198,7 @@ def a_reference(random: Random, frame: Frame, traded: Panel) -> Panel | None:
         move=one_of(random, 0.0001, 0.001, 0.004),
         round_numbers=False,
         strategies=(),
+        crowded=False,
     )
     sides = np.array(a_walk(random, calm, rows, 100.0, 0.0))
     for _ in range(int(random.integers(0, 4))):  # a crash or a leap, inside the traded span or shortly before
@@ -230,7 +234,7 @@ def some_rules(random: Random, frame: Frame) -> Rules:
         "intrabar": one_of(random, "pessimistic", "adaptive", "optimistic"),
         "cancel_rungs_in_panic": bool(random.random() < 0.6),
         "shares": dict.fromkeys(frame.strategies, 1.0 / len(frame.strategies)),
-        "data_lost_hours": one_of(random, 24.0, bars(4, 30)),
+        "data_lost_hours": one_of(random, 24.0, bars(2, 15)),
         "losing_streak": int(random.integers(1, 6)),
         "losing_streak_hours": bars(1, 60),
         "cooldown_stops": int(random.integers(1, 4)),
@@ -275,6 +279,19 @@ def some_rules(random: Random, frame: Frame) -> Rules:
             "entry_participation": one_of(random, 0.01, 1.0),
             "exit_participation": one_of(random, 0.02, 1.0),
         }
+    if frame.crowded:
+        changed |= {
+            "capital_quote": 220.0,
+            "shares": dict.fromkeys(frame.strategies, 1.0 / len(frame.strategies)),
+            "max_open": 99,
+            "max_open_per_strategy": 99,
+            "max_symbol_exposure": 1.0,
+            "max_strategy_exposure": 1.0,
+            "reserve": one_of(random, 0.0, 0.05),
+            "day_loss_max": 1.0,
+            "losing_streak": 99,
+            "cooldown_stops": 99,
+        }
     return spec_rules(**changed)
 
 
@@ -291,6 +308,15 @@ def a_plan(random: Random, frame: Frame) -> dict[str, Any]:
             "trailing": one_of(random, 0.0, 0.01),
         }
     move = frame.move
+    if frame.crowded:
+        return {
+            "size_quote": one_of(random, 50.0, 79.0),
+            "levels": 1,
+            "spacing": 0.0,
+            "take_profit": 2.0,
+            "stop_loss": 0.15,
+            "trailing": 0.0,
+        }
     return {
         "size_quote": one_of(random, 100.0, 200.0, 33.33, 4.0, weights=(3, 3, 3, 0.5)),
         "levels": one_of(random, 1, int(random.integers(1, 9))),
@@ -309,11 +335,13 @@ def some_setups(random: Random, frame: Frame, panel: Panel) -> np.ndarray[Any, A
     for strategy in range(len(frame.strategies)):
         bar_ms = base * one_of(random, 1, 1, 5, 4)
         usual = a_plan(random, frame)
-        hold = base * one_of(random, 3, 12, 60, 1_000)
+        hold = base * (1_000 if frame.crowded else one_of(random, 3, 12, 60, 1_000))
         gap = one_of(random, np.nan, np.nan, 0.0, frame.move)
         for column in range(len(frame.symbols)):
             true = False
             first = frame.start_ms - frame.start_ms % bar_ms + bar_ms
+            if frame.crowded and strategy:  # the second comes when the positions of the first have grown
+                first += (frame.rows // 2) * base // bar_ms * bar_ms
             for time_ms in range(first, frame.start_ms + frame.rows * base + 1, bar_ms):
                 was, true = true, bool(random.random() < (0.7 if true else busy))
                 row = (time_ms - frame.start_ms) // base - 1
@@ -344,11 +372,11 @@ def some_setups(random: Random, frame: Frame, panel: Panel) -> np.ndarray[Any, A
 
 def some_commands(random: Random, frame: Frame) -> np.ndarray[Any, Any]:
     """What people do; often nothing."""
-    count = int(random.integers(0, 10)) if random.random() < 0.5 else 0
+    count = int(random.integers(0, 14)) if random.random() < 0.5 and not frame.crowded else 0
     array = np.zeros(count, dtype=COMMAND_DTYPE)
     for index in range(count):
         kind = CommandKind(int(random.integers(0, len(CommandKind))))
-        if random.random() < 0.4:
+        if random.random() < 0.5:
             kind = CommandKind.CLOSE
         value = 0
         if kind is CommandKind.FORCE_REGIME:
@@ -375,7 +403,7 @@ def generate(seed: int) -> Scenario:
         reference=a_reference(random, frame, panel),
         instruments=facts,
         strategies=frame.strategies,
-        enabled=tuple(bool(random.random() < 0.93) for _ in frame.strategies),
+        enabled=tuple(frame.crowded or bool(random.random() < 0.93) for _ in frame.strategies),
         setups=some_setups(random, frame, panel),
         commands=some_commands(random, frame),
         rules=some_rules(random, frame),
