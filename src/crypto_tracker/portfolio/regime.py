@@ -13,7 +13,13 @@ from crypto_tracker.core.arrays import BoolArray, CodeArray, FloatArray, IntArra
 from crypto_tracker.core.bars import Panel
 from crypto_tracker.core.decisions import Condition, Regime
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS
-from crypto_tracker.portfolio.parameters import ConditionRules, FastRegime, Protection, RegimeFactors, Volatility
+from crypto_tracker.portfolio.parameters import (
+    ConditionRules,
+    FastRegime,
+    Protection,
+    RegimeFactors,
+    Volatility,
+)
 
 NO_FORCE = -1
 
@@ -27,12 +33,11 @@ class MarketState:
     regime : int8 (bars,), a `Regime`
     volatility : (bars,), 24 h range of the reference, mean of the last samples; NaN where unknown
     condition : int8 (bars,), a `Condition`
-    preferred : int16 (bars,), the favoured strategy's position in the configured order, -1 for none
+    preferred : int64 (bars,), the favoured strategy's position in the configured order, -1 for none
     stop_factor : (bars,), widening of stops by the regime
     size_factor : (bars, strategies), regime factor x volatility factor
     switched_on : bool (bars, strategies), volatility hysteresis
     returns : (bars, 4), of the reference over 1, 4, 24 and 48 h; NaN where missing
-    has_reference : false where the reference coin is not in the data: the regime then stays NORMAL
     """
 
     regime: CodeArray
@@ -43,7 +48,6 @@ class MarketState:
     size_factor: FloatArray
     switched_on: BoolArray
     returns: FloatArray
-    has_reference: bool
 
     def rows(self, start: int) -> "MarketState":
         """The market from row `start` on."""
@@ -56,14 +60,11 @@ class MarketState:
             size_factor=self.size_factor[start:],
             switched_on=self.switched_on[start:],
             returns=self.returns[start:],
-            has_reference=self.has_reference,
         )
 
 
 def market_state(
     reference: Panel | None,
-    open_time_ms: IntArray,
-    bar_ms: int,
     strategies: Sequence[str],
     rules: Protection,
     forced: CodeArray,
@@ -72,11 +73,12 @@ def market_state(
 
     Parameters
     ----------
-    reference : one-column panel on the rows of `open_time_ms`, or None
+    reference : one-column panel with a row for each bar, or None where the reference coin is not in the data:
+        the regime then stays NORMAL, volatility and condition are unknown
+    strategies : names in the configured order
     forced : int8 (bars,), a forced `Regime` or NO_FORCE
     """
-    bars = len(open_time_ms)
-    close_time_ms = open_time_ms + bar_ms
+    bars = len(forced)
     if reference is None:
         returns = np.full((bars, 4), np.nan)
         current = np.zeros(bars, dtype=np.bool_)
@@ -93,7 +95,9 @@ def market_state(
         Condition.FALLING: rules.condition.falling,
         Condition.RISING: rules.condition.rising,
     }
-    by_condition = np.array([names.index(favoured[c]) if favoured[c] in names else -1 for c in Condition], dtype=np.int16)
+    by_condition = np.array(
+        [names.index(favoured[each]) if favoured[each] in names else -1 for each in Condition], dtype=np.int64
+    )
     size = np.empty((bars, len(names)))
     size[:] = _factors(rules.fast_regime.size_factors)[regime][:, None]
     for column, name in enumerate(names):
@@ -109,7 +113,6 @@ def market_state(
         size_factor=size,
         switched_on=volatility_switches(volatility, names, rules.volatility),
         returns=returns,
-        has_reference=reference is not None,
     )
 
 
@@ -134,7 +137,7 @@ def reference_returns(reference: Panel, max_age_minutes: float) -> tuple[FloatAr
 
 
 def fast_regime(returns: FloatArray, current: BoolArray, rules: FastRegime, forced: CodeArray) -> CodeArray:
-    """The fast regime at each close, int8 (bars,); without a recent close the one before holds (at first NORMAL)."""
+    """The fast regime at each close, int8 (bars,); without a recent close the last one holds, at first NORMAL."""
     one, four, day, two_days = returns.T
     regime = np.full(len(returns), Regime.NORMAL, dtype=np.int8)
     regime[one >= rules.euphoria_1h] = Regime.EUPHORIA
@@ -189,7 +192,7 @@ def reference_volatility(reference: Panel, samples: int) -> FloatArray:
 
 
 def volatility_switches(volatility: FloatArray, strategies: Sequence[str], rules: Volatility) -> BoolArray:
-    """Which strategies the volatility leaves on, bool (bars, strategies); initially on, unknown changes nothing."""
+    """Which strategies the volatility leaves on, bool (bars, strategies); at first on, unknown changes nothing."""
     on = np.ones((len(volatility), len(strategies)), dtype=np.bool_)
     rows = np.arange(len(volatility))
     for column, name in enumerate(strategies):
@@ -205,7 +208,8 @@ def volatility_switches(volatility: FloatArray, strategies: Sequence[str], rules
 def market_condition(return_24h: FloatArray, volatility: FloatArray, rules: ConditionRules) -> CodeArray:
     """The condition at each close, int8 (bars,); NONE where it is not known."""
     condition = np.full(len(return_24h), Condition.NONE, dtype=np.int8)
-    condition[(np.abs(return_24h) < rules.move_24h) & (volatility < rules.sideways_volatility)] = Condition.SIDEWAYS
+    quiet = (np.abs(return_24h) < rules.move_24h) & (volatility < rules.sideways_volatility)
+    condition[quiet] = Condition.SIDEWAYS
     condition[return_24h <= -rules.move_24h] = Condition.FALLING
     condition[return_24h >= rules.move_24h] = Condition.RISING
     return condition

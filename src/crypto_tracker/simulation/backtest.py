@@ -216,11 +216,8 @@ def scenario_market(scenario: Scenario, commands: RecordArray) -> MarketState:
             value = command["value"] if command["kind"] == CommandKind.FORCE_REGIME else NO_FORCE
             forced[np.searchsorted(panel.open_time_ms, command["time_ms"]) :] = value
     lead = 0 if reference is None else len(reference) - len(panel)
-    times = panel.open_time_ms if reference is None else reference.open_time_ms
     whole = market_state(
         reference,
-        times,
-        panel.timeframe.ms,
         scenario.strategies,
         scenario.rules.protection,
         np.concatenate([np.full(lead, NO_FORCE, dtype=np.int8), forced]),

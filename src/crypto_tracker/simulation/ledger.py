@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+import numpy as np
+
 from crypto_tracker.core.arrays import RecordArray
 from crypto_tracker.core.money import decimal_of, to_decimal
 from crypto_tracker.core.orders import ExitReason, Fill, FillKind, Trade
@@ -11,7 +13,7 @@ from crypto_tracker.simulation.records import Scenario, SimulationResult
 
 
 def trade_group_id(symbol: Symbol, strategy: str, decision_time: datetime) -> str:
-    """The name that ties all orders and fills of one trade: unique, since a symbol has one position at a time."""
+    """The name that ties all orders and fills of one trade; a strategy scans a symbol once at a time."""
     return f"{symbol}-{strategy}-{decision_time:%Y%m%dT%H%M%SZ}"
 
 
@@ -22,10 +24,11 @@ def trades(scenario: Scenario, rows: RecordArray) -> list[Trade]:
 
 def fills(scenario: Scenario, result: SimulationResult) -> list[Fill]:
     """Every fill in the order in which it happened."""
-    group = {}
-    for rows in (result.trades, result.open_trades):
-        for row in rows:
-            group[int(row["trade"])] = _trade(scenario, row).trade_group_id
+    group = {
+        int(row["trade"]): _trade(scenario, row).trade_group_id
+        for rows in (result.trades, result.open_trades)
+        for row in rows
+    }
     return [
         Fill(
             trade_group_id=group[int(row["trade"])],
@@ -46,11 +49,11 @@ def fills(scenario: Scenario, result: SimulationResult) -> list[Fill]:
     ]
 
 
-def _trade(scenario: Scenario, row: RecordArray) -> Trade:
+def _trade(scenario: Scenario, row: np.void) -> Trade:
     symbol = scenario.panel.symbols[row["symbol"]]
     strategy = scenario.strategies[row["strategy"]]
     decision_time = from_ms(row["decision_ms"])
-    sold = row["exit_price"] == row["exit_price"]
+    sold = not np.isnan(row["exit_price"])
     return Trade(
         trade_group_id=trade_group_id(symbol, strategy, decision_time),
         symbol=symbol,

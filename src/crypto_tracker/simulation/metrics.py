@@ -18,7 +18,8 @@ YEAR_DAYS = 365.0
 class GroupFigures:
     """Closed trades of one group (a strategy, a symbol, an exit reason).
 
-    `return_net` is the sum of P&L over the sum of what was invested, never a sum of percentages.
+    `return_net` is the sum of P&L over the sum of what was invested, never a sum of percentages; None, like
+    the win rate, without trades.
     """
 
     name: str
@@ -47,6 +48,11 @@ class Figures:
     fees_quote, slippage_quote : of every fill, those of open trades included; slippage is inside the prices
     ambiguous_share : closed trades whose exit could have been another one within the same bar
     exposure : mean share of equity that was in positions
+    market_change : mean change of the traded symbols from their first to their last close
+    exits, rejected : how often each exit reason, and each reason for which a setup came to no trade
+    by_strategy : every strategy that scanned, in the configured order, also without trades
+    by_symbol, by_exit_reason : those that have trades
+    setups : scans that were setups
     """
 
     equity_start: float
@@ -63,7 +69,7 @@ class Figures:
     slippage_quote: float
     ambiguous_share: float | None
     exposure: float | None
-    market_change: float | None  # mean change of the traded symbols from their first to their last close
+    market_change: float | None
     exits: dict[str, int]
     by_strategy: list[GroupFigures]
     by_symbol: list[GroupFigures]
@@ -101,7 +107,10 @@ def figures(scenario: Scenario, result: SimulationResult, days: IntArray) -> Fig
         exposure=_exposure(result),
         market_change=_market_change(scenario.panel.close),
         exits=_count([ExitReason(code).code for code in trades["exit_reason"]]),
-        by_strategy=_groups(trades, trades["strategy"], list(scenario.strategies)),
+        by_strategy=[
+            _group(name, trades[trades["strategy"] == index])
+            for index, name in enumerate(scenario.strategies)
+        ],
         by_symbol=_groups(trades, trades["symbol"], names),
         by_exit_reason=_groups(trades, trades["exit_reason"], [reason.code for reason in ExitReason]),
         rejected=_count([Reason(code).code for code in refused if code > 0]),
@@ -131,9 +140,10 @@ def daily_returns(equity: FloatArray, days: IntArray, start: float) -> FloatArra
 
 
 def sharpe(equity: FloatArray, days: IntArray, start: float) -> float | None:
-    """Annual Sharpe ratio of daily returns, risk-free rate 0, 365-day year; None below two days or without variation.
+    """Annual Sharpe ratio of daily returns, risk-free rate 0, 365-day year.
 
-    Source: W. F. Sharpe, "The Sharpe Ratio", Journal of Portfolio Management, 1994.
+    None below two days or without variation. Source: W. F. Sharpe, "The Sharpe Ratio", Journal of Portfolio
+    Management, 1994.
     """
     returns = daily_returns(equity, days, start)
     if len(returns) < 2:
@@ -145,7 +155,7 @@ def sharpe(equity: FloatArray, days: IntArray, start: float) -> float | None:
 
 
 def win_rate(trades: RecordArray) -> float | None:
-    """Trades with P&L > 0 among those with a result; None without trades."""
+    """Trades with P&L > 0 among those with a result (`data_lost` has none); None where there are none."""
     judged = trades[trades["exit_reason"] != ExitReason.DATA_LOST]
     return float((judged["pnl_e8"] > 0).mean()) if len(judged) else None
 
@@ -158,25 +168,23 @@ def profit_factor(trades: RecordArray) -> float | None:
 
 
 def _groups(trades: RecordArray, keys: RecordArray, names: list[str]) -> list[GroupFigures]:
-    groups = []
-    for key in np.unique(keys):
-        part = trades[keys == key]
-        invested = float(part["invested_e8"].sum()) / QUOTE
-        pnl = float(part["pnl_e8"].sum()) / QUOTE
-        groups.append(
-            GroupFigures(
-                name=names[int(key)],
-                n_trades=len(part),
-                win_rate=win_rate(part),
-                pnl_quote=pnl,
-                invested_quote=invested,
-                return_net=pnl / invested if invested else None,
-                fees_quote=float(part["fee_e8"].sum()) / QUOTE,
-                slippage_quote=float(part["slippage_e8"].sum()) / QUOTE,
-                profit_factor=profit_factor(part),
-            )
-        )
-    return groups
+    return [_group(names[int(key)], trades[keys == key]) for key in np.unique(keys)]
+
+
+def _group(name: str, trades: RecordArray) -> GroupFigures:
+    invested = float(trades["invested_e8"].sum()) / QUOTE
+    pnl = float(trades["pnl_e8"].sum()) / QUOTE
+    return GroupFigures(
+        name=name,
+        n_trades=len(trades),
+        win_rate=win_rate(trades),
+        pnl_quote=pnl,
+        invested_quote=invested,
+        return_net=pnl / invested if invested else None,
+        fees_quote=float(trades["fee_e8"].sum()) / QUOTE,
+        slippage_quote=float(trades["slippage_e8"].sum()) / QUOTE,
+        profit_factor=profit_factor(trades),
+    )
 
 
 def _count(names: list[str]) -> dict[str, int]:

@@ -1,5 +1,6 @@
-"""Everything the simulator remembers, as flat arrays that serialise to bytes (docs/simulator.md, section 2)."""
+"""Everything the simulator remembers: flat arrays that serialise to bytes (docs/simulator.md, section 2)."""
 
+import hashlib
 import io
 from dataclasses import dataclass
 
@@ -203,27 +204,47 @@ class PortfolioState:
     def to_bytes(self) -> bytes:
         """The whole state; `from_bytes` gives it back bit for bit."""
         buffer = io.BytesIO()
-        for name in self.__slots__:
+        for name in _LAYOUT:
             np.lib.format.write_array(buffer, getattr(self, name), allow_pickle=False)
-        return buffer.getvalue()
+        content = buffer.getvalue()
+        return _MAGIC + _checksum(content) + content
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "PortfolioState":
-        """Read what `to_bytes` wrote; raises SimulationError when the bytes are of another layout."""
-        buffer = io.BytesIO(data)
-        try:
-            arrays = {name: np.lib.format.read_array(buffer, allow_pickle=False) for name in cls.__slots__}
-        except ValueError as error:
-            raise SimulationError(f"the portfolio state can not be read ({error}): restore it from a backup") from error
-        expected = {"book": BOOK_DTYPE, "slots": SLOT_DTYPE, "parts": PART_DTYPE, "coins": COIN_DTYPE, "strategies": STRATEGY_DTYPE}
-        for name, dtype in expected.items():
+        """Read what `to_bytes` wrote; raises SimulationError where bytes are damaged or of another layout."""
+        head = len(_MAGIC) + len(_checksum(b""))
+        content = data[head:]
+        if data[:head] != _MAGIC + _checksum(content):
+            raise SimulationError(
+                "the portfolio state is damaged or no state at all: restore it from a backup"
+            )
+        buffer = io.BytesIO(content)
+        arrays = {name: np.lib.format.read_array(buffer, allow_pickle=False) for name in _LAYOUT}
+        for name, dtype in _LAYOUT.items():
             if arrays[name].dtype != dtype:
-                raise SimulationError(f"the portfolio state's {name} is of another version: replay from the ledger")
+                raise SimulationError(
+                    f"the {name} of the portfolio state are of another version: replay them from the ledger"
+                )
         return cls(**arrays)
 
     def copy(self) -> "PortfolioState":
         """An independent copy."""
-        return PortfolioState(**{name: getattr(self, name).copy() for name in self.__slots__})
+        return PortfolioState(**{name: getattr(self, name).copy() for name in _LAYOUT})
+
+
+_MAGIC = b"CTPS"
+_LAYOUT = {
+    "book": BOOK_DTYPE,
+    "slots": SLOT_DTYPE,
+    "parts": PART_DTYPE,
+    "coins": COIN_DTYPE,
+    "strategies": STRATEGY_DTYPE,
+    "episodes": np.dtype(np.bool_),
+}
+
+
+def _checksum(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def instrument_array(instruments: Instruments, rules: Rules) -> RecordArray:
@@ -273,10 +294,12 @@ def parameter_array(rules: Rules, bar_ms: int) -> RecordArray:
     return array
 
 
-def strategy_parameter_array(rules: Rules, strategies: tuple[str, ...], enabled: tuple[bool, ...]) -> RecordArray:
+def strategy_parameter_array(
+    rules: Rules, strategies: tuple[str, ...], enabled: tuple[bool, ...]
+) -> RecordArray:
     """The kernel's numbers per strategy; a strategy without a share has share 0 and opens nothing."""
     array = np.zeros(len(strategies), dtype=STRATEGY_PARAMETER_DTYPE)
     for index, name in enumerate(strategies):
-        array[index]["share"] = rules.limits.shares[name] if name in rules.limits.shares else 0.0
+        array[index]["share"] = rules.limits.shares.get(name, 0.0)
         array[index]["enabled"] = enabled[index]
     return array
