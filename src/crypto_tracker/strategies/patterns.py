@@ -28,7 +28,7 @@ CUP_BARS_MIN = 20  # from rim to rim
 CUP_RIM_DIFFERENCE = 0.015  # of the rims' prices
 CUP_DEPTH_MIN = 0.02
 CUP_DEPTH_MAX = 0.30
-CUP_BOTTOM_SHARE = 0.3  # of the cup's closes that lie in its lower half: round, not pointed
+CUP_BOTTOM_SHARE = 0.55  # of its closes lie in its lower half: of a pointed cup it would be half
 HANDLE_BARS_MAX = 24
 HANDLE_RETRACEMENT_MAX = 0.5  # of the cup's depth
 
