@@ -98,8 +98,9 @@ def suspect_bars(
     and after a true change of level only its first bar.
 
     A suspect bar is confirmed when the closes of the next `confirm_bars` present bars all lie within
-    `move_max` of its own; it is known from the close of the last of them on. It counts as missing before
-    that, and nobody acts on it later either: it enters the record as a revision.
+    `move_max` of its own, and nearer to it than to the close before the jump: else the way back from a
+    doubling, which is just half of it, would confirm it. It is known from the close of the last of them on.
+    It counts as missing before that, and nobody acts on it later either: it enters the record as a revision.
 
     Whether a bar is suspect depends on the two closes before it, its confirmation on the `confirm_bars`
     closes after it. Nothing further away matters.
@@ -125,10 +126,14 @@ def suspect_bars(
     suspect = jump & ~undoes
 
     confirmed = suspect.copy()
+    before = np.concatenate([close[:1], close[:-1]])
     for distance in range(1, confirm_bars + 1):
         confirmed[max(n - distance, 0) :] = False
         if n > distance:
-            near = np.abs(close[distance:] - close[:-distance]) <= move_max * close[:-distance]
+            move = np.abs(close[distance:] - close[:-distance])
+            near = (move <= move_max * close[:-distance]) & (
+                move < np.abs(close[distance:] - before[:-distance])
+            )
             confirmed[:-distance] &= near & comparable[distance - 1 :]
     by = np.arange(n, dtype=np.int64) + confirm_bars
     return Suspects(suspect, np.where(confirmed, by, -1))
