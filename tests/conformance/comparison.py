@@ -12,7 +12,7 @@ import numpy as np
 from crypto_tracker.core.arrays import RecordArray
 from crypto_tracker.core.decisions import Reason, Regime
 from crypto_tracker.core.orders import ExitReason, FillKind
-from crypto_tracker.simulation.records import SimulationResult
+from crypto_tracker.simulation.records import Outcome, SimulationResult
 from tests.conformance.parser import Case, Row
 from tests.conformance.scenario import DAY_ONE_MS, Market, choice, number, time_ms
 
@@ -79,15 +79,22 @@ class _Differences:
             self.text(row, name, "yes" if found else "no")
 
     def time(self, row: Row, name: str, found: int) -> None:
-        if name in row.words and (row.words[name] == "-" or time_ms(row.place, row.words[name]) != int(found)):
-            self.note(row, name, row.words[name], _clock(found))
+        if name not in row.words:
+            return
+        expected = -1 if row.words[name] == "-" else time_ms(row.place, row.words[name])
+        if expected != int(found):
+            self.note(row, name, row.words[name], _clock(found) if found >= 0 else "-")
 
-    def lengths(self, case: Case, section: str, records: RecordArray, show: Callable[[np.void], str]) -> list[Row]:
+    def lengths(
+        self, case: Case, section: str, records: RecordArray, show: Callable[[np.void], str]
+    ) -> list[Row]:
         """The rows of a section; notes when there are more or fewer records than rows."""
         rows = case.expected[section].rows if section in case.expected else []
         if len(rows) != len(records):
             found = "".join(f"\n    {show(record)}" for record in records)
-            self.lines.append(f"{case.place.file}: {len(rows)} {section} expected, {len(records)} found:{found}")
+            self.lines.append(
+                f"{case.place.file}: {len(rows)} {section} expected, {len(records)} found:{found}"
+            )
         return rows
 
 
@@ -154,7 +161,9 @@ def _trades(case: Case, market: Market, result: SimulationResult, found: _Differ
         return
 
     def show(trade: np.void) -> str:
-        return f"{market.symbols[trade['symbol']]} {_clock(trade['exit_ms'])} {_exit_word(trade['exit_reason'])}"
+        return (
+            f"{market.symbols[trade['symbol']]} {_clock(trade['exit_ms'])} {_exit_word(trade['exit_reason'])}"
+        )
 
     instruments = market.scenario.instruments
     for row, trade in zip(found.lengths(case, "trades", result.trades, show), result.trades, strict=False):
@@ -182,7 +191,9 @@ def _open(case: Case, market: Market, result: SimulationResult, found: _Differen
         return f"{market.symbols[trade['symbol']]} since {_clock(trade['entry_ms'])}"
 
     instruments = market.scenario.instruments
-    for row, trade in zip(found.lengths(case, "open", result.open_trades, show), result.open_trades, strict=False):
+    for row, trade in zip(
+        found.lengths(case, "open", result.open_trades, show), result.open_trades, strict=False
+    ):
         _check_reason_word(row)
         column = int(trade["symbol"])
         found.text(row, "symbol", market.symbols[column])
@@ -198,23 +209,56 @@ def _open(case: Case, market: Market, result: SimulationResult, found: _Differen
         found.flag(row, "fallback", bool(trade["fallback"]))
 
 
+def _setup_named_by(row: Row, market: Market) -> int:
+    """The row of the one setup that fits the columns decided, symbol and strategy."""
+    moment = time_ms(row.place, row.words["decided"])
+    symbol = choice(row.place, row.words["symbol"], market.symbols) if "symbol" in row.words else None
+    strategies = market.scenario.strategies
+    strategy = choice(row.place, row.words["strategy"], strategies) if "strategy" in row.words else None
+    fitting = [
+        index
+        for key, index in market.setup_rows.items()
+        if key[0] == moment and symbol in {None, key[1]} and strategy in {None, key[2]}
+    ]
+    if len(fitting) != 1:
+        raise row.place.error(f"{len(fitting)} setups fit this row: one must")
+    return fitting[0]
+
+
+def outcome_differences(case: Case, market: Market, outcomes: RecordArray) -> list[str]:
+    """The same as `differences` for setups that are traded each by itself."""
+    found = _Differences(market)
+
+    def show(outcome: np.void) -> str:
+        return f"setup {int(outcome['setup'])}: {Outcome(int(outcome['outcome'])).name.lower()}"
+
+    for row, outcome in zip(found.lengths(case, "outcomes", outcomes, show), outcomes, strict=False):
+        _check_reason_word(row)
+        if row.words["outcome"] not in {member.name.lower() for member in Outcome}:
+            raise row.place.error(f"{row.words['outcome']!r} is no outcome")
+        setup = _setup_named_by(row, market)
+        if setup != int(outcome["setup"]):
+            found.note(row, "setup", str(setup), str(int(outcome["setup"])))
+        found.text(row, "outcome", Outcome(int(outcome["outcome"])).name.lower())
+        found.text(row, "reason", _exit_word(outcome["exit_reason"]))
+        for name in ("return_net", "return_gross", "adverse", "favourable"):
+            found.value(row, name, outcome[name], grid=0.0)
+        found.count(row, "bars", outcome["bars_held"])
+        found.time(row, "entry", outcome["entry_ms"])
+        found.time(row, "exit", outcome["exit_ms"])
+        found.flag(row, "ambiguous", bool(outcome["ambiguous"]))
+    return found.lines
+
+
 def _decisions(case: Case, market: Market, result: SimulationResult, found: _Differences) -> None:
     """Every setup must be named; without the section, every setup was accepted and ended no other way."""
     named: set[int] = set()
-    scenario = market.scenario
     for row in case.expected["decisions"].rows if "decisions" in case.expected else []:
-        moment = time_ms(row.place, row.words["decided"])
-        symbol = choice(row.place, row.words["symbol"], market.symbols) if "symbol" in row.words else None
-        strategy = choice(row.place, row.words["strategy"], scenario.strategies) if "strategy" in row.words else None
-        rows = [
-            index
-            for key, index in market.setup_rows.items()
-            if key[0] == moment and symbol in {None, key[1]} and strategy in {None, key[2]}
-        ]
-        if len(rows) != 1 or rows[0] in named:
-            raise row.place.error(f"{len(rows)} setups fit this decision, or it was named before: one must")
-        named.add(rows[0])
-        decision = result.decisions[rows[0]]
+        setup = _setup_named_by(row, market)
+        if setup in named:
+            raise row.place.error("this setup was named before")
+        named.add(setup)
+        decision = result.decisions[setup]
         reason, end = Reason(int(decision["reason"])), Reason(int(decision["end"]))
         for name in ("reason", "end"):
             _reason_code(row, row.words.get(name, Reason.ACCEPTED.code))

@@ -85,6 +85,21 @@ EXPECTED = {
     ),
     "state": ("time", "cash", "reserved", "equity", "regime"),
     "end": ("cash", "reserved", "equity"),
+    "outcomes": (
+        "decided",
+        "symbol",
+        "strategy",
+        "outcome",
+        "reason",
+        "return_net",
+        "return_gross",
+        "adverse",
+        "favourable",
+        "bars",
+        "entry",
+        "exit",
+        "ambiguous",
+    ),
 }
 
 # Columns without which a row says nothing; all other columns may be left out.
@@ -100,6 +115,7 @@ NEEDED = {
     "open": ("symbol",),
     "state": ("time",),
     "end": ("cash", "reserved", "equity"),
+    "outcomes": ("decided", "outcome"),
 }
 
 
@@ -155,6 +171,11 @@ class Case:
     bars: dict[str, Table] = field(default_factory=dict)  # by symbol, in the order of the columns
     given: dict[str, Table] = field(default_factory=dict)  # the other sections before `expect`
     expected: dict[str, Table] = field(default_factory=dict)
+
+    @property
+    def alone(self) -> bool:
+        """Whether the setups of this case are traded each by itself (`outcomes`), not as a portfolio."""
+        return "outcomes" in self.expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +288,9 @@ def _table_line(place: Place, section: str, table: Table, words: list[str]) -> N
     if not table.columns:
         for word in words:
             if word not in known or words.count(word) > 1:
-                raise place.error(f"{word!r} is no column of `{section}`, or stands twice: {', '.join(known)}")
+                raise place.error(
+                    f"{word!r} is no column of `{section}`, or stands twice: {', '.join(known)}"
+                )
         for word in NEEDED[section]:
             if word not in words:
                 raise place.error(f"`{section}` needs the column {word!r}")
@@ -293,5 +316,10 @@ def _finish(cases: list[Case], table: Table | None, section: str) -> None:
     case = cases[-1]
     if not case.bars:
         raise case.place.error(f"case {case.title!r} has no bars")
-    if "end" not in case.expected or len(case.expected["end"].rows) != 1:
-        raise case.place.error(f"case {case.title!r} must expect one row of cash, reserved and equity at the `end`")
+    if case.alone:
+        if len(case.expected) > 1:
+            raise case.place.error(f"case {case.title!r} expects `outcomes`, which stand alone")
+    elif "end" not in case.expected or len(case.expected["end"].rows) != 1:
+        raise case.place.error(
+            f"case {case.title!r} must expect one row of cash, reserved and equity at the `end`"
+        )

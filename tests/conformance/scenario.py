@@ -27,7 +27,6 @@ _SPAN = re.compile(r"(?P<count>[0-9.]+)(?P<unit>[mhd])")
 _UNIT_MS = {"m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
 
 FACTS = ("tick", "lot", "min_notional", "taker_fee", "maker_fee", "slippage")
-SECTIONS_WITH_NAMES = ("shares", "switches", "sizes")  # their keys are strategies, so that a case may add or drop one
 
 # What each command needs in the column `what`.
 COMMANDS = {
@@ -143,8 +142,8 @@ def _leaves(tree: dict[str, Any], path: tuple[str, ...] = ()) -> dict[tuple[str,
 def _rule(tree: dict[str, Any], setting: Setting) -> None:
     """Change the one value of the rules whose path ends in the name of `setting`."""
     *section, name = setting.name.split(".")
-    if name in SECTIONS_WITH_NAMES and not section:
-        raise setting.place.error(f"name the strategy, as in {name}.DCA")
+    if name == "shares":
+        raise setting.place.error("name the strategy, as in shares.DCA")
     leaves = _leaves(tree)
     wanted = (*section, name)
     paths = [path for path in leaves if path[-len(wanted) :] == wanted]
@@ -193,11 +192,15 @@ def _bar(row: Row) -> tuple[float, ...]:
     words = row.words
     close = number(row.place, words["close"])
     missing = np.isnan(close)
-    prices = [close if missing else number(row.place, words.get(name, words["close"])) for name in BAR_FIELDS[:4]]
+    prices = [
+        close if missing else number(row.place, words.get(name, words["close"])) for name in BAR_FIELDS[:4]
+    ]
     if not missing:
         opened, high, low, closed = prices
         if not (high >= max(opened, closed) and 0 < low <= min(opened, closed)):
-            raise row.place.error("no such bar: the high is not the highest, the low not the lowest, or a price is missing")
+            raise row.place.error(
+                "no such bar: the high is not the highest, the low not the lowest, or a price is missing"
+            )
     volume = float("nan") if missing else number(row.place, words["volume"]) if "volume" in words else PLENTY
     return (*prices, volume)
 
@@ -234,12 +237,13 @@ def build(case: Case, base: Base) -> Market:
     at_end = settings.take("close_at_end")
 
     columns = {symbol: _column(table, timeframe) for symbol, table in case.bars.items()}
-    tables = dict(columns)
-    if "reference" in case.given:
-        tables["reference"] = _column(case.given["reference"], timeframe)
-    spans = {symbol: (min(bars), max(bars)) for symbol, bars in tables.items()}
-    if len(set(spans.values())) != 1:
-        raise case.place.error(f"the tables of bars must begin and end together: {', '.join(spans)}")
+    spans = {(min(bars), max(bars)) for bars in columns.values()}
+    if len(spans) != 1:
+        raise case.place.error(f"the tables of bars must begin and end together: {', '.join(columns)}")
+    reference = _column(case.given["reference"], timeframe) if "reference" in case.given else {}
+    ((first, last),) = spans
+    if reference and (min(reference) > first or max(reference) != last):
+        raise case.place.error("the reference must end with the bars and begin no later")
     symbols = tuple(columns)
 
     def symbol_of(row: Row, column: str = "symbol") -> int:
@@ -291,7 +295,7 @@ def build(case: Case, base: Base) -> Market:
 
     market = Scenario(
         panel=_panel(columns, timeframe),
-        reference=_panel({"BTC": tables["reference"]}, timeframe) if "reference" in tables else None,
+        reference=_panel({"BTC": reference}, timeframe) if reference else None,
         instruments=_instruments(settings, symbols),
         strategies=strategies,
         enabled=tuple(strategy not in off for strategy in strategies),
