@@ -1,18 +1,17 @@
 """A backtest from bars to figures: detect, simulate, measure."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
 import numpy as np
 
-from crypto_tracker.app.markets import BarSource, Market, gather, scan_timeframe
+from crypto_tracker.app.markets import BarSource, Choice, Market, gather, scan_timeframe
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.arrays import RecordArray
 from crypto_tracker.core.decisions import Reason, Verdict
 from crypto_tracker.core.errors import ConfigError
-from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.simulation.backtest import range_medians, simulate_portfolio, trading_days
 from crypto_tracker.simulation.metrics import Figures, figures
 from crypto_tracker.simulation.records import Scenario, SimulationResult, no_commands
@@ -32,7 +31,7 @@ class Detected:
     Attributes
     ----------
     setups : SETUP_DTYPE of all strategies, in the order of the simulator
-    scans : for each strategy the number of scans by the strategy's own reason
+    scans : for each strategy the number of scans by the strategy's own reason, the most frequent first
     near : near misses
     blocks : every scan, compactly; empty unless asked for
     """
@@ -68,7 +67,9 @@ def configured_strategies(
         wanted = [name.upper() for name in only]
         unknown = [name for name in wanted if name not in installed]
         if unknown:
-            raise ConfigError(f"no strategy is named {', '.join(unknown)}: installed are {', '.join(installed)}")
+            raise ConfigError(
+                f"no strategy is named {', '.join(unknown)}: installed are {', '.join(installed)}"
+            )
         names = [name for name in names if name in wanted] + [name for name in wanted if name not in names]
     return tuple(
         StrategyEntry(
@@ -96,36 +97,48 @@ def detect(
         strategy = entry.strategy
         if progress is not None:
             progress(strategy.name)
-        counts: dict[str, int] = {}
         view = market.views[scan_timeframe(strategy, market.base)]
-
-        def detections(entry: StrategyEntry = entry, counts: dict[str, int] = counts) -> Iterator[Detection]:
-            for _, detection in scan(entry.strategy, view, entry.parameters, market.start_ms, market.end_ms):
-                codes, numbers = np.unique(detection.reason, return_counts=True)
-                for code, number in zip(codes, numbers, strict=True):
-                    name = Reason(code).code
-                    counts[name] = counts.get(name, 0) + int(number)
-                detected.near.extend(_near_rows(detection, near_miss_readiness))
-                if keep_blocks:
-                    for row in range(len(detection.panel)):
-                        block = scan_block(detection, row, version)
-                        detected.blocks.append((block.time_ms, block.strategy, encode_block(block)))
-                yield detection
-
-        parts.append(setup_events(detections(), index))
-        detected.scans[strategy.name] = dict(sorted(counts.items(), key=lambda item: -item[1]))
-    setups = np.concatenate(parts) if parts else detected.setups
-    order = np.lexsort((setups["strategy"], setups["symbol"], setups["time_ms"]))
-    detected.setups = setups[order]
+        counts: Counter[int] = Counter()
+        detections = (
+            _noted(detection, detected, counts, near_miss_readiness, version if keep_blocks else None)
+            for _, detection in scan(strategy, view, entry.parameters, market.start_ms, market.end_ms)
+        )
+        parts.append(setup_events(detections, index))
+        detected.scans[strategy.name] = {Reason(code).code: number for code, number in counts.most_common()}
+    setups = np.concatenate([detected.setups, *parts])
+    detected.setups = setups[np.lexsort((setups["strategy"], setups["symbol"], setups["time_ms"]))]
     return detected
 
 
-def scenario(market: Market, entries: Sequence[StrategyEntry], setups: RecordArray, configuration: Configuration, *, close_at_end: bool = False) -> Scenario:
+def _noted(
+    detection: Detection, detected: Detected, counts: Counter[int], near_miss: float, version: str | None
+) -> Detection:
+    """The same detection, its reasons counted, its near misses noted; with a version, its scans too."""
+    codes, numbers = np.unique(detection.reason, return_counts=True)
+    counts.update(dict(zip(codes.tolist(), numbers.tolist(), strict=True)))
+    detected.near.extend(_near_rows(detection, near_miss))
+    if version is not None:
+        for row in range(len(detection.panel)):
+            block = scan_block(detection, row, version)
+            detected.blocks.append((block.time_ms, block.strategy, encode_block(block)))
+    return detection
+
+
+def scenario(
+    market: Market,
+    entries: Sequence[StrategyEntry],
+    setups: RecordArray,
+    configuration: Configuration,
+    *,
+    close_at_end: bool = False,
+) -> Scenario:
     """The simulator's input: setups get the median bar range of the days before (R7)."""
     rules = configuration.rules()
     setups = setups.copy()
     held = setups["kind"] == EVENT_SETUP
-    setups["range_median"][held] = range_medians(market.history, setups[held], rules.fills.trailing_range_days)
+    setups["range_median"][held] = range_medians(
+        market.history, setups[held], rules.fills.trailing_range_days
+    )
     return Scenario(
         panel=market.panel,
         reference=market.reference,
@@ -143,30 +156,25 @@ def run_backtest(
     source: BarSource,
     configuration: Configuration,
     entries: tuple[StrategyEntry, ...],
-    symbols: Sequence[Symbol],
+    choice: Choice,
     *,
-    reference_symbol: Symbol | None,
-    base: Timeframe,
-    start_ms: int,
-    end_ms: int,
     version: str,
-    keep_blocks: bool = False,
-    close_at_end: bool = False,
-    progress: Note | None = None,
+    keep_blocks: bool,
+    close_at_end: bool,
+    progress: Note,
 ) -> Backtest:
-    """Load, detect, simulate and measure."""
-    say = progress or (lambda _: None)
+    """Load, detect, simulate and measure; `progress` is told what is going on."""
     began = perf_counter()
-    say("reading bars")
+    progress("reading bars")
     market = gather(
         source,
         configuration,
         entries,
-        symbols,
-        reference_symbol=reference_symbol,
-        base=base,
-        start_ms=start_ms,
-        end_ms=end_ms,
+        choice.symbols,
+        reference_symbol=choice.reference_symbol,
+        base=choice.base,
+        start_ms=choice.start_ms,
+        end_ms=choice.end_ms,
     )
     loaded = perf_counter()
     detected = detect(
@@ -175,10 +183,10 @@ def run_backtest(
         near_miss_readiness=configuration.decisions.near_miss_readiness,
         version=version,
         keep_blocks=keep_blocks,
-        progress=lambda name: say(f"scanning {name}"),
+        progress=lambda name: progress(f"scanning {name}"),
     )
     scanned = perf_counter()
-    say("simulating (the first time compiles for about 15 s)")
+    progress("simulating (the first time compiles for about 15 s)")
     inputs = scenario(market, entries, detected.setups, configuration, close_at_end=close_at_end)
     result = simulate_portfolio(inputs)
     measured = figures(inputs, result, trading_days(inputs.panel.open_time_ms, inputs.rules.timezone))
@@ -243,4 +251,4 @@ def _near_rows(detection: Detection, readiness: float) -> list[SetupRow]:
 
 
 def _number(value: float) -> float | None:
-    return float(value) if value == value else None
+    return None if np.isnan(value) else float(value)

@@ -1,4 +1,4 @@
-"""Why a symbol was bought or not at one moment: every strategy's gates, and the portfolio's answer where it is known."""
+"""Why a symbol was bought or not at one moment: the gates of every strategy, and the portfolio's answer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,46 +6,47 @@ from dataclasses import dataclass
 from crypto_tracker.app.markets import Market, scan_timeframe
 from crypto_tracker.core.decisions import Reason, Verdict
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import from_ms
+from crypto_tracker.core.timeframes import MINUTE_MS, from_ms
 from crypto_tracker.store.runs import RunStore
 from crypto_tracker.strategies.base import Explanation, StrategyEntry
 from crypto_tracker.strategies.decisions import verdict
 from crypto_tracker.strategies.scan import scan
 
-_AS_MONEY = frozenset(
-    {
-        Reason.SIZE_TOO_SMALL,
-        Reason.STRATEGY_EXPOSURE,
-        Reason.CONCENTRATION,
-        Reason.SHARE_USED,
-        Reason.NO_CASH,
-    }
-)
 _PORTFOLIO_SENTENCES = {
-    Reason.ACCEPTED: "an order was placed and filled",
+    Reason.ACCEPTED: "an order was placed",
     Reason.UNSUPPORTED_SIDE: "the setup asks for a short position; this portfolio only buys",
     Reason.PAUSED: "a person had paused all entries",
     Reason.BLOCKED: "a person had blocked the symbol",
     Reason.STRATEGY_OFF: "the strategy was switched off by configuration or by a person",
-    Reason.VOLATILITY_HIGH: "the strategy was switched off while the market's volatility was high",
+    Reason.VOLATILITY_HIGH: (
+        "the strategy was switched off: the market's volatility, now {measured:.2%}, was too high"
+    ),
     Reason.REGIME_PANIC: "the market was in PANIC, which opens nothing",
     Reason.DAY_LOSS: "the day had lost {measured:.2%}; at {limit:.0%} nothing is opened until the day ends",
-    Reason.LOSING_STREAK: "the strategy had lost too often in a row and rests until {limit_time}",
-    Reason.COOLDOWN: "the symbol was stopped out too often in a row and cools down until {limit_time}",
-    Reason.DATA_STALE: "the symbol had no new bar for {measured_minutes:.0f} minutes; {limit_minutes:.0f} is too long",
+    Reason.LOSING_STREAK: "the strategy had lost too often in a row and rests until {limit}",
+    Reason.COOLDOWN: "the symbol was stopped out too often in a row and cools down until {limit}",
+    Reason.DATA_STALE: "the symbol had no new bar for {measured:.0f} minutes; {limit:.0f} is too long",
     Reason.SYMBOL_LIMIT: "the symbol already had a position or a pending order",
-    Reason.SAME_EPISODE: "the rule has been true without a break since the last entry; a scan must be false in between",
+    Reason.SAME_EPISODE: "the rule has been true ever since the last entry; a scan must be false in between",
     Reason.CONFIDENCE_LOW: "the confidence was {measured:.3f}; {limit:.3f} is needed",
-    Reason.TRAILING_TOO_TIGHT: "the trailing distance {measured:.4f} is below the median bar range {limit:.4f}",
-    Reason.OUTRANKED: "another strategy's setup in the same symbol had the confidence {limit:.3f}, this one {measured:.3f}",
+    Reason.TRAILING_TOO_TIGHT: (
+        "the trailing distance {measured:.4f} is below the median bar range {limit:.4f}"
+    ),
+    Reason.OUTRANKED: (
+        "another strategy's setup in the same symbol had the confidence {limit:.3f}, this one {measured:.3f}"
+    ),
     Reason.SIZE_TOO_SMALL: "one buy would have been {measured:.2f}; the smallest order is {limit:.2f}",
     Reason.STRATEGY_LIMIT: "the strategy held {measured:.0f} positions, as many as it may ({limit:.0f})",
     Reason.PORTFOLIO_LIMIT: "the portfolio held {measured:.0f} positions, as many as it may ({limit:.0f})",
-    Reason.STRATEGY_EXPOSURE: "with it the strategy would have had {measured:,.2f} at work; {limit:,.2f} is the most",
+    Reason.STRATEGY_EXPOSURE: (
+        "with it the strategy would have had {measured:,.2f} at work; {limit:,.2f} is the most"
+    ),
     Reason.CONCENTRATION: "it would have put {measured:,.2f} into one symbol; {limit:,.2f} is the most",
     Reason.SHARE_USED: "with it the strategy would have used {measured:,.2f} of its share of {limit:,.2f}",
     Reason.NO_CASH: "it would have left {measured:,.2f} free; the reserve is {limit:,.2f}",
-    Reason.SLIPPAGE_TOO_HIGH: "the order was given, but the next open was too far above the decision's close",
+    Reason.SLIPPAGE_TOO_HIGH: (
+        "the order was given, but the next open was too far above the decision's close"
+    ),
     Reason.EXPIRED: "the order was given, but no bar filled it in time",
     Reason.CANCELLED: "the order was given and cancelled before anything was filled",
 }
@@ -87,7 +88,7 @@ def explain_symbol(
     version: str,
     runs: RunStore | None,
 ) -> list[StrategyExplanation]:
-    """Every strategy's last scan of `symbol` in the market's span, the gates in the order in which they are tested."""
+    """Every strategy's last scan of `symbol` in the market's span, its gates in the order of their tests."""
     column = market.instruments.symbols.index(symbol)
     told = []
     for entry in entries:
@@ -95,7 +96,9 @@ def explain_symbol(
         timeframe = scan_timeframe(strategy, market.base)
         view = market.views[timeframe]
         last_close = timeframe.floor(market.end_ms)
-        for features, detection in scan(strategy, view, entry.parameters, last_close - timeframe.ms, last_close):
+        for features, detection in scan(
+            strategy, view, entry.parameters, last_close - timeframe.ms, last_close
+        ):
             row = len(detection.panel) - 1
             reason = Reason(detection.reason[row, column])
             readiness = float(detection.readiness[row, column])
@@ -120,15 +123,16 @@ def explain_symbol(
 
 
 def portfolio_sentence(reason: Reason, measured: float | None, limit: float | None) -> str:
-    """The portfolio's reason in words, with its numbers."""
-    template = _PORTFOLIO_SENTENCES[reason]
-    return template.format(
-        measured=float("nan") if measured is None else measured,
-        limit=float("nan") if limit is None else limit,
-        measured_minutes=float("nan") if measured is None else measured / 60_000,
-        limit_minutes=float("nan") if limit is None else limit / 60_000,
-        limit_time="" if limit is None or reason in _AS_MONEY or limit < 1e9 else f"{from_ms(int(limit)):%Y-%m-%d %H:%M} UTC",
-    )
+    """The portfolio's reason in words and numbers (amounts, counts, fractions, or times in milliseconds)."""
+    shown: dict[str, float | str] = {
+        "measured": float("nan") if measured is None else measured,
+        "limit": float("nan") if limit is None else limit,
+    }
+    if reason is Reason.DATA_STALE:
+        shown = {name: float(value) / MINUTE_MS for name, value in shown.items()}
+    elif reason in {Reason.LOSING_STREAK, Reason.COOLDOWN} and limit is not None:
+        shown["limit"] = f"{from_ms(int(limit)):%Y-%m-%d %H:%M} UTC"
+    return _PORTFOLIO_SENTENCES[reason].format(**shown)
 
 
 def _answer(
@@ -137,7 +141,7 @@ def _answer(
     """The newest recorded run under this configuration that saw the scan as a setup."""
     if runs is None:
         return None
-    run = runs.latest_covering(symbol, time_ms, version)
+    run = runs.latest_covering(symbol, strategy, time_ms, version)
     if run is None:
         return None
     row = runs.setup(run.run_id, symbol, strategy, time_ms)

@@ -16,12 +16,15 @@ from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, Timeframe, from_ms
 from crypto_tracker.features.blocks import anchor_ms
 from crypto_tracker.features.context import slow_regime
+from crypto_tracker.store.reader import SOURCES, BarReader
+from crypto_tracker.store.series import SeriesInfo
 from crypto_tracker.strategies.base import MarketView, Strategy, StrategyEntry
 from crypto_tracker.strategies.measures import warmup_on
-from crypto_tracker.store.reader import BarReader
-from crypto_tracker.store.series import SeriesInfo
 
 REFERENCE_LEAD_DAYS = 3  # 48 h returns, and six hourly samples of a 24 h range
+TREND_SPANS = (
+    2  # daily bars are read over this many times what the slow regime needs, since some may be missing
+)
 BASES = (Timeframe.M1, Timeframe.M15, Timeframe.H1)
 
 
@@ -75,10 +78,10 @@ def gather(
 ) -> Market:
     """Read all that a simulation needs, warm-up and history before the span included.
 
-    Raises DataError when no symbol has a single base bar in the span.
+    The span is cut to whole base bars. Raises DataError when no symbol has a single one in it.
     """
     ordered = tuple(sorted(symbols))
-    start_ms, end_ms = base.floor(start_ms), base.floor(end_ms)
+    start_ms, end_ms = base.floor(start_ms + base.ms - 1), base.floor(end_ms)
     history_start = (start_ms // DAY_MS - configuration.fills.trailing_range_days) * DAY_MS
     history = source.panel(ordered, base, history_start, end_ms)
     panel = history.between(start_ms, end_ms)
@@ -88,37 +91,39 @@ def gather(
             "see list-data for what is stored, and choose --timerange and --pairs from it"
         )
     facts = instruments(configuration, ordered)
-    reference, days = None, None
-    if reference_symbol is not None:
-        lead = start_ms - REFERENCE_LEAD_DAYS * DAY_MS
-        reference = source.panel([reference_symbol], base, lead, end_ms)
-        if not reference.between(start_ms, end_ms).present.any():
-            reference = None
-        trend_days = 2 * configuration.protection.slow_regime.trend_bars
-        days = source.panel([reference_symbol], Timeframe.D1, (start_ms // DAY_MS - trend_days) * DAY_MS, end_ms)
-    views: dict[Timeframe, MarketView] = {}
     by_scan: dict[Timeframe, list[Strategy]] = {}
     for entry in entries:
         by_scan.setdefault(scan_timeframe(entry.strategy, base), []).append(entry.strategy)
-    for timeframe, strategies in by_scan.items():
-        needed = _warmup(strategies, timeframe)
-        wanted = {Timeframe.D1} | {tf for strategy in strategies for tf in strategy.reference_warmup}
-        views[timeframe] = MarketView(
+    warmups = {timeframe: _warmup(strategies, timeframe) for timeframe, strategies in by_scan.items()}
+    reference, reference_panels, trend = None, {}, None
+    if reference_symbol is not None:
+        reference = source.panel([reference_symbol], base, start_ms - REFERENCE_LEAD_DAYS * DAY_MS, end_ms)
+        if not reference.between(start_ms, end_ms).present.any():
+            reference = None
+        needed = _reference_warmup(
+            [strategy for strategies in by_scan.values() for strategy in strategies],
+            trend_days=TREND_SPANS * configuration.protection.slow_regime.trend_bars,
+        )
+        reference_panels = {
+            timeframe: source.panel(
+                [reference_symbol], timeframe, anchor_ms(timeframe, bars, start_ms), end_ms
+            )
+            for timeframe, bars in needed.items()
+        }
+        trend = slow_regime_codes(reference_panels[Timeframe.D1], configuration)
+    views = {
+        timeframe: MarketView(
             timeframe=timeframe,
             panels={
-                tf: source.panel(ordered, tf, anchor_ms(tf, bars, start_ms), end_ms) for tf, bars in needed.items()
+                each: source.panel(ordered, each, anchor_ms(each, bars, start_ms), end_ms)
+                for each, bars in needed.items()
             },
-            reference={}
-            if reference_symbol is None or days is None
-            else {
-                tf: days
-                if tf is Timeframe.D1
-                else source.panel([reference_symbol], tf, anchor_ms(tf, _reference_bars(strategies, tf), start_ms), end_ms)
-                for tf in wanted
-            },
+            reference=reference_panels,
             instruments=facts,
-            slow_regime=None if days is None else slow_regime_codes(days, configuration),
+            slow_regime=trend,
         )
+        for timeframe, needed in warmups.items()
+    }
     return Market(
         base=base,
         start_ms=start_ms,
@@ -146,12 +151,17 @@ def _warmup(strategies: Iterable[Strategy], scan: Timeframe) -> dict[Timeframe, 
     needed: dict[Timeframe, int] = {}
     for strategy in strategies:
         for timeframe, bars in warmup_on(strategy, scan).items():
-            needed[timeframe] = max(bars, needed[timeframe]) if timeframe in needed else bars
+            needed[timeframe] = max(bars, needed.get(timeframe, 0))
     return needed
 
 
-def _reference_bars(strategies: Iterable[Strategy], timeframe: Timeframe) -> int:
-    return max(s.reference_warmup[timeframe] for s in strategies if timeframe in s.reference_warmup)
+def _reference_warmup(strategies: Iterable[Strategy], *, trend_days: int) -> dict[Timeframe, int]:
+    """The bars of the reference coin that are read before the span's month, by timeframe."""
+    needed = {Timeframe.D1: trend_days}
+    for strategy in strategies:
+        for timeframe, bars in strategy.reference_warmup.items():
+            needed[timeframe] = max(bars, needed.get(timeframe, 0))
+    return needed
 
 
 def slow_regime_codes(days: Panel, configuration: Configuration) -> CodeArray:
@@ -228,59 +238,54 @@ def choose(
 ) -> Choice:
     """Choose base, span, symbols and providers for a simulation.
 
-    The base is the finest of 1m, 15m and 1h that every pair has in the span (or, without pairs, that any symbol
-    has). Raises UsageError or DataError with what is missing and what there is instead.
+    The base is the finest of 1m, 15m and 1h that every pair has in the span (or, without pairs, that any
+    symbol has), made of finer bars where those are stored. Raises UsageError or DataError with what is
+    missing and what there is instead.
     """
-    notes: list[str] = []
     wanted = tuple(Symbol.parse(name) for name in pairs)
     if len(set(wanted)) != len(wanted):
         raise UsageError("--pairs names a symbol twice: name each once")
     stored = {info.symbol for info in series}
     unknown = [str(symbol) for symbol in wanted if symbol not in stored]
     if unknown:
-        raise DataError(f"there are no bars of {', '.join(unknown)}: see list-data, or bring some with import-data")
-    preferred = provider or configuration.market_data.provider
-    candidates = [info for info in series if info.timeframe in BASES and (not preferred or info.provider == preferred)]
-    inside = [info for info in candidates if _overlaps(info, start_ms, end_ms)]
-    bases = [Timeframe.parse(timeframe)] if timeframe else list(BASES)
-    if timeframe and bases[0] not in BASES:
-        raise UsageError(f"--timeframe {timeframe} can not be the base: choose 1m, 15m or 1h")
-    for base in bases:
-        found = [info for info in inside if info.timeframe is base]
-        names = {info.symbol for info in found}
-        if (wanted and names.issuperset(wanted)) or (not wanted and names):
-            break
-    else:
-        asked = ", ".join(map(str, wanted)) or "any symbol"
         raise DataError(
-            f"no base of {', '.join(str(base) for base in bases)} has bars of {asked} in the span"
-            f"{f' from {preferred}' if preferred else ''}: see list-data, and choose --timerange, --pairs and --timeframe from it"
+            f"there are no bars of {', '.join(unknown)}: see list-data, or bring some with import-data"
         )
-    symbols = wanted
+    whose = provider or configuration.market_data.provider
+    inside = [
+        info for info in series if (not whose or info.provider == whose) and _overlaps(info, start_ms, end_ms)
+    ]
+    base, found = _base(inside, wanted, timeframe, whose)
+    symbols, notes = wanted, []
     if not symbols:
-        members = [symbol for symbol in configuration.universe.members(configuration.trading.quote) if symbol in names]
+        names = {info.symbol for info in found}
+        members = names.intersection(configuration.universe.members(configuration.trading.quote))
         symbols = tuple(sorted(members or names))
         if not members:
-            notes.append(f"none of the configured universe has {base} bars in the span: every stored symbol takes part")
-    provider_of = {symbol: _provider(symbol, [info for info in found if info.symbol == symbol]) for symbol in symbols}
-    used = [info for info in found if info.symbol in provider_of and provider_of[info.symbol] == info.provider]
-    first, last = min(info.start_ms for info in used), max(info.end_ms for info in used)
-    start = first if start_ms is None else max(start_ms, base.floor(first))
+            notes.append(
+                f"none of the configured universe has {base} bars in the span: every stored symbol takes part"
+            )
+    provider_of = {symbol: _provider(symbol, found) for symbol in symbols}
+    used = [info for info in found if provider_of.get(info.symbol) == info.provider]
+    first, last = base.floor(min(info.start_ms for info in used)), max(info.end_ms for info in used)
+    start = first if start_ms is None else max(start_ms, first)
     end = last if end_ms is None else min(end_ms, last)
-    if start_ms is not None and end_ms is not None and (start > start_ms or end < end_ms):
-        notes.append(f"bars reach from {from_ms(start):%Y-%m-%d %H:%M} to {from_ms(end):%Y-%m-%d %H:%M} UTC only")
-    reference = choose_reference(
-        {info.symbol for info in found} if not preferred else names, symbols, configuration.trading.reference
-    )
-    if reference is None:
+    if start_ms not in {None, start} or end_ms not in {None, end}:
         notes.append(
-            f"the reference coin {configuration.trading.reference} has no {base} bars in the span: "
-            "regime and volatility rules stay NORMAL"
+            f"bars reach from {from_ms(start):%Y-%m-%d %H:%M} to {from_ms(end):%Y-%m-%d %H:%M} UTC only"
         )
+    coin = configuration.trading.reference
+    reference = choose_reference({info.symbol for info in found}, symbols, coin)
+    if reference is None:
+        notes.append(no_reference(coin, base))
     elif reference not in provider_of:
-        provider_of[reference] = _provider(reference, [info for info in found if info.symbol == reference])
+        like = [info for info in found if info.provider in provider_of.values()]
+        provider_of[reference] = _provider(
+            reference, like if any(info.symbol == reference for info in like) else found
+        )
     if base is not Timeframe.M1:
-        notes.append(f"coarse base: orders meet {base} bars, since no 1m bars of these symbols exist in the span")
+        why = "as --timeframe asks" if timeframe else "since not every symbol has 1m bars in the span"
+        notes.append(f"coarse base: orders meet {base} bars, {why}")
     return Choice(
         symbols=symbols,
         base=base,
@@ -292,12 +297,38 @@ def choose(
     )
 
 
+def no_reference(coin: str, base: Timeframe) -> str:
+    """What is said where the reference coin is not in the data."""
+    return (
+        f"the reference coin {coin} has no {base} bars in the span: regime and volatility rules stay NORMAL"
+    )
+
+
+def _base(
+    series: Sequence[SeriesInfo], wanted: Sequence[Symbol], timeframe: str | None, whose: str
+) -> tuple[Timeframe, list[SeriesInfo]]:
+    """The finest base that is possible, and the series that it can be read or made from."""
+    bases = BASES if timeframe is None else (Timeframe.parse(timeframe),)
+    if not set(bases) <= set(BASES):
+        raise UsageError(f"--timeframe {timeframe} can not be the base: choose 1m, 15m or 1h")
+    for base in bases:
+        found = [info for info in series if info.timeframe in SOURCES[base]]
+        names = {info.symbol for info in found}
+        if names and names.issuperset(wanted):
+            return base, found
+    raise DataError(
+        f"the span holds no {' or '.join(map(str, bases))} bars "
+        f"of {', '.join(map(str, wanted)) or 'any symbol'}{f' from {whose}' if whose else ''}: "
+        "see list-data, and choose --timerange, --pairs, --timeframe and --provider from it"
+    )
+
+
 def _overlaps(info: SeriesInfo, start_ms: int | None, end_ms: int | None) -> bool:
     return (end_ms is None or info.start_ms < end_ms) and (start_ms is None or info.end_ms > start_ms)
 
 
-def _provider(symbol: Symbol, infos: Sequence[SeriesInfo]) -> str:
-    providers = sorted({info.provider for info in infos})
+def _provider(symbol: Symbol, series: Sequence[SeriesInfo]) -> str:
+    providers = sorted({info.provider for info in series if info.symbol == symbol})
     if len(providers) > 1:
         raise UsageError(
             f"{symbol} has bars of several providers in the span ({', '.join(providers)}): "

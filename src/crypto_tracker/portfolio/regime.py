@@ -137,7 +137,7 @@ def reference_returns(reference: Panel, max_age_minutes: float) -> tuple[FloatAr
 
 
 def fast_regime(returns: FloatArray, current: BoolArray, rules: FastRegime, forced: CodeArray) -> CodeArray:
-    """The fast regime at each close, int8 (bars,); without a recent close the last one holds, at first NORMAL."""
+    """The fast regime at each close, int8 (bars,); without a recent close the last one holds."""
     one, four, day, two_days = returns.T
     regime = np.full(len(returns), Regime.NORMAL, dtype=np.int8)
     regime[one >= rules.euphoria_1h] = Regime.EUPHORIA
@@ -192,7 +192,7 @@ def reference_volatility(reference: Panel, samples: int) -> FloatArray:
 
 
 def volatility_switches(volatility: FloatArray, strategies: Sequence[str], rules: Volatility) -> BoolArray:
-    """Which strategies the volatility leaves on, bool (bars, strategies); at first on, unknown changes nothing."""
+    """Which strategies the volatility leaves on, bool (bars, strategies); all at first, unknown keeps."""
     on = np.ones((len(volatility), len(strategies)), dtype=np.bool_)
     rows = np.arange(len(volatility))
     for column, name in enumerate(strategies):

@@ -123,18 +123,22 @@ class RunStore:
                 connection.execute(insert(tables.decision_blocks), rows)
         return run_id
 
-    def latest_covering(self, symbol: Symbol, time_ms: int, configuration_version: str | None = None) -> Row[Any] | None:
-        """The newest run that traded `symbol` at a close time, None where there is none."""
+    def latest_covering(
+        self, symbol: Symbol, strategy: str, time_ms: int, configuration_version: str
+    ) -> Row[Any] | None:
+        """The newest run of a configuration in which `strategy` scanned `symbol` at a time, else None."""
         query = (
             select(tables.runs)
-            .where(tables.runs.c.start_ms < time_ms, tables.runs.c.end_ms >= time_ms)
+            .where(
+                tables.runs.c.configuration_version == configuration_version,
+                tables.runs.c.start_ms < time_ms,
+                tables.runs.c.end_ms >= time_ms,
+            )
             .order_by(tables.runs.c.run_id.desc())
         )
-        if configuration_version is not None:
-            query = query.where(tables.runs.c.configuration_version == configuration_version)
         with self._engine.connect() as connection:
             for row in connection.execute(query):
-                if str(symbol) in json.loads(row.symbols):
+                if str(symbol) in json.loads(row.symbols) and strategy in json.loads(row.strategies):
                     return row
         return None
 

@@ -1,4 +1,4 @@
-"""The tables of the trading database. Times are integer UTC milliseconds, money and quantities exact decimals as text.
+"""The tables of the trading database: times in UTC milliseconds, money and coins as exact decimals in text.
 
 The migrations under `migrations/trading` make these tables; a test holds the two equal.
 """
@@ -42,11 +42,11 @@ class ExactDecimal(TypeDecorator[Decimal]):
     impl = String
     cache_ok = True
 
-    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> str | None:
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's
         """Plain notation, never an exponent."""
         return None if value is None else format(value, "f")
 
-    def process_result_value(self, value: Any | None, dialect: Dialect) -> Decimal | None:
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> Decimal | None:  # noqa: ARG002 - likewise
         """The same decimal again."""
         return None if value is None else Decimal(value)
 

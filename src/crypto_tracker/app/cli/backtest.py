@@ -38,7 +38,8 @@ def backtest(
         str | None, typer.Option("--provider", metavar="NAME", help="Whose bars, where several have them.")
     ] = None,
     record_scans: Annotated[
-        bool, typer.Option("--record-scans", help="Keep every scan of the run, not only setups and near misses.")
+        bool,
+        typer.Option("--record-scans", help="Keep every scan of the run, not only setups and near misses."),
     ] = False,
     close_at_end: Annotated[
         bool, typer.Option("--close-at-end", help="Close what is still open at the last close of the span.")
@@ -75,11 +76,7 @@ def backtest(
                 StoredBars(reader, choice.provider_of),
                 configuration,
                 entries,
-                choice.symbols,
-                reference_symbol=choice.reference_symbol,
-                base=choice.base,
-                start_ms=choice.start_ms,
-                end_ms=choice.end_ms,
+                choice,
                 version=version(configuration),
                 keep_blocks=record_scans,
                 close_at_end=close_at_end,
@@ -131,12 +128,16 @@ def _record(session: Session, choice: "Choice", run: "Backtest") -> int:
 
 
 def _warnings(run: "Backtest", choice: "Choice") -> list[str]:
+    from crypto_tracker.app.markets import no_reference
+
     notes = list(choice.notes)
+    if run.market.reference is None and choice.reference_symbol is not None:
+        notes.append(no_reference(choice.reference_symbol.base, choice.base))
     share = run.figures.ambiguous_share
     limit = run.scenario.rules.fills.ambiguous_warning
     if share is not None and share > limit:
         notes.append(
-            f"{share:.1%} of the exits could have been another exit within the same bar (more than {limit:.0%}): "
+            f"{share:.1%} of the exits could have been another one in the same bar (more than {limit:.0%}): "
             "compare with --set fills.intrabar=optimistic"
         )
     if "synthetic" in choice.provider_of.values():
@@ -207,7 +208,9 @@ def _show(session: Session, run: "Backtest", choice: "Choice", version: str, run
 
     out, figures = session.out, run.figures
     symbols = run.market.panel.symbols
-    listed = ", ".join(str(symbol) for symbol in symbols[:6]) + (f" and {len(symbols) - 6} more" if len(symbols) > 6 else "")
+    listed = ", ".join(str(symbol) for symbol in symbols[:6]) + (
+        f" and {len(symbols) - 6} more" if len(symbols) > 6 else ""
+    )
     out.print(
         f"[bold]Backtest {run_id}[/bold]  {from_ms(run.market.start_ms):%Y-%m-%d %H:%M} to "
         f"{from_ms(run.market.end_ms):%Y-%m-%d %H:%M} UTC, {choice.base} bars, configuration {version}"
@@ -246,7 +249,11 @@ def _show(session: Session, run: "Backtest", choice: "Choice", version: str, run
     groups.add_column("")
     for name in ("Trades", "Win rate", "P&L", "P&L / invested", "Profit factor", "Fees", "Slippage"):
         groups.add_column(name, justify="right")
-    sections = [figures.by_strategy, figures.by_exit_reason, sorted(figures.by_symbol, key=lambda g: g.pnl_quote)]
+    sections = [
+        figures.by_strategy,
+        figures.by_exit_reason,
+        sorted(figures.by_symbol, key=lambda g: g.pnl_quote),
+    ]
     for section, shown in zip(sections, (99, 99, 8), strict=True):
         rows = section if len(section) <= shown else [*section[: shown // 2], *section[-shown // 2 :]]
         for group in rows:
@@ -271,11 +278,15 @@ def _show(session: Session, run: "Backtest", choice: "Choice", version: str, run
     scans.add_column("Stopped most often by")
     for name, counts in run.detected.scans.items():
         stopped = [f"{reason} {count:,}" for reason, count in counts.items() if reason != "accepted"]
-        scans.add_row(name, f"{sum(counts.values()):,}", f"{counts.get('accepted', 0):,}", ", ".join(stopped[:3]))
+        scans.add_row(
+            name, f"{sum(counts.values()):,}", f"{counts.get('accepted', 0):,}", ", ".join(stopped[:3])
+        )
     out.print(scans)
     if figures.rejected:
         refused = ", ".join(f"{reason} {count:,}" for reason, count in figures.rejected.items())
-        out.print(f"[bold]Setups refused by the portfolio[/bold] ({sum(figures.rejected.values()):,} of {figures.setups:,})")
+        out.print(
+            f"[bold]Setups without a trade[/bold] ({sum(figures.rejected.values()):,} of {figures.setups:,})"
+        )
         out.print(Text(refused))
         out.print()
     seconds = run.seconds
@@ -290,7 +301,7 @@ def _show(session: Session, run: "Backtest", choice: "Choice", version: str, run
     if figures.n_trades:
         first = run.result.trades[0]
         symbol, moment = run.market.panel.symbols[first["symbol"]], from_ms(first["decision_ms"])
-        out.print(Text(f'Why? crypto-tracker explain {symbol} --at {moment:%Y-%m-%dT%H:%M}', style="dim"))
+        out.print(Text(f"Why? crypto-tracker explain {symbol} --at {moment:%Y-%m-%dT%H:%M}", style="dim"))
 
 
 def _percent(value: float | None) -> str:

@@ -27,7 +27,9 @@ def register(app: typer.Typer) -> None:
 def explain(
     context: typer.Context,
     symbol: Annotated[str, typer.Argument(metavar="SYMBOL", help="Such as BTC/USDT.")],
-    at: Annotated[str, typer.Option("--at", metavar="TIME", help="ISO time in UTC, such as 2025-08-01T12:00.")],
+    at: Annotated[
+        str, typer.Option("--at", metavar="TIME", help="ISO time in UTC, such as 2025-08-01T12:00.")
+    ],
     strategy: StrategyOption = None,
     timeframe: TimeframeOption = None,
     provider: Annotated[
@@ -35,10 +37,10 @@ def explain(
     ] = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Say, for each strategy, what it saw in its last scan before TIME, which gate stopped it, and what it lacked.
+    """Say what each strategy saw in its last scan before TIME, which gate stopped it, and what it lacked.
 
-    The scan is computed again from the stored bars. What the portfolio answered to a setup comes from the newest
-    recorded run (backtest or demo) of the same configuration.
+    The scan is computed again from the stored bars. What the portfolio answered to a setup comes from the
+    newest recorded run (backtest or demo) of the same configuration.
     """
     from crypto_tracker.app.backtesting import configured_strategies
     from crypto_tracker.app.explaining import explain_symbol
@@ -161,7 +163,10 @@ def _show(session: Session, symbol: str, at: str, told: list["StrategyExplanatio
         elif item.verdict is Verdict.TAKE:
             out.print(
                 Padding(
-                    Text("? no recorded run of this configuration covers it: run backtest to see the portfolio's answer", style="dim"),
+                    Text(
+                        "? no recorded run of this configuration covers it: a backtest tells the answer",
+                        style="dim",
+                    ),
                     (0, 0, 0, 2),
                 )
             )

@@ -60,7 +60,8 @@ def upgrade() -> None:
         sa.Column("exit_reason", sa.String(), nullable=False),
         sa.Column("volume_unknown", sa.Boolean(), nullable=False),
         sa.CheckConstraint(
-            "exit_reason IN ('none', 'take_profit', 'stop_loss', 'trailing_stop', 'time_exit', 'manual', 'market_transition', 'data_lost', 'end_of_data')",
+            "exit_reason IN ('none', 'take_profit', 'stop_loss', 'trailing_stop', 'time_exit', "
+            "'manual', 'market_transition', 'data_lost', 'end_of_data')",
             name=op.f("ck_fills_exit_reason"),
         ),
         sa.CheckConstraint("kind IN ('entry', 'rung', 'exit')", name=op.f("ck_fills_kind")),
@@ -88,7 +89,14 @@ def upgrade() -> None:
         sa.Column("measured", sa.Float(), nullable=True),
         sa.Column("limit_value", sa.Float(), nullable=True),
         sa.CheckConstraint(
-            "reason IN ('accepted', 'not_ready', 'no_bar', 'data_stale', 'drop_too_small', 'volume_low', 'regime_crash', 'breakout_too_small', 'rsi_low', 'trend_down', 'no_channel', 'too_few_touches', 'channel_weak', 'channel_too_narrow', 'not_in_buy_zone', 'target_below_costs', 'rule_not_met', 'unsupported_side', 'paused', 'blocked', 'strategy_off', 'volatility_high', 'regime_panic', 'day_loss', 'losing_streak', 'cooldown', 'symbol_limit', 'same_episode', 'confidence_low', 'trailing_too_tight', 'outranked', 'size_too_small', 'strategy_limit', 'portfolio_limit', 'strategy_exposure', 'concentration', 'share_used', 'no_cash', 'slippage_too_high', 'expired', 'cancelled')",
+            "reason IN ('accepted', 'not_ready', 'no_bar', 'data_stale', 'drop_too_small', "
+            "'volume_low', 'regime_crash', 'breakout_too_small', 'rsi_low', 'trend_down', 'no_channel', "
+            "'too_few_touches', 'channel_weak', 'channel_too_narrow', 'not_in_buy_zone', "
+            "'target_below_costs', 'rule_not_met', 'unsupported_side', 'paused', 'blocked', "
+            "'strategy_off', 'volatility_high', 'regime_panic', 'day_loss', 'losing_streak', "
+            "'cooldown', 'symbol_limit', 'same_episode', 'confidence_low', 'trailing_too_tight', "
+            "'outranked', 'size_too_small', 'strategy_limit', 'portfolio_limit', 'strategy_exposure', "
+            "'concentration', 'share_used', 'no_cash', 'slippage_too_high', 'expired', 'cancelled')",
             name=op.f("ck_setups_reason"),
         ),
         sa.CheckConstraint("verdict IN ('TAKE', 'SKIP', 'NEAR_MISS')", name=op.f("ck_setups_verdict")),
@@ -123,7 +131,8 @@ def upgrade() -> None:
         sa.Column("ambiguous", sa.Boolean(), nullable=False),
         sa.Column("fallback", sa.Boolean(), nullable=False),
         sa.CheckConstraint(
-            "exit_reason IN ('none', 'take_profit', 'stop_loss', 'trailing_stop', 'time_exit', 'manual', 'market_transition', 'data_lost', 'end_of_data')",
+            "exit_reason IN ('none', 'take_profit', 'stop_loss', 'trailing_stop', 'time_exit', "
+            "'manual', 'market_transition', 'data_lost', 'end_of_data')",
             name=op.f("ck_trades_exit_reason"),
         ),
         sa.ForeignKeyConstraint(
