@@ -90,7 +90,9 @@ def _module(name: str, file: Path) -> ModuleType:
         source = getattr(loaded, "__file__", None)
         if source is not None and Path(source).resolve() == file.resolve():
             return loaded
-        raise ConfigError(f"{file}: a module named {name} exists already: give the plug-in another name")
+        raise ConfigError(
+            f"{file}: a module named {name} exists already ({source or 'built in'}): give the plug-in another name"
+        )
     if not name.isidentifier():
         raise ConfigError(f"{file}: {name!r} is no name for a module: use letters, digits and underscores")
     if importlib.util.find_spec(name) is not None and not _is_at(name, file):

@@ -21,13 +21,13 @@ class MarketView:
 
     Attributes
     ----------
-    timeframe : the one to scan: the strategy's own, or a coarser one where the data holds nothing finer. Windows
-        stated in hours keep their hours, windows stated in bars keep their bars
-    panels : bars by timeframe, the same symbols in each; rows of different timeframes are joined on close time
+    timeframe : the one to scan: the strategy's own, or a coarser one where the data holds nothing finer.
+        Windows stated in hours keep their hours, windows stated in bars keep their bars
+    panels : bars by timeframe, the same symbols in each; rows are joined across timeframes on close time
     reference : one-column panels of the reference coin by timeframe; empty when it is not in the data
     instruments : facts per symbol, in the order of the panels' columns
-    slow_regime : `SlowRegime` codes of the rows of `reference[Timeframe.D1]`, each known from that row's close;
-        None where nothing is known (docs/decisions/0020-strategy-view.md)
+    slow_regime : `SlowRegime` codes of the rows of `reference[Timeframe.D1]`, each known from that row's
+        close; None where nothing is known (docs/decisions/0020-strategy-view.md)
     """
 
     timeframe: Timeframe
@@ -74,7 +74,8 @@ class Plan:
     take_profit, stop_loss : measured from the average entry
     trailing : distance of the trailing stop, 0 for none
     max_hold_ms : time limit from the first entry fill
-    max_entry_gap : the entry is skipped when the next open is more than this above the decision close; NaN for no limit
+    max_entry_gap : the entry is skipped when the next open is more than this above the decision close; NaN
+        for no limit
     """
 
     size_quote: FloatArray
@@ -95,7 +96,7 @@ class Detection:
     ----------
     panel : the bars scanned; row t is decided at its close time
     setup : all rules of the strategy are met
-    reason : `Reason` code of the first rule that stopped it, ACCEPTED where `setup`, NO_BAR where no bar exists
+    reason : `Reason` code of the first rule that stopped it, ACCEPTED where `setup`, NO_BAR where no bar is
     readiness : 0 to 100, NaN where the scan is not ready
     confidence : 0 to 1, NaN where the scan is not ready
     side : +1 for long; -1 is refused by the portfolio (`unsupported_side`)
@@ -136,9 +137,10 @@ class Strategy(Protocol):
 
     `name` is upper case. `timeframe` is the native one; `features` scans `market.timeframe`, which is coarser
     where the data holds nothing finer (a 1h backtest), and then `warmup[timeframe]` counts bars of that one.
-    `warmup` gives, for each timeframe read, the bars that must exist before a scan is ready; `reference_warmup`
-    the same for the reference coin. `parameters_model` is a `Frozen` model without
-    defaults; parameters may differ by tier.
+    `warmup` gives, for each timeframe read, the bars that must exist before a scan is ready;
+    `reference_warmup` the same for the reference coin. `parameters_model` is a `Frozen` model; parameters may
+    differ by tier. A built-in strategy has its defaults in `config/defaults.toml` and none in the model; a
+    plug-in, which that file does not know, has them in its model.
     """
 
     name: ClassVar[str]
