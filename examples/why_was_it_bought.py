@@ -64,7 +64,8 @@ def main() -> None:
         said = "SETUP" if reason is Reason.ACCEPTED else reason.code
         print(
             f"{from_ms(int(time_ms)):%H:%M}  close {detection.panel.close[row, 0]:6.2f}"
-            f"  readiness {detection.readiness[row, 0]:5.1f}  confidence {detection.confidence[row, 0]:.2f}  {said}"
+            f"  readiness {detection.readiness[row, 0]:5.1f}"
+            f"  confidence {detection.confidence[row, 0]:.2f}  {said}"
         )
     print(f"\nevents for the simulator: {len(setup_events([detection], 0))}")
     print("\nwhy not at the first bar of the fall?")

@@ -91,7 +91,8 @@ def _module(name: str, file: Path) -> ModuleType:
         if source is not None and Path(source).resolve() == file.resolve():
             return loaded
         raise ConfigError(
-            f"{file}: a module named {name} exists already ({source or 'built in'}): give the plug-in another name"
+            f"{file}: a module named {name} exists already ({source or 'built in'}): "
+            "give the plug-in another name"
         )
     if not name.isidentifier():
         raise ConfigError(f"{file}: {name!r} is no name for a module: use letters, digits and underscores")
