@@ -1,8 +1,10 @@
 """Everything the simulator remembers: flat arrays that serialise to bytes (docs/simulator.md, section 2)."""
 
 import hashlib
-import io
+import json
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -202,11 +204,13 @@ class PortfolioState:
         )
 
     def to_bytes(self) -> bytes:
-        """The whole state; `from_bytes` gives it back bit for bit."""
-        buffer = io.BytesIO()
-        for name in _LAYOUT:
-            np.lib.format.write_array(buffer, getattr(self, name), allow_pickle=False)
-        content = buffer.getvalue()
+        """The whole state; `from_bytes` gives it back bit for bit, and equal states give equal bytes."""
+        arrays = {name: getattr(self, name) for name in _LAYOUT}
+        header = json.dumps(
+            {name: [_mark(array.dtype), array.shape] for name, array in arrays.items()}
+        ).encode()
+        parts = [len(header).to_bytes(4, "little"), header, *(array.tobytes() for array in arrays.values())]
+        content = b"".join(parts)
         return _MAGIC + _checksum(content) + content
 
     @classmethod
@@ -215,16 +219,19 @@ class PortfolioState:
         head = len(_MAGIC) + len(_checksum(b""))
         content = data[head:]
         if data[:head] != _MAGIC + _checksum(content):
-            raise SimulationError(
-                "the portfolio state is damaged or no state at all: restore it from a backup"
-            )
-        buffer = io.BytesIO(content)
-        arrays = {name: np.lib.format.read_array(buffer, allow_pickle=False) for name in _LAYOUT}
+            raise SimulationError("the portfolio state is damaged, or none at all: restore it from a backup")
+        place = 4 + int.from_bytes(content[:4], "little")
+        header = json.loads(content[4:place])
+        arrays = {}
         for name, dtype in _LAYOUT.items():
-            if arrays[name].dtype != dtype:
+            mark, shape = header[name]
+            if mark != _mark(dtype):
                 raise SimulationError(
                     f"the {name} of the portfolio state are of another version: replay them from the ledger"
                 )
+            count = math.prod(shape)
+            arrays[name] = np.frombuffer(content, dtype, count, place).reshape(shape).copy()
+            place += count * dtype.itemsize
         return cls(**arrays)
 
     def copy(self) -> "PortfolioState":
@@ -241,6 +248,11 @@ _LAYOUT = {
     "strategies": STRATEGY_DTYPE,
     "episodes": np.dtype(np.bool_),
 }
+
+
+def _mark(dtype: np.dtype[Any]) -> str:
+    """What tells one layout of records from another: names, types and places of their fields."""
+    return hashlib.blake2b(repr(dtype.descr).encode(), digest_size=8).hexdigest()
 
 
 def _checksum(content: bytes) -> bytes:
