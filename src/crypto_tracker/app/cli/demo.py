@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SEED = 3
 DEFAULT_DAYS = 10
-SHOW_SECONDS = 45.0  # how long the live view takes unless a speed is asked for
+SHOW_SECONDS = 40.0  # how long the live view takes unless a speed is asked for
 LAST_FRAME_SECONDS = 2.0
 
 
@@ -37,15 +37,19 @@ def demo(
         typer.Option(
             "--speed",
             metavar="HOURS",
-            help="Simulated hours per second. [dim]default: done in 45 seconds[/dim]",
+            help="Simulated hours per second. [dim]default: done in 40 seconds[/dim]",
         ),
     ] = None,
     live: Annotated[
         bool, typer.Option("--live/--no-live", help="Draw the live view, or only write a line for each day.")
     ] = True,
     keep: Annotated[
-        bool, typer.Option("--record/--no-record", help="Keep the run in HOME/trading.db for `explain`.")
+        bool, typer.Option("--record/--no-record", help="Keep setups, fills and trades in HOME/trading.db.")
     ] = True,
+    record_scans: Annotated[
+        bool,
+        typer.Option("--record-scans", help="Keep every scan of the run, not only setups and near misses."),
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Watch the strategies trade a SYNTHETIC market: no keys, no network, nothing to set up.
@@ -66,7 +70,7 @@ def demo(
     on_screen = live and not json_output and _can_draw(session)
     seconds: dict[str, float] = {}
     began = perf_counter()
-    world, simulator, observer = _prepare(session, seed, days)
+    world, simulator, observer = _prepare(session, seed, days, keep_blocks=keep and record_scans)
     seconds["prepare"] = perf_counter() - began
     shown = perf_counter()
     outcome = _run(session, world, simulator, observer, on_screen=on_screen, speed=speed)
@@ -75,7 +79,7 @@ def demo(
     if keep:
         from crypto_tracker.app.demo.record import record
 
-        with session.err.status("recording the decisions"):
+        with session.err.status("recording"):
             run_id = record(outcome, session.configuration, home=session.home, recorded_at=session.now())
     seconds["total"] = perf_counter() - began
     _tell(session, outcome, run_id, version(session.configuration), seconds, json_output=json_output)
@@ -89,7 +93,9 @@ def _can_draw(session: Session) -> bool:
     return out.is_terminal and not out.is_dumb_terminal and (out.encoding or "").lower().startswith("utf")
 
 
-def _prepare(session: Session, seed: int, days: int) -> "tuple[World, Simulator, Observer]":
+def _prepare(
+    session: Session, seed: int, days: int, *, keep_blocks: bool
+) -> "tuple[World, Simulator, Observer]":
     from crypto_tracker.app.backtesting import configured_strategies
     from crypto_tracker.app.demo.observer import Observer
     from crypto_tracker.app.demo.world import build
@@ -105,8 +111,16 @@ def _prepare(session: Session, seed: int, days: int) -> "tuple[World, Simulator,
             if not session.err.is_terminal:
                 session.err.print(text)
 
-        world = build(configuration, entries, seed=seed, days=days, version=version(configuration), tell=tell)
-        tell("preparing the simulator (the first time it is compiled, which takes about 20 s)")
+        world = build(
+            configuration,
+            entries,
+            seed=seed,
+            days=days,
+            version=version(configuration),
+            keep_blocks=keep_blocks,
+            tell=tell,
+        )
+        tell("preparing the simulator (compiled the first time, for about 20 s, and then kept)")
         Simulator(world.scenario).run_until(1)
     near = configuration.decisions.near_miss_readiness
     simulator = Simulator(world.scenario)
@@ -188,6 +202,7 @@ class _DayLines:
             return
         self._day = day
         if day == 0:
+            self._session.err.print(f"SYNTHETIC market opens, {len(snapshot.strategies)} strategies watch it")
             return
         days = (snapshot.end_ms - snapshot.start_ms) // DAY_MS
         gained = snapshot.equity / snapshot.equity_start - 1.0

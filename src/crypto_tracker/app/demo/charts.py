@@ -1,6 +1,8 @@
 """Curves, bars and gauges drawn with block characters."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from rich.text import Text
@@ -51,27 +53,35 @@ def scale_of(values: FloatArray, *, height: int, base: float) -> Scale:
 def area_chart(values: FloatArray, *, width: int, height: int, base: float) -> list[Text]:
     """The area between a curve and its base: `height` lines of `width` characters, the top first.
 
-    `values` are evenly spaced over the width; NaN leaves the column empty. What is above the base is green and
-    grows upwards, what is below it is red and grows downwards; where there is nothing yet the base is dotted.
+    `values` are evenly spaced over the width; NaN leaves the column empty. What is above the base is green
+    and grows upwards, what is below is red and grows downwards; where nothing is yet the base is dotted.
     """
     columns = _last_in_each(values, width)
     scale = scale_of(values, height=height, base=base)
     lines = []
     for row in range(height):
-        text = Text(no_wrap=True, overflow="crop")
+        cells = []
         for value in columns:
             lines_away = (value - base) / scale.step
             if np.isnan(value):
-                text.append(BASELINE if row == scale.above - 1 else " ", style=MUTED)
+                cells.append((BASELINE if row == scale.above - 1 else " ", MUTED))
             elif row < scale.above:
                 eighths = int(np.clip(np.rint(8.0 * (lines_away - (scale.above - 1 - row))), 0, 8))
                 flat = row == scale.above - 1 and lines_away >= 0.0
-                text.append(RISING_BLOCKS[max(eighths, 1) if flat else eighths], style=UP)
+                cells.append((RISING_BLOCKS[max(eighths, 1) if flat else eighths], UP))
             else:
                 depth = float(np.clip(-lines_away - (row - scale.above), 0.0, 1.0))
-                text.append(_hanging(depth), style=DOWN)
-        lines.append(text)
+                cells.append((_hanging(depth), DOWN))
+        lines.append(_styled(cells))
     return lines
+
+
+def _styled(cells: Iterable[tuple[str, str]]) -> Text:
+    """Characters with their styles as text; neighbours of one style are sent to the terminal together."""
+    text = Text(no_wrap=True, overflow="crop")
+    for style, run in groupby(cells, key=lambda cell: cell[1]):
+        text.append("".join(character for character, _ in run), style=style)
+    return text
 
 
 def _hanging(depth: float) -> str:
@@ -118,10 +128,7 @@ def stop_to_target(*, stop: float, entry: float, price: float, target: float, wi
         characters[at], styles[at] = "━", style
     characters[began] = "┿" if began != here else "●"
     characters[here], styles[here] = "●", f"bold {style}"
-    text = Text(no_wrap=True)
-    for character, each in zip(characters, styles, strict=True):
-        text.append(character, style=each)
-    return text
+    return _styled(zip(characters, styles, strict=True))
 
 
 def readiness_style(readiness: float) -> tuple[str, str]:

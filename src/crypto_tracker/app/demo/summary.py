@@ -11,14 +11,14 @@ from rich.text import Text
 from crypto_tracker.app.demo import charts
 from crypto_tracker.app.demo.observer import equity_points
 from crypto_tracker.app.demo.run import Outcome
-from crypto_tracker.app.demo.text import MUTED, UNKNOWN, age, direction, money, percent
+from crypto_tracker.app.demo.text import DOWN, MUTED, UNKNOWN, UP, age, direction, money, percent
 from crypto_tracker.app.demo.view import SYNTHETIC
 from crypto_tracker.core.orders import Trade
 from crypto_tracker.core.timeframes import DAY_MS, from_ms, to_ms
 from crypto_tracker.simulation import ledger
 from crypto_tracker.simulation.kernel import QUOTE
 
-DISCLAIMER = "every price is made up, so nothing here says anything about real money"
+DISCLAIMER = "every price is made up: nothing here says anything about real money"
 SHOWN_REASONS = 6
 
 
@@ -29,7 +29,7 @@ def summary(outcome: Outcome, *, width: int, drawn: bool) -> RenderableType:
         start = outcome.figures.equity_start
         curve = equity_points(outcome.result.equity_e8 / QUOTE, len(outcome.world.scenario.panel))
         parts += [*charts.area_chart(curve, width=min(width, 100) - 2, height=5, base=start), Text()]
-    parts += [_facts(outcome), Text(), *_next_steps(outcome)]
+    parts += [_facts(outcome), Text(), *_why(outcome), *_next_steps(outcome)]
     return Group(*parts)
 
 
@@ -93,7 +93,7 @@ def _heading(outcome: Outcome) -> list[Text]:
     start, end = from_ms(world.market.start_ms), from_ms(outcome.end_ms)
     span = f"{start:%Y-%m-%d} to {end:%Y-%m-%d %H:%M}, {len(world.scenario.panel.symbols)} coins"
     first.append(f" seed {world.seed}, {span}", style="default on default")
-    lines = [first, Text(f"Remember: {DISCLAIMER}.", style="yellow")]
+    lines = [first, Text(f"{DISCLAIMER.capitalize()}.", style="yellow")]
     if outcome.interrupted:
         days = (outcome.end_ms - world.market.start_ms) / DAY_MS
         lines.append(Text(f"Stopped after {days:.1f} of {world.days} days; this is the result so far."))
@@ -150,8 +150,31 @@ def _facts(outcome: Outcome) -> Table:
     return table
 
 
+def _why(outcome: Outcome) -> list[Text]:
+    """The gates that the best trade passed before it was opened; nothing where no trade was closed."""
+    best, _ = _extremes(ledger.trades(outcome.scenario, outcome.result.trades))
+    if best is None:
+        return []
+    scans = next(each for each in outcome.world.scans if each.strategy.name == best.strategy)
+    found = scans.exactly_at(to_ms(best.decision_time))
+    if found is None:
+        return []
+    features, detection, row = found
+    column = detection.panel.symbols.index(best.symbol)
+    gates = scans.strategy.explain(detection, features, scans.entry.parameters, row, column)
+    title = f"Why {best.strategy} bought {best.symbol.base} on {best.decision_time:%Y-%m-%d at %H:%M}"
+    lines = [Text(title, style="bold cyan")]
+    for gate in gates:
+        mark = ("  passed  ", UP) if gate.passed else ("  failed  ", DOWN)
+        lines.append(Text.assemble(mark, gate.sentence.partition(";")[0]))
+    confidence = float(detection.confidence[row, column])
+    lines.append(
+        Text(f"  confidence {confidence:.2f}; so it went to the portfolio, which had room", style=MUTED)
+    )
+    return [*lines, Text()]
+
+
 def _next_steps(outcome: Outcome) -> list[Text]:
-    closed = ledger.trades(outcome.scenario, outcome.result.trades)
     steps = [
         (f"demo --seed {outcome.world.seed + 1}", "another market"),
         ("list-strategies", "the rules that traded"),
@@ -159,10 +182,6 @@ def _next_steps(outcome: Outcome) -> list[Text]:
         ("backtest --timerange 20250801-20250901", "the rules on your bars"),
         ("new-config", "all numbers, to change"),
     ]
-    if closed:
-        first = closed[0]
-        at = f"{first.decision_time:%Y-%m-%dT%H:%M}"
-        steps.insert(0, (f"explain {first.symbol} --at {at}", f"why {first.symbol.base} was bought"))
     width = max(len(command) for command, _ in steps)
     return [Text("What to type next", style="bold cyan")] + [
         Text.assemble("  crypto-tracker ", (command.ljust(width), "bold"), (f"  {what}", MUTED))
@@ -189,7 +208,7 @@ def _trade_line(trade: Trade) -> Text:
 
 
 def _counts(counts: dict[str, int]) -> str:
-    shown = list(counts.items())[:SHOWN_REASONS]
+    shown = list(counts.items()) if len(counts) <= SHOWN_REASONS + 1 else list(counts.items())[:SHOWN_REASONS]
     rest = len(counts) - len(shown)
     listed = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in shown)
     return listed + (f" and {rest} other reasons" if rest else "")

@@ -98,9 +98,13 @@ def build(
     seed: int,
     days: int,
     version: str,
+    keep_blocks: bool,
     tell: Callable[[str], None],
 ) -> World:
-    """Make the market and let every strategy scan it; `tell` is given what is going on, in words."""
+    """Make the market and let every strategy scan it; `tell` is given what is going on, in words.
+
+    `keep_blocks` keeps every scan in the compact form in which it is recorded.
+    """
     end_ms = START_MS + days * DAY_MS
     made = synthetic_market(seed, days, configuration.trading.quote)
     tell(f"making a synthetic market of {len(made.symbols)} coins (seed {seed})")
@@ -122,7 +126,7 @@ def build(
         entries,
         near_miss_readiness=configuration.decisions.near_miss_readiness,
         version=version,
-        keep_blocks=True,
+        keep_blocks=keep_blocks,
         progress=lambda name: tell(f"{name} scans {len(made.symbols)} coins over {days} days"),
     )
     return World(

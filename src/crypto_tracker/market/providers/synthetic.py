@@ -110,7 +110,7 @@ class SyntheticMarket:
     def batches(
         self, symbols: Sequence[Symbol], start_ms: int, end_ms: int, *, days: int
     ) -> Iterator[tuple[Symbol, BarBatch, list[tuple[int, int]]]]:
-        """The same bars as the store takes them: symbol, bars, covered intervals; in pieces of `days` days."""
+        """The same bars as the store takes them, in pieces: symbol, bars, covered intervals."""
         for panel in self.panels(symbols, start_ms, end_ms, days=days):
             first, last = int(panel.open_time_ms[0]), int(panel.close_time_ms[-1])
             for symbol in panel.symbols:
