@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool, QueuePool
 
 from crypto_tracker.core.errors import StoreError
 
@@ -64,7 +65,8 @@ def open_engine(path: Path, *, read_only: bool = False, busy_timeout_ms: int = 3
         connection.execute("PRAGMA foreign_keys=ON")
         return connection
 
-    engine = create_engine("sqlite+pysqlite://", creator=connect, module=module)
+    # Without a path in the URL, SQLAlchemy would take it for a database in memory and share one connection.
+    engine = create_engine("sqlite+pysqlite://", creator=connect, module=module, poolclass=QueuePool)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -104,13 +106,14 @@ def _migrate(engine: Engine, chain: Chain, direction: str, revision: str) -> Non
     config = Config()
     config.set_main_option("script_location", str(chain.directory).replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
+    path = file_of(engine)
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         try:
             getattr(command, direction)(config, revision)
         except CommandError as error:
             raise StoreError(
-                f"the {chain.name} database {file_of(engine)} is at a revision that this version does not "
+                f"the {chain.name} database {path} is at a revision that this version does not "
                 f"know ({error}): use the newer crypto-tracker that wrote it"
             ) from error
 
@@ -133,6 +136,7 @@ def writer_lock(path: Path, *, what: str, wait_ms: int) -> Iterator[None]:
         "sqlite+pysqlite://",
         creator=lambda: sqlite_module().connect(str(path), isolation_level=None, timeout=wait_ms / 1_000),
         module=sqlite_module(),
+        poolclass=NullPool,
     )
     try:
         with engine.connect() as connection:

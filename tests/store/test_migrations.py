@@ -1,0 +1,142 @@
+"""The market database is made, brought up to date and taken back by its own chain of migrations."""
+
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, inspect
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from crypto_tracker.core.errors import StoreError
+from crypto_tracker.store import tables
+from crypto_tracker.store.database import (
+    MARKET,
+    current_revision,
+    downgrade,
+    open_engine,
+    upgrade,
+    writer_lock,
+)
+from tests.store.shelf import BTC, Timeframe, closes, drawn, store
+
+
+@pytest.fixture
+def engine(tmp_path: Path):
+    opened = open_engine(tmp_path / "market.db")
+    yield opened
+    opened.dispose()
+
+
+def constraints(engine) -> dict[str, list[str]]:
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql(
+            "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'alembic%'"
+        ).fetchall()
+    found = {}
+    for name, sql in rows:
+        lines = [" ".join(line.split()).rstrip(",") for line in sql.splitlines()[1:]]
+        found[name] = sorted(line for line in lines if line not in {")", ""})
+    return found
+
+
+def test_the_migrations_make_exactly_the_tables_that_the_code_uses(engine, tmp_path):
+    upgrade(engine, MARKET)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+    direct = create_engine(f"sqlite:///{tmp_path / 'direct.db'}")
+    tables.metadata.create_all(direct)
+    # Alembic compares no CHECK constraints, so the statements are compared line by line.
+    assert constraints(engine) == constraints(direct)
+    direct.dispose()
+
+
+def test_the_chain_knows_its_own_newest_revision():
+    config = Config()
+    config.set_main_option("script_location", str(MARKET.directory))
+    config.set_main_option("path_separator", "newline")
+    assert ScriptDirectory.from_config(config).get_current_head() == MARKET.head
+
+
+def test_up_down_and_up_again(engine):
+    upgrade(engine, MARKET)
+    assert current_revision(engine) == MARKET.head
+    assert set(tables.metadata.tables) <= set(inspect(engine).get_table_names())
+    downgrade(engine, MARKET)
+    assert set(inspect(engine).get_table_names()) == {"alembic_version"}
+    assert current_revision(engine) is None
+    upgrade(engine, MARKET)
+    upgrade(engine, MARKET)
+    assert current_revision(engine) == MARKET.head
+
+
+def test_a_failed_migration_leaves_nothing_behind(engine):
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TABLE quarantine (mine TEXT)"
+        )  # stands in the way of the fifth table
+    with pytest.raises(OperationalError, match="already exists"):
+        upgrade(engine, MARKET)
+    assert inspect(engine).get_table_names() == ["quarantine"]
+
+
+def test_a_database_of_a_newer_version_is_refused(engine, tmp_path):
+    upgrade(engine, MARKET)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StoreError, match="newer crypto-tracker"), store(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO symbols (provider, symbol, status) VALUES ('file', 'A/B', 'asleep')",
+        "INSERT INTO symbols (provider, symbol, status) VALUES ('file', 'A/B', 'inactive')",  # without a reason
+        "INSERT INTO symbols (provider, symbol, status) VALUES ('file', 'BTC/USDT', 'active')",  # twice
+        "INSERT INTO coverage VALUES (1, '1m', 60000, 60000)",
+        "INSERT INTO coverage VALUES (1, '3m', 0, 60000)",
+        "INSERT INTO coverage VALUES (99, '1m', 0, 60000)",  # no such symbol
+        "INSERT INTO bars VALUES (1, '1m', 0, -1, 1, 1, 1, 1, 1, NULL, NULL)",
+        "INSERT INTO bars VALUES (1, '1m', 0, 0, NULL, 1, 1, 1, 1, NULL, NULL)",
+        "INSERT INTO suspects VALUES (1, '1m', 0, 0, 'confirmed', NULL)",
+        "INSERT INTO suspects VALUES (1, '1m', 0, 0, 'believed', 0)",
+        "DELETE FROM symbols",  # while it has bars
+    ],
+)
+def test_the_database_itself_refuses_what_cannot_be(tmp_path, statement):
+    with store(tmp_path) as opened:
+        opened.write("file", BTC, Timeframe.M1, drawn("12:00 100"))
+    engine = open_engine(tmp_path / "market.db")
+    with pytest.raises(IntegrityError), engine.begin() as connection:
+        connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+def test_a_reader_cannot_write(tmp_path):
+    with store(tmp_path):
+        pass
+    engine = open_engine(tmp_path / "market.db", read_only=True)
+    with pytest.raises(OperationalError, match="readonly"), engine.connect() as connection:
+        connection.exec_driver_sql("DELETE FROM symbols")
+    engine.dispose()
+
+
+def test_one_process_at_a_time_writes(tmp_path):
+    with (
+        store(tmp_path),
+        pytest.raises(StoreError, match="another process is writing"),
+        store(tmp_path, wait_ms=50),
+    ):
+        pass
+    with store(tmp_path) as opened:  # free again
+        opened.write("file", BTC, Timeframe.M1, drawn("12:00 100"))
+        assert closes(opened, "12:00", "12:01") == [100]
+
+
+def test_a_lock_is_held_only_within_its_block(tmp_path):
+    for _ in range(2):
+        with writer_lock(tmp_path / "lock", what="a thing", wait_ms=50):
+            pass
