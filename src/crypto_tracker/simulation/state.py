@@ -206,11 +206,10 @@ class PortfolioState:
     def to_bytes(self) -> bytes:
         """The whole state; `from_bytes` gives it back bit for bit, and equal states give equal bytes."""
         arrays = {name: getattr(self, name) for name in _LAYOUT}
-        header = json.dumps(
-            {name: [_mark(array.dtype), array.shape] for name, array in arrays.items()}
-        ).encode()
-        parts = [len(header).to_bytes(4, "little"), header, *(array.tobytes() for array in arrays.values())]
-        content = b"".join(parts)
+        layout = {name: [_mark(array.dtype), array.shape] for name, array in arrays.items()}
+        header = json.dumps(layout).encode()
+        values = [array.astype(_packed(array.dtype)).tobytes() for array in arrays.values()]
+        content = b"".join([len(header).to_bytes(4, "little"), header, *values])
         return _MAGIC + _checksum(content) + content
 
     @classmethod
@@ -229,9 +228,9 @@ class PortfolioState:
                 raise SimulationError(
                     f"the {name} of the portfolio state are of another version: replay them from the ledger"
                 )
-            count = math.prod(shape)
-            arrays[name] = np.frombuffer(content, dtype, count, place).reshape(shape).copy()
-            place += count * dtype.itemsize
+            packed, count = _packed(dtype), math.prod(shape)
+            arrays[name] = np.frombuffer(content, packed, count, place).reshape(shape).astype(dtype)
+            place += count * packed.itemsize
         return cls(**arrays)
 
     def copy(self) -> "PortfolioState":
@@ -253,6 +252,12 @@ _LAYOUT = {
 def _mark(dtype: np.dtype[Any]) -> str:
     """What tells one layout of records from another: names, types and places of their fields."""
     return hashlib.blake2b(repr(dtype.descr).encode(), digest_size=8).hexdigest()
+
+
+def _packed(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The same fields without the gaps between them, whose bytes mean nothing and may differ."""
+    names = dtype.names
+    return dtype if names is None else np.dtype([(name, dtype[name]) for name in names])
 
 
 def _checksum(content: bytes) -> bytes:
