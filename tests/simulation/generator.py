@@ -77,6 +77,16 @@ def a_frame(random: Random) -> Frame:
     )
 
 
+def some_lots(random: Random, price: Floats) -> list[float]:
+    """Lots worth about 0.3 to 30 quote, so that some orders buy no lot at all; 0 for continuous quantities."""
+    lots = []
+    for start in price:
+        worth = one_of(random, 0.3, 3.0, 30.0)
+        power = 10.0 ** round(np.log10(worth / start))
+        lots.append(0.0 if random.random() < 0.4 else power * one_of(random, 1, 2))
+    return lots
+
+
 def some_instruments(random: Random, frame: Frame) -> tuple[Instruments, Floats]:
     """Facts of the symbols, and the prices at which they begin."""
     count = len(frame.symbols)
@@ -90,13 +100,10 @@ def some_instruments(random: Random, frame: Frame) -> tuple[Instruments, Floats]
             [step * random.integers(300, 20_000) if step else 10 ** random.uniform(-4, 4) for step in tick]
         )
         slippage = one_of(random, None, [random.choice([0.0, 0.001, 0.02]) for _ in range(count)])
-    # Lots worth about 0.3 to 30 quote, so that some orders buy no lot at all.
-    lot = [
-        0.0
-        if random.random() < 0.4
-        else 10.0 ** round(np.log10(one_of(random, 0.3, 3.0, 30.0) / p)) * one_of(random, 1, 2)
-        for p in price
-    ]
+    if frame.round_numbers:
+        lot: list[float] = [one_of(random, 0.0, 0.1, 0.01) for _ in range(count)]
+    else:
+        lot = some_lots(random, price)
     fees = one_of(random, (0.003, 0.003), (0.0, 0.0), (0.001, 0.004), (0.01, 0.0))
     facts = instruments(
         frame.symbols,
@@ -130,7 +137,7 @@ def a_walk(
         down = up
     high = np.maximum(open_, close) * np.exp(np.minimum(up, 1.0))
     low = np.minimum(open_, close) * np.exp(-np.minimum(down, 1.0))
-    if tick > 0 and random.random() < 0.9:
+    if tick > 0 and random.random() < 0.85:
         open_, high, low, close = (
             np.maximum(np.round(np.round(side / tick) * tick, 10), tick) for side in (open_, high, low, close)
         )
@@ -151,6 +158,9 @@ def volumes(random: Random, rows: int, price: float) -> Floats:
     coins = one_of(random, 1e7, 30_000.0, 3_000.0, 600.0, weights=(0.3, 0.2, 0.3, 0.2)) / price
     volume = coins * np.exp(random.normal(0.0, 1.0, rows))
     volume[random.random(rows) < one_of(random, 0.0, 0.05, 0.3)] = 0.0
+    if random.random() < 0.2:
+        first = int(random.integers(0, rows))
+        volume[first : first + 8] = 0.0
     volume[random.random(rows) < one_of(random, 0.0, 0.02)] = np.nan
     return volume
 
@@ -256,7 +266,7 @@ def some_rules(random: Random, frame: Frame) -> Rules:
     if random.random() < 0.3:
         changed["shares"] = {name: one_of(random, 0.05, 0.2) for name in frame.strategies[:3]}
     if random.random() < 0.4:
-        changed["day_loss_max"] = one_of(random, 0.0, 0.005, 0.03)
+        changed["day_loss_max"] = one_of(random, 0.0, 0.0005, 0.002, 0.01, 0.03)
     if random.random() < 0.5:
         changed |= {
             "panic_1h": -0.02,
@@ -287,7 +297,7 @@ def some_rules(random: Random, frame: Frame) -> Rules:
             "max_open_per_strategy": 99,
             "max_symbol_exposure": 1.0,
             "max_strategy_exposure": 1.0,
-            "reserve": one_of(random, 0.0, 0.05),
+            "reserve": one_of(random, 0.0, 0.15, 0.3),
             "day_loss_max": 1.0,
             "losing_streak": 99,
             "cooldown_stops": 99,
@@ -300,11 +310,11 @@ def a_plan(random: Random, frame: Frame) -> dict[str, Any]:
     if frame.round_numbers:
         distance = one_of(random, 0.01, 0.05)
         return {
-            "size_quote": one_of(random, 100.0, 50.0),
+            "size_quote": one_of(random, 100.0, 50.0, 30.0, 70.0),
             "levels": int(random.integers(1, 6)),
             "spacing": one_of(random, 0.01, 0.02),
             "take_profit": distance,
-            "stop_loss": one_of(random, 0.01, 0.05, 0.1),
+            "stop_loss": one_of(random, 0.002, 0.01, 0.05, 0.1),
             "trailing": one_of(random, 0.0, 0.01),
         }
     move = frame.move
@@ -319,7 +329,7 @@ def a_plan(random: Random, frame: Frame) -> dict[str, Any]:
         }
     return {
         "size_quote": one_of(random, 100.0, 200.0, 33.33, 4.0, weights=(3, 3, 3, 0.5)),
-        "levels": one_of(random, 1, int(random.integers(1, 9))),
+        "levels": one_of(random, 1, int(random.integers(1, 9)), int(random.integers(2, 9))),
         "spacing": one_of(random, 0.0005, move, 2 * move, 0.01),
         "take_profit": one_of(random, 2 * move, 6 * move, 0.05),
         "stop_loss": one_of(random, 2 * move, 6 * move, 0.05),
@@ -356,13 +366,15 @@ def some_setups(random: Random, frame: Frame, panel: Panel) -> np.ndarray[Any, A
                         "strategy": strategy,
                         "kind": EVENT_SETUP if true else EVENT_RESET,
                         "side": one_of(random, 1, -1, weights=(0.98, 0.02)),
-                        "confidence": one_of(random, 0.3, 0.5, 0.6, 0.6, 0.9, weights=(0.5, 1, 1, 1, 1)),
+                        "confidence": one_of(random, 0.3, 0.45, 0.6, 0.6, 0.9, weights=(0.5, 1, 1, 1, 1)),
                         "readiness": one_of(random, 80.0, 100.0),
                         "max_hold_ms": hold,
                         "max_entry_gap": gap,
                         "decision_close": 100.0 if np.isnan(close) else float(close),
                         "wait_ms": bar_ms,
-                        "range_median": one_of(random, np.nan, np.nan, 0.5 * frame.move, 1.5 * frame.move),
+                        "range_median": one_of(
+                            random, np.nan, np.nan, 0.5 * frame.move, frame.move, 1.5 * frame.move
+                        ),
                     }
                 )
     rows.sort(key=lambda row: (row["time_ms"], row["symbol"], row["strategy"]))

@@ -1,0 +1,326 @@
+"""What must hold in every market, whatever happens in it: the compiled simulator against its own records."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crypto_tracker.core.bars import Panel
+from crypto_tracker.core.instruments import Instruments
+from crypto_tracker.core.orders import ExitReason, FillKind
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import HOUR_MS
+from crypto_tracker.simulation.backtest import Simulator, simulate_portfolio
+from crypto_tracker.simulation.records import Scenario, SimulationResult
+from tests.simulation.comparison import RECORDS, differences, first_difference
+from tests.simulation.generator import generate
+
+E8 = 100_000_000
+seeds = st.integers(min_value=0, max_value=10**9)
+EXAMPLES = 40  # of the normal run; the nightly profile takes its own number where this is not set
+
+
+def scenario_of(seed: int, **changed: Any) -> Scenario:
+    return replace(generate(seed), **changed)
+
+
+def ends_in(scenario: Scenario, rows: int) -> Scenario:
+    """The same market as it was known after its first `rows` bars."""
+    reference = scenario.reference
+    if reference is not None:
+        reference = reference.rows(0, len(reference) - len(scenario.panel) + rows)
+    panel = scenario.panel.rows(0, rows)
+    end_ms = int(panel.close_time_ms[-1])
+    return replace(
+        scenario,
+        panel=panel,
+        reference=reference,
+        setups=scenario.setups[scenario.setups["time_ms"] <= end_ms],
+        commands=scenario.commands[scenario.commands["time_ms"] < end_ms],
+        close_at_end=False,
+    )
+
+
+def last_closes(panel: Panel) -> np.ndarray:
+    """Last known close of every symbol at every CLOSE, NaN before its first."""
+    known = panel.close.copy()
+    for row in range(1, len(known)):
+        known[row] = np.where(np.isnan(known[row]), known[row - 1], known[row])
+    return known
+
+
+def coins_of(lots_held: float, lot: float) -> float:
+    """Coins of an exact number of lots."""
+    if lot == 0.0:
+        return lots_held
+    per_unit = 1.0 / lot
+    whole = lot < 1.0 and abs(per_unit - round(per_unit)) <= 1e-9 * per_unit
+    return lots_held / round(per_unit) if whole else lots_held * lot
+
+
+@given(seed=seeds)
+@settings(max_examples=EXAMPLES)
+def test_cash_and_equity_recomputed_from_the_fills_equal_the_state_at_every_bar(seed: int) -> None:
+    scenario = scenario_of(seed, close_at_end=False)
+    result = simulate_portfolio(scenario)
+    instruments = scenario.instruments
+    money = round(scenario.rules.capital_quote * E8)
+    held = [0.0] * len(instruments.symbols)  # in lots
+    known = last_closes(scenario.panel)
+    next_fill = 0
+    for row in range(len(scenario.panel)):
+        while next_fill < len(result.fills) and result.fills[next_fill]["bar"] == row:
+            fill = result.fills[next_fill]
+            next_fill += 1
+            sign = -1 if fill["kind"] == FillKind.EXIT else 1
+            money += -sign * int(fill["notional_e8"]) - int(fill["fee_e8"])
+            column = int(fill["symbol"])
+            lot = float(instruments.lot[column])
+            lots = float(fill["quantity"]) if lot == 0.0 else float(round(float(fill["quantity"]) / lot))
+            held[column] += sign * lots
+            assert held[column] >= 0.0
+        marks = sum(
+            round(coins_of(lots, float(instruments.lot[column])) * float(known[row, column]) * 1e8)
+            for column, lots in enumerate(held)
+            if lots
+        )
+        assert money == result.cash_e8[row] + result.reserved_e8[row]
+        assert money + marks == result.equity_e8[row]
+        assert result.reserved_e8[row] >= 0
+    assert next_fill == len(result.fills)
+
+
+@given(seed=seeds)
+@settings(max_examples=EXAMPLES)
+def test_every_trade_is_the_sum_of_its_fills(seed: int) -> None:
+    result = simulate_portfolio(scenario_of(seed))
+    for trade in np.concatenate([result.trades, result.open_trades]):
+        fills = result.fills[result.fills["trade"] == trade["trade"]]
+        exits = fills["kind"] == FillKind.EXIT
+        invested, returned = fills["notional_e8"][~exits].sum(), fills["notional_e8"][exits].sum()
+        assert (invested, returned) == (trade["invested_e8"], trade["returned_e8"])
+        assert fills["fee_e8"].sum() == trade["fee_e8"]
+        assert fills["slippage_e8"].sum() == trade["slippage_e8"]
+        assert (np.sum(~exits), np.sum(exits)) == (trade["entry_fills"], trade["exit_fills"])
+        assert set(fills["symbol"]) == {trade["symbol"]}
+        assert set(fills["exit_reason"][exits]) <= {trade["exit_reason"]}
+        assert set(fills["exit_reason"][~exits]) <= {ExitReason.NONE}
+    closed = result.trades
+    assert np.array_equal(closed["pnl_e8"], closed["returned_e8"] - closed["invested_e8"] - closed["fee_e8"])
+    assert not np.any(closed["open_quantity"])
+    known = np.concatenate([closed, result.open_trades])["trade"]
+    assert sorted(known.tolist()) == list(range(len(known)))
+
+
+@given(seed=seeds)
+@settings(max_examples=EXAMPLES)
+def test_no_fill_is_better_than_its_bar_and_none_but_a_jumped_limit_is_worse_costs_apart(seed: int) -> None:
+    scenario = scenario_of(seed, close_at_end=False)
+    panel, instruments = scenario.panel, scenario.instruments
+    known = last_closes(panel)
+    lost_ms = scenario.rules.fills.data_lost_hours * HOUR_MS
+    for fill in simulate_portfolio(scenario).fills:
+        row, column = int(fill["bar"]), int(fill["symbol"])
+        low, high = panel.low[row, column], panel.high[row, column]
+        slippage, tick = instruments.slippage[column], instruments.tick[column]
+        if np.isnan(low):  # only lost data is sold without a bar, at the last close
+            present = np.flatnonzero(panel.present[: row + 1, column])
+            assert (row - present[-1]) * panel.timeframe.ms >= lost_ms
+            low = high = known[row, column]
+        least = low * (1 - slippage) - tick - 1e-9 * low
+        most = high * (1 + slippage) + tick + 1e-9 * high
+        # A limit fills at its own price (R4), also where the open has jumped over it: worse than the market.
+        jumped_rung = fill["kind"] == FillKind.RUNG
+        jumped_target = fill["exit_reason"] == ExitReason.TAKE_PROFIT
+        assert fill["price"] >= least or jumped_target
+        assert fill["price"] <= most or jumped_rung
+
+
+@given(seed=seeds)
+@settings(max_examples=EXAMPLES)
+def test_fills_of_a_bar_stay_within_its_share_of_the_volume_or_are_flagged(seed: int) -> None:
+    scenario = scenario_of(seed, close_at_end=False)
+    facts = replace(scenario.instruments, min_notional=np.zeros(len(scenario.instruments.symbols)))
+    result = simulate_portfolio(replace(scenario, instruments=facts))
+    rules = scenario.rules.fills
+    used: dict[tuple[int, int, bool], float] = {}
+    for fill in result.fills:
+        row, column = int(fill["bar"]), int(fill["symbol"])
+        if not scenario.panel.present[row, column]:
+            assert not fill["volume_unknown"]
+            continue
+        assert fill["volume_unknown"] == np.isnan(scenario.panel.volume[row, column])
+        out = bool(fill["kind"] == FillKind.EXIT)
+        used[row, column, out] = used.get((row, column, out), 0.0) + float(fill["quantity"])
+    for (row, column, out), coins in used.items():
+        share = rules.exit_participation if out else rules.entry_participation
+        volume = scenario.panel.volume[row, column]
+        assert np.isnan(volume) or coins <= share * volume * (1 + 1e-9) + 1e-6 * facts.lot[column]
+
+
+def in_batches(scenario: Scenario, result: SimulationResult) -> list[tuple[int, list[int]]]:
+    """(row of the panel, accepted setups in order of rank) of every CLOSE that accepted any."""
+    accepted = np.flatnonzero((result.decisions["reason"] == 0) & (result.decisions["rank"] >= 0))
+    batches: dict[int, list[int]] = {}
+    for setup in accepted.tolist():
+        time_ms = int(scenario.setups[setup]["time_ms"])
+        row = (time_ms - int(scenario.panel.open_time_ms[0])) // scenario.panel.timeframe.ms - 1
+        batches.setdefault(row, []).append(setup)
+    return [
+        (row, sorted(setups, key=lambda setup: int(result.decisions[setup]["rank"])))
+        for row, setups in sorted(batches.items())
+    ]
+
+
+@given(seed=seeds)
+@settings(max_examples=EXAMPLES)
+def test_no_limit_is_exceeded_at_admission(seed: int) -> None:
+    scenario = scenario_of(seed, close_at_end=False)
+    result = simulate_portfolio(scenario)
+    limits = scenario.rules.limits
+    fees = np.maximum(scenario.instruments.taker_fee, scenario.instruments.maker_fee)
+    for row, setups in in_batches(scenario, result):
+        equity = int(result.equity_e8[row])
+        # What is reserved by this batch is the rest of what the CLOSE before it and this bar's fills left.
+        assert result.cash_e8[row] >= limits.reserve * equity - 1
+        newest = ends_in(scenario, row + 1)
+        state = Simulator(newest)
+        state.run_until(row + 1)
+        positions = state.positions()
+        pending = len(setups)
+        assert len(positions) + pending <= max(limits.max_open, len(positions))
+        for setup in scenario.setups[setups]:
+            largest = float(setup["size_quote"]) * int(setup["levels"]) * E8
+            regime = scenario.rules.protection.fast_regime.size_factors
+            smallest_factor = min(regime.normal, regime.caution, regime.euphoria) * 0.5
+            least = largest * smallest_factor * (1 + fees[setup["symbol"]])
+            assert least <= limits.max_symbol_exposure * equity + 10
+            name = scenario.strategies[int(setup["strategy"])]
+            assert least <= limits.shares[name] * (1 - limits.reserve) * equity + 10
+            of_strategy = positions[positions["strategy"] == setup["strategy"]]
+            accepted_too = np.sum(scenario.setups[setups]["strategy"] == setup["strategy"])
+            assert len(of_strategy) + accepted_too <= limits.max_open_per_strategy
+            assert setup["symbol"] not in positions["symbol"]
+
+
+@given(seed=seeds)
+@settings(max_examples=EXAMPLES)
+def test_identical_input_gives_identical_records(seed: int) -> None:
+    first, second = (simulate_portfolio(generate(seed)) for _ in range(2))
+    for name in RECORDS:
+        left, right = getattr(first, name), getattr(second, name)
+        for field in left.dtype.names or (...,):
+            assert left[field].tobytes() == right[field].tobytes(), f"{name} {field}"
+
+
+@given(seed=seeds, power=st.integers(min_value=-12, max_value=12))
+@settings(max_examples=EXAMPLES)
+def test_prices_scaled_by_a_power_of_two_leave_all_money_unchanged(seed: int, power: int) -> None:
+    scenario = generate(seed)
+    count = len(scenario.instruments.symbols)
+    no_grid = replace(scenario.instruments, tick=np.zeros(count), lot=np.zeros(count))
+    factor = 2.0**power
+    plain = replace(scenario, instruments=no_grid)
+    setups = scenario.setups.copy()
+    setups["decision_close"] *= factor
+    panel = scenario.panel
+    prices = {name: getattr(panel, name) * factor for name in ("open", "high", "low", "close")}
+    scaled = replace(plain, setups=setups, panel=replace(panel, **prices, volume=panel.volume / factor))
+    before, after = simulate_portfolio(plain), simulate_portfolio(scaled)
+    for name in ("equity_e8", "cash_e8", "reserved_e8", "regime"):
+        assert first_difference(name, getattr(after, name), getattr(before, name)) is None
+    for name in ("notional_e8", "fee_e8", "slippage_e8", "bar", "kind", "exit_reason"):
+        assert np.array_equal(before.fills[name], after.fills[name])
+    assert np.array_equal(before.fills["price"] * factor, after.fills["price"])
+    assert np.array_equal(before.trades["pnl_e8"], after.trades["pnl_e8"])
+
+
+@given(seed=seeds, cut=st.floats(min_value=0.0, max_value=1.0))
+@settings(max_examples=EXAMPLES)
+def test_stopping_in_the_middle_and_going_on_equals_one_run(seed: int, cut: float) -> None:
+    scenario = scenario_of(seed, close_at_end=False)
+    rows = len(scenario.panel)
+    stepped = Simulator(scenario)
+    stepped.run_until(int(cut * rows))
+    stepped.run_until(rows)
+    assert not differences(stepped.result(), simulate_portfolio(scenario))
+
+
+@given(seed=seeds, cut=st.floats(min_value=0.05, max_value=1.0))
+@settings(max_examples=EXAMPLES)
+def test_later_bars_never_change_earlier_records(seed: int, cut: float) -> None:
+    scenario = scenario_of(seed, close_at_end=False)
+    rows = max(1, int(cut * len(scenario.panel)))
+    whole = simulate_portfolio(scenario)
+    prefix = simulate_portfolio(ends_in(scenario, rows))
+    for name in ("equity_e8", "cash_e8", "reserved_e8", "regime"):
+        assert np.array_equal(getattr(prefix, name), getattr(whole, name)[:rows])
+    assert first_difference("fills", prefix.fills, whole.fills[whole.fills["bar"] < rows]) is None
+    assert first_difference("trades", prefix.trades, whole.trades[: len(prefix.trades)]) is None
+    reasons = whole.decisions["reason"][: len(prefix.decisions)]
+    assert np.array_equal(prefix.decisions["reason"], reasons)
+    # Stepping the whole market to the same bar sees nothing of what follows either.
+    stepped = Simulator(scenario)
+    stepped.run_until(rows)
+    assert first_difference("fills", stepped.result().fills, prefix.fills) is None
+    assert first_difference("open", stepped.positions(), prefix.open_trades) is None
+
+
+def with_a_bystander(scenario: Scenario, rng: np.random.Generator) -> Scenario:
+    """The same market beside a symbol that no setup touches, in a column of its own at the end.
+
+    It has bars only where the others have some, for the clock of lost data is the newest bar of any symbol.
+    """
+    panel = scenario.panel
+    exists = panel.present.any(axis=1)
+    price = np.where(exists, 50.0 * np.exp(np.cumsum(rng.normal(0, 0.01, len(panel)))), np.nan)
+
+    def widened(values: np.ndarray, column: np.ndarray) -> np.ndarray:
+        return np.column_stack([values, column])
+
+    bystander = Symbol("IDLE", "USD")
+    facts = scenario.instruments
+    return replace(
+        scenario,
+        panel=replace(
+            panel,
+            symbols=(*panel.symbols, bystander),
+            volume=widened(panel.volume, np.where(exists, 1.0, np.nan)),
+            covered=widened(panel.covered, exists),
+            **{name: widened(getattr(panel, name), price) for name in ("open", "high", "low", "close")},
+        ),
+        instruments=Instruments(
+            symbols=(*facts.symbols, bystander),
+            **{
+                name: np.append(getattr(facts, name), getattr(facts, name)[:1])
+                for name in (
+                    "tier",
+                    "tick",
+                    "lot",
+                    "min_notional",
+                    "taker_fee",
+                    "maker_fee",
+                    "slippage",
+                )
+            },
+        ),
+    )
+
+
+@given(seed=seeds)
+@settings(max_examples=EXAMPLES)
+def test_a_symbol_that_no_setup_touches_changes_nothing(seed: int) -> None:
+    scenario = generate(seed)
+    beside = with_a_bystander(scenario, np.random.default_rng(seed))
+    assert not differences(simulate_portfolio(beside), simulate_portfolio(scenario))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("first", range(0, 4_000, 500))
+def test_the_accounts_close_in_thousands_of_markets(first: int) -> None:
+    check = test_cash_and_equity_recomputed_from_the_fills_equal_the_state_at_every_bar
+    for seed in range(first, first + 500):
+        check.hypothesis.inner_test(seed)  # the body of the property, without its search
