@@ -37,7 +37,9 @@ class Instruments:
         for name in ("tier", "tick", "lot", "min_notional", "taker_fee", "maker_fee", "slippage"):
             array = getattr(self, name)
             if array.shape != (len(self.symbols),):
-                raise DataError(f"instruments.{name} has shape {array.shape}, expected one value for each symbol")
+                raise DataError(
+                    f"instruments.{name} has shape {array.shape}, expected one value for each symbol"
+                )
             if not np.all(np.isfinite(array)) or np.any(array < 0):
                 raise DataError(f"instruments.{name} holds a negative or missing value")
 

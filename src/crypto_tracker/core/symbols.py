@@ -27,7 +27,9 @@ class Symbol:
     def __post_init__(self) -> None:
         for part in (self.base, self.quote, *([] if self.settle is None else [self.settle])):
             if not _PART.fullmatch(part):
-                raise UsageError(f"symbol part {part!r} is not a coin code: write BASE/QUOTE or BASE/QUOTE:SETTLE")
+                raise UsageError(
+                    f"symbol part {part!r} is not a coin code: write BASE/QUOTE or BASE/QUOTE:SETTLE"
+                )
 
     @classmethod
     def parse(cls, text: str) -> "Symbol":
@@ -35,7 +37,9 @@ class Symbol:
         pair, colon, settle = text.strip().partition(":")
         base, slash, quote = pair.partition("/")
         if not slash or (colon and not settle):
-            raise UsageError(f"{text!r} is not a symbol: write BASE/QUOTE (spot) or BASE/QUOTE:SETTLE (perpetual)")
+            raise UsageError(
+                f"{text!r} is not a symbol: write BASE/QUOTE (spot) or BASE/QUOTE:SETTLE (perpetual)"
+            )
         return cls(base, quote, settle or None)
 
     @property

@@ -70,7 +70,9 @@ def from_ms(time_ms: int) -> datetime:
     >>> from_ms(0).isoformat()
     '1970-01-01T00:00:00+00:00'
     """
-    return datetime.fromtimestamp(int(time_ms) // 1_000, tz=UTC).replace(microsecond=int(time_ms) % 1_000 * 1_000)
+    return datetime.fromtimestamp(int(time_ms) // 1_000, tz=UTC).replace(
+        microsecond=int(time_ms) % 1_000 * 1_000
+    )
 
 
 def month_start_ms(time_ms: int) -> int:

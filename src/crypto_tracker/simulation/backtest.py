@@ -54,66 +54,45 @@ class Simulator:
         self.state = PortfolioState.fresh(
             len(panel.symbols), len(scenario.strategies), int(np.rint(rules.capital_quote * kernel.QUOTE))
         )
-        self._instruments = instrument_array(scenario.instruments, rules)
-        self._parameters = parameter_array(rules, panel.timeframe.ms)
-        self._strategy_parameters = strategy_parameter_array(rules, scenario.strategies, scenario.enabled)
-        self._day = trading_days(panel.open_time_ms, rules.timezone)
-        self._cursor = np.zeros(2, dtype=np.int64)
-        self._fills = np.zeros(_FIRST_ROOM, dtype=FILL_DTYPE)
-        self._trades = np.zeros(_FIRST_ROOM, dtype=TRADE_DTYPE)
-        self._counts = np.zeros(2, dtype=np.int64)
+        self._facts = kernel.Facts(
+            instrument_array(scenario.instruments, rules),
+            strategy_parameter_array(rules, scenario.strategies, scenario.enabled),
+            parameter_array(rules, panel.timeframe.ms),
+        )
+        self._bars = bar_arrays(panel, rules.timezone)
         self._decisions = np.zeros(len(scenario.setups), dtype=DECISION_DTYPE)
         self._decisions["reason"] = _NOT_DECIDED
         self._decisions["reason"][scenario.setups["kind"] == EVENT_RESET] = Reason.ACCEPTED
         self._decisions["rank"] = -1
         self._decisions["measured"] = self._decisions["limit"] = np.nan
-        self._equity, self._cash, self._reserved = (np.zeros(len(panel), dtype=np.int64) for _ in range(3))
+        self._fills = np.zeros(_FIRST_ROOM, dtype=FILL_DTYPE)
+        self._trades = np.zeros(_FIRST_ROOM, dtype=TRADE_DTYPE)
+        self._counts = np.zeros(2, dtype=np.int64)
+        self._curve = kernel.Curve(*(np.zeros(len(panel), dtype=np.int64) for _ in range(3)))
+        self._cursor = np.zeros(2, dtype=np.int64)
         self._ended = False
         refuse_setups_off_the_grid(scenario)
 
     def run_until(self, row: int) -> None:
-        """Step every bar from where it stands up to, not including, `row`; past the end it stops at the end."""
-        panel, state, market = self.scenario.panel, self.state, self.market
+        """Step every bar from where it stands up to, not including, `row`, or the end."""
+        panel, state = self.scenario.panel, self.state
         stop = min(row, len(panel))
         room = len(panel.symbols) * (MAX_LEVELS + 4)
         while self.row < stop:
             self._make_room(room)
             self.row = kernel.run(
-                state.book,
-                state.slots,
-                state.parts,
-                state.coins,
-                state.strategies,
-                state.episodes,
-                self._instruments,
-                self._strategy_parameters,
-                self._parameters,
-                self.row,
-                stop,
-                panel.open_time_ms,
-                panel.open,
-                panel.high,
-                panel.low,
-                panel.close,
-                panel.volume,
+                memory(state),
+                self._facts,
+                self._records,
+                self._curve,
+                self._bars,
+                market_arrays(self.market),
                 self.scenario.commands,
                 self.scenario.setups,
                 self._cursor,
-                self._decisions,
-                self._day,
-                market.regime,
-                market.volatility,
-                market.preferred,
-                market.stop_factor,
-                market.size_factor,
-                market.switched_on,
-                self._fills,
-                self._trades,
-                self._counts,
+                self.row,
+                stop,
                 room,
-                self._equity,
-                self._cash,
-                self._reserved,
             )
             error = int(state.book["error"][0])
             if error:
@@ -128,7 +107,7 @@ class Simulator:
     def positions(self) -> RecordArray:
         """The open trades, TRADE_DTYPE by symbol, marked at their last closes."""
         rows = np.zeros(len(self.state.slots), dtype=TRADE_DTYPE)
-        count = kernel.open_trades(self.state.slots, self.state.coins, self._instruments, rows)
+        count = kernel.open_trades(memory(self.state), self._facts, rows)
         return rows[:count]
 
     def result(self) -> SimulationResult:
@@ -139,9 +118,9 @@ class Simulator:
             trades=self._trades[:trades].copy(),
             open_trades=self.positions(),
             decisions=self._decisions.copy(),
-            equity_e8=self._equity[: self.row].copy(),
-            cash_e8=self._cash[: self.row].copy(),
-            reserved_e8=self._reserved[: self.row].copy(),
+            equity_e8=self._curve.equity[: self.row].copy(),
+            cash_e8=self._curve.cash[: self.row].copy(),
+            reserved_e8=self._curve.reserved[: self.row].copy(),
             regime=self.market.regime[: self.row].copy(),
         )
 
@@ -149,28 +128,52 @@ class Simulator:
         if len(self._fills) - self._counts[0] < room:
             self._fills = np.concatenate([self._fills, np.zeros(len(self._fills) + room, dtype=FILL_DTYPE)])
         if len(self._trades) - self._counts[1] < room:
-            self._trades = np.concatenate([self._trades, np.zeros(len(self._trades) + room, dtype=TRADE_DTYPE)])
+            self._trades = np.concatenate(
+                [self._trades, np.zeros(len(self._trades) + room, dtype=TRADE_DTYPE)]
+            )
+
+    @property
+    def _records(self) -> kernel.Records:
+        return kernel.Records(self._fills, self._trades, self._counts, self._decisions)
 
     def _end_all(self) -> None:
-        panel, state = self.scenario.panel, self.state
-        self._make_room(len(panel.symbols) * 2)
-        kernel.end_all(
-            state.book,
-            state.slots,
-            state.parts,
-            state.coins,
-            self._instruments,
-            self._fills,
-            self._trades,
-            self._counts,
-            self._decisions,
-            len(panel) - 1,
-            int(panel.open_time_ms[-1]),
-        )
-        book = state.book
+        self._make_room(len(self.scenario.panel.symbols))
+        kernel.end_all(memory(self.state), self._facts, self._records, self._bars)
+        book = self.state.book
         book["equity"] = book["cash"] + book["reserved"]
-        self._equity[-1], self._cash[-1], self._reserved[-1] = book["equity"][0], book["cash"][0], book["reserved"][0]
+        for name in ("equity", "cash", "reserved"):
+            getattr(self._curve, name)[-1] = book[name][0]
         self._ended = True
+
+
+def memory(state: PortfolioState) -> kernel.Memory:
+    """The state's arrays as the kernel takes them; it writes into them."""
+    return kernel.Memory(state.book, state.slots, state.parts, state.coins, state.strategies, state.episodes)
+
+
+def market_arrays(market: MarketState) -> kernel.MarketArrays:
+    """The market's arrays as the kernel takes them."""
+    return kernel.MarketArrays(
+        market.regime,
+        market.volatility,
+        market.preferred,
+        market.stop_factor,
+        market.size_factor,
+        market.switched_on,
+    )
+
+
+def bar_arrays(panel: Panel, timezone: str) -> kernel.Bars:
+    """The panel's arrays as the kernel takes them, with the trading day of each bar."""
+    return kernel.Bars(
+        panel.open_time_ms,
+        trading_days(panel.open_time_ms, timezone),
+        panel.open,
+        panel.high,
+        panel.low,
+        panel.close,
+        panel.volume,
+    )
 
 
 def trading_days(open_time_ms: IntArray, timezone: str) -> IntArray:
@@ -178,15 +181,17 @@ def trading_days(open_time_ms: IntArray, timezone: str) -> IntArray:
     if timezone == "UTC":
         return open_time_ms // DAY_MS
     zone = ZoneInfo(timezone)
-    # Offsets change on full hours at the earliest of quarters; a quarter-hour is fine enough for every zone in use.
+    # Every zone in use is a whole number of quarter-hours away from UTC, so all bars of one share their day.
     quarter = HOUR_MS // 4
     quarters, inverse = np.unique(open_time_ms // quarter, return_inverse=True)
-    days = [datetime.fromtimestamp(int(q) * 900, tz=UTC).astimezone(zone).date().toordinal() for q in quarters]
+    days = [
+        datetime.fromtimestamp(int(q) * 900, tz=UTC).astimezone(zone).date().toordinal() for q in quarters
+    ]
     return np.array(days, dtype=np.int64)[inverse]
 
 
 def range_medians(panel: Panel, setups: RecordArray, days: int) -> FloatArray:
-    """For each setup the median bar range (high - low) / low of the `days` whole UTC days before its day (R7).
+    """For each setup the median of (high - low) / low over the `days` whole UTC days before its day (R7).
 
     NaN where the panel holds no bar of those days. The panel may begin before the simulated span, and should.
     """
@@ -232,6 +237,6 @@ def refuse_setups_off_the_grid(scenario: Scenario) -> None:
     off = ~np.isin(times, closes)
     if off.any():
         raise SimulationError(
-            f"{int(off.sum())} setups are decided at a time that is no close of the {scenario.panel.timeframe} base "
-            "in the simulated span: cut them to the span first"
+            f"{int(off.sum())} setups are decided at a time that is no close of the {scenario.panel.timeframe} "
+            "base in the simulated span: cut them to the span first"
         )

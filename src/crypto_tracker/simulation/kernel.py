@@ -1,18 +1,20 @@
 """The compiled step: the only code that opens, fills and closes anything.
 
 The rules are those of docs/simulator.md and carry its numbers R1 to R15. Three parts: `decide` (setups to
-orders), `match` (orders and positions against a bar), `apply_fill` (fills to state); `step` calls them for one bar
-and `run` calls `step` for many. An adapter for real orders takes the place of `match` alone.
+orders), `match` (orders and positions against a bar), `apply_entry` and `apply_exit` (fills to state). `step`
+calls them for one bar and `run` calls `step` for many. An adapter for real orders takes the place of `match`
+alone.
 
 All compiled functions stand in this one file on purpose: Numba's cache looks only at the file of the function
 that is called from outside, so a callee in another file could change without the cache noticing.
 """
 
-import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
+from crypto_tracker.core.arrays import BoolArray, CodeArray, FloatArray, IntArray, RecordArray
 from crypto_tracker.core.decisions import Reason, Regime
 from crypto_tracker.core.orders import ExitReason, FillKind
 from crypto_tracker.simulation.records import CommandKind, Outcome
@@ -32,10 +34,18 @@ _PANIC = int(Regime.PANIC)
 _ACCEPTED, _EXPIRED, _CANCELLED = int(Reason.ACCEPTED), int(Reason.EXPIRED), int(Reason.CANCELLED)
 _GAP, _REGIME_PANIC, _PAUSED = int(Reason.SLIPPAGE_TOO_HIGH), int(Reason.REGIME_PANIC), int(Reason.PAUSED)
 _SIDE, _BLOCKED, _OFF = int(Reason.UNSUPPORTED_SIDE), int(Reason.BLOCKED), int(Reason.STRATEGY_OFF)
-_VOLATILE, _DAY_LOSS, _STREAK = int(Reason.VOLATILITY_HIGH), int(Reason.DAY_LOSS), int(Reason.LOSING_STREAK)
+_VOLATILE, _DAY_LOSS, _STREAK = (
+    int(Reason.VOLATILITY_HIGH),
+    int(Reason.DAY_LOSS),
+    int(Reason.LOSING_STREAK),
+)
 _COOLDOWN, _STALE, _SYMBOL = int(Reason.COOLDOWN), int(Reason.DATA_STALE), int(Reason.SYMBOL_LIMIT)
-_EPISODE, _CONFIDENCE, _TIGHT = int(Reason.SAME_EPISODE), int(Reason.CONFIDENCE_LOW), int(Reason.TRAILING_TOO_TIGHT)
-_OUTRANKED, _SMALL = int(Reason.OUTRANKED), int(Reason.SIZE_TOO_SMALL)
+_EPISODE, _CONFIDENCE = int(Reason.SAME_EPISODE), int(Reason.CONFIDENCE_LOW)
+_TIGHT, _OUTRANKED, _SMALL = (
+    int(Reason.TRAILING_TOO_TIGHT),
+    int(Reason.OUTRANKED),
+    int(Reason.SIZE_TOO_SMALL),
+)
 _STRATEGY_LIMIT, _PORTFOLIO_LIMIT = int(Reason.STRATEGY_LIMIT), int(Reason.PORTFOLIO_LIMIT)
 _EXPOSURE, _CONCENTRATION = int(Reason.STRATEGY_EXPOSURE), int(Reason.CONCENTRATION)
 _SHARE, _NO_CASH = int(Reason.SHARE_USED), int(Reason.NO_CASH)
@@ -47,7 +57,78 @@ _UNFINISHED, _NEVER_FILLED, _WIN = int(Outcome.UNFINISHED), int(Outcome.EXPIRED)
 _LOSS, _BREAKEVEN, _TIMEOUT = int(Outcome.LOSS), int(Outcome.BREAKEVEN), int(Outcome.TIMEOUT)
 
 
-# --- Numbers (section 1) ---------------------------------------------------------------------------
+class Memory(NamedTuple):
+    """What one step hands to the next: the arrays of a `PortfolioState`."""
+
+    book: RecordArray  # BOOK_DTYPE (1,)
+    slots: RecordArray  # SLOT_DTYPE (symbols,)
+    parts: RecordArray  # PART_DTYPE (symbols, MAX_LEVELS)
+    coins: RecordArray  # COIN_DTYPE (symbols,)
+    strategies: RecordArray  # STRATEGY_DTYPE (strategies,)
+    episodes: BoolArray  # (strategies, symbols)
+
+
+class Facts(NamedTuple):
+    """What does not change during a run."""
+
+    instruments: RecordArray  # INSTRUMENT_DTYPE (symbols,)
+    strategies: RecordArray  # STRATEGY_PARAMETER_DTYPE (strategies,)
+    parameters: RecordArray  # PARAMETER_DTYPE (1,)
+
+
+class Bars(NamedTuple):
+    """Base bars, prices and volumes (bars, symbols)."""
+
+    open_time_ms: IntArray  # (bars,)
+    day: IntArray  # (bars,), number of the trading day
+    open: FloatArray
+    high: FloatArray
+    low: FloatArray
+    close: FloatArray
+    volume: FloatArray
+
+
+class MarketArrays(NamedTuple):
+    """The market at each CLOSE: the arrays of a `MarketState`."""
+
+    regime: CodeArray
+    volatility: FloatArray
+    preferred: IntArray
+    stop_factor: FloatArray
+    size_factor: FloatArray  # (bars, strategies)
+    switched_on: BoolArray  # (bars, strategies)
+
+
+class Records(NamedTuple):
+    """What a run writes."""
+
+    fills: RecordArray  # FILL_DTYPE
+    trades: RecordArray  # TRADE_DTYPE
+    counts: IntArray  # (2,), rows of fills and trades that are written
+    decisions: RecordArray  # DECISION_DTYPE, one for each setup
+
+
+class Curve(NamedTuple):
+    """Money at each CLOSE, 1e-8 quote, (bars,)."""
+
+    equity: IntArray
+    cash: IntArray
+    reserved: IntArray
+
+
+class Bar(NamedTuple):
+    """One symbol's bar, and which one it is."""
+
+    number: int
+    time_ms: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+
+# --- Numbers (section 1) --------------------------------------------------------------------------
 
 
 @njit(cache=True)
@@ -67,7 +148,7 @@ def floor_tick(price, tick):
     """The price rounded down to the tick."""
     if tick <= 0.0:
         return price
-    return on_grid(math.floor(price / tick + 1e-6), tick)
+    return on_grid(np.floor(price / tick + 1e-6), tick)
 
 
 @njit(cache=True)
@@ -75,7 +156,7 @@ def ceil_tick(price, tick):
     """The price rounded up to the tick."""
     if tick <= 0.0:
         return price
-    return on_grid(math.ceil(price / tick - 1e-6), tick)
+    return on_grid(np.ceil(price / tick - 1e-6), tick)
 
 
 @njit(cache=True)
@@ -99,7 +180,7 @@ def whole_lots(coins, lot):
     """R11: coins as lots, floored; coins themselves where quantities are continuous."""
     if lot <= 0.0:
         return coins
-    return math.floor(coins / lot + 1e-6)
+    return np.floor(coins / lot + 1e-6)
 
 
 @njit(cache=True)
@@ -108,46 +189,13 @@ def amount_e8(coins, price):
     return np.int64(np.rint(coins * price * QUOTE))
 
 
-# --- apply_fill: fills to state ----------------------------------------------------------------------
-
-
 @njit(cache=True)
-def record_fill(fills, counts, bar, time_ms, column, slot, kind, rung, price, coins, notional, fee, slip):
-    """Append one row to the fills."""
-    row = fills[counts[0]]
-    row.bar = bar
-    row.time_ms = time_ms
-    row.symbol = column
-    row.strategy = slot.strategy
-    row.kind = kind
-    row.rung = rung
-    row.exit_reason = slot.exit_reason if kind == _EXIT else _NONE
-    row.volume_unknown = slot.volume_unknown
-    row.trade = slot.trade
-    row.price = price
-    row.quantity = coins
-    row.notional_e8 = notional
-    row.fee_e8 = fee
-    row.slippage_e8 = slip
-    counts[0] += 1
+def fee_e8(coins, price, rate):
+    """R12: the fee of a fill, rounded once."""
+    return np.int64(np.rint(coins * price * rate * QUOTE))
 
 
-@njit(cache=True)
-def end_part(book, part):
-    """A part of an entry is over: what is left of its reserve is free again."""
-    if part.open:
-        part.open = False
-        book.reserved -= part.reserve
-        book.cash += part.reserve
-        part.reserve = 0
-        part.quote = 0
-
-
-@njit(cache=True)
-def end_parts(book, parts, column, levels):
-    """All parts of an entry are over."""
-    for k in range(levels):
-        end_part(book, parts[column, k])
+# --- Levels of a position -------------------------------------------------------------------------
 
 
 @njit(cache=True)
@@ -158,10 +206,10 @@ def set_levels(slot, tick):
 
 
 @njit(cache=True)
-def set_stop_fraction(slot, stop_factor, cap, prm):
+def set_stop_fraction(slot, stop_factor, cap, parameters):
     """Stop widening by volatility at first entry and the regime now, up to the tier's cap."""
-    widened = slot.stop_loss * (1.0 + prm.widen_slope * slot.entry_volatility / prm.widen_unit) * stop_factor
-    slot.stop_fraction = min(cap, widened)
+    by_volatility = 1.0 + parameters.widen_slope * slot.entry_volatility / parameters.widen_unit
+    slot.stop_fraction = min(cap, slot.stop_loss * by_volatility * stop_factor)
 
 
 @njit(cache=True)
@@ -180,81 +228,173 @@ def stop_label(slot):
     return _STOP_LOSS
 
 
+# --- Parts of an entry ----------------------------------------------------------------------------
+
+
 @njit(cache=True)
-def apply_entry(book, slot, part, coin_count, price, raw_price, fee_rate, ins, prm, kind, rung, fills, counts, bar, time_ms, column):
-    """An entry fill of `coin_count` lots: money out of the part's reserve, average and levels anew, trailing disarmed."""
-    coins = on_grid(coin_count, ins.lot)
+def open_part(part, quote, reserve):
+    """One buy of an entry, not met yet."""
+    part.open = True
+    part.passed = False
+    part.bars = -1
+    part.quote = quote
+    part.reserve = reserve
+    part.price = 0.0
+
+
+@njit(cache=True)
+def end_part(book, part):
+    """A part of an entry is over: what is left of its reserve is free again."""
+    if part.open:
+        part.open = False
+        book.reserved -= part.reserve
+        book.cash += part.reserve
+        part.reserve = 0
+        part.quote = 0
+
+
+@njit(cache=True)
+def end_parts(memory, s):
+    """All parts of a symbol's entry are over."""
+    for k in range(memory.slots[s].levels):
+        end_part(memory.book[0], memory.parts[s, k])
+
+
+@njit(cache=True)
+def end_entry(memory, decisions, s, reason):
+    """The market part is over. Where nothing was filled the whole order is, and the decision says why."""
+    slot = memory.slots[s]
+    if slot.phase == PENDING:
+        end_parts(memory, s)
+        decisions[slot.setup].end = reason
+        slot.phase = EMPTY
+    else:
+        end_part(memory.book[0], memory.parts[s, 0])
+
+
+@njit(cache=True)
+def age_parts(memory, decisions, s):
+    """R8: after a bar of the symbol, parts that were met have one bar less; those with none left are over."""
+    slot = memory.slots[s]
+    for k in range(slot.levels):
+        part = memory.parts[s, k]
+        if part.open and part.bars > 0:
+            part.bars -= 1
+            if part.bars == 0:
+                if k > 0:
+                    end_part(memory.book[0], part)
+                    continue
+                end_entry(memory, decisions, s, _EXPIRED)
+                if slot.phase == EMPTY:
+                    return
+
+
+# --- apply: fills to state ------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def apply_entry(memory, facts, records, bar, s, k, lots, price, raw_price, fee_rate):
+    """An entry fill of `lots` for part `k`: paid from its reserve, with average and levels anew.
+
+    `raw_price` is the price before it was worsened.
+    """
+    book, slot, part, ins = memory.book[0], memory.slots[s], memory.parts[s, k], facts.instruments[s]
+    coins = on_grid(lots, ins.lot)
     notional = amount_e8(coins, price)
-    fee = np.int64(np.rint(coins * price * fee_rate * QUOTE))
-    slip = amount_e8(coins, abs(price - raw_price))
+    fee = fee_e8(coins, price, fee_rate)
+    slippage = amount_e8(coins, abs(price - raw_price))
     if slot.phase == PENDING:
         slot.phase = HELD
         slot.trade = book.next_trade
         book.next_trade += 1
-        slot.first_fill_ms = time_ms
+        slot.first_fill_ms = bar.time_ms
         slot.entry_volatility = book.volatility
-        set_stop_fraction(slot, book.stop_factor, ins.stop_cap, prm)
+        set_stop_fraction(slot, book.stop_factor, ins.stop_cap, facts.parameters[0])
+        memory.episodes[slot.strategy, s] = True
     from_reserve = min(part.reserve, notional + fee)
     part.reserve -= from_reserve
     book.reserved -= from_reserve
     book.cash -= notional + fee - from_reserve
     part.quote -= notional
-    slot.held += coin_count
-    slot.bought += coin_count
+    slot.held += lots
+    slot.bought += lots
     slot.cost += coins * price
     slot.invested += notional
     slot.fees += fee
-    slot.slippage += slip
+    slot.slippage += slippage
     slot.entry_fills += 1
-    slot.entry_budget -= coin_count
+    slot.entry_budget -= lots
     slot.average = slot.cost / on_grid(slot.bought, ins.lot)
     slot.armed = False
     slot.trail = 0.0
     slot.high_water = 0.0
     set_levels(slot, ins.tick)
     if ins.lot > 0.0 and slot.bought > MAX_EXACT_LOTS:
-        book.error = column + 1
-    record_fill(fills, counts, bar, time_ms, column, slot, kind, rung, price, coins, notional, fee, slip)
+        book.error = s + 1
+    kind = _ENTRY if k == 0 else _RUNG
+    write_fill(records, bar, s, slot, kind, k, price, coins, notional, fee, slippage)
 
 
 @njit(cache=True)
-def apply_exit(
-    book, slot, parts, coin, coin_count, price, raw_price, fee_rate, ins, reason, fills, trades, counts, bar, time_ms, column
-):
-    """An exit fill of `coin_count` lots; the first one cancels what is left of the entry, the last one closes the trade."""
+def apply_exit(memory, facts, records, bar, s, lots, price, raw_price, fee_rate, reason):
+    """An exit fill of `lots`; the first cancels what is left of the entry, the last closes the trade."""
+    book, slot, ins = memory.book[0], memory.slots[s], facts.instruments[s]
     if slot.exit_fills == 0:
         slot.exit_reason = reason
         if reason == _DATA_LOST:
             slot.ambiguous = False
-        end_parts(book, parts, column, slot.levels)
-    coins = on_grid(coin_count, ins.lot)
+        end_parts(memory, s)
+    coins = on_grid(lots, ins.lot)
     notional = amount_e8(coins, price)
-    fee = np.int64(np.rint(coins * price * fee_rate * QUOTE))
-    slip = amount_e8(coins, abs(raw_price - price))
+    fee = fee_e8(coins, price, fee_rate)
+    slippage = amount_e8(coins, abs(raw_price - price))
     book.cash += notional - fee
-    slot.held -= coin_count
-    slot.sold += coin_count
+    slot.held -= lots
+    slot.sold += lots
     slot.proceeds += coins * price
     slot.returned += notional
     slot.fees += fee
-    slot.slippage += slip
+    slot.slippage += slippage
     slot.exit_fills += 1
-    slot.exit_budget -= coin_count
-    record_fill(fills, counts, bar, time_ms, column, slot, _EXIT, 0, price, coins, notional, fee, slip)
+    slot.exit_budget -= lots
+    write_fill(records, bar, s, slot, _EXIT, 0, price, coins, notional, fee, slippage)
     if slot.held <= 0.0:
-        write_trade(slot, ins, trades[counts[1]], time_ms, column, np.nan)
+        row = records.trades[records.counts[1]]
+        records.counts[1] += 1
+        write_trade(slot, ins, row, bar.time_ms, s, np.nan)
+        coin = memory.coins[s]
         coin.closed = slot.exit_reason
         coin.closed_strategy = slot.strategy
-        coin.closed_pnl = trades[counts[1]].pnl_e8
-        counts[1] += 1
+        coin.closed_pnl = row.pnl_e8
         slot.phase = EMPTY
 
 
 @njit(cache=True)
-def write_trade(slot, ins, row, exit_ms, column, mark):
+def write_fill(records, bar, s, slot, kind, rung, price, coins, notional, fee, slippage):
+    """Append one row to the fills."""
+    row = records.fills[records.counts[0]]
+    records.counts[0] += 1
+    row.bar = bar.number
+    row.time_ms = bar.time_ms
+    row.symbol = s
+    row.strategy = slot.strategy
+    row.kind = kind
+    row.rung = rung
+    row.exit_reason = slot.exit_reason if kind == _EXIT else _NONE
+    row.volume_unknown = slot.volume_unknown
+    row.trade = slot.trade
+    row.price = price
+    row.quantity = coins
+    row.notional_e8 = notional
+    row.fee_e8 = fee
+    row.slippage_e8 = slippage
+
+
+@njit(cache=True)
+def write_trade(slot, ins, row, exit_ms, s, mark):
     """The trade of a slot: closed where nothing is held, else open and marked at `mark`."""
     row.trade = slot.trade
-    row.symbol = column
+    row.symbol = s
     row.strategy = slot.strategy
     row.setup = slot.setup
     row.decision_ms = slot.decision_ms
@@ -280,7 +420,7 @@ def write_trade(slot, ins, row, exit_ms, column, mark):
     row.target_price = slot.target
 
 
-# --- match: orders and positions against a bar --------------------------------------------------------
+# --- match: orders and positions against a bar (section 3) ----------------------------------------
 
 
 @njit(cache=True)
@@ -310,231 +450,182 @@ def lots_to_sell(slot, price, ins):
 
 
 @njit(cache=True)
-def judge(slot, level_a, level_b, high, low):
+def buy(memory, facts, records, bar, s, k, price, raw_price, fee_rate):
+    """Fill part `k` as far as the bar's volume allows, and end it when complete; tells whether it filled."""
+    part = memory.parts[s, k]
+    take, wanted = lots_to_buy(memory.slots[s], part.quote, price, facts.instruments[s])
+    if take <= 0.0:
+        return False
+    apply_entry(memory, facts, records, bar, s, k, take, price, raw_price, fee_rate)
+    if take == wanted:
+        end_part(memory.book[0], part)
+    return True
+
+
+@njit(cache=True)
+def judge(slot, level, other_level, bar):
     """R13: note once whether another exit's level lay inside the bar in which the first exit triggered."""
     if not slot.judged:
         slot.judged = True
-        slot.ambiguous = (low <= level_a <= high) or (low <= level_b <= high)
+        slot.ambiguous = (bar.low <= level <= bar.high) or (bar.low <= other_level <= bar.high)
 
 
 @njit(cache=True)
-def sell_at_market(book, slot, parts, coin, raw_price, ins, fills, trades, counts, bar, time_ms, column):
-    """R5: fill a triggered exit at `raw_price`, worsened, as far as the bar's volume allows."""
+def sell_at_market(memory, facts, records, bar, s, raw_price):
+    """R5: fill the triggered exit at `raw_price`, worsened, as far as the bar's volume allows."""
+    slot, ins = memory.slots[s], facts.instruments[s]
     price = floor_tick(raw_price * (1.0 - ins.slippage), ins.tick)
     take = lots_to_sell(slot, price, ins)
     if take > 0.0:
-        apply_exit(
-            book, slot, parts, coin, take, price, raw_price, ins.taker, ins, slot.trigger, fills, trades, counts, bar, time_ms, column
-        )
+        apply_exit(memory, facts, records, bar, s, take, price, raw_price, ins.taker, slot.trigger)
 
 
 @njit(cache=True)
-def sell_at_target(book, slot, parts, coin, high, low, ins, fills, trades, counts, bar, time_ms, column):
+def sell_at_target(memory, facts, records, bar, s):
     """R4: the target fills at its own price."""
+    slot, ins = memory.slots[s], facts.instruments[s]
     take = lots_to_sell(slot, slot.target, ins)
     if take > 0.0:
-        stop = active_stop(slot)
-        judge(slot, stop, stop, high, low)
-        apply_exit(
-            book,
-            slot,
-            parts,
-            coin,
-            take,
-            slot.target,
-            slot.target,
-            ins.maker,
-            ins,
-            _TAKE_PROFIT,
-            fills,
-            trades,
-            counts,
-            bar,
-            time_ms,
-            column,
-        )
+        judge(slot, active_stop(slot), active_stop(slot), bar)
+        price = slot.target
+        apply_exit(memory, facts, records, bar, s, take, price, price, ins.maker, _TAKE_PROFIT)
 
 
 @njit(cache=True)
-def at_the_open(
-    book, slot, parts, coin, episodes, ends, ins, prm, fills, trades, counts, bar, time_ms, row, open_, high, low
-):
-    """R1 OPEN: exits first, then the market part of a pending entry, with the rungs that it places."""
-    if slot.phase == HELD:
-        if slot.trigger != _NONE:
-            sell_at_market(book, slot, parts, coin, open_, ins, fills, trades, counts, bar, time_ms, row)
-        elif open_ <= active_stop(slot):
+def exit_at_the_open(memory, facts, records, bar, s):
+    """R1 OPEN for a position: an exit under way, the stop, the target, a request, the time limit."""
+    slot, ins = memory.slots[s], facts.instruments[s]
+    if slot.trigger == _NONE:
+        if bar.open <= active_stop(slot):
             slot.trigger = stop_label(slot)
-            judge(slot, slot.target_before, slot.target_before, high, low)
-            sell_at_market(book, slot, parts, coin, open_, ins, fills, trades, counts, bar, time_ms, row)
-        elif rises_through(open_, slot.target, ins.tick):
-            sell_at_target(book, slot, parts, coin, high, low, ins, fills, trades, counts, bar, time_ms, row)
-        elif slot.request != _NONE or time_ms >= slot.first_fill_ms + slot.max_hold_ms:
-            slot.trigger = slot.request if slot.request != _NONE else _TIME
-            judge(slot, slot.target_before, active_stop(slot), high, low)
-            sell_at_market(book, slot, parts, coin, open_, ins, fills, trades, counts, bar, time_ms, row)
-        if slot.phase == EMPTY:
+            judge(slot, slot.target_before, slot.target_before, bar)
+        elif rises_through(bar.open, slot.target, ins.tick):
+            sell_at_target(memory, facts, records, bar, s)
             return
-    market = parts[row, 0]
-    if slot.trigger != _NONE or not market.open:
-        return
-    if market.bars < 0:
-        market.bars = prm.entry_bars
-        if open_ > slot.decision_close * (1.0 + slot.max_entry_gap):
-            end_entry(book, slot, parts, ends, row, _GAP)
+        elif slot.request != _NONE:
+            slot.trigger = slot.request
+            judge(slot, slot.target_before, active_stop(slot), bar)
+        elif bar.time_ms >= slot.first_fill_ms + slot.max_hold_ms:
+            slot.trigger = _TIME
+            judge(slot, slot.target_before, active_stop(slot), bar)
+        else:
             return
-    price = ceil_tick(open_ * (1.0 + ins.slippage), ins.tick)
-    take, wanted = lots_to_buy(slot, market.quote, price, ins)
-    if take <= 0.0:
-        return
-    first = slot.phase == PENDING
-    apply_entry(
-        book, slot, market, take, price, open_, ins.taker, ins, prm, _ENTRY, 0, fills, counts, bar, time_ms, row
-    )
-    if take == wanted:
-        end_part(book, market)
-    if not first:
-        return
-    episodes[slot.strategy, row] = True
-    for k in range(1, slot.levels):
-        rung = parts[row, k]
-        rung.price = floor_tick(price * (1.0 - slot.spacing * k), ins.tick)
-        if falls_through(open_, rung.price, ins.tick):
-            rung.bars = prm.entry_bars
-            take, wanted = lots_to_buy(slot, rung.quote, open_, ins)
-            if take > 0.0:
-                apply_entry(
-                    book, slot, rung, take, open_, open_, ins.taker, ins, prm, _RUNG, k, fills, counts, bar, time_ms, row
-                )
-                if take == wanted:
-                    end_part(book, rung)
+    sell_at_market(memory, facts, records, bar, s, bar.open)
 
 
 @njit(cache=True)
-def fall(book, slot, parts, coin, ins, prm, fills, trades, counts, bar, time_ms, row, open_, high, low):
-    """R1 FALL: rungs and the stop in falling price order, average and levels anew after each fill."""
+def enter_at_the_open(memory, facts, records, bar, s):
+    """R2: the market part of an entry trades at the open; its first fill places the rungs (R3)."""
+    slot, ins = memory.slots[s], facts.instruments[s]
+    market = memory.parts[s, 0]
+    if market.bars < 0:
+        market.bars = facts.parameters[0].entry_bars
+        if bar.open > slot.decision_close * (1.0 + slot.max_entry_gap):
+            end_entry(memory, records.decisions, s, _GAP)
+            return
+    first = slot.phase == PENDING
+    price = ceil_tick(bar.open * (1.0 + ins.slippage), ins.tick)
+    if not buy(memory, facts, records, bar, s, 0, price, bar.open, ins.taker) or not first:
+        return
     for k in range(1, slot.levels):
-        parts[row, k].passed = False
+        rung = memory.parts[s, k]
+        rung.price = floor_tick(price * (1.0 - slot.spacing * k), ins.tick)
+        if falls_through(bar.open, rung.price, ins.tick):  # only where spacing is below slippage
+            rung.bars = facts.parameters[0].entry_bars
+            buy(memory, facts, records, bar, s, k, bar.open, bar.open, ins.taker)
+
+
+@njit(cache=True)
+def fall(memory, facts, records, bar, s):
+    """R1 FALL: rungs and the stop in falling price order, average and levels anew after each fill."""
+    slot, ins = memory.slots[s], facts.instruments[s]
+    for k in range(1, slot.levels):
+        memory.parts[s, k].passed = False
     while slot.phase == HELD and slot.trigger == _NONE:
-        best = 0
+        highest = 0
         level = active_stop(slot)
         for k in range(1, slot.levels):
-            rung = parts[row, k]
+            rung = memory.parts[s, k]
             if rung.open and not rung.passed and rung.price > level:
                 level = rung.price
-                best = k
-        if best == 0:
-            if low > level:
-                return
-            slot.trigger = stop_label(slot)
-            judge(slot, slot.target_before, slot.target_open, high, low)
-            sell_at_market(book, slot, parts, coin, min(level, open_), ins, fills, trades, counts, bar, time_ms, row)
+                highest = k
+        if highest == 0:
+            if bar.low <= level:
+                slot.trigger = stop_label(slot)
+                judge(slot, slot.target_before, slot.target_open, bar)
+                sell_at_market(memory, facts, records, bar, s, min(level, bar.open))
             return
-        rung = parts[row, best]
-        if not falls_through(low, rung.price, ins.tick):
+        rung = memory.parts[s, highest]
+        if not falls_through(bar.low, rung.price, ins.tick):
             return
         if rung.bars < 0:
-            rung.bars = prm.entry_bars
-        take, wanted = lots_to_buy(slot, rung.quote, rung.price, ins)
-        if take <= 0.0:
-            rung.passed = True
-            continue
-        slot.entered_within = True
-        apply_entry(
-            book, slot, rung, take, rung.price, rung.price, ins.maker, ins, prm, _RUNG, best, fills, counts, bar, time_ms, row
-        )
-        if take == wanted:
-            end_part(book, rung)
-        else:
-            rung.passed = True
+            rung.bars = facts.parameters[0].entry_bars
+        if buy(memory, facts, records, bar, s, highest, rung.price, rung.price, ins.maker):
+            slot.entered_within = True
+        rung.passed = True
 
 
 @njit(cache=True)
-def rise(book, slot, parts, coin, ins, fills, trades, counts, bar, time_ms, row, high, low):
+def rise(memory, facts, records, bar, s):
     """R1 RISE: the target, unless an entry filled within this bar (R6)."""
+    slot = memory.slots[s]
     if slot.phase != HELD or slot.trigger != _NONE or slot.entered_within:
         return
-    if rises_through(high, slot.target, ins.tick):
-        sell_at_target(book, slot, parts, coin, high, low, ins, fills, trades, counts, bar, time_ms, row)
+    if rises_through(bar.high, slot.target, facts.instruments[s].tick):
+        sell_at_target(memory, facts, records, bar, s)
 
 
 @njit(cache=True)
-def end_entry(book, slot, parts, ends, row, reason):
-    """The market part is over. Where nothing was filled the whole order is, and the decision says why."""
-    if slot.phase == PENDING:
-        end_parts(book, parts, row, slot.levels)
-        ends[slot.setup].end = reason
-        slot.phase = EMPTY
-    else:
-        end_part(book, parts[row, 0])
-
-
-@njit(cache=True)
-def age_parts(book, slot, parts, ends, row):
-    """R8: after a bar of the symbol, parts that were met have one bar less; those with none left are over."""
-    for k in range(slot.levels):
-        part = parts[row, k]
-        if part.open and part.bars > 0:
-            part.bars -= 1
-            if part.bars == 0:
-                if k == 0:
-                    end_entry(book, slot, parts, ends, row, _EXPIRED)
-                    if slot.phase == EMPTY:
-                        return
-                else:
-                    end_part(book, part)
-
-
-@njit(cache=True)
-def match(
-    book, slot, parts, coin, episodes, ends, ins, prm, fills, trades, counts, bar, time_ms, row, open_, high, low, close, volume
-):
+def match(memory, facts, records, bar, s):
     """One symbol against one bar: OPEN, FALL and RISE, in the order that R13 gives."""
-    if slot.phase == PENDING and parts[row, 0].bars < 0 and time_ms - slot.decision_ms >= slot.wait_ms:
-        end_entry(book, slot, parts, ends, row, _EXPIRED)
+    slot, parameters, lot = memory.slots[s], facts.parameters[0], facts.instruments[s].lot
+    waits = slot.phase == PENDING and memory.parts[s, 0].bars < 0
+    if waits and bar.time_ms - slot.decision_ms >= slot.wait_ms:
+        end_entry(memory, records.decisions, s, _EXPIRED)
         return
-    if np.isnan(close):
+    if np.isnan(bar.close):
         return
     slot.entered_within = False
-    slot.volume_unknown = np.isnan(volume)
-    if slot.volume_unknown:
-        slot.entry_budget = np.inf
-        slot.exit_budget = np.inf
-    else:
-        slot.entry_budget = whole_lots(prm.entry_participation * volume, ins.lot)
-        slot.exit_budget = whole_lots(prm.exit_participation * volume, ins.lot)
-    slot.target_before = slot.target if slot.phase == HELD else np.nan
-    at_the_open(
-        book, slot, parts, coin, episodes, ends, ins, prm, fills, trades, counts, bar, time_ms, row, open_, high, low
-    )
+    slot.volume_unknown = np.isnan(bar.volume)
+    slot.entry_budget = slot.exit_budget = np.inf
+    if not slot.volume_unknown:
+        slot.entry_budget = whole_lots(parameters.entry_participation * bar.volume, lot)
+        slot.exit_budget = whole_lots(parameters.exit_participation * bar.volume, lot)
+    slot.target_before = np.nan
+    if slot.phase == HELD:
+        slot.target_before = slot.target
+        exit_at_the_open(memory, facts, records, bar, s)
+    if slot.phase != EMPTY and slot.trigger == _NONE and memory.parts[s, 0].open:
+        enter_at_the_open(memory, facts, records, bar, s)
     if slot.phase == EMPTY:
         return
     slot.target_open = slot.target if slot.phase == HELD else np.nan
-    rise_first = prm.mode == OPTIMISTIC or (prm.mode == ADAPTIVE and high - open_ < open_ - low)
-    if rise_first:
-        rise(book, slot, parts, coin, ins, fills, trades, counts, bar, time_ms, row, high, low)
-    fall(book, slot, parts, coin, ins, prm, fills, trades, counts, bar, time_ms, row, open_, high, low)
-    if not rise_first:
-        rise(book, slot, parts, coin, ins, fills, trades, counts, bar, time_ms, row, high, low)
-    if slot.phase != EMPTY:
-        age_parts(book, slot, parts, ends, row)
-
-
-# --- CLOSE (section 4) ---------------------------------------------------------------------------------
-
-
-@njit(cache=True)
-def close_out(book, slot, parts, coin, ins, reason, fills, trades, counts, bar, time_ms, row):
-    """Sell everything at the last close, worsened, without a cap: data lost, or the end of the data on request."""
-    slot.volume_unknown = False
-    price = floor_tick(coin.last_close * (1.0 - ins.slippage), ins.tick)
-    apply_exit(
-        book, slot, parts, coin, slot.held, price, coin.last_close, ins.taker, ins, reason, fills, trades, counts, bar, time_ms, row
+    rise_first = parameters.mode == OPTIMISTIC or (
+        parameters.mode == ADAPTIVE and bar.high - bar.open < bar.open - bar.low
     )
+    if rise_first:
+        rise(memory, facts, records, bar, s)
+    fall(memory, facts, records, bar, s)
+    if not rise_first:
+        rise(memory, facts, records, bar, s)
+    if slot.phase != EMPTY:
+        age_parts(memory, records.decisions, s)
+
+
+# --- CLOSE (section 4) ----------------------------------------------------------------------------
 
 
 @njit(cache=True)
-def follow_position(slot, coin, ins, prm, stop_factor, high):
+def close_out(memory, facts, records, bar, s, reason):
+    """Sell everything at the last close, worsened, without a cap: data lost, or the end of the data."""
+    slot, ins, last_close = memory.slots[s], facts.instruments[s], memory.coins[s].last_close
+    slot.volume_unknown = False
+    price = floor_tick(last_close * (1.0 - ins.slippage), ins.tick)
+    apply_exit(memory, facts, records, bar, s, slot.held, price, last_close, ins.taker, reason)
+
+
+@njit(cache=True)
+def follow_position(slot, coin, ins, parameters, stop_factor, high):
     """R7 and stop widening at CLOSE: high-water mark, arming, half target, stop and target for the next bar.
 
     `high` is NaN where the symbol has no bar.
@@ -543,48 +634,101 @@ def follow_position(slot, coin, ins, prm, stop_factor, high):
         slot.high_water = 0.0 if slot.entered_within else max(slot.high_water, high)
     if slot.high_water > 0.0:
         if slot.trailing > 0.0:
-            floor_of_gain = slot.average * (1.0 + 2.0 * (ins.taker + ins.slippage))
-            if not slot.armed and slot.high_water * (1.0 - slot.trailing) >= floor_of_gain:
+            trail = slot.high_water * (1.0 - slot.trailing)
+            if not slot.armed and trail >= slot.average * (1.0 + 2.0 * (ins.taker + ins.slippage)):
                 slot.armed = True
                 coin.stops = 0
             if slot.armed:
-                slot.trail = floor_tick(slot.high_water * (1.0 - slot.trailing), ins.tick)
+                slot.trail = floor_tick(trail, ins.tick)
         if slot.high_water >= slot.average * (1.0 + slot.take_profit / 2.0):
             coin.stops = 0
-    set_stop_fraction(slot, stop_factor, ins.stop_cap, prm)
+    set_stop_fraction(slot, stop_factor, ins.stop_cap, parameters)
     set_levels(slot, ins.tick)
 
 
 @njit(cache=True)
-def count_closed_trade(coin, strategy, ins, prm, close_ms):
+def count_closed_trade(coin, strategy, ins, parameters, close_ms):
     """Losing streak of the strategy and stop count of the symbol after a trade that closed in this bar."""
-    if coin.closed != _DATA_LOST:
+    reason = coin.closed
+    coin.closed = _NONE
+    if reason != _DATA_LOST:
         if coin.closed_pnl < 0:
             strategy.streak += 1
-            if strategy.streak == prm.streak:
-                strategy.blocked_ms = close_ms + prm.streak_ms
+            if strategy.streak == parameters.streak:
+                strategy.blocked_ms = close_ms + parameters.streak_ms
         elif coin.closed_pnl > 0:
             strategy.streak = 0
-    if coin.closed == _STOP_LOSS:
+    if reason == _STOP_LOSS:
         coin.stops += 1
-        if coin.stops >= prm.cooldown_stops:
+        if coin.stops >= parameters.cooldown_stops:
             coin.cooldown_ms = close_ms + ins.cooldown_ms
-    elif (
-        coin.closed == _TAKE_PROFIT
-        or coin.closed == _TRAILING
-        or (coin.closed == _TIME and coin.closed_pnl > 0)
-    ):
+    elif reason in (_TAKE_PROFIT, _TRAILING) or (reason == _TIME and coin.closed_pnl > 0):
         coin.stops = 0
 
 
-# --- decide: setups to orders (section 5) ----------------------------------------------------------------
+@njit(cache=True, inline="always")
+def mark_equity(memory, facts, records, bar, closes):
+    """Steps 1 to 3: take over the closes, close positions whose data is lost, add up the equity."""
+    book, parameters = memory.book[0], facts.parameters[0]
+    close_ms = bar.time_ms + parameters.bar_ms
+    for s in range(len(memory.coins)):
+        if not np.isnan(closes[s]):
+            memory.coins[s].last_close = closes[s]
+            memory.coins[s].last_close_ms = close_ms
+            book.newest_ms = close_ms
+    marks = 0
+    for s in range(len(memory.slots)):
+        slot, coin = memory.slots[s], memory.coins[s]
+        if slot.phase == HELD:
+            if book.newest_ms - coin.last_close_ms >= parameters.data_lost_ms:
+                close_out(memory, facts, records, bar, s, _DATA_LOST)
+            else:
+                marks += amount_e8(on_grid(slot.held, facts.instruments[s].lot), coin.last_close)
+    book.equity = book.cash + book.reserved + marks
+
+
+@njit(cache=True, inline="always")
+def settle(memory, facts, records, bar, highs, closes, regime, volatility, stop_factor):
+    """CLOSE, steps 1 to 8: equity, market, day, streaks and cooldowns, PANIC, positions."""
+    book, parameters = memory.book[0], facts.parameters[0]
+    close_ms = bar.time_ms + parameters.bar_ms
+    mark_equity(memory, facts, records, bar, closes)
+    book.volatility = 0.0 if np.isnan(volatility) else volatility
+    book.stop_factor = stop_factor
+    if book.day_base > 0 and (book.day_base - book.equity) / book.day_base >= parameters.day_loss:
+        book.day_latched = True
+    for k in range(len(memory.strategies)):
+        strategy = memory.strategies[k]
+        if 0 < strategy.blocked_ms <= close_ms:
+            strategy.blocked_ms = 0
+            strategy.streak = 0
+    for s in range(len(memory.coins)):
+        coin = memory.coins[s]
+        if 0 < coin.cooldown_ms <= close_ms:
+            coin.cooldown_ms = 0
+            coin.stops = 0
+        if coin.closed != _NONE:
+            strategy = memory.strategies[coin.closed_strategy]
+            count_closed_trade(coin, strategy, facts.instruments[s], parameters, close_ms)
+    for s in range(len(memory.slots)):
+        slot = memory.slots[s]
+        if regime == _PANIC and slot.phase != EMPTY:
+            if parameters.cancel_rungs_in_panic and slot.phase == HELD:
+                end_parts(memory, s)
+            elif memory.parts[s, 0].open:
+                end_entry(memory, records.decisions, s, _REGIME_PANIC)
+        if slot.phase == HELD:
+            follow_position(slot, memory.coins[s], facts.instruments[s], parameters, stop_factor, highs[s])
+
+
+# --- decide: setups to orders (section 5) ---------------------------------------------------------
 
 
 @njit(cache=True)
-def gate(setup, decision, book, slots, coins, strategies, episodes, instruments, sprm, prm, regime, switched_on, close_ms):
+def gate(setup, decision, memory, facts, regime, switched_on, close_ms):
     """The first gate that refuses a setup, with what it measured; ACCEPTED where none does."""
-    coin = coins[setup.symbol]
-    strategy = strategies[setup.strategy]
+    book, parameters = memory.book[0], facts.parameters[0]
+    coin, strategy = memory.coins[setup.symbol], memory.strategies[setup.strategy]
     decision.measured = np.nan
     decision.limit = np.nan
     if setup.side != 1:
@@ -593,7 +737,7 @@ def gate(setup, decision, book, slots, coins, strategies, episodes, instruments,
         return _PAUSED
     if coin.blocked:
         return _BLOCKED
-    if strategy.off or not sprm[setup.strategy].enabled:
+    if strategy.off or not facts.strategies[setup.strategy].enabled:
         return _OFF
     if not switched_on[setup.strategy]:
         decision.measured = book.volatility
@@ -602,7 +746,7 @@ def gate(setup, decision, book, slots, coins, strategies, episodes, instruments,
         return _REGIME_PANIC
     if book.day_latched:
         decision.measured = (book.day_base - book.equity) / book.day_base
-        decision.limit = prm.day_loss
+        decision.limit = parameters.day_loss
         return _DAY_LOSS
     if close_ms < strategy.blocked_ms:
         decision.measured = close_ms
@@ -612,19 +756,19 @@ def gate(setup, decision, book, slots, coins, strategies, episodes, instruments,
         decision.measured = close_ms
         decision.limit = coin.cooldown_ms
         return _COOLDOWN
-    if close_ms - coin.last_close_ms >= prm.stale_ms:
+    if close_ms - coin.last_close_ms >= parameters.stale_ms:
         decision.measured = close_ms - coin.last_close_ms
-        decision.limit = prm.stale_ms
+        decision.limit = parameters.stale_ms
         return _STALE
-    if slots[setup.symbol].phase != EMPTY:
+    if memory.slots[setup.symbol].phase != EMPTY:
         return _SYMBOL
-    if episodes[setup.strategy, setup.symbol]:
+    if memory.episodes[setup.strategy, setup.symbol]:
         return _EPISODE
-    if setup.confidence < prm.min_confidence:
+    if setup.confidence < parameters.min_confidence:
         decision.measured = setup.confidence
-        decision.limit = prm.min_confidence
+        decision.limit = parameters.min_confidence
         return _CONFIDENCE
-    if setup.trailing > 0.0 and setup.trailing < setup.range_median:
+    if 0.0 < setup.trailing < setup.range_median:
         decision.measured = setup.trailing
         decision.limit = setup.range_median
         return _TIGHT
@@ -646,54 +790,125 @@ def stands_before(a, b, preferred, instruments):
 
 
 @njit(cache=True)
-def admit(setup, index, decision, book, slot, parts, ins, prm, share, factor, count, total, exposure):
-    """Test one setup against what is free now; place its order where everything fits.
+def one_per_symbol(setups, chosen, decisions):
+    """Within a symbol the higher confidence stays, on a tie the strategy configured first.
 
-    Returns the reason and what was reserved.
+    What stays is moved to the front of `chosen`; returns how many.
     """
-    part_quote = np.int64(np.rint(setup.size_quote * factor * QUOTE))
-    part_reserve = part_quote + np.int64(np.rint(part_quote * max(ins.taker, ins.maker)))
-    committed = part_reserve * setup.levels
+    for a in chosen:
+        mine = setups[a]
+        for b in chosen:
+            other = setups[b]
+            if other.symbol != mine.symbol or a == b:
+                continue
+            tie = other.confidence == mine.confidence and other.strategy < mine.strategy
+            if other.confidence > mine.confidence or tie:
+                decisions[a].reason = _OUTRANKED
+                decisions[a].measured = mine.confidence
+                decisions[a].limit = other.confidence
+                break
+    kept = 0
+    for a in chosen:
+        if decisions[a].reason == _ACCEPTED:
+            chosen[kept] = a
+            kept += 1
+    return kept
+
+
+@njit(cache=True)
+def sort_by_rank(setups, chosen, preferred, instruments):
+    """Insertion sort, best first: batches are small."""
+    for a in range(1, len(chosen)):
+        item = chosen[a]
+        b = a - 1
+        while b >= 0 and stands_before(setups[item], setups[chosen[b]], preferred, instruments):
+            chosen[b + 1] = chosen[b]
+            b -= 1
+        chosen[b + 1] = item
+
+
+@njit(cache=True)
+def exposures(memory, facts, count, exposure):
+    """Positions and orders by strategy, and their marks plus reserves in 1e-8 quote; returns the number."""
+    total = 0
+    for s in range(len(memory.slots)):
+        slot = memory.slots[s]
+        if slot.phase == EMPTY:
+            continue
+        total += 1
+        count[slot.strategy] += 1
+        if slot.phase == HELD:
+            coins = on_grid(slot.held, facts.instruments[s].lot)
+            exposure[slot.strategy] += amount_e8(coins, memory.coins[s].last_close)
+        for k in range(slot.levels):
+            if memory.parts[s, k].open:
+                exposure[slot.strategy] += memory.parts[s, k].reserve
+    return total
+
+
+@njit(cache=True)
+def limit_broken(setup, decision, memory, facts, quote, committed, count, total, exposure):
+    """The first limit that an order of `committed` would break with what is free now, else ACCEPTED."""
+    book, parameters = memory.book[0], facts.parameters[0]
+    ins = facts.instruments[setup.symbol]
     equity = float(book.equity)
-    if part_quote / QUOTE < ins.min_notional:
-        decision.measured = part_quote / QUOTE
-        decision.limit = ins.min_notional
-        return _SMALL, 0
-    if count >= prm.max_per_strategy:
-        decision.measured = count
-        decision.limit = prm.max_per_strategy
-        return _STRATEGY_LIMIT, 0
-    if total >= prm.max_open:
-        decision.measured = total
-        decision.limit = prm.max_open
-        return _PORTFOLIO_LIMIT, 0
+    decision.measured = quote / QUOTE
+    decision.limit = ins.min_notional
+    if quote / QUOTE < ins.min_notional:
+        return _SMALL
+    decision.measured = count
+    decision.limit = parameters.max_per_strategy
+    if count >= parameters.max_per_strategy:
+        return _STRATEGY_LIMIT
+    decision.measured = total
+    decision.limit = parameters.max_open
+    if total >= parameters.max_open:
+        return _PORTFOLIO_LIMIT
     decision.measured = (exposure + committed) / QUOTE
-    if exposure + committed > prm.max_strategy * equity:
-        decision.limit = prm.max_strategy * equity / QUOTE
-        return _EXPOSURE, 0
-    if committed > prm.max_symbol * equity:
-        decision.measured = committed / QUOTE
-        decision.limit = prm.max_symbol * equity / QUOTE
-        return _CONCENTRATION, 0
-    if exposure + committed > share * (1.0 - prm.reserve) * equity:
-        decision.limit = share * (1.0 - prm.reserve) * equity / QUOTE
-        return _SHARE, 0
-    if book.cash - committed < prm.reserve * equity:
-        decision.measured = (book.cash - committed) / QUOTE
-        decision.limit = prm.reserve * equity / QUOTE
-        return _NO_CASH, 0
+    decision.limit = parameters.max_strategy * equity / QUOTE
+    if exposure + committed > parameters.max_strategy * equity:
+        return _EXPOSURE
+    decision.measured = committed / QUOTE
+    decision.limit = parameters.max_symbol * equity / QUOTE
+    if committed > parameters.max_symbol * equity:
+        return _CONCENTRATION
+    share = facts.strategies[setup.strategy].share * (1.0 - parameters.reserve) * equity
+    decision.measured = (exposure + committed) / QUOTE
+    decision.limit = share / QUOTE
+    if exposure + committed > share:
+        return _SHARE
+    decision.measured = (book.cash - committed) / QUOTE
+    decision.limit = parameters.reserve * equity / QUOTE
+    if book.cash - committed < parameters.reserve * equity:
+        return _NO_CASH
     decision.measured = np.nan
-    book.cash -= committed
-    book.reserved += committed
-    open_slot(slot, setup, index)
+    decision.limit = np.nan
+    return _ACCEPTED
+
+
+@njit(cache=True)
+def order_quote(setup, factor):
+    """R3: the quote amount of each part of an order, 1e-8 quote."""
+    return np.int64(np.rint(setup.size_quote * factor * QUOTE))
+
+
+@njit(cache=True)
+def order_reserve(quote, ins):
+    """R3: what a part of an order reserves: its notional and the higher of the two fees."""
+    return quote + np.int64(np.rint(quote * max(ins.taker, ins.maker)))
+
+
+@njit(cache=True)
+def place_order(memory, s, setup, index, quote, reserve):
+    """A pending entry with all its parts in an empty slot."""
+    open_slot(memory.slots[s], setup, index)
     for k in range(setup.levels):
-        open_part(parts[setup.symbol, k], part_quote, part_reserve)
-    return _ACCEPTED, committed
+        open_part(memory.parts[s, k], quote, reserve)
 
 
 @njit(cache=True)
 def open_slot(slot, setup, index):
-    """A pending entry in an empty slot."""
+    """A slot that holds a setup's order and nothing else."""
     slot.phase = PENDING
     slot.fallback = False
     slot.strategy = setup.strategy
@@ -709,164 +924,76 @@ def open_slot(slot, setup, index):
     slot.spacing = setup.spacing
     slot.max_hold_ms = setup.max_hold_ms
     slot.trade = -1
-    slot.held = 0.0
-    slot.bought = 0.0
-    slot.sold = 0.0
-    slot.cost = 0.0
-    slot.proceeds = 0.0
-    slot.invested = 0
-    slot.returned = 0
-    slot.fees = 0
-    slot.slippage = 0
-    slot.entry_fills = 0
-    slot.exit_fills = 0
+    slot.held = slot.bought = slot.sold = 0.0
+    slot.cost = slot.proceeds = 0.0
+    slot.invested = slot.returned = 0
+    slot.fees = slot.slippage = 0
+    slot.entry_fills = slot.exit_fills = 0
     slot.first_fill_ms = 0
     slot.entry_volatility = 0.0
-    slot.average = 0.0
-    slot.stop_fraction = 0.0
-    slot.stop = 0.0
-    slot.target = 0.0
-    slot.high_water = 0.0
-    slot.trail = 0.0
+    slot.average = slot.stop_fraction = 0.0
+    slot.stop = slot.target = 0.0
+    slot.high_water = slot.trail = 0.0
     slot.armed = False
-    slot.trigger = _NONE
-    slot.request = _NONE
-    slot.exit_reason = _NONE
-    slot.judged = False
-    slot.ambiguous = False
+    slot.trigger = slot.request = slot.exit_reason = _NONE
+    slot.judged = slot.ambiguous = False
     slot.entered_within = False
 
 
 @njit(cache=True)
-def open_part(part, quote, reserve):
-    """One buy of an entry, not met yet."""
-    part.open = True
-    part.passed = False
-    part.bars = -1
-    part.quote = quote
-    part.reserve = reserve
-    part.price = 0.0
-
-
-@njit(cache=True)
 def decide(
-    setups,
-    first,
-    last,
-    decisions,
-    book,
-    slots,
-    parts,
-    coins,
-    strategies,
-    episodes,
-    instruments,
-    sprm,
-    prm,
-    regime,
-    preferred,
-    size_factor,
-    switched_on,
-    close_ms,
+    memory, facts, records, setups, first, last, regime, preferred, size_factor, switched_on, close_ms
 ):
-    """Admit the setups [first, last) of one close as one batch."""
-    chosen = np.empty(last - first, dtype=np.int64)
-    n = 0
+    """Admit the setups [first, last) of one close as one batch; resets come first."""
+    batch = np.empty(last - first, dtype=np.int64)
+    passed = 0
     for i in range(first, last):
-        setup = setups[i]
-        if setup.kind == EVENT_RESET:
-            episodes[setup.strategy, setup.symbol] = False
+        if setups[i].kind == EVENT_RESET:
+            memory.episodes[setups[i].strategy, setups[i].symbol] = False
     for i in range(first, last):
-        setup = setups[i]
-        decision = decisions[i]
-        if setup.kind == EVENT_RESET:
-            continue
-        decision.reason = gate(
-            setup, decision, book, slots, coins, strategies, episodes, instruments, sprm, prm, regime, switched_on, close_ms
-        )
-        if decision.reason == _ACCEPTED:
-            chosen[n] = i
-            n += 1
-    # Within a symbol the higher confidence stays, on a tie the strategy configured first.
-    kept = 0
-    for a in range(n):
-        mine = setups[chosen[a]]
-        beaten = False
-        for b in range(n):
-            other = setups[chosen[b]]
-            if b != a and other.symbol == mine.symbol:
-                better = other.confidence > mine.confidence
-                tie = other.confidence == mine.confidence and other.strategy < mine.strategy
-                if better or tie:
-                    beaten = True
-                    decisions[chosen[a]].measured = mine.confidence
-                    decisions[chosen[a]].limit = other.confidence
-                    break
-        if beaten:
-            decisions[chosen[a]].reason = _OUTRANKED
-    for a in range(n):
-        if decisions[chosen[a]].reason == _ACCEPTED:
-            chosen[kept] = chosen[a]
-            kept += 1
-    if kept == 0:
+        decision = records.decisions[i]
+        if setups[i].kind != EVENT_RESET:
+            decision.reason = gate(setups[i], decision, memory, facts, regime, switched_on, close_ms)
+            if decision.reason == _ACCEPTED:
+                batch[passed] = i
+                passed += 1
+    chosen = batch[: one_per_symbol(setups, batch[:passed], records.decisions)]
+    if len(chosen) == 0:
         return
-    for a in range(1, kept):  # insertion sort: batches are small
-        item = chosen[a]
-        b = a - 1
-        while b >= 0 and stands_before(setups[item], setups[chosen[b]], preferred, instruments):
-            chosen[b + 1] = chosen[b]
-            b -= 1
-        chosen[b + 1] = item
-    count = np.zeros(len(strategies), dtype=np.int64)
-    exposure = np.zeros(len(strategies), dtype=np.int64)
-    total = 0
-    for s in range(len(slots)):
-        slot = slots[s]
-        if slot.phase != EMPTY:
-            total += 1
-            count[slot.strategy] += 1
-            if slot.phase == HELD:
-                exposure[slot.strategy] += amount_e8(on_grid(slot.held, instruments[s].lot), coins[s].last_close)
-            for k in range(slot.levels):
-                if parts[s, k].open:
-                    exposure[slot.strategy] += parts[s, k].reserve
-    for rank in range(kept):
+    sort_by_rank(setups, chosen, preferred, facts.instruments)
+    count = np.zeros(len(memory.strategies), dtype=np.int64)
+    exposure = np.zeros(len(memory.strategies), dtype=np.int64)
+    total = exposures(memory, facts, count, exposure)
+    for rank in range(len(chosen)):
         i = chosen[rank]
-        setup = setups[i]
-        decision = decisions[i]
+        setup, decision = setups[i], records.decisions[i]
+        k, s = setup.strategy, setup.symbol
+        quote = order_quote(setup, size_factor[k])
+        reserve = order_reserve(quote, facts.instruments[s])
+        committed = reserve * setup.levels
         decision.rank = rank
-        k = setup.strategy
-        reason, committed = admit(
-            setup,
-            i,
-            decision,
-            book,
-            slots[setup.symbol],
-            parts,
-            instruments[setup.symbol],
-            prm,
-            sprm[k].share,
-            size_factor[k],
-            count[k],
-            total,
-            exposure[k],
+        decision.reason = limit_broken(
+            setup, decision, memory, facts, quote, committed, count[k], total, exposure[k]
         )
-        decision.reason = reason
-        if reason == _ACCEPTED:
-            total += 1
-            count[k] += 1
-            exposure[k] += committed
-            decision.fallback = preferred >= 0 and k != preferred
-            slots[setup.symbol].fallback = decision.fallback
+        if decision.reason != _ACCEPTED:
+            continue
+        memory.book[0].cash -= committed
+        memory.book[0].reserved += committed
+        place_order(memory, s, setup, i, quote, reserve)
+        total += 1
+        count[k] += 1
+        exposure[k] += committed
+        decision.fallback = preferred >= 0 and k != preferred
+        memory.slots[s].fallback = decision.fallback
 
 
-# --- step and run ------------------------------------------------------------------------------------------
+# --- step and run ---------------------------------------------------------------------------------
 
 
 @njit(cache=True)
-def obey(command, book, slots, parts, coins, strategies, ends):
+def obey(command, memory, decisions):
     """Section 7: one command, before the bar's OPEN."""
-    kind = command.kind
+    book, kind = memory.book[0], command.kind
     if kind == _C_PAUSE:
         book.paused = True
     elif kind == _C_RESUME:
@@ -874,413 +1001,198 @@ def obey(command, book, slots, parts, coins, strategies, ends):
         book.day_latched = False
         book.day_base = book.equity
     elif kind == _C_CLOSE:
-        slot = slots[command.symbol]
+        slot = memory.slots[command.symbol]
         if slot.phase == PENDING:
-            end_entry(book, slot, parts, ends, command.symbol, _CANCELLED)
+            end_entry(memory, decisions, command.symbol, _CANCELLED)
         elif slot.phase == HELD and slot.trigger == _NONE:
             slot.request = command.value
     elif kind == _C_COOLDOWN:
-        coins[command.symbol].stops = 0
-        coins[command.symbol].cooldown_ms = 0
+        memory.coins[command.symbol].stops = 0
+        memory.coins[command.symbol].cooldown_ms = 0
     elif kind == _C_STREAK:
-        strategies[command.strategy].streak = 0
-        strategies[command.strategy].blocked_ms = 0
+        memory.strategies[command.strategy].streak = 0
+        memory.strategies[command.strategy].blocked_ms = 0
     elif kind == _C_OFF:
-        strategies[command.strategy].off = True
+        memory.strategies[command.strategy].off = True
     elif kind == _C_ON:
-        strategies[command.strategy].off = False
+        memory.strategies[command.strategy].off = False
     elif kind == _C_BLOCK:
-        coins[command.symbol].blocked = True
+        memory.coins[command.symbol].blocked = True
     elif kind == _C_UNBLOCK:
-        coins[command.symbol].blocked = False
+        memory.coins[command.symbol].blocked = False
 
 
 @njit(cache=True)
-def settle(
-    book, slots, parts, coins, strategies, ends, instruments, prm, fills, trades, counts, bar, time_ms, highs, lasts, day, regime, volatility, stop_factor
-):
-    """CLOSE, steps 1 to 8: closes, lost data, equity, day, streaks, PANIC, positions."""
-    close_ms = time_ms + prm.bar_ms
-    for s in range(len(coins)):
-        if not np.isnan(lasts[s]):
-            coins[s].last_close = lasts[s]
-            coins[s].last_close_ms = close_ms
-            book.newest_ms = close_ms
-    book.equity = book.cash + book.reserved
-    for s in range(len(slots)):
-        slot = slots[s]
-        if slot.phase == HELD:
-            coin = coins[s]
-            if book.newest_ms - coin.last_close_ms >= prm.data_lost_ms:
-                before = book.cash + book.reserved
-                close_out(book, slot, parts, coin, instruments[s], _DATA_LOST, fills, trades, counts, bar, time_ms, s)
-                book.equity += book.cash + book.reserved - before
-            else:
-                book.equity += amount_e8(on_grid(slot.held, instruments[s].lot), coin.last_close)
-    book.volatility = 0.0 if np.isnan(volatility) else volatility
-    book.stop_factor = stop_factor
-    if book.day_base > 0 and (book.day_base - book.equity) / book.day_base >= prm.day_loss:
-        book.day_latched = True
-    for k in range(len(strategies)):
-        if strategies[k].blocked_ms > 0 and strategies[k].blocked_ms <= close_ms:
-            strategies[k].blocked_ms = 0
-            strategies[k].streak = 0
-    for s in range(len(coins)):
-        coin = coins[s]
-        if coin.cooldown_ms > 0 and coin.cooldown_ms <= close_ms:
-            coin.cooldown_ms = 0
-            coin.stops = 0
-        if coin.closed != _NONE:
-            count_closed_trade(coin, strategies[coin.closed_strategy], instruments[s], prm, close_ms)
-            coin.closed = _NONE
-    for s in range(len(slots)):
-        slot = slots[s]
-        if slot.phase == EMPTY:
-            continue
-        if regime == _PANIC:
-            if prm.cancel_rungs_in_panic and slot.phase == HELD:
-                end_parts(book, parts, s, slot.levels)
-            elif parts[s, 0].open:
-                end_entry(book, slot, parts, ends, s, _REGIME_PANIC)
-        if slot.phase == HELD:
-            follow_position(slot, coins[s], instruments[s], prm, stop_factor, highs[s])
+def bar_of(bars, t, s):
+    """One symbol's bar of row t."""
+    return Bar(
+        t,
+        bars.open_time_ms[t],
+        bars.open[t, s],
+        bars.high[t, s],
+        bars.low[t, s],
+        bars.close[t, s],
+        bars.volume[t, s],
+    )
 
 
-@njit(cache=True)
-def step(
-    book,
-    slots,
-    parts,
-    coins,
-    strategies,
-    episodes,
-    instruments,
-    sprm,
-    prm,
-    bar,
-    time_ms,
-    opens,
-    highs,
-    lows,
-    closes,
-    volumes,
-    commands,
-    first_command,
-    last_command,
-    setups,
-    first_setup,
-    last_setup,
-    decisions,
-    day,
-    regime,
-    volatility,
-    preferred,
-    stop_factor,
-    size_factor,
-    switched_on,
-    fills,
-    trades,
-    counts,
-):
+@njit(cache=True, inline="always")
+def step(memory, facts, records, bars, market, t, commands, setups, first_setup, last_setup):
     """One bar of the whole portfolio (R1): commands, OPEN, FALL and RISE by symbol, CLOSE for all."""
-    for i in range(first_command, last_command):
-        obey(commands[i], book, slots, parts, coins, strategies, decisions)
-    if day != book.day:
-        book.day = day
+    book = memory.book[0]
+    for i in range(len(commands)):
+        obey(commands[i], memory, records.decisions)
+    if bars.day[t] != book.day:
+        book.day = bars.day[t]
         book.day_base = book.equity
         book.day_latched = False
-    for s in range(len(slots)):
-        if slots[s].phase != EMPTY:
-            match(
-                book,
-                slots[s],
-                parts,
-                coins[s],
-                episodes,
-                decisions,
-                instruments[s],
-                prm,
-                fills,
-                trades,
-                counts,
-                bar,
-                time_ms,
-                s,
-                opens[s],
-                highs[s],
-                lows[s],
-                closes[s],
-                volumes[s],
-            )
+    for s in range(len(memory.slots)):
+        if memory.slots[s].phase != EMPTY:
+            match(memory, facts, records, bar_of(bars, t, s), s)
     settle(
-        book,
-        slots,
-        parts,
-        coins,
-        strategies,
-        decisions,
-        instruments,
-        prm,
-        fills,
-        trades,
-        counts,
-        bar,
-        time_ms,
-        highs,
-        closes,
-        day,
-        regime,
-        volatility,
-        stop_factor,
+        memory,
+        facts,
+        records,
+        bar_of(bars, t, 0),
+        bars.high[t],
+        bars.close[t],
+        market.regime[t],
+        market.volatility[t],
+        market.stop_factor[t],
     )
     if last_setup > first_setup:
         decide(
+            memory,
+            facts,
+            records,
             setups,
             first_setup,
             last_setup,
-            decisions,
-            book,
-            slots,
-            parts,
-            coins,
-            strategies,
-            episodes,
-            instruments,
-            sprm,
-            prm,
-            regime,
-            preferred,
-            size_factor,
-            switched_on,
-            time_ms + prm.bar_ms,
+            market.regime[t],
+            market.preferred[t],
+            market.size_factor[t],
+            market.switched_on[t],
+            bars.open_time_ms[t] + facts.parameters[0].bar_ms,
         )
 
 
 @njit(cache=True, nogil=True)
-def run(
-    book,
-    slots,
-    parts,
-    coins,
-    strategies,
-    episodes,
-    instruments,
-    sprm,
-    prm,
-    start,
-    stop,
-    open_time_ms,
-    opens,
-    highs,
-    lows,
-    closes,
-    volumes,
-    commands,
-    setups,
-    cursor,
-    decisions,
-    day,
-    regime,
-    volatility,
-    preferred,
-    stop_factor,
-    size_factor,
-    switched_on,
-    fills,
-    trades,
-    counts,
-    room,
-    equity,
-    cash,
-    reserved,
-):
+def run(memory, facts, records, curve, bars, market, commands, setups, cursor, start, stop, room):
     """The dense driver: every bar of [start, stop) in order. Returns the bar that it stopped before.
 
-    It stops early when fewer than `room` rows of fills or trades are free (the caller makes room and goes on), or
-    when an exact quantity is impossible (`book.error`). `cursor` holds the next command and the next setup.
+    It stops early when fewer than `room` rows of fills or trades are free (the caller makes room and goes
+    on), and after a bar in which a quantity was not exact (`book.error`). `cursor` holds the next command and
+    the next setup.
     """
+    book = memory.book[0]
     for t in range(start, stop):
-        if len(fills) - counts[0] < room or len(trades) - counts[1] < room:
+        if len(records.fills) - records.counts[0] < room or len(records.trades) - records.counts[1] < room:
             return t
-        time_ms = open_time_ms[t]
-        close_ms = time_ms + prm[0].bar_ms
+        time_ms = bars.open_time_ms[t]
+        close_ms = time_ms + facts.parameters[0].bar_ms
         first_command = cursor[0]
         while cursor[0] < len(commands) and commands[cursor[0]].time_ms <= time_ms:
             cursor[0] += 1
-        while cursor[1] < len(setups) and setups[cursor[1]].time_ms < close_ms:
-            cursor[1] += 1  # before the first bar: nothing could act on it
         first_setup = cursor[1]
         while cursor[1] < len(setups) and setups[cursor[1]].time_ms == close_ms:
             cursor[1] += 1
-        step(
-            book[0],
-            slots,
-            parts,
-            coins,
-            strategies,
-            episodes,
-            instruments,
-            sprm,
-            prm[0],
-            t,
-            time_ms,
-            opens[t],
-            highs[t],
-            lows[t],
-            closes[t],
-            volumes[t],
-            commands,
-            first_command,
-            cursor[0],
-            setups,
-            first_setup,
-            cursor[1],
-            decisions,
-            day[t],
-            regime[t],
-            volatility[t],
-            preferred[t],
-            stop_factor[t],
-            size_factor[t],
-            switched_on[t],
-            fills,
-            trades,
-            counts,
-        )
-        equity[t] = book[0].equity
-        cash[t] = book[0].cash
-        reserved[t] = book[0].reserved
-        if book[0].error != 0:
+        due = commands[first_command : cursor[0]]
+        step(memory, facts, records, bars, market, t, due, setups, first_setup, cursor[1])
+        curve.equity[t] = book.equity
+        curve.cash[t] = book.cash
+        curve.reserved[t] = book.reserved
+        if book.error != 0:
             return t + 1
     return stop
 
 
 @njit(cache=True)
-def end_all(book, slots, parts, coins, instruments, fills, trades, counts, decisions, bar, time_ms):
+def end_all(memory, facts, records, bars):
     """Section 8: close what is held at its last close, and cancel what is pending."""
-    for s in range(len(slots)):
-        slot = slots[s]
-        if slot.phase == PENDING:
-            end_entry(book[0], slot, parts, decisions, s, _CANCELLED)
-        elif slot.phase == HELD:
-            close_out(book[0], slot, parts, coins[s], instruments[s], _END_OF_DATA, fills, trades, counts, bar, time_ms, s)
+    last = len(bars.open_time_ms) - 1
+    for s in range(len(memory.slots)):
+        if memory.slots[s].phase == PENDING:
+            end_entry(memory, records.decisions, s, _CANCELLED)
+        elif memory.slots[s].phase == HELD:
+            close_out(memory, facts, records, bar_of(bars, last, s), s, _END_OF_DATA)
 
 
 @njit(cache=True)
-def open_trades(slots, coins, instruments, rows):
+def open_trades(memory, facts, rows):
     """Write the trade of every held position, marked at its last close; returns how many."""
     n = 0
-    for s in range(len(slots)):
-        if slots[s].phase == HELD:
-            write_trade(slots[s], instruments[s], rows[n], -1, s, coins[s].last_close)
+    for s in range(len(memory.slots)):
+        if memory.slots[s].phase == HELD:
+            write_trade(memory.slots[s], facts.instruments[s], rows[n], -1, s, memory.coins[s].last_close)
             n += 1
     return n
 
 
-# --- setups alone (section 9) --------------------------------------------------------------------------------
+# --- setups alone (section 9) ---------------------------------------------------------------------
 
 
 @njit(cache=True, nogil=True)
-def run_alone(
-    setups,
-    chosen,
-    instruments,
-    prm,
-    open_time_ms,
-    opens,
-    highs,
-    lows,
-    closes,
-    volumes,
-    volatility,
-    stop_factor,
-    book,
-    slots,
-    parts,
-    coins,
-    strategies,
-    episodes,
-    ends,
-    fills,
-    trades,
-    outcomes,
-):
+def run_alone(memory, facts, records, bars, market, setups, chosen, outcomes):
     """Every chosen setup by itself, from its decision to its end; the same step without limits or gates.
 
-    `book`, `slots` (1,), `parts` (1, MAX_LEVELS), `coins` (1,), `strategies`, `episodes` (strategies, 1), `ends`,
-    `fills` and `trades` are scratch.
+    `memory` has one slot; it and `records` are scratch.
     """
-    parameters = prm[0]
-    counts = np.zeros(2, dtype=np.int64)
     for n in range(len(chosen)):
         setup = setups[chosen[n]]
-        ins = instruments[setup.symbol]
-        slot, coin = slots[0], coins[0]
-        quote = np.int64(np.rint(setup.size_quote * QUOTE))
-        reserve = quote + np.int64(np.rint(quote * max(ins.taker, ins.maker)))
-        open_slot(slot, setup, chosen[n])
-        for k in range(setup.levels):
-            open_part(parts[0, k], quote, reserve)
-        ends[chosen[n]].end = _ACCEPTED
         s = setup.symbol
-        bar = np.searchsorted(open_time_ms, setup.time_ms)
-        if bar > 0:  # the market of the decision's close
-            book[0].volatility = 0.0 if np.isnan(volatility[bar - 1]) else volatility[bar - 1]
-            book[0].stop_factor = stop_factor[bar - 1]
-        else:
-            book[0].volatility = 0.0
-            book[0].stop_factor = 1.0
-        adverse, favourable = np.inf, -np.inf
-        first_bar = -1
-        last_bar = -1
-        newest_ms = np.int64(0)
-        for t in range(bar, len(open_time_ms)):
-            counts[0] = 0
-            counts[1] = 0
-            match(
-                book[0],
-                slot,
-                parts,
-                coin,
-                episodes,
-                ends,
-                ins,
-                parameters,
-                fills,
-                trades,
-                counts,
-                t,
-                open_time_ms[t],
-                0,
-                opens[t, s],
-                highs[t, s],
-                lows[t, s],
-                closes[t, s],
-                volumes[t, s],
-            )
-            if slot.entry_fills > 0 and not np.isnan(closes[t, s]):
-                if first_bar < 0:
-                    first_bar = t
-                adverse = min(adverse, lows[t, s] / slot.average - 1.0)
-                favourable = max(favourable, highs[t, s] / slot.average - 1.0)
-            last_bar = t
-            if slot.phase == EMPTY:
+        own = Facts(facts.instruments[s : s + 1], facts.strategies, facts.parameters)
+        quote = order_quote(setup, 1.0)
+        place_order(memory, 0, setup, chosen[n], quote, order_reserve(quote, own.instruments[0]))
+        trade_alone(memory, own, records, bars, market, s, setup.time_ms, outcomes[n])
+        outcomes[n].setup = chosen[n]
+        memory.slots[0].phase = EMPTY
+
+
+@njit(cache=True)
+def trade_alone(memory, facts, records, bars, market, s, decision_ms, outcome):
+    """Run the one order of slot 0 on the bars of column `s` until it is closed or the data ends."""
+    book, slot, coin, parameters = memory.book[0], memory.slots[0], memory.coins[0], facts.parameters[0]
+    decision = records.decisions[slot.setup]
+    decision.end = _ACCEPTED
+    first = np.searchsorted(bars.open_time_ms, decision_ms)
+    book.volatility = 0.0
+    book.stop_factor = 1.0
+    if first > 0:
+        see_market(book, market, first - 1)
+    adverse, favourable = np.inf, -np.inf
+    first_bar, last_bar = -1, -1
+    newest_ms = np.int64(0)
+    for t in range(first, len(bars.open_time_ms)):
+        records.counts[:] = 0
+        bar = bar_of(bars, t, s)
+        last_bar = t
+        match(memory, facts, records, bar, 0)
+        if slot.entry_fills > 0 and not np.isnan(bar.close):
+            if first_bar < 0:
+                first_bar = t
+            adverse = min(adverse, bar.low / slot.average - 1.0)
+            favourable = max(favourable, bar.high / slot.average - 1.0)
+        if slot.phase == EMPTY:
+            break
+        if not np.isnan(bar.close):
+            coin.last_close = bar.close
+            coin.last_close_ms = bar.time_ms + parameters.bar_ms
+        if has_bar(bars.close, t):
+            newest_ms = bar.time_ms + parameters.bar_ms
+        see_market(book, market, t)
+        if slot.phase == HELD:
+            if newest_ms - coin.last_close_ms >= parameters.data_lost_ms:
+                close_out(memory, facts, records, bar, 0, _DATA_LOST)
                 break
-            close_ms = open_time_ms[t] + parameters.bar_ms
-            if not np.isnan(closes[t, s]):
-                coin.last_close = closes[t, s]
-                coin.last_close_ms = close_ms
-            if has_bar(closes, t):
-                newest_ms = close_ms
-            if slot.phase == HELD and newest_ms - coin.last_close_ms >= parameters.data_lost_ms:
-                close_out(book[0], slot, parts, coin, ins, _DATA_LOST, fills, trades, counts, t, open_time_ms[t], 0)
-                break
-            book[0].volatility = 0.0 if np.isnan(volatility[t]) else volatility[t]
-            book[0].stop_factor = stop_factor[t]
-            if slot.phase == HELD:
-                follow_position(slot, coin, ins, parameters, stop_factor[t], highs[t, s])
-        write_outcome(slot, ends[chosen[n]].end, outcomes[n], chosen[n], open_time_ms, first_bar, last_bar, adverse, favourable)
-        slot.phase = EMPTY
+            follow_position(slot, coin, facts.instruments[0], parameters, book.stop_factor, bar.high)
+    write_outcome(slot, decision.end, outcome, bars.open_time_ms, first_bar, last_bar, adverse, favourable)
+
+
+@njit(cache=True)
+def see_market(book, market, t):
+    """What the next entry fill has to know of the market of row t."""
+    book.volatility = 0.0 if np.isnan(market.volatility[t]) else market.volatility[t]
+    book.stop_factor = market.stop_factor[t]
 
 
 @njit(cache=True)
@@ -1293,27 +1205,24 @@ def has_bar(closes, t):
 
 
 @njit(cache=True)
-def write_outcome(slot, end, row, index, open_time_ms, first_bar, last_bar, adverse, favourable):
+def write_outcome(slot, end, row, open_time_ms, first_bar, last_bar, adverse, favourable):
     """Section 9: the outcome of a setup traded alone."""
-    row.setup = index
     row.exit_reason = slot.exit_reason
-    row.return_net = np.nan
-    row.return_gross = np.nan
-    row.adverse = np.nan
-    row.favourable = np.nan
+    row.return_net = row.return_gross = np.nan
+    row.adverse = row.favourable = np.nan
     row.bars_held = 0
-    row.entry_ms = -1
-    row.exit_ms = -1
+    row.entry_ms = row.exit_ms = -1
     row.ambiguous = slot.ambiguous
+    row.outcome = _UNFINISHED
     if slot.entry_fills == 0:
-        row.outcome = _NEVER_FILLED if end != _ACCEPTED else _UNFINISHED  # the data may end before the order does
+        if end != _ACCEPTED:  # else the data ended before the order did
+            row.outcome = _NEVER_FILLED
         return
     row.entry_ms = slot.first_fill_ms
     row.adverse = adverse
     row.favourable = favourable
     row.bars_held = last_bar - first_bar + 1
     if slot.held > 0.0:
-        row.outcome = _UNFINISHED
         return
     row.exit_ms = open_time_ms[last_bar]
     net = slot.returned - slot.invested - slot.fees

@@ -4,9 +4,28 @@ import numpy as np
 
 from crypto_tracker.core.arrays import IntArray, RecordArray
 from crypto_tracker.simulation import kernel
-from crypto_tracker.simulation.backtest import refuse_setups_off_the_grid, scenario_market
-from crypto_tracker.simulation.records import DECISION_DTYPE, FILL_DTYPE, MAX_LEVELS, OUTCOME_DTYPE, TRADE_DTYPE, Scenario, no_commands
-from crypto_tracker.simulation.state import PortfolioState, instrument_array, parameter_array
+from crypto_tracker.simulation.backtest import (
+    bar_arrays,
+    market_arrays,
+    memory,
+    refuse_setups_off_the_grid,
+    scenario_market,
+)
+from crypto_tracker.simulation.records import (
+    DECISION_DTYPE,
+    FILL_DTYPE,
+    MAX_LEVELS,
+    OUTCOME_DTYPE,
+    TRADE_DTYPE,
+    Scenario,
+    no_commands,
+)
+from crypto_tracker.simulation.state import (
+    PortfolioState,
+    instrument_array,
+    parameter_array,
+    strategy_parameter_array,
+)
 from crypto_tracker.strategies.base import EVENT_SETUP
 
 
@@ -17,33 +36,27 @@ def simulate_setups(scenario: Scenario) -> RecordArray:
     protection and commands of the scenario do not matter; its regimes widen stops as they would have.
     """
     refuse_setups_off_the_grid(scenario)
-    panel = scenario.panel
+    panel, rules = scenario.panel, scenario.rules
     chosen = first_of_episode(scenario.setups)
-    market = scenario_market(scenario, no_commands())
     scratch = PortfolioState.fresh(1, len(scenario.strategies), 0)
     outcomes = np.zeros(len(chosen), dtype=OUTCOME_DTYPE)
     kernel.run_alone(
+        memory(scratch),
+        kernel.Facts(
+            instrument_array(scenario.instruments, rules),
+            strategy_parameter_array(rules, scenario.strategies, scenario.enabled),
+            parameter_array(rules, panel.timeframe.ms),
+        ),
+        kernel.Records(
+            np.zeros(2 * MAX_LEVELS + 8, dtype=FILL_DTYPE),
+            np.zeros(4, dtype=TRADE_DTYPE),
+            np.zeros(2, dtype=np.int64),
+            np.zeros(len(scenario.setups), dtype=DECISION_DTYPE),
+        ),
+        bar_arrays(panel, rules.timezone),
+        market_arrays(scenario_market(scenario, no_commands())),
         scenario.setups,
         chosen,
-        instrument_array(scenario.instruments, scenario.rules),
-        parameter_array(scenario.rules, panel.timeframe.ms),
-        panel.open_time_ms,
-        panel.open,
-        panel.high,
-        panel.low,
-        panel.close,
-        panel.volume,
-        market.volatility,
-        market.stop_factor,
-        scratch.book,
-        scratch.slots,
-        scratch.parts,
-        scratch.coins,
-        scratch.strategies,
-        np.zeros((len(scenario.strategies), 1), dtype=np.bool_),
-        np.zeros(len(scenario.setups), dtype=DECISION_DTYPE),
-        np.zeros(2 * MAX_LEVELS + 8, dtype=FILL_DTYPE),
-        np.zeros(4, dtype=TRADE_DTYPE),
         outcomes,
     )
     return outcomes

@@ -80,7 +80,10 @@ TRADE_DTYPE = np.dtype(
         ("returned_e8", np.int64),  # notional of the exit fills
         ("fee_e8", np.int64),
         ("slippage_e8", np.int64),
-        ("pnl_e8", np.int64),  # returned - invested - fees; for open trades with the rest marked at the last close
+        (
+            "pnl_e8",
+            np.int64,
+        ),  # returned - invested - fees; for open trades with the rest marked at the last close
         ("exit_reason", np.int8),
         ("entry_fills", np.int16),
         ("exit_fills", np.int16),
@@ -95,7 +98,8 @@ TRADE_DTYPE = np.dtype(
 DECISION_DTYPE = np.dtype(
     [
         ("reason", np.int8),  # Reason; ACCEPTED where an order was placed (also when it later expired)
-        ("end", np.int8),  # ACCEPTED, or how an order without a fill ended: EXPIRED, SLIPPAGE_TOO_HIGH, REGIME_PANIC, CANCELLED
+        # ACCEPTED, or how an order without a fill ended: EXPIRED, SLIPPAGE_TOO_HIGH, REGIME_PANIC, CANCELLED
+        ("end", np.int8),
         ("rank", np.int32),  # place in its batch, 0 the best, -1 where a gate stopped it before
         ("fallback", np.bool_),
         ("measured", np.float64),  # what the gate looked at (NaN where it has no number)
@@ -121,7 +125,10 @@ OUTCOME_DTYPE = np.dtype(
         ("setup", np.int64),
         ("outcome", np.int8),
         ("exit_reason", np.int8),
-        ("return_net", np.float64),  # of the invested amount, after costs; NaN without a fill or while unfinished
+        (
+            "return_net",
+            np.float64,
+        ),  # of the invested amount, after costs; NaN without a fill or while unfinished
         ("return_gross", np.float64),
         ("adverse", np.float64),  # maximum adverse excursion, <= 0 mostly
         ("favourable", np.float64),
@@ -141,8 +148,8 @@ class Scenario:
     Attributes
     ----------
     panel : base bars of the traded symbols
-    reference : one-column panel of the reference coin, or None where it is not in the data. Its rows end with the
-        rows of `panel` and may begin earlier, so that the market is known from the first bar
+    reference : one-column panel of the reference coin, or None where it is not in the data. Its rows end with
+        those of `panel` and may begin earlier, so that the market is known from the first bar
     instruments : facts per symbol, in the order of the panel's columns
     strategies : names in the configured order
     enabled : for each strategy, whether the configuration lets it trade
