@@ -154,6 +154,7 @@ def _fills(case: Case, market: Market, result: SimulationResult, found: _Differe
         found.money(row, "slippage", fill["slippage_e8"])
         found.text(row, "reason", _exit_word(fill["exit_reason"]))
         found.text(row, "volume", "unknown" if fill["volume_unknown"] else "known")
+        found.count(row, "trade", fill["trade"])
 
 
 def _trades(case: Case, market: Market, result: SimulationResult, found: _Differences) -> None:

@@ -51,6 +51,7 @@ EXPECTED = {
         "slippage",
         "reason",
         "volume",
+        "trade",
     ),
     "decisions": ("decided", "symbol", "strategy", "reason", "end", "rank", "fallback"),
     "trades": (

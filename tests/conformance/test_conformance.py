@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from crypto_tracker.core.arrays import RecordArray
+from crypto_tracker.core.errors import SimulationError
 from crypto_tracker.core.orders import FillKind
 from crypto_tracker.simulation.backtest import simulate_portfolio
 from crypto_tracker.simulation.outcomes import simulate_setups
@@ -68,6 +69,23 @@ def test_there_are_enough_cases_and_each_has_its_own_title() -> None:
     repeated = {title for title in titles if titles.count(title) > 1}
     assert not repeated
     assert len(titles) >= 60
+
+
+@pytest.mark.parametrize("engine", [simulate_portfolio, simulate], ids=["simulator", "reference"])
+def test_a_quantity_that_no_longer_is_exact_stops_the_run_and_names_the_instrument(
+    engine: Callable[[Scenario], SimulationResult], tmp_path: Path
+) -> None:
+    """2^53 is 9.007e15, and 1,000 buy 1e16 of these lots at a price of 1."""
+    path = tmp_path / "dust.txt"
+    path.write_text(
+        "case Dust\nset lot 0.0000000000001\nbars XYZ\n  time          close\n  12:00..12:01      1\n"
+        "setups\n  decided\n  12:01\nexpect\nend\n  cash  reserved  equity\n  0  0  0\n",
+        encoding="utf-8",
+    )
+    (case,) = read_cases(path)
+    market = build(case, BASE)
+    with pytest.raises(SimulationError, match="XYZ/USD"):
+        engine(market.scenario)
 
 
 def _another_word(word: str) -> str:
