@@ -54,9 +54,10 @@ def demo(
 ) -> None:
     """Watch the strategies trade a SYNTHETIC market: no keys, no network, nothing to set up.
 
-    A market is made from a seed: 20 coins that carry real names and made-up prices, with a crash on the way.
-    Three strategies trade it on paper through the same simulator as everything else, and say why they buy or
-    do not. Ctrl-C ends it with the result so far. What you see says nothing about real money.
+    A market is made from a seed: 20 coins that carry real names and made-up
+    prices, with a crash on the way. Three strategies trade it on paper through
+    the same simulator as everything else, and say why they buy or do not.
+    Ctrl-C ends it with the result so far. Nothing in it is about real money.
     """
     from time import perf_counter
 

@@ -69,6 +69,8 @@ class Observer:
         self._follow_market(last)
         self._follow_setups(result, time_ms)
         self._follow_near_misses(time_ms)
+        newest_first = sorted(self._log, key=lambda told: -told.time_ms)
+        self._log = deque(newest_first, maxlen=LOG_LINES)
         equity = result.equity_e8 / QUOTE
         start = scenario.rules.capital_quote
         closed = result.trades
