@@ -36,6 +36,8 @@ class Chain:
     head: str
 
 
+# SQLite waits without listening to Ctrl-C, so it waits in short turns.
+_LOCK_TURN_MS = 100
 _MIGRATIONS = Path(__file__).parent / "migrations"
 MARKET = Chain("market", _MIGRATIONS / "market", head="0001")
 TRADING = Chain("trading", _MIGRATIONS / "trading", head="0001")
@@ -132,20 +134,27 @@ def writer_lock(path: Path, *, what: str, wait_ms: int) -> Iterator[None]:
     The lock is an exclusive transaction on an empty database: the operating system frees it however the
     process ends. Raises StoreError when it is still taken after `wait_ms`.
     """
+    turns = max(wait_ms // _LOCK_TURN_MS, 1)
     engine = create_engine(
         "sqlite+pysqlite://",
-        creator=lambda: sqlite_module().connect(str(path), isolation_level=None, timeout=wait_ms / 1_000),
+        creator=lambda: sqlite_module().connect(
+            str(path), isolation_level=None, timeout=_LOCK_TURN_MS / 1_000, check_same_thread=False
+        ),
         module=sqlite_module(),
         poolclass=NullPool,
     )
     try:
         with engine.connect() as connection:
-            try:
-                connection.exec_driver_sql("BEGIN EXCLUSIVE")
-            except OperationalError as error:
-                raise StoreError(
-                    f"another process is writing {what} ({path} is taken): let it finish, then try again"
-                ) from error
+            for turn in range(turns):
+                try:
+                    connection.exec_driver_sql("BEGIN EXCLUSIVE")
+                    break
+                except OperationalError as error:
+                    if turn + 1 == turns:
+                        raise StoreError(
+                            f"another process is writing {what} ({path} is taken): "
+                            "let it finish, then try again"
+                        ) from error
             try:
                 yield
             finally:

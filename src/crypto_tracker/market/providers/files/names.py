@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from crypto_tracker.core.errors import UsageError
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import Timeframe
 
 _LENGTH = r"\d{1,4}[smhdwM]"
 _TABLE_ENDING = re.compile(r"\.(parquet|feather|json|csv)(\.gz)?$", re.IGNORECASE)
@@ -23,28 +22,14 @@ _VENUES = {"HL": "hyperliquid", "BINANCE": "binance", "BYBIT": "bybit", "OKX": "
 _KRAKEN_COINS = {"XBT": "BTC", "XDG": "DOGE"}
 _KRAKEN_LENGTHS = {"1": "1m", "5": "5m", "15": "15m", "60": "1h", "240": "4h", "1440": "1d"}
 _KRAKEN_FIAT = ("ZUSD", "ZEUR", "ZGBP", "ZJPY", "ZCAD", "ZAUD")
-# Longest first: BTCFDUSD is quoted in FDUSD, not in USD.
-_QUOTES = (
-    "FDUSD",
-    *("USDT", "USDC", "BUSD", "TUSD", "USDP", "USDD"),
-    *(
-        "DAI",
-        "USD",
-        "EUR",
-        "GBP",
-        "JPY",
-        "KRW",
-        "TRY",
-        "BRL",
-        "AUD",
-        "CAD",
-        "CHF",
-        "BTC",
-        "XBT",
-        "ETH",
-        "BNB",
-    ),
-)
+# Which currencies an exchange quotes in; the longest that fits counts. The sets differ for a reason: DOTUSD
+# is DOT in USD at Kraken, which does not quote in TUSD, while Binance does and has no USD.
+_FIAT = ("EUR", "GBP", "JPY", "KRW", "TRY", "BRL", "AUD", "CAD", "CHF")
+_BINANCE_QUOTES = ("FDUSD", "USDT", "USDC", "BUSD", "TUSD", "USDP", "DAI", *_FIAT, "BTC", "ETH", "BNB")
+_KRAKEN_QUOTES = ("USDT", "USDC", "DAI", "USD", *_FIAT, "BTC", "XBT", "ETH")
+_ANY_QUOTES = ("FDUSD", "USDT", "USDC", "USDP", "DAI", "USD", *_FIAT, "BTC", "XBT", "ETH", "BNB")
+# BTCBUSD may be BTC in BUSD or BTCB in USD.
+_AMBIGUOUS_ENDINGS = ("BUSD", "TUSD")
 EXCHANGES = frozenset(
     {
         *(
@@ -100,31 +85,34 @@ def hints(name: str, folders: Sequence[str]) -> NameHints:
     return NameHints(provider=provider, symbol=own.symbol, length=length, style=own.style, kind=own.kind)
 
 
-def split_pair(text: str) -> Symbol | None:
-    """The symbol of a pair written in one word, or with `-`, `_` or `/`; None where the quote is not known.
+def split_pair(text: str, quotes: Sequence[str] = _ANY_QUOTES) -> Symbol | None:
+    """The symbol of a pair written in one word, or with `-`, `_` or `/`; None where it could be two, or none.
 
     >>> str(split_pair("1000BONKUSDT"))
     '1000BONK/USDT'
+    >>> split_pair("BTCBUSD") is None
+    True
     """
     parts = re.split(r"[-_/]", text)
     if len(parts) == 2 and all(parts):
         return _symbol(parts[0], parts[1])
-    for quote in _QUOTES:
+    if (
+        quotes is _ANY_QUOTES
+        and text.upper().endswith(_AMBIGUOUS_ENDINGS)
+        and not text.upper().endswith("FDUSD")
+    ):
+        return None
+    for quote in sorted(quotes, key=len, reverse=True):
         if text.upper().endswith(quote) and len(text) > len(quote):
             return _symbol(text[: -len(quote)], quote)
     return None
-
-
-def timeframe_of(length: str) -> Timeframe:
-    """The timeframe of a written length; raises UsageError where it is not supported."""
-    return Timeframe.parse(length)
 
 
 def _from_name(stem: str, folders: Sequence[str]) -> NameHints:
     if match := _BINANCE.fullmatch(stem):
         perpetual = "um" in folders or "futures" in folders
         return NameHints(
-            symbol=_settled(split_pair(match["pair"]), perpetual=perpetual),
+            symbol=_settled(split_pair(match["pair"], _BINANCE_QUOTES), perpetual=perpetual),
             length=match["length"],
             style="binance",
         )
@@ -152,7 +140,7 @@ def _kraken_pair(text: str) -> Symbol | None:
         return _symbol(base, text[5:])
     if len(text) == 8 and text[0] == "X" and text[4] == "X":
         return _symbol(text[1:4], text[5:])
-    return split_pair(text)
+    return split_pair(text, _KRAKEN_QUOTES)
 
 
 def _symbol(base: str, quote: str, settle: str | None = None) -> Symbol | None:

@@ -74,7 +74,7 @@ def _of_text(column: pl.Series) -> IntArray:
     if not (whole == MISSING_TIME_MS).any():
         return whole
     decimal = _of_floats(text.cast(pl.Float64, strict=False))
-    plain = text.str.replace("T", " ", literal=True).str.replace(r"(Z|\s*UTC|\+00:?00)$", "")
+    plain = text.str.replace(r"(Z|\s*UTC|\+00:?00)$", "").str.replace("T", " ", literal=True)
     read = [plain.str.to_datetime(form, time_unit="us", strict=False) for form in _FORMATS]
     read += [
         plain.str.to_datetime(form, time_unit="us", strict=False).dt.replace_time_zone(None)
