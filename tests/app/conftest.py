@@ -34,7 +34,6 @@ def synthetic_market() -> SyntheticMarket:
     return SyntheticMarket(
         SyntheticSettings(
             seed=11,
-            news_per_day=1.0,
             genesis_ms=FIRST_MS,
             coins=tuple(coin for coin in default_coins() if coin.symbol.base in {*MINUTE_COINS, HOUR_COIN}),
             crashes=(flash_crash(MARCH_MS + 8 * DAY_MS),),
