@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from crypto_tracker.core.arrays import FloatArray, IntArray, RecordArray
+from crypto_tracker.core.arrays import IntArray, RecordArray
 from crypto_tracker.core.bars import Panel
 from crypto_tracker.core.decisions import Reason
 from crypto_tracker.core.errors import SimulationError
@@ -188,28 +188,6 @@ def trading_days(open_time_ms: IntArray, timezone: str) -> IntArray:
         datetime.fromtimestamp(int(q) * 900, tz=UTC).astimezone(zone).date().toordinal() for q in quarters
     ]
     return np.array(days, dtype=np.int64)[inverse]
-
-
-def range_medians(panel: Panel, setups: RecordArray, days: int) -> FloatArray:
-    """For each setup the median of (high - low) / low over the `days` whole UTC days before its day (R7).
-
-    NaN where the panel holds no bar of those days. The panel may begin before the simulated span, and should.
-    """
-    result = np.full(len(setups), np.nan)
-    if not len(setups) or not len(panel):
-        return result
-    day = setups["time_ms"] // DAY_MS
-    keys, inverse = np.unique(np.stack([setups["symbol"].astype(np.int64), day]), axis=1, return_inverse=True)
-    medians = np.full(keys.shape[1], np.nan)
-    for index in range(keys.shape[1]):
-        symbol, last_day = int(keys[0, index]), int(keys[1, index])
-        start, stop = np.searchsorted(panel.open_time_ms, [(last_day - days) * DAY_MS, last_day * DAY_MS])
-        low = panel.low[start:stop, symbol]
-        ranges = (panel.high[start:stop, symbol] - low) / low
-        ranges = ranges[~np.isnan(ranges)]
-        if len(ranges):
-            medians[index] = np.median(ranges)
-    return medians[inverse.ravel()]
 
 
 def scenario_market(scenario: Scenario, commands: RecordArray) -> MarketState:
