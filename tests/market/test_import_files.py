@@ -149,6 +149,7 @@ def test_the_list_shows_what_there_is(run, data):
     ]
     table = run("list-data").out
     assert "BTC/USDT" in table
+    assert "100.00 %" in table
     assert "2025-03-01 12:00" in table
 
 

@@ -1,5 +1,7 @@
 """The market database is made, brought up to date and taken back by its own chain of migrations."""
 
+import sqlite3
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from crypto_tracker.store.database import (
     current_revision,
     downgrade,
     open_engine,
+    sqlite_module,
     upgrade,
     writer_lock,
 )
@@ -140,3 +143,11 @@ def test_a_lock_is_held_only_within_its_block(tmp_path):
     for _ in range(2):
         with writer_lock(tmp_path / "lock", what="a thing", wait_ms=50):
             pass
+
+
+def test_the_interpreters_own_sqlite_serves_where_no_other_is_installed(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pysqlite3.dbapi2", None)
+    assert sqlite_module() is sqlite3
+    with store(tmp_path) as opened:
+        opened.write("file", BTC, Timeframe.M1, drawn("12:00 100"))
+        assert closes(opened, "12:00", "12:01") == [100]

@@ -207,7 +207,9 @@ def _print_table(session: Session, used: "list[FileOutcome]") -> None:
         numbers = (sums[name] for name in ("rows", "rows_new", "revisions", "quarantined", "suspect"))
         table.add_row(what or f"{symbols} symbols", *rest, *(f"{n:,}" for n in (len(members), *numbers)))
     # A file or a pipe has no width that lines would have to keep to.
-    session.out.print(table, width=None if session.out.is_terminal else _WIDTH)
+    if not session.out.is_terminal:
+        session.out.width = max(session.out.width, _WIDTH)
+    session.out.print(table)
 
 
 def _print_passed_over(session: Session, outcomes: "list[FileOutcome]") -> None:

@@ -75,4 +75,6 @@ def list_data(context: typer.Context, json_output: JsonOption = False) -> None:
             str(info.quarantined or ""),
         )
     # A file or a pipe has no width that lines would have to keep to.
-    session.out.print(table, width=None if session.out.is_terminal else _WIDTH)
+    if not session.out.is_terminal:
+        session.out.width = max(session.out.width, _WIDTH)
+    session.out.print(table)
