@@ -1,7 +1,7 @@
-"""The median bar range of the days before a decision (R7): is a trailing distance wider than the noise?
+"""The median bar range of the days before a decision (R7).
 
-A median over 30 days of minutes for every symbol and day would sort the same bars thirty times. So each day is
-sorted once, and the median of a window is found by bisection over the sorted days.
+A median over 30 days of minutes for every symbol and day would sort the same bars thirty times. So each
+day is sorted once, and the median of a window is found by bisection over the sorted days.
 """
 
 import numpy as np

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from crypto_tracker.core.bars import Panel
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, Timeframe
-from crypto_tracker.simulation.ranges import range_medians
+from crypto_tracker.simulation.kernel_ranges import range_medians
 from crypto_tracker.strategies.base import SETUP_DTYPE
 
 
