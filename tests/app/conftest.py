@@ -1,11 +1,13 @@
 """A home with a small synthetic market in its store, made once for all tests of the commands."""
 
 import io
+import json
 import shutil
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,7 +68,12 @@ def market_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def home(market_home: Path, tmp_path: Path) -> Path:
     """A home of one's own with the same bars, in which nothing was recorded yet."""
-    return Path(shutil.copytree(market_home, tmp_path / "home", ignore=shutil.ignore_patterns("trading.db*")))
+    return copied(market_home, tmp_path / "home")
+
+
+def copied(home: Path, to: Path) -> Path:
+    """A copy of a home's bars, without what was recorded there."""
+    return Path(shutil.copytree(home, to, ignore=shutil.ignore_patterns("trading.db*")))
 
 
 Command = Callable[..., tuple[int, str, str]]
@@ -84,3 +91,29 @@ def run_command(home: Path, *arguments: str) -> tuple[int, str, str]:
 def command() -> Command:
     """Runs the command line: `command(home, "backtest", "--json")`."""
     return run_command
+
+
+MARCH = ("--timerange", "20250301-20250316")
+# So that all three strategies trade in so short a time.
+LIVELY = (
+    "--set", "strategies.SWING.breakout=1.001",
+    "--set", "strategies.SWING.volume_factor=0.8",
+    "--set", "strategies.CHANNEL.strength=0.5",
+    "--set", "strategies.CHANNEL.bottom_share=0.3",
+)  # fmt: skip
+Document = dict[str, Any]
+
+
+def backtest(home: Path, *arguments: str) -> Document:
+    """The JSON document of a backtest that works."""
+    code, out, err = run_command(home, "backtest", *arguments, "--json")
+    assert code == 0, err
+    document: Document = json.loads(out)
+    return document
+
+
+@pytest.fixture(scope="session")
+def lively(market_home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Document]:
+    """A run of half a month with every scan kept, and the home that it was recorded in."""
+    home = copied(market_home, tmp_path_factory.mktemp("lively") / "home")
+    return home, backtest(home, *MARCH, *LIVELY, "--record-scans")

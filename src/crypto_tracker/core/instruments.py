@@ -45,7 +45,7 @@ class Instruments:
 
     @property
     def round_trip_cost(self) -> FloatArray:
-        """Cost of a market entry and a market exit as a fraction: twice taker fee and slippage, (symbols,)."""
+        """Cost of entering and leaving at market as a fraction: twice taker fee and slippage, (symbols,)."""
         return 2.0 * (self.taker_fee + self.slippage)
 
     def select(self, symbols: Sequence[Symbol]) -> "Instruments":

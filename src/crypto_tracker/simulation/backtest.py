@@ -215,6 +215,6 @@ def refuse_setups_off_the_grid(scenario: Scenario) -> None:
     off = ~np.isin(times, closes)
     if off.any():
         raise SimulationError(
-            f"{int(off.sum())} setups are decided at a time that is no close of the {scenario.panel.timeframe} "
-            "base in the simulated span: cut them to the span first"
+            f"{int(off.sum())} setups are decided at no close of the {scenario.panel.timeframe} base in the "
+            "simulated span: cut them to the span first"
         )
