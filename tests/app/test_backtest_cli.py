@@ -1,0 +1,414 @@
+"""`backtest` on a small synthetic market: what it prints, records, refuses, and what must hold whatever comes of it."""
+
+import json
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crypto_tracker.core.clock import ManualClock
+from crypto_tracker.core.decisions import Reason
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import Timeframe, to_ms
+from crypto_tracker.store.bars import BarStore
+from crypto_tracker.store.batch import BarBatch
+from crypto_tracker.store.database import open_engine
+from crypto_tracker.store.runs import FILE_NAME, RunStore
+from crypto_tracker.strategies.decisions import decode_block
+from tests.app.conftest import (
+    LAST_MS,
+    LIVELY,
+    MARCH,
+    MARCH_MS,
+    Command,
+    Document,
+    backtest,
+    copied,
+    default_market_data,
+)
+
+KEYS = {
+    "n_trades",
+    "equity_start",
+    "equity_final",
+    "return_net",
+    "max_drawdown",
+    "fees_quote",
+    "slippage_quote",
+    "win_rate",
+    "ambiguous_share",
+    "seconds",
+    "trades",
+}
+TRADE_KEYS = {
+    "trade_group_id",
+    "symbol",
+    "strategy",
+    "entry_time",
+    "exit_time",
+    "entry_price",
+    "exit_price",
+    "quantity",
+    "exit_reason",
+    "fee_quote",
+    "pnl_quote",
+    "return_net",
+}
+
+
+def setups(
+    home: Path, run_id: int, *, since: int = 0, until: int = 2**62
+) -> dict[tuple[int, str, str], tuple[Any, ...]]:
+    """What a run recorded of its setups and near misses, without the portfolio's part."""
+    engine = open_engine(home / FILE_NAME, read_only=True)
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql(
+            "SELECT time_ms, symbol, strategy, verdict = 'NEAR_MISS', readiness, confidence FROM setups WHERE run_id = ?",
+            (run_id,),
+        ).fetchall()
+    engine.dispose()
+    return {tuple(row[:3]): tuple(row[3:]) for row in rows if since < row[0] <= until}
+
+
+def assert_the_books_balance(document: Document) -> None:
+    """What holds whatever the market did."""
+    closed, still_open = document["trades"], document["open_trades"]
+    gained = sum(trade["pnl_quote"] for trade in closed + still_open)
+    assert document["equity_final"] == pytest.approx(document["equity_start"] + gained, abs=1e-6)
+    assert document["return_net"] == pytest.approx(
+        document["equity_final"] / document["equity_start"] - 1, abs=1e-12
+    )
+    assert document["return_closed"] == pytest.approx(
+        sum(trade["pnl_quote"] for trade in closed) / document["equity_start"], abs=1e-9
+    )
+    for name, total in (("fee_quote", "fees_quote"), ("slippage_quote", "slippage_quote")):
+        assert document[total] == pytest.approx(sum(trade[name] for trade in closed + still_open), abs=1e-6)
+    assert (document["n_trades"], document["n_open"]) == (len(closed), len(still_open))
+    assert sum(document["exits"].values()) == len(closed)
+    for groups in ("by_strategy", "by_symbol", "by_exit_reason"):
+        assert sum(group["n_trades"] for group in document[groups]) == len(closed)
+        assert sum(group["pnl_quote"] for group in document[groups]) == pytest.approx(
+            sum(trade["pnl_quote"] for trade in closed), abs=1e-6
+        )
+    judged = [trade for trade in closed if trade["exit_reason"] != "data_lost"]
+    if judged:
+        won = sum(trade["pnl_quote"] > 0 for trade in judged)
+        assert document["win_rate"] == pytest.approx(won / len(judged))
+    if closed:
+        ambiguous = sum(trade["ambiguous"] for trade in closed)
+        assert document["ambiguous_share"] == pytest.approx(ambiguous / len(closed))
+    assert (
+        document["n_trades"] + document["n_open"] + sum(document["rejected"].values()) == document["setups"]
+    )
+    for trade in closed:
+        assert trade["entry_time"] <= trade["exit_time"]
+        assert trade["entry_time"] >= trade["decision_time"]
+        assert trade["return_net"] == pytest.approx(trade["pnl_quote"] / trade["invested_quote"], abs=1e-9)
+        # Entry and exit prices are means over fills: what was gained follows from them, less fees.
+        moved = (trade["exit_price"] - trade["entry_price"]) * trade["quantity"]
+        assert trade["pnl_quote"] == pytest.approx(moved - trade["fee_quote"], abs=1e-5)
+
+
+# ------------------------------------------------------------------------------------------ the document
+
+
+def test_the_document_has_the_keys_that_others_rely_on(lively: tuple[Path, Document]):
+    _, document = lively
+    assert document.keys() >= KEYS
+    assert document["seconds"].keys() == {"load", "features", "simulate"}
+    assert document["n_trades"] > 20
+    for trade in document["trades"]:
+        assert trade.keys() >= TRADE_KEYS
+    for trade in document["open_trades"]:
+        assert trade["exit_time"] is None
+
+
+def test_times_are_iso_and_utc_and_lie_in_the_span(lively: tuple[Path, Document]):
+    _, document = lively
+    assert (document["start"], document["end"]) == ("2025-03-01T00:00:00Z", "2025-03-16T00:00:00Z")
+    for trade in document["trades"]:
+        assert document["start"] <= trade["entry_time"] <= trade["exit_time"] < document["end"]
+        assert trade["entry_time"].endswith("Z")
+        assert trade["trade_group_id"].startswith(f"{trade['symbol']}-{trade['strategy']}-202503"[:-1])
+
+
+def test_all_three_strategies_trade_and_the_books_balance(lively: tuple[Path, Document]):
+    _, document = lively
+    assert {trade["strategy"] for trade in document["trades"]} == {"DCA", "SWING", "CHANNEL"}
+    assert (
+        [group["name"] for group in document["by_strategy"]]
+        == document["strategies"]
+        == ["DCA", "SWING", "CHANNEL"]
+    )
+    assert_the_books_balance(document)
+
+
+def test_synthetic_bars_are_labelled_synthetic(lively: tuple[Path, Document]):
+    home, document = lively
+    assert "SYNTHETIC bars: this result says nothing about any real market" in document["notes"]
+    assert set(document["providers"].values()) == {"synthetic"}
+    engine = open_engine(home / FILE_NAME, read_only=True)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT DISTINCT synthetic FROM runs").scalars().all() == [1]
+    engine.dispose()
+
+
+def test_without_json_the_result_is_for_people(home: Path, command: Command):
+    code, out, _ = command(home, "backtest", "--timerange", "20250308-20250312", "--pairs", "ETH/USD")
+    assert code == 0
+    for words in (
+        "Backtest 1",
+        "SYNTHETIC",
+        "Equity at start",
+        "Maximum drawdown",
+        "Fees",
+        "Slippage",
+        "What the scans said",
+    ):
+        assert words in out
+    assert "Why? crypto-tracker explain ETH/USD --at 2025-03-" in out
+    with pytest.raises(ValueError):
+        json.loads(out)
+
+
+def test_with_json_standard_output_is_one_document_and_nothing_else(home: Path, command: Command):
+    code, out, _ = command(
+        home, "backtest", "--timerange", "20250308-20250309", "--pairs", "ETH/USD", "--json"
+    )
+    assert code == 0
+    document, end = json.JSONDecoder().raw_decode(out)
+    assert out[end:] == "\n"
+    assert document["symbols"] == ["ETH/USD"]
+    assert document["reference"] == "BTC/USD"
+
+
+# ----------------------------------------------------------------------------------------------- records
+
+
+def test_what_is_recorded_is_what_is_printed(lively: tuple[Path, Document]):
+    home, document = lively
+    store = RunStore.open_to_read(home)
+    assert store is not None
+    trades = store.trades(document["run_id"])
+    printed = {trade["trade_group_id"]: trade for trade in document["trades"] + document["open_trades"]}
+    assert {trade.trade_group_id for trade in trades} == printed.keys()
+    for trade in trades:
+        assert float(trade.pnl_quote) == printed[trade.trade_group_id]["pnl_quote"]
+        assert trade.exit_reason == printed[trade.trade_group_id]["exit_reason"]
+    fees = sum(fill.fee_quote for fill in store.fills(document["run_id"]))
+    assert float(fees) == pytest.approx(document["fees_quote"], abs=1e-9)
+    counts = store.counts(document["run_id"])
+    assert counts["setups"] == document["setups"] + document["near_misses"]
+    store.close()
+
+
+def test_every_scan_is_kept_when_asked_for_and_says_what_was_counted(lively: tuple[Path, Document]):
+    home, document = lively
+    store = RunStore.open_to_read(home)
+    assert store is not None
+    told = setups(home, document["run_id"])
+    for strategy, minutes in (("DCA", 5), ("SWING", 15), ("CHANNEL", 15)):
+        counted: dict[str, int] = {}
+        for time_ms in range(MARCH_MS + minutes * 60_000, LAST_MS + 1, minutes * 60_000):
+            data = store.block(document["run_id"], strategy, time_ms)
+            assert data is not None
+            block = decode_block(data)
+            assert (block.strategy, block.time_ms) == (strategy, time_ms)
+            assert block.version == document["configuration_version"]
+            assert [str(symbol) for symbol in block.symbols] == document["symbols"]
+            for symbol, code, readiness, confidence in zip(
+                block.symbols, block.reason, block.readiness, block.confidence, strict=True
+            ):
+                reason = Reason(code)
+                counted[reason.code] = counted.get(reason.code, 0) + 1
+                row = told.pop((time_ms, str(symbol), strategy), None)
+                assert (row is not None) == (reason is Reason.ACCEPTED or readiness >= 80.0)
+                if row is not None:
+                    assert row[0] == (reason is not Reason.ACCEPTED)
+                    assert row[1] == pytest.approx(readiness, rel=1e-6)  # blocks keep it as float32
+                    assert row[2] == confidence
+        assert counted == document["scans"][strategy]
+    assert told == {}
+    store.close()
+
+
+def test_scans_are_not_kept_unless_asked_for(home: Path):
+    document = backtest(home, "--timerange", "20250308-20250309", "--pairs", "ETH/USD")
+    store = RunStore.open_to_read(home)
+    assert store is not None
+    assert store.counts(document["run_id"])["decision_blocks"] == 0
+    store.close()
+
+
+# --------------------------------------------------------------------------------- the same, and not the same
+
+
+def test_the_same_command_gives_the_same_trades(lively: tuple[Path, Document], home: Path):
+    _, first = lively
+    again = backtest(home, *MARCH, *LIVELY)
+    for name in first.keys() - {"seconds", "run_id"}:
+        assert again[name] == first[name], name
+
+
+@pytest.mark.parametrize("span", ["20250304-20250309", "20250308T1230-20250313T0745", "20250225-20250306"])
+def test_another_span_finds_the_same_setups_where_both_look(
+    lively: tuple[Path, Document], home: Path, span: str
+):
+    whole_home, whole = lively
+    part = backtest(home, "--timerange", span, *LIVELY)
+    start, end = (to_ms(datetime.fromisoformat(part[side])) for side in ("start", "end"))
+    found = setups(home, part["run_id"], since=MARCH_MS)
+    assert len(found) > 50
+    assert found == setups(whole_home, whole["run_id"], since=start, until=end)
+
+
+def test_other_symbols_beside_it_do_not_change_what_is_found(lively: tuple[Path, Document], home: Path):
+    whole_home, whole = lively
+    alone = backtest(home, *MARCH, *LIVELY, "--pairs", "SOL/USD")
+    everywhere = setups(whole_home, whole["run_id"])
+    assert setups(home, alone["run_id"]) == {
+        key: row for key, row in everywhere.items() if key[1] == "SOL/USD"
+    }
+
+
+def test_a_strategy_alone(lively: tuple[Path, Document], home: Path):
+    whole_home, whole = lively
+    document = backtest(home, *MARCH, *LIVELY, "--strategy", "dca")
+    assert document["strategies"] == ["DCA"]
+    assert {trade["strategy"] for trade in document["trades"]} == {"DCA"}
+    everything = setups(whole_home, whole["run_id"])
+    assert setups(home, document["run_id"]) == {
+        key: row for key, row in everything.items() if key[2] == "DCA"
+    }
+    both = backtest(
+        home, "--timerange", "20250308-20250309", "-s", "SWING", "-s", "DCA", "--pairs", "ETH/USD"
+    )
+    assert both["strategies"] == ["DCA", "SWING"]  # in the configured order
+
+
+def test_a_strategy_that_is_switched_off_is_watched_but_does_not_trade(home: Path):
+    few = ("--timerange", "20250308-20250311", "--pairs", "ETH/USD")
+    off = backtest(home, *few, "--set", 'trading.switched_off=["DCA"]')
+    assert off["n_trades"] == off["n_open"] == 0
+    assert off["rejected"]["strategy_off"] > 0
+    asked_for = backtest(home, *few, "--set", 'trading.switched_off=["DCA"]', "--strategy", "DCA")
+    assert asked_for["n_trades"] > 0
+
+
+def test_a_setting_changes_the_run_and_its_version(lively: tuple[Path, Document], home: Path):
+    _, pessimistic = lively
+    optimistic = backtest(home, *MARCH, *LIVELY, "--set", "fills.intrabar=optimistic")
+    assert (pessimistic["intrabar"], optimistic["intrabar"]) == ("pessimistic", "optimistic")
+    assert optimistic["configuration_version"] != pessimistic["configuration_version"]
+    assert optimistic["setups"] == pessimistic["setups"]
+    assert_the_books_balance(optimistic)
+    costly = backtest(home, *MARCH, *LIVELY, "--set", "costs.taker_fee=0.02")
+    assert costly["fees_quote"] > pessimistic["fees_quote"]
+
+
+def test_what_is_left_open_is_closed_on_request(home: Path):
+    span = ("--timerange", "20250308-20250309T0600", *LIVELY)
+    left = backtest(home, *span)
+    closed = backtest(home, *span, "--close-at-end")
+    assert left["n_open"] > 0
+    assert closed["n_open"] == 0
+    assert closed["exits"]["end_of_data"] == left["n_open"]
+    assert closed["n_trades"] == left["n_trades"] + left["n_open"]
+    assert closed["equity_final"] < left["equity_final"]  # selling costs a fee and slippage
+    assert_the_books_balance(left)
+    assert_the_books_balance(closed)
+
+
+def test_a_symbol_without_minutes_is_traded_on_hours_and_labelled(home: Path):
+    document = backtest(home, *MARCH, "--pairs", "ADA/USD")
+    assert document["base"] == "1h"
+    assert (
+        "coarse base: orders meet 1h bars, since not every symbol has 1m bars in the span"
+        in document["notes"]
+    )
+    assert document["reference"] == "BTC/USD"  # made of its minutes
+    assert not any("reference" in note for note in document["notes"])
+    assert document["n_trades"] > 0
+    for trade in document["trades"]:
+        assert trade["entry_time"].endswith(":00:00Z")
+    assert_the_books_balance(document)
+    both = backtest(home, *MARCH, "--pairs", "ADA/USD,ETH/USD")
+    assert (both["base"], both["symbols"]) == ("1h", ["ADA/USD", "ETH/USD"])
+    assert_the_books_balance(both)
+
+
+def test_a_run_without_the_reference_coin_says_so(tmp_path: Path, market_home: Path):
+    document = backtest(
+        copied(market_home, tmp_path / "copy"),
+        "--timerange", "20250308-20250310", "--pairs", "ETH/USD", "--set", "trading.reference=XMR",
+    )  # fmt: skip
+    assert document["reference"] is None
+    assert any(note.startswith("the reference coin XMR has no 1m bars") for note in document["notes"])
+    assert "regime_panic" not in document["rejected"]
+
+
+# --------------------------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--timerange", "20250901-20250801"), 2, "ends before it starts"),
+        (("--timerange", "august"), 2, "is no span"),
+        (("--timerange", "20251301-20260101"), 2, "is no date"),
+        (("--timerange", "20240101-20240201"), 1, "the span holds no 1m or 15m or 1h bars of any symbol"),
+        (("--pairs", "BTC"), 2, "is not a symbol"),
+        (("--pairs", ","), 2, "--pairs names no symbol"),
+        (("--pairs", "XYZ/USD,BTC/USD"), 1, "there are no bars of XYZ/USD: see list-data"),
+        (("--strategy", "MAGIC"), 2, "no strategy is named MAGIC: installed are DCA"),
+        (("--provider", "nobody"), 1, "from nobody"),
+        (("--timeframe", "5m"), 2, "can not be the base"),
+        (("--timeframe", "7m"), 2, "'7m' is not one of"),
+        (("--pairs", "ADA/USD", "--timeframe", "1m"), 1, "the span holds no 1m bars of ADA/USD"),
+        (("--set", "fills.intrabar=lucky"), 2, "fills.intrabar"),
+        (("--set", "limits.max_opn=3"), 2, "max_open"),
+    ],
+)
+def test_a_request_that_cannot_be_met_is_one_sentence_and_an_exit_code(
+    home: Path, command: Command, arguments: tuple[str, ...], code: int, words: str
+):
+    ended, out, err = command(home, "backtest", *arguments, "--json")
+    assert (ended, out) == (code, "")
+    assert words in err
+    assert "Traceback" not in err
+    assert err.count("\n") == 1
+    assert not (home / FILE_NAME).exists()  # nothing was recorded
+
+
+def test_an_empty_home_says_how_to_bring_bars(tmp_path: Path, command: Command):
+    code, out, err = command(tmp_path / "nothing", "backtest", "--json")
+    assert (code, out) == (1, "")
+    assert "import-data" in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_two_providers_of_a_symbol_must_be_chosen_between(home: Path, command: Command):
+    times = MARCH_MS + np.arange(60, dtype=np.int64) * 60_000
+    price = np.full(60, 100.0)
+    clock = ManualClock(datetime(2025, 5, 1, tzinfo=UTC))
+    with BarStore.open(home, market_data=default_market_data(), clock=clock) as store:
+        batch = BarBatch(open_time_ms=times, open=price, high=price, low=price, close=price, volume=price)
+        store.write("other", Symbol("ETH", "USD"), Timeframe.M1, batch)
+    ask = partial(
+        command, home, "backtest", "--timerange", "20250301-20250302", "--pairs", "ETH/USD", "--json"
+    )
+    code, _, err = ask()
+    assert code == 2
+    assert "several providers in the span (other, synthetic): choose one with --provider" in err
+    code, out, _ = ask("--provider", "synthetic")
+    assert code == 0
+    assert json.loads(out)["providers"]["ETH/USD"] == "synthetic"
+    code, out, _ = ask("--provider", "other")
+    assert code == 0
+    document = json.loads(out)
+    assert document["end"] == "2025-03-01T01:00:00Z"
+    assert not any("SYNTHETIC" in note for note in document["notes"])
