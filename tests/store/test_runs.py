@@ -19,8 +19,8 @@ from crypto_tracker.core.decisions import Reason, Verdict
 from crypto_tracker.core.orders import ExitReason, Fill, FillKind, Trade
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import to_ms
-from crypto_tracker.store import trading_tables as tables
-from crypto_tracker.store.database import TRADING, current_revision, downgrade, open_engine, upgrade
+from crypto_tracker.store import run_tables as tables
+from crypto_tracker.store.database import RUNS, current_revision, downgrade, open_engine, upgrade
 from crypto_tracker.store.runs import FILE_NAME, Run, RunStore, SetupRow
 
 BTC, ETH = Symbol("BTC", "USDT"), Symbol("ETH", "USDT")
@@ -340,7 +340,7 @@ def statements(engine: Any) -> dict[str, list[str]]:
 
 
 def test_the_migrations_make_exactly_the_tables_that_the_code_uses(engine, tmp_path: Path):
-    upgrade(engine, TRADING)
+    upgrade(engine, RUNS)
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
     direct = create_engine(f"sqlite:///{tmp_path / 'direct.db'}")
@@ -350,17 +350,17 @@ def test_the_migrations_make_exactly_the_tables_that_the_code_uses(engine, tmp_p
 
 
 def test_up_down_and_up_again(engine):
-    upgrade(engine, TRADING)
-    assert current_revision(engine) == TRADING.head
+    upgrade(engine, RUNS)
+    assert current_revision(engine) == RUNS.head
     assert set(tables.metadata.tables) <= set(inspect(engine).get_table_names())
-    downgrade(engine, TRADING)
+    downgrade(engine, RUNS)
     assert set(inspect(engine).get_table_names()) == {"alembic_version"}
-    upgrade(engine, TRADING)
+    upgrade(engine, RUNS)
     assert set(tables.metadata.tables) <= set(inspect(engine).get_table_names())
 
 
 def test_the_chain_knows_its_own_newest_revision():
     config = Config()
-    config.set_main_option("script_location", str(TRADING.directory))
+    config.set_main_option("script_location", str(RUNS.directory))
     config.set_main_option("path_separator", "newline")
-    assert ScriptDirectory.from_config(config).get_current_head() == TRADING.head
+    assert ScriptDirectory.from_config(config).get_current_head() == RUNS.head

@@ -12,10 +12,10 @@ from crypto_tracker.core.decisions import Reason, Verdict
 from crypto_tracker.core.orders import Fill, Trade
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import to_ms
-from crypto_tracker.store import trading_tables as tables
-from crypto_tracker.store.database import TRADING, open_engine, upgrade
+from crypto_tracker.store import run_tables as tables
+from crypto_tracker.store.database import RUNS, open_engine, upgrade
 
-FILE_NAME = "trading.db"
+FILE_NAME = "runs.db"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,21 +52,21 @@ class SetupRow:
 
 
 class RunStore:
-    """The trading database of a home folder."""
+    """The database of runs of a home folder."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     @classmethod
     def open(cls, home: Path) -> "RunStore":
-        """Open HOME/trading.db, made or migrated where needed."""
+        """Open HOME/runs.db, made or migrated where needed."""
         engine = open_engine(home / FILE_NAME)
-        upgrade(engine, TRADING)
+        upgrade(engine, RUNS)
         return cls(engine)
 
     @classmethod
     def open_to_read(cls, home: Path) -> "RunStore | None":
-        """Open HOME/trading.db without writing to it; None where nothing was recorded yet."""
+        """Open HOME/runs.db without writing to it; None where nothing was recorded yet."""
         path = home / FILE_NAME
         return cls(open_engine(path, read_only=True)) if path.is_file() else None
 

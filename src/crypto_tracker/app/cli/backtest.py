@@ -50,7 +50,7 @@ def backtest(
 
     Without --pairs every symbol of the configured universe (or else of the store) takes part. The base is 1m
     where the store has it, else 15m or 1h, and the result says so. Setups, near misses, fills and trades are
-    recorded in HOME/trading.db, where `explain` finds them.
+    recorded in HOME/runs.db, where `explain` finds them.
     """
     from crypto_tracker.app.backtesting import configured_strategies, run_backtest
     from crypto_tracker.app.markets import StoredBars, choose

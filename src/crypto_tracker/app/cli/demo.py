@@ -44,7 +44,7 @@ def demo(
         bool, typer.Option("--live/--no-live", help="Draw the live view, or only write a line for each day.")
     ] = True,
     keep: Annotated[
-        bool, typer.Option("--record/--no-record", help="Keep setups, fills and trades in HOME/trading.db.")
+        bool, typer.Option("--record/--no-record", help="Keep setups, fills and trades in HOME/runs.db.")
     ] = True,
     record_scans: Annotated[
         bool,

@@ -1,4 +1,4 @@
-"""Keeps a run of the demonstration in the trading database, labelled synthetic."""
+"""Keeps a run of the demonstration in the database of runs, labelled synthetic."""
 
 from datetime import datetime
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""The tables of the trading database: times in UTC milliseconds, money and coins as exact decimals in text.
+"""The tables of the database of runs: times in UTC milliseconds, money and coins as exact decimals in text.
 
-The migrations under `migrations/trading` make these tables; a test holds the two equal.
+The migrations under `migrations/runs` make these tables; a test holds the two equal.
 """
 
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Runs the migrations of the trading database on the connection that `store.database` hands over."""
+"""Runs the migrations of the database of runs on the connection that `store.database` hands over."""
 
 from alembic import context
 
