@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,6 +21,7 @@ from crypto_tracker.market.providers.synthetic_settings import SyntheticSettings
 from crypto_tracker.store.bars import BarStore
 from crypto_tracker.store.batch import BarBatch
 from crypto_tracker.strategies.registry import builtin
+from tests.app.books import Document
 
 # SWING needs 300 bars of 4 h before the month that is traded.
 FIRST_MS = to_ms(datetime(2025, 1, 8, tzinfo=UTC))
@@ -73,7 +73,7 @@ def home(market_home: Path, tmp_path: Path) -> Path:
 
 def copied(home: Path, to: Path) -> Path:
     """A copy of a home's bars, without what was recorded there."""
-    return Path(shutil.copytree(home, to, ignore=shutil.ignore_patterns("trading.db*")))
+    return Path(shutil.copytree(home, to, ignore=shutil.ignore_patterns("runs.db*")))
 
 
 Command = Callable[..., tuple[int, str, str]]
@@ -101,7 +101,6 @@ LIVELY = (
     "--set", "strategies.CHANNEL.strength=0.5",
     "--set", "strategies.CHANNEL.bottom_share=0.3",
 )  # fmt: skip
-Document = dict[str, Any]
 
 
 def backtest(home: Path, *arguments: str) -> Document:

@@ -4,7 +4,6 @@ import json
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,13 +17,13 @@ from crypto_tracker.store.batch import BarBatch
 from crypto_tracker.store.database import open_engine
 from crypto_tracker.store.runs import FILE_NAME, RunStore
 from crypto_tracker.strategies.decisions import decode_block
+from tests.app.books import Document, assert_the_books_balance, recorded_scans
 from tests.app.conftest import (
     LAST_MS,
     LIVELY,
     MARCH,
     MARCH_MS,
     Command,
-    Document,
     backtest,
     copied,
     default_market_data,
@@ -57,59 +56,6 @@ TRADE_KEYS = {
     "pnl_quote",
     "return_net",
 }
-
-
-def setups(
-    home: Path, run_id: int, *, since: int = 0, until: int = 2**62
-) -> dict[tuple[int, str, str], tuple[Any, ...]]:
-    """What a run recorded of its setups and near misses, without the portfolio's part."""
-    engine = open_engine(home / FILE_NAME, read_only=True)
-    with engine.connect() as connection:
-        rows = connection.exec_driver_sql(
-            "SELECT time_ms, symbol, strategy, verdict = 'NEAR_MISS', readiness, confidence FROM setups WHERE run_id = ?",
-            (run_id,),
-        ).fetchall()
-    engine.dispose()
-    return {tuple(row[:3]): tuple(row[3:]) for row in rows if since < row[0] <= until}
-
-
-def assert_the_books_balance(document: Document) -> None:
-    """What holds whatever the market did."""
-    closed, still_open = document["trades"], document["open_trades"]
-    gained = sum(trade["pnl_quote"] for trade in closed + still_open)
-    assert document["equity_final"] == pytest.approx(document["equity_start"] + gained, abs=1e-6)
-    assert document["return_net"] == pytest.approx(
-        document["equity_final"] / document["equity_start"] - 1, abs=1e-12
-    )
-    assert document["return_closed"] == pytest.approx(
-        sum(trade["pnl_quote"] for trade in closed) / document["equity_start"], abs=1e-9
-    )
-    for name, total in (("fee_quote", "fees_quote"), ("slippage_quote", "slippage_quote")):
-        assert document[total] == pytest.approx(sum(trade[name] for trade in closed + still_open), abs=1e-6)
-    assert (document["n_trades"], document["n_open"]) == (len(closed), len(still_open))
-    assert sum(document["exits"].values()) == len(closed)
-    for groups in ("by_strategy", "by_symbol", "by_exit_reason"):
-        assert sum(group["n_trades"] for group in document[groups]) == len(closed)
-        assert sum(group["pnl_quote"] for group in document[groups]) == pytest.approx(
-            sum(trade["pnl_quote"] for trade in closed), abs=1e-6
-        )
-    judged = [trade for trade in closed if trade["exit_reason"] != "data_lost"]
-    if judged:
-        won = sum(trade["pnl_quote"] > 0 for trade in judged)
-        assert document["win_rate"] == pytest.approx(won / len(judged))
-    if closed:
-        ambiguous = sum(trade["ambiguous"] for trade in closed)
-        assert document["ambiguous_share"] == pytest.approx(ambiguous / len(closed))
-    assert (
-        document["n_trades"] + document["n_open"] + sum(document["rejected"].values()) == document["setups"]
-    )
-    for trade in closed:
-        assert trade["entry_time"] <= trade["exit_time"]
-        assert trade["entry_time"] >= trade["decision_time"]
-        assert trade["return_net"] == pytest.approx(trade["pnl_quote"] / trade["invested_quote"], abs=1e-9)
-        # Entry and exit prices are means over fills: what was gained follows from them, less fees.
-        moved = (trade["exit_price"] - trade["entry_price"]) * trade["quantity"]
-        assert trade["pnl_quote"] == pytest.approx(moved - trade["fee_quote"], abs=1e-5)
 
 
 # ------------------------------------------------------------------------------------------ the document
@@ -209,7 +155,7 @@ def test_every_scan_is_kept_when_asked_for_and_says_what_was_counted(lively: tup
     home, document = lively
     store = RunStore.open_to_read(home)
     assert store is not None
-    told = setups(home, document["run_id"])
+    told = recorded_scans(home, document["run_id"])
     for strategy, minutes in (("DCA", 5), ("SWING", 15), ("CHANNEL", 15)):
         counted: dict[str, int] = {}
         for time_ms in range(MARCH_MS + minutes * 60_000, LAST_MS + 1, minutes * 60_000):
@@ -260,16 +206,16 @@ def test_another_span_finds_the_same_setups_where_both_look(
     whole_home, whole = lively
     part = backtest(home, "--timerange", span, *LIVELY)
     start, end = (to_ms(datetime.fromisoformat(part[side])) for side in ("start", "end"))
-    found = setups(home, part["run_id"], since=MARCH_MS)
+    found = recorded_scans(home, part["run_id"], since=MARCH_MS)
     assert len(found) > 50
-    assert found == setups(whole_home, whole["run_id"], since=start, until=end)
+    assert found == recorded_scans(whole_home, whole["run_id"], since=start, until=end)
 
 
 def test_other_symbols_beside_it_do_not_change_what_is_found(lively: tuple[Path, Document], home: Path):
     whole_home, whole = lively
     alone = backtest(home, *MARCH, *LIVELY, "--pairs", "SOL/USD")
-    everywhere = setups(whole_home, whole["run_id"])
-    assert setups(home, alone["run_id"]) == {
+    everywhere = recorded_scans(whole_home, whole["run_id"])
+    assert recorded_scans(home, alone["run_id"]) == {
         key: row for key, row in everywhere.items() if key[1] == "SOL/USD"
     }
 
@@ -279,8 +225,8 @@ def test_a_strategy_alone(lively: tuple[Path, Document], home: Path):
     document = backtest(home, *MARCH, *LIVELY, "--strategy", "dca")
     assert document["strategies"] == ["DCA"]
     assert {trade["strategy"] for trade in document["trades"]} == {"DCA"}
-    everything = setups(whole_home, whole["run_id"])
-    assert setups(home, document["run_id"]) == {
+    everything = recorded_scans(whole_home, whole["run_id"])
+    assert recorded_scans(home, document["run_id"]) == {
         key: row for key, row in everything.items() if key[2] == "DCA"
     }
     both = backtest(

@@ -15,7 +15,8 @@ from crypto_tracker.core.timeframes import MINUTE_MS, from_ms, to_ms
 from crypto_tracker.store.database import open_engine
 from crypto_tracker.store.runs import FILE_NAME, RunStore
 from crypto_tracker.strategies.decisions import decode_block, verdict
-from tests.app.conftest import LAST_MS, LIVELY, MARCH_MS, Command, Document, backtest, run_command
+from tests.app.books import Document
+from tests.app.conftest import LAST_MS, LIVELY, MARCH_MS, Command, backtest, run_command
 
 SCAN_MINUTES = {"DCA": 5, "SWING": 15, "CHANNEL": 15}
 CRASH = "2025-03-09T03:00"
@@ -55,11 +56,12 @@ def test_the_verdict_is_what_the_backtest_recorded_for_the_same_scan(lively: tup
     store = RunStore.open_to_read(home)
     assert store is not None
     random = np.random.default_rng(5)
-    minutes = random.integers(30, (LAST_MS - MARCH_MS) // MINUTE_MS, 24).tolist()
+    minutes = random.integers(30, (LAST_MS - MARCH_MS) // MINUTE_MS, 16).tolist()
     asked = [(MARCH_MS + minute * MINUTE_MS, str(random.choice(document["symbols"]))) for minute in minutes]
     # And some scans that came to something, which are rare among random ones.
     found = recorded(home, "time_ms, symbol", "verdict <> 'NEAR_MISS'")
     asked += [tuple(found[int(place)]) for place in random.integers(0, len(found), 8)]
+    asked += [(MARCH_MS + 15 * MINUTE_MS, "BTC/USD"), (LAST_MS, "ETH/USD")]  # the first scans and the last
     seen = set()
     for time_ms, symbol in asked:
         for name, told in explain(home, symbol, time_ms, *LIVELY).items():
