@@ -134,6 +134,8 @@ def test_bars_outside_the_span_make_no_base():
         chosen(text, "BTC/USD", span=(1, 10)).base is Timeframe.H1
     )  # the minutes begin when the span has ended
     assert chosen(text, "BTC/USD", span=(1, 11)).base is Timeframe.M1
+    early = "BTC/USD kraken 1m 1 10\nBTC/USD kraken 1h 1 20"
+    assert chosen(early, "BTC/USD", span=(10, 12)).base is Timeframe.H1  # they end when the span begins
 
 
 @pytest.mark.parametrize("timeframe", ["5m", "4h", "1d"])
