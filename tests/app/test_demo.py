@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +34,9 @@ from crypto_tracker.app.demo.snapshot import (
 )
 from crypto_tracker.app.demo.summary import summary
 from crypto_tracker.app.demo.view import render
-from crypto_tracker.app.demo.world import START_MS, World, build
+from crypto_tracker.app.demo.world import START_MS, World, build, synthetic_market
 from crypto_tracker.config.tree import load_configuration
+from crypto_tracker.core.clock import ManualClock
 from crypto_tracker.core.decisions import Condition, Reason, Regime
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS
 from crypto_tracker.simulation.backtest import Simulator, simulate_portfolio
@@ -290,7 +292,7 @@ def test_entries_say_what_each_strategy_saw():
 
 
 @pytest.fixture(scope="module")
-def world() -> World:
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """Two days: enough for trades, and for the crash of the second day."""
     strategies = builtin()
     configuration = load_configuration(
@@ -300,7 +302,17 @@ def world() -> World:
         assignments=(),
     ).tree
     entries = configured_strategies(strategies, configuration, None)
-    return build(configuration, entries, seed=3, days=2, version="v", keep_blocks=False, tell=lambda _: None)
+    return build(
+        configuration,
+        entries,
+        made=synthetic_market(3, 2, "USD"),
+        home=tmp_path_factory.mktemp("demo"),
+        days=2,
+        clock=ManualClock(datetime(2026, 1, 1, tzinfo=UTC)),
+        version="v",
+        keep_blocks=False,
+        tell=lambda _: None,
+    )
 
 
 @pytest.fixture
@@ -380,14 +392,14 @@ def test_a_run_that_is_stopped_is_measured_up_to_there(world: World, simulator: 
     assert so_far.figures.equity_final == pytest.approx(shown[-1].equity)
     assert (so_far.scenario.setups["time_ms"] <= so_far.end_ms).all()
     assert so_far.figures.setups < int((world.scenario.setups["kind"] == 1).sum())
-    text = "\n".join(drawn(summary(so_far, width=80, drawn=True), 80, 24))
+    text = "\n".join(drawn(summary(so_far, home=None, width=80, drawn=True), 80, 24))
     assert "Stopped after" in text
     assert "SYNTHETIC MARKET" in text
 
 
 def test_the_summary_names_only_commands_that_exist(world: World, simulator: Simulator):
     simulator.run_until(len(world.scenario.panel))
-    lines = drawn(summary(outcome(world, simulator), width=80, drawn=False), 80, 24)
+    lines = drawn(summary(outcome(world, simulator), home=Path("here"), width=80, drawn=False), 80, 24)
     named = {line.split()[1] for line in lines if line.startswith("  crypto-tracker ")}
     existing = {command.name for command in build_command_line().registered_commands}
     assert named
@@ -427,12 +439,53 @@ def test_with_json_there_is_one_document_and_it_says_synthetic(run: Command, tmp
     )
     assert document["best_trade"]["pnl_quote"] == max(trade["pnl_quote"] for trade in document["trades"])
     assert "SYNTHETIC market opens" in err
-    store = RunStore.open_to_read(tmp_path / "home")
+    store = RunStore.open_to_read(tmp_path / "home" / "demo" / "seed-3-2d")
     assert store is not None
     counts = store.counts(document["run_id"])
     store.close()
     assert counts["trades"] == document["n_trades"] + document["n_open"]
     assert counts["setups"] > 0
+
+
+def test_every_command_works_on_the_market_of_the_demonstration(
+    run: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Its bars are in a store of their own: a backtest of them is the demonstration again, to the cent."""
+    shown = json.loads(run("--days", "2", "--json")[1])
+    home = tmp_path / "home" / "demo" / "seed-3-2d"
+
+    def also(*arguments: str) -> object:
+        with pytest.raises(SystemExit):
+            main(["--home", str(home), *arguments, "--json"])
+        return json.loads(capsys.readouterr().out)
+
+    again = also("backtest", "--timerange", "20250301-")
+    assert isinstance(again, dict)
+    assert again["trades"] == shown["trades"]
+    assert again["equity_final"] == shown["equity_final"]
+    assert any("SYNTHETIC" in note for note in again["notes"])
+    trade = shown["trades"][0]
+    told = also("explain", trade["symbol"], "--at", trade["decision_time"])
+    assert isinstance(told, dict)
+    (bought,) = [item for item in told["strategies"] if item["name"] == trade["strategy"]]
+    assert bought["verdict"] == "TAKE"
+    assert bought["portfolio"]["verdict"] == "TAKE"
+    series = also("list-data")
+    assert isinstance(series, list)
+    assert {row["provider"] for row in series} == {"synthetic"}
+    assert not (tmp_path / "home" / "market.db").exists()
+
+
+def test_the_demonstration_keeps_to_a_persons_own_configuration(run: Command, tmp_path: Path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "config.toml").write_text(
+        '[trading]\ncapital_quote = 5000.0\n[instruments."BTC/USD"]\ntick = 10.0\n', encoding="utf-8"
+    )
+    document = json.loads(run("--days", "1", "--json")[1])
+    assert document["equity_start"] == 5000.0
+    written = (tmp_path / "home" / "demo" / "seed-3-1d" / "config.toml").read_text(encoding="utf-8")
+    assert written.count('[instruments."BTC/USD"]') == 1
+    assert '[instruments."ETH/USD"]' in written
 
 
 def test_the_same_seed_tells_the_same_story_and_leaves_nothing_behind_when_asked(
@@ -499,7 +552,7 @@ def test_ctrl_c_ends_with_the_summary_so_far_and_a_whole_record(tmp_path: Path):
     assert "Stopped after 0." in out
     assert "What to type next" in out
     assert "Traceback" not in err
-    store = RunStore.open_to_read(tmp_path)
+    store = RunStore.open_to_read(tmp_path / "demo" / "seed-3-9d")
     assert store is not None
     assert store.counts(1)["setups"] >= 0
     store.close()

@@ -5,14 +5,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crypto_tracker.app.cli.common import ExitCode, JsonOption, Session, command, emit_json, session_of
+from crypto_tracker.app.cli.common import (
+    CONFIG_NAME,
+    ExitCode,
+    JsonOption,
+    Session,
+    command,
+    emit_json,
+    session_of,
+)
 from crypto_tracker.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from contextlib import ExitStack
+
     from crypto_tracker.app.demo.observer import Observer
     from crypto_tracker.app.demo.run import Interruption, Outcome
     from crypto_tracker.app.demo.snapshot import Snapshot
     from crypto_tracker.app.demo.world import World
+    from crypto_tracker.market.providers.synthetic import SyntheticMarket
     from crypto_tracker.simulation.backtest import Simulator
 
 DEFAULT_SEED = 3
@@ -44,7 +55,11 @@ def demo(
         bool, typer.Option("--live/--no-live", help="Draw the live view, or only write a line for each day.")
     ] = True,
     keep: Annotated[
-        bool, typer.Option("--record/--no-record", help="Keep setups, fills and trades in HOME/runs.db.")
+        bool,
+        typer.Option(
+            "--record/--no-record",
+            help="Keep bars, setups, fills and trades in a home of their own, HOME/demo.",
+        ),
     ] = True,
     record_scans: Annotated[
         bool,
@@ -58,34 +73,66 @@ def demo(
     prices, with a crash on the way. Three strategies trade it on paper through
     the same simulator as everything else, and say why they buy or do not.
     Ctrl-C ends it with the result so far. Nothing in it is about real money.
+    Its bars and its run are kept in a home folder of their own, on which every
+    other command works.
     """
+    from contextlib import ExitStack
     from time import perf_counter
 
     from crypto_tracker.config.versions import version
 
     if speed is not None and not speed > 0:
         raise UsageError(f"--speed {speed:g} would never end: give simulated hours per second, such as 5")
-    session = session_of(context)
-    if keep:
-        session.make_home()
-    on_screen = live and not json_output and _can_draw(session)
     seconds: dict[str, float] = {}
     began = perf_counter()
-    world, simulator, observer = _prepare(session, seed, days, keep_blocks=keep and record_scans)
-    seconds["prepare"] = perf_counter() - began
-    shown = perf_counter()
-    outcome = _run(session, world, simulator, observer, on_screen=on_screen, speed=speed)
-    seconds["simulate"] = perf_counter() - shown
-    run_id = None
-    if keep:
-        from crypto_tracker.app.demo.record import record
+    with ExitStack() as closing:
+        session, made = _move_in(session_of(context), seed, days, keep=keep, closing=closing)
+        on_screen = live and not json_output and _can_draw(session)
+        world, simulator, observer = _prepare(session, made, days, keep_blocks=keep and record_scans)
+        seconds["prepare"] = perf_counter() - began
+        shown = perf_counter()
+        outcome = _run(session, world, simulator, observer, on_screen=on_screen, speed=speed)
+        seconds["simulate"] = perf_counter() - shown
+        run_id = None
+        if keep:
+            from crypto_tracker.app.demo.record import record
 
-        with session.err.status("recording"):
-            run_id = record(outcome, session.configuration, home=session.home, recorded_at=session.now())
-    seconds["total"] = perf_counter() - began
-    _tell(session, outcome, run_id, version(session.configuration), seconds, json_output=json_output)
+            with session.err.status("recording"):
+                run_id = record(outcome, session.configuration, home=session.home, recorded_at=session.now())
+        seconds["total"] = perf_counter() - began
+        _tell(session, outcome, run_id, version(session.configuration), seconds, json_output=json_output)
     if outcome.interrupted:
         raise SystemExit(int(ExitCode.INTERRUPTED))
+
+
+def _move_in(
+    own: Session, seed: int, days: int, *, keep: bool, closing: "ExitStack"
+) -> "tuple[Session, SyntheticMarket]":
+    """The session in the demonstration's own home folder, and the market that it is about.
+
+    The folder holds the person's configuration with the coins' price grids, and sees their own strategies.
+    """
+    from dataclasses import replace
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    from crypto_tracker.app.demo.home import configuration_text, folder
+    from crypto_tracker.app.demo.world import synthetic_market
+    from crypto_tracker.app.plugins import FOLDER
+
+    made = synthetic_market(seed, days, own.configuration.trading.quote)
+    if keep:
+        home = folder(own.make_home(), seed=seed, days=days)
+        home.mkdir(parents=True, exist_ok=True)
+    else:
+        home = Path(closing.enter_context(TemporaryDirectory(prefix="crypto-tracker-demo-")))
+    path = own.config_path or own.home / CONFIG_NAME
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    (home / CONFIG_NAME).write_text(configuration_text(text, made), encoding="utf-8")
+    plugins, seen = own.home / FOLDER, home / FOLDER
+    if plugins.is_dir() and not seen.exists():
+        seen.symlink_to(plugins.absolute(), target_is_directory=True)
+    return replace(own, home=home, config_path=None), made
 
 
 def _can_draw(session: Session) -> bool:
@@ -95,7 +142,7 @@ def _can_draw(session: Session) -> bool:
 
 
 def _prepare(
-    session: Session, seed: int, days: int, *, keep_blocks: bool
+    session: Session, made: "SyntheticMarket", days: int, *, keep_blocks: bool
 ) -> "tuple[World, Simulator, Observer]":
     from crypto_tracker.app.backtesting import configured_strategies
     from crypto_tracker.app.demo.observer import Observer
@@ -115,8 +162,10 @@ def _prepare(
         world = build(
             configuration,
             entries,
-            seed=seed,
+            made=made,
+            home=session.home,
             days=days,
+            clock=session,
             version=version(configuration),
             keep_blocks=keep_blocks,
             tell=tell,
@@ -229,5 +278,7 @@ def _tell(
     if json_output:
         emit_json(document(outcome, run_id=run_id, version=version, seconds=seconds))
         return
-    session.out.print(summary(outcome, width=session.out.width, drawn=_can_draw(session)), soft_wrap=False)
+    kept = session.home if run_id is not None else None
+    told = summary(outcome, home=kept, width=session.out.width, drawn=_can_draw(session))
+    session.out.print(told, soft_wrap=False)
     sys.stdout.flush()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -22,14 +23,17 @@ DISCLAIMER = "every price is made up: nothing here says anything about real mone
 SHOWN_REASONS = 6
 
 
-def summary(outcome: Outcome, *, width: int, drawn: bool) -> RenderableType:
-    """The result of the run; `drawn` adds the equity curve in block characters."""
+def summary(outcome: Outcome, *, home: Path | None, width: int, drawn: bool) -> RenderableType:
+    """The result of the run; `drawn` adds the equity curve in block characters.
+
+    `home` is where bars and run were kept, None where they were not.
+    """
     parts: list[RenderableType] = [Text(), *_heading(outcome), Text()]
     if drawn:
         start = outcome.figures.equity_start
         curve = equity_points(outcome.result.equity_e8 / QUOTE, len(outcome.world.scenario.panel))
         parts += [*charts.area_chart(curve, width=min(width, 100) - 2, height=5, base=start), Text()]
-    parts += [_facts(outcome), Text(), *_why(outcome), *_next_steps(outcome)]
+    parts += [_facts(outcome), Text(), *_why(outcome), *_next_steps(outcome, home)]
     return Group(*parts)
 
 
@@ -174,7 +178,14 @@ def _why(outcome: Outcome) -> list[Text]:
     return [*lines, Text()]
 
 
-def _next_steps(outcome: Outcome) -> list[Text]:
+def _next_steps(outcome: Outcome, home: Path | None) -> list[Text]:
+    best, worst = _extremes(ledger.trades(outcome.scenario, outcome.result.trades))
+    on_this_market = []
+    if home is not None and best is not None and worst is not None:
+        on_this_market = [
+            f"explain {worst.symbol} --at {worst.decision_time:%Y-%m-%dT%H:%M} --home {home}",
+            f"backtest --timerange {from_ms(outcome.world.market.start_ms):%Y%m%d}- --home {home}",
+        ]
     steps = [
         (f"demo --seed {outcome.world.seed + 1}", "another market"),
         ("list-strategies", "the rules that traded"),
@@ -183,9 +194,13 @@ def _next_steps(outcome: Outcome) -> list[Text]:
         ("new-config", "all numbers, to change"),
     ]
     width = max(len(command) for command, _ in steps)
-    return [Text("What to type next", style="bold cyan")] + [
-        Text.assemble("  crypto-tracker ", (command.ljust(width), "bold"), (f"  {what}", MUTED))
-        for command, what in steps
+    return [
+        Text("What to type next", style="bold cyan"),
+        *(Text.assemble("  crypto-tracker ", (command, "bold")) for command in on_this_market),
+        *(
+            Text.assemble("  crypto-tracker ", (command.ljust(width), "bold"), (f"  {what}", MUTED))
+            for command, what in steps
+        ),
     ]
 
 

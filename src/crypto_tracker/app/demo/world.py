@@ -1,22 +1,24 @@
 """The world of the demonstration: a synthetic market, and what the strategies say of it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 
 from crypto_tracker.app.backtesting import Detected, detect, scenario
-from crypto_tracker.app.markets import Market, gather, scan_timeframe
+from crypto_tracker.app.demo.home import PROVIDER, keep_bars
+from crypto_tracker.app.markets import Market, StoredBars, gather, scan_timeframe
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.arrays import FloatArray
-from crypto_tracker.core.bars import Panel
-from crypto_tracker.core.resample import resample
+from crypto_tracker.core.clock import Clock
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, Timeframe, to_ms
 from crypto_tracker.market.providers.synthetic import SyntheticMarket
 from crypto_tracker.market.providers.synthetic_settings import SyntheticSettings, default_coins, flash_crash
 from crypto_tracker.simulation.records import Scenario
+from crypto_tracker.store.reader import BarReader
 from crypto_tracker.strategies.base import Detection, Features, Strategy, StrategyEntry
 from crypto_tracker.strategies.scan import scan
 
@@ -24,6 +26,7 @@ from crypto_tracker.strategies.scan import scan
 START_MS = to_ms(datetime(2025, 3, 1, tzinfo=UTC))
 GENESIS_MS = to_ms(datetime(2023, 6, 1, tzinfo=UTC))
 MAX_DAYS = 60
+LEAD_DAYS = 52  # bars before the run: 300 of 4 h are 50 days
 CRASH_AT = 0.55  # of the run: when the scheduled crash begins
 LATE_LISTING = ("IMX", 0.3)  # this coin is listed when that much of the run is over
 
@@ -73,54 +76,50 @@ class World:
         return self.scenario.strategies
 
 
-class SyntheticBars:
-    """A synthetic market as a source of bars of every timeframe; what was made is kept."""
-
-    def __init__(self, market: SyntheticMarket, kept_from_ms: int, end_ms: int) -> None:
-        self._market = market
-        self._kept = market.panel(market.symbols, kept_from_ms, end_ms)
-        self._kept_from_ms = kept_from_ms
-
-    def panel(self, symbols: Sequence[Symbol], timeframe: Timeframe, start_ms: int, end_ms: int) -> Panel:
-        """The bars of `symbols` over [start_ms, end_ms), derived from bars of one minute."""
-        start, end = timeframe.floor(start_ms), timeframe.floor(end_ms)
-        if start >= self._kept_from_ms:
-            minutes = self._kept.select(symbols).between(start, end)
-        else:
-            minutes = self._market.panel(symbols, start, end)
-        return resample(minutes, timeframe)
-
-
 def build(
     configuration: Configuration,
     entries: tuple[StrategyEntry, ...],
     *,
-    seed: int,
+    made: SyntheticMarket,
+    home: Path,
     days: int,
+    clock: Clock,
     version: str,
     keep_blocks: bool,
     tell: Callable[[str], None],
 ) -> World:
-    """Make the market and let every strategy scan it; `tell` is given what is going on, in words.
+    """Keep the market's bars under `home`, and let every strategy scan them from there.
 
-    `keep_blocks` keeps every scan in the compact form in which it is recorded.
+    `tell` is given what is going on, in words; `keep_blocks` keeps every scan in the compact form in which it
+    is recorded.
     """
     end_ms = START_MS + days * DAY_MS
-    made = synthetic_market(seed, days, configuration.trading.quote)
+    seed = made.settings.seed
     tell(f"making a synthetic market of {len(made.symbols)} coins (seed {seed})")
-    lead_days = max(configuration.fills.trailing_range_days, 52)  # 300 bars of 4 h are 50 days
-    reference = Symbol(configuration.trading.reference, configuration.trading.quote)
-    market = gather(
-        SyntheticBars(made, START_MS - lead_days * DAY_MS, end_ms),
-        configuration,
-        entries,
-        made.symbols,
-        reference_symbol=reference if reference in made.symbols else None,
-        base=Timeframe.M1,
-        start_ms=START_MS,
+    lead_days = max(configuration.fills.trailing_range_days, LEAD_DAYS)
+    coin = Symbol(configuration.trading.reference, configuration.trading.quote)
+    reference = coin if coin in made.symbols else None
+    keep_bars(
+        made,
+        home,
+        reference=reference,
+        start_ms=START_MS - lead_days * DAY_MS,
         end_ms=end_ms,
+        market_data=configuration.market_data,
+        clock=clock,
     )
-    market = _with_ticks(market, made)
+    tell(f"reading the bars of {len(made.symbols)} coins")
+    with BarReader.open(home) as reader:
+        market = gather(
+            StoredBars(reader, dict.fromkeys(made.symbols, PROVIDER)),
+            configuration,
+            entries,
+            made.symbols,
+            reference_symbol=reference,
+            base=Timeframe.M1,
+            start_ms=START_MS,
+            end_ms=end_ms,
+        )
     detected = detect(
         market,
         entries,
@@ -170,13 +169,3 @@ def synthetic_market(seed: int, days: int, quote: str) -> SyntheticMarket:
 
 def _hour(duration_ms: float) -> int:
     return round(duration_ms / HOUR_MS) * HOUR_MS
-
-
-def _with_ticks(market: Market, made: SyntheticMarket) -> Market:
-    """The same market, its instruments with the price grid on which the synthetic prices lie."""
-    ticks = {coin.symbol: coin.tick for coin in made.settings.coins}
-    facts = replace(
-        market.instruments, tick=np.array([ticks[symbol] for symbol in market.instruments.symbols])
-    )
-    views = {timeframe: replace(view, instruments=facts) for timeframe, view in market.views.items()}
-    return replace(market, instruments=facts, views=views)
