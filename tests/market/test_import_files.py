@@ -80,6 +80,18 @@ def test_a_folder_goes_in_and_a_second_time_changes_nothing(run, data):
     assert (second["files"], second["rows"], second["rows_new"], second["unchanged"]) == (3, 228, 0, 3)
 
 
+def test_bars_of_months_long_past_do_not_stay_in_the_database(run, data, tmp_path):
+    """120 minutes of 2025 are too few for a file at once; the import's end moves them, and they read the same."""
+    run("import-data", data)
+    with sqlite3.connect(tmp_path / "home" / "market.db") as database:
+        assert database.execute("SELECT count(*) FROM bars WHERE timeframe = '1m'").fetchone() == (0,)
+    with BarReader.open(tmp_path / "home") as reader:
+        panel = reader.panel(
+            [Symbol.parse("BTC/USDT")], Timeframe.M1, START_MS, START_MS + 120 * 60_000, provider="binance"
+        )
+    assert panel.present.all()
+
+
 def test_a_file_that_was_only_touched_is_not_done_again_and_one_that_grew_is(run, data):
     run("import-data", data)
     path = data / "kraken" / "XBTUSD_60.csv"

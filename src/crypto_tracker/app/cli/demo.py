@@ -63,8 +63,11 @@ def demo(
     ] = True,
     record_scans: Annotated[
         bool,
-        typer.Option("--record-scans", help="Keep every scan of the run, not only setups and near misses."),
-    ] = False,
+        typer.Option(
+            "--record-scans/--no-record-scans",
+            help="Keep every scan of the run, or only setups and near misses.",
+        ),
+    ] = True,
     json_output: JsonOption = False,
 ) -> None:
     """Watch the strategies trade a SYNTHETIC market: no keys, no network, nothing to set up.

@@ -74,6 +74,7 @@ def import_data(
             import_files(files, store, options, market_data.files, now_ms=to_ms(session.now())),
             files,
         )
+        store.roll_over()  # months that have aged since the last import leave the hot table
     seconds = time.perf_counter() - began
 
     if not path.is_dir() and len(outcomes) == 1 and outcomes[0].status in {"skipped", "failed"}:
