@@ -49,9 +49,16 @@ from crypto_tracker.market.providers.files.names import hints, split_pair
         ("BTC-USD-1h.csv", ["Kraken"], "kraken", "BTC/USD", "1h"),
         ("BTC_USDT_15m.csv", [], None, "BTC/USDT", "15m"),
         ("BTCFDUSD.csv", [], None, "BTC/FDUSD", None),
+        ("ETHUSDT-1m.csv", [], None, "ETH/USDT", "1m"),  # 1m is a length, and never what ETHUSDT is quoted in
+        ("ETHUSDT_1h.parquet", [], None, "ETH/USDT", "1h"),
+        ("SOLBTC-15m.csv", [], None, "SOL/BTC", "15m"),
+        ("btc-usdt.csv", [], None, "btc/usdt", None),
         # nothing to be told
         ("prices.csv", [], None, None, None),
         ("USDT.csv", [], None, None, None),
+        ("my_data.csv", [], None, None, None),
+        ("prices-2025.csv", [], None, None, None),
+        ("ohlcv_1h.csv", [], None, None, "1h"),
         ("my export (2).csv", ["1h"], None, None, "1h"),
         # a folder that only holds the name of an exchange among other words says nothing
         ("BTCUSDT.parquet", ["1m", "bars", "2025-07-hyperliquid-breadth"], None, "BTC/USDT", "1m"),

@@ -16,7 +16,9 @@ _FREQTRADE = re.compile(
 _BINANCE = re.compile(rf"(?P<pair>[A-Z0-9]+)-(?P<length>{_LENGTH})-\d{{4}}-\d{{2}}(-\d{{2}})?")
 _KRAKEN = re.compile(r"(?P<pair>[A-Z0-9]+)_(?P<minutes>\d{1,5})")
 _PERPETUAL = re.compile(r"(?P<pair>[A-Za-z0-9]+)-(?P<venue>HL|BINANCE|BYBIT|OKX)PERP")
-_PLAIN = re.compile(rf"(?P<pair>[A-Za-z0-9]+([-_][A-Za-z0-9]+)?)([-_](?P<length>{_LENGTH}))?")
+_PLAIN = re.compile(
+    rf"(?P<pair>[A-Za-z0-9]+([-_](?!{_LENGTH}$)(?P<quote>[A-Za-z0-9]+))?)([-_](?P<length>{_LENGTH}))?"
+)
 
 _VENUES = {"HL": "hyperliquid", "BINANCE": "binance", "BYBIT": "bybit", "OKX": "okx"}
 _KRAKEN_COINS = {"XBT": "BTC", "XDG": "DOGE"}
@@ -28,6 +30,7 @@ _FIAT = ("EUR", "GBP", "JPY", "KRW", "TRY", "BRL", "AUD", "CAD", "CHF")
 _BINANCE_QUOTES = ("FDUSD", "USDT", "USDC", "BUSD", "TUSD", "USDP", "DAI", *_FIAT, "BTC", "ETH", "BNB")
 _KRAKEN_QUOTES = ("USDT", "USDC", "DAI", "USD", *_FIAT, "BTC", "XBT", "ETH")
 _ANY_QUOTES = ("FDUSD", "USDT", "USDC", "USDP", "DAI", "USD", *_FIAT, "BTC", "XBT", "ETH", "BNB")
+_QUOTES = frozenset({*_BINANCE_QUOTES, *_KRAKEN_QUOTES, *_ANY_QUOTES})
 # BTCBUSD may be BTC in BUSD or BTCB in USD.
 _AMBIGUOUS_ENDINGS = ("BUSD", "TUSD")
 EXCHANGES = frozenset(
@@ -129,7 +132,9 @@ def _from_name(stem: str, folders: Sequence[str]) -> NameHints:
         length = _KRAKEN_LENGTHS.get(minutes, f"{minutes}m")
         return NameHints(symbol=_kraken_pair(match["pair"]), length=length, style="kraken")
     if match := _PLAIN.fullmatch(stem):
-        return NameHints(symbol=split_pair(match["pair"]), length=match["length"])
+        # Two words are a pair when the second is a currency that things are quoted in: `my_data` is none.
+        told = match["quote"] is None or match["quote"].upper() in _QUOTES
+        return NameHints(symbol=split_pair(match["pair"]) if told else None, length=match["length"])
     return NameHints()
 
 
