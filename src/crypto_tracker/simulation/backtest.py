@@ -70,6 +70,8 @@ class Simulator:
         self._counts = np.zeros(2, dtype=np.int64)
         self._curve = kernel.Curve(*(np.zeros(len(panel), dtype=np.int64) for _ in range(3)))
         self._cursor = np.zeros(2, dtype=np.int64)
+        per_strategy = np.zeros((2, len(scenario.strategies)), dtype=np.int64)
+        self._scratch = kernel.Scratch(np.zeros(len(scenario.setups), dtype=np.int64), *per_strategy)
         self._ended = False
         refuse_setups_off_the_grid(scenario)
 
@@ -84,6 +86,7 @@ class Simulator:
                 memory(state),
                 self._facts,
                 self._records,
+                self._scratch,
                 self._curve,
                 self._bars,
                 market_arrays(self.market),
@@ -168,11 +171,11 @@ def bar_arrays(panel: Panel, timezone: str) -> kernel.Bars:
     return kernel.Bars(
         panel.open_time_ms,
         trading_days(panel.open_time_ms, timezone),
-        panel.open,
-        panel.high,
-        panel.low,
-        panel.close,
-        panel.volume,
+        panel.open.T,
+        panel.high.T,
+        panel.low.T,
+        panel.close.T,
+        panel.volume.T,
     )
 
 

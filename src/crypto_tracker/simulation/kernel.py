@@ -9,10 +9,11 @@ All compiled functions stand in this one file on purpose: Numba's cache looks on
 that is called from outside, so a callee in another file could change without the cache noticing.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
+from numpy import int64
 
 from crypto_tracker.core.arrays import BoolArray, CodeArray, FloatArray, IntArray, RecordArray
 from crypto_tracker.core.decisions import Reason, Regime
@@ -24,37 +25,52 @@ from crypto_tracker.strategies.base import EVENT_RESET
 QUOTE = 1e8
 MAX_EXACT_LOTS = 2.0**53
 
-# Enum members as plain integers, which is what compiled code can hold.
-_ENTRY, _RUNG, _EXIT = int(FillKind.ENTRY), int(FillKind.RUNG), int(FillKind.EXIT)
-_NONE = int(ExitReason.NONE)
-_TAKE_PROFIT, _STOP_LOSS = int(ExitReason.TAKE_PROFIT), int(ExitReason.STOP_LOSS)
-_TRAILING, _TIME = int(ExitReason.TRAILING_STOP), int(ExitReason.TIME_EXIT)
-_DATA_LOST, _END_OF_DATA = int(ExitReason.DATA_LOST), int(ExitReason.END_OF_DATA)
-_PANIC = int(Regime.PANIC)
-_ACCEPTED, _EXPIRED, _CANCELLED = int(Reason.ACCEPTED), int(Reason.EXPIRED), int(Reason.CANCELLED)
-_GAP, _REGIME_PANIC, _PAUSED = int(Reason.SLIPPAGE_TOO_HIGH), int(Reason.REGIME_PANIC), int(Reason.PAUSED)
-_SIDE, _BLOCKED, _OFF = int(Reason.UNSUPPORTED_SIDE), int(Reason.BLOCKED), int(Reason.STRATEGY_OFF)
+# Enum members as int64, which is what compiled code can hold. (Each plain int would be a type of its own to
+# Numba, which compiles a function anew for every type that it is called with.)
+_ENTRY, _RUNG, _EXIT = int64(FillKind.ENTRY), int64(FillKind.RUNG), int64(FillKind.EXIT)
+_NONE = int64(ExitReason.NONE)
+_TAKE_PROFIT, _STOP_LOSS = int64(ExitReason.TAKE_PROFIT), int64(ExitReason.STOP_LOSS)
+_TRAILING, _TIME = int64(ExitReason.TRAILING_STOP), int64(ExitReason.TIME_EXIT)
+_DATA_LOST, _END_OF_DATA = int64(ExitReason.DATA_LOST), int64(ExitReason.END_OF_DATA)
+_PANIC = int64(Regime.PANIC)
+_ACCEPTED, _EXPIRED, _CANCELLED = int64(Reason.ACCEPTED), int64(Reason.EXPIRED), int64(Reason.CANCELLED)
+_GAP, _REGIME_PANIC, _PAUSED = (
+    int64(Reason.SLIPPAGE_TOO_HIGH),
+    int64(Reason.REGIME_PANIC),
+    int64(Reason.PAUSED),
+)
+_SIDE, _BLOCKED, _OFF = int64(Reason.UNSUPPORTED_SIDE), int64(Reason.BLOCKED), int64(Reason.STRATEGY_OFF)
 _VOLATILE, _DAY_LOSS, _STREAK = (
-    int(Reason.VOLATILITY_HIGH),
-    int(Reason.DAY_LOSS),
-    int(Reason.LOSING_STREAK),
+    int64(Reason.VOLATILITY_HIGH),
+    int64(Reason.DAY_LOSS),
+    int64(Reason.LOSING_STREAK),
 )
-_COOLDOWN, _STALE, _SYMBOL = int(Reason.COOLDOWN), int(Reason.DATA_STALE), int(Reason.SYMBOL_LIMIT)
-_EPISODE, _CONFIDENCE = int(Reason.SAME_EPISODE), int(Reason.CONFIDENCE_LOW)
+_COOLDOWN, _STALE, _SYMBOL = int64(Reason.COOLDOWN), int64(Reason.DATA_STALE), int64(Reason.SYMBOL_LIMIT)
+_EPISODE, _CONFIDENCE = int64(Reason.SAME_EPISODE), int64(Reason.CONFIDENCE_LOW)
 _TIGHT, _OUTRANKED, _SMALL = (
-    int(Reason.TRAILING_TOO_TIGHT),
-    int(Reason.OUTRANKED),
-    int(Reason.SIZE_TOO_SMALL),
+    int64(Reason.TRAILING_TOO_TIGHT),
+    int64(Reason.OUTRANKED),
+    int64(Reason.SIZE_TOO_SMALL),
 )
-_STRATEGY_LIMIT, _PORTFOLIO_LIMIT = int(Reason.STRATEGY_LIMIT), int(Reason.PORTFOLIO_LIMIT)
-_EXPOSURE, _CONCENTRATION = int(Reason.STRATEGY_EXPOSURE), int(Reason.CONCENTRATION)
-_SHARE, _NO_CASH = int(Reason.SHARE_USED), int(Reason.NO_CASH)
-_C_PAUSE, _C_RESUME, _C_CLOSE = int(CommandKind.PAUSE), int(CommandKind.RESUME), int(CommandKind.CLOSE)
-_C_COOLDOWN, _C_STREAK = int(CommandKind.CLEAR_COOLDOWN), int(CommandKind.CLEAR_STREAK)
-_C_OFF, _C_ON = int(CommandKind.STRATEGY_OFF), int(CommandKind.STRATEGY_ON)
-_C_BLOCK, _C_UNBLOCK = int(CommandKind.BLOCK), int(CommandKind.UNBLOCK)
-_UNFINISHED, _NEVER_FILLED, _WIN = int(Outcome.UNFINISHED), int(Outcome.EXPIRED), int(Outcome.WIN)
-_LOSS, _BREAKEVEN, _TIMEOUT = int(Outcome.LOSS), int(Outcome.BREAKEVEN), int(Outcome.TIMEOUT)
+_STRATEGY_LIMIT, _PORTFOLIO_LIMIT = int64(Reason.STRATEGY_LIMIT), int64(Reason.PORTFOLIO_LIMIT)
+_EXPOSURE, _CONCENTRATION = int64(Reason.STRATEGY_EXPOSURE), int64(Reason.CONCENTRATION)
+_SHARE, _NO_CASH = int64(Reason.SHARE_USED), int64(Reason.NO_CASH)
+_C_PAUSE, _C_RESUME, _C_CLOSE = int64(CommandKind.PAUSE), int64(CommandKind.RESUME), int64(CommandKind.CLOSE)
+_C_COOLDOWN, _C_STREAK = int64(CommandKind.CLEAR_COOLDOWN), int64(CommandKind.CLEAR_STREAK)
+_C_OFF, _C_ON = int64(CommandKind.STRATEGY_OFF), int64(CommandKind.STRATEGY_ON)
+_C_BLOCK, _C_UNBLOCK = int64(CommandKind.BLOCK), int64(CommandKind.UNBLOCK)
+_UNFINISHED, _NEVER_FILLED, _WIN = int64(Outcome.UNFINISHED), int64(Outcome.EXPIRED), int64(Outcome.WIN)
+_LOSS, _BREAKEVEN, _TIMEOUT = int64(Outcome.LOSS), int64(Outcome.BREAKEVEN), int64(Outcome.TIMEOUT)
+_MARKET = int64(0)  # number of the market part of an entry
+_ALONE = int64(0)  # number of the slot in which setups are traded alone
+_NOT_YET = int64(-1)
+
+# All arrays belong to the caller, so compiled code counts no references to them, which took nine tenths of
+# the time. It can make no arrays then either. Numba's published types do not know the option.
+_OPTIONS: dict[str, Any] = {"cache": True, "_nrt": False}
+compiled = njit(**_OPTIONS)
+compiled_into_caller = njit(**_OPTIONS, forceinline=True)  # what runs for every bar of a position
+compiled_without_gil = njit(**_OPTIONS, nogil=True)
 
 
 class Memory(NamedTuple):
@@ -77,7 +93,7 @@ class Facts(NamedTuple):
 
 
 class Bars(NamedTuple):
-    """Base bars, prices and volumes (bars, symbols)."""
+    """Base bars, prices and volumes (symbols, bars): one symbol has the same memory layout as many."""
 
     open_time_ms: IntArray  # (bars,)
     day: IntArray  # (bars,), number of the trading day
@@ -108,6 +124,14 @@ class Records(NamedTuple):
     decisions: RecordArray  # DECISION_DTYPE, one for each setup
 
 
+class Scratch(NamedTuple):
+    """Room for the admission of one close."""
+
+    batch: IntArray  # (setups,), the setups that are still in
+    taken: IntArray  # (strategies,), positions and orders
+    exposure: IntArray  # (strategies,), their marks and reserves in 1e-8 quote
+
+
 class Curve(NamedTuple):
     """Money at each CLOSE, 1e-8 quote, (bars,)."""
 
@@ -131,7 +155,7 @@ class Bar(NamedTuple):
 # --- Numbers (section 1) --------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def on_grid(count, grid):
     """`count` steps of `grid` as the nearest short decimal; `count` itself where the grid is 0."""
     if grid <= 0.0:
@@ -143,7 +167,7 @@ def on_grid(count, grid):
     return count * grid
 
 
-@njit(cache=True)
+@compiled
 def floor_tick(price, tick):
     """The price rounded down to the tick."""
     if tick <= 0.0:
@@ -151,7 +175,7 @@ def floor_tick(price, tick):
     return on_grid(np.floor(price / tick + 1e-6), tick)
 
 
-@njit(cache=True)
+@compiled
 def ceil_tick(price, tick):
     """The price rounded up to the tick."""
     if tick <= 0.0:
@@ -159,7 +183,7 @@ def ceil_tick(price, tick):
     return on_grid(np.ceil(price / tick - 1e-6), tick)
 
 
-@njit(cache=True)
+@compiled
 def falls_through(low, limit, tick):
     """R4: a buy limit is met when the price passes it by a tick, or strictly where the tick is unknown."""
     if tick <= 0.0:
@@ -167,7 +191,7 @@ def falls_through(low, limit, tick):
     return low / tick <= limit / tick - 1.0 + 1e-6
 
 
-@njit(cache=True)
+@compiled
 def rises_through(high, limit, tick):
     """R4 for a sell limit."""
     if tick <= 0.0:
@@ -175,7 +199,7 @@ def rises_through(high, limit, tick):
     return high / tick >= limit / tick + 1.0 - 1e-6
 
 
-@njit(cache=True)
+@compiled
 def whole_lots(coins, lot):
     """R11: coins as lots, floored; coins themselves where quantities are continuous."""
     if lot <= 0.0:
@@ -183,13 +207,13 @@ def whole_lots(coins, lot):
     return np.floor(coins / lot + 1e-6)
 
 
-@njit(cache=True)
+@compiled
 def amount_e8(coins, price):
     """R11: an amount in 1e-8 quote, rounded once."""
     return np.int64(np.rint(coins * price * QUOTE))
 
 
-@njit(cache=True)
+@compiled
 def fee_e8(coins, price, rate):
     """R12: the fee of a fill, rounded once."""
     return np.int64(np.rint(coins * price * rate * QUOTE))
@@ -198,21 +222,21 @@ def fee_e8(coins, price, rate):
 # --- Levels of a position -------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def set_levels(slot, tick):
     """Stop and target from the average entry: stops down, targets up (R4)."""
     slot.stop = floor_tick(slot.average * (1.0 - slot.stop_fraction), tick)
     slot.target = ceil_tick(slot.average * (1.0 + slot.take_profit), tick)
 
 
-@njit(cache=True)
+@compiled
 def set_stop_fraction(slot, stop_factor, cap, parameters):
     """Stop widening by volatility at first entry and the regime now, up to the tier's cap."""
     by_volatility = 1.0 + parameters.widen_slope * slot.entry_volatility / parameters.widen_unit
     slot.stop_fraction = min(cap, slot.stop_loss * by_volatility * stop_factor)
 
 
-@njit(cache=True)
+@compiled
 def active_stop(slot):
     """The stop, or the trailing level where it is armed and higher."""
     if slot.armed and slot.trail > slot.stop:
@@ -220,7 +244,7 @@ def active_stop(slot):
     return slot.stop
 
 
-@njit(cache=True)
+@compiled
 def stop_label(slot):
     """R7: `trailing_stop` only if the armed level is the active stop."""
     if slot.armed and slot.trail >= slot.stop:
@@ -231,7 +255,7 @@ def stop_label(slot):
 # --- Parts of an entry ----------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def open_part(part, quote, reserve):
     """One buy of an entry, not met yet."""
     part.open = True
@@ -242,7 +266,7 @@ def open_part(part, quote, reserve):
     part.price = 0.0
 
 
-@njit(cache=True)
+@compiled
 def end_part(book, part):
     """A part of an entry is over: what is left of its reserve is free again."""
     if part.open:
@@ -253,14 +277,14 @@ def end_part(book, part):
         part.quote = 0
 
 
-@njit(cache=True)
+@compiled
 def end_parts(memory, s):
     """All parts of a symbol's entry are over."""
     for k in range(memory.slots[s].levels):
         end_part(memory.book[0], memory.parts[s, k])
 
 
-@njit(cache=True)
+@compiled
 def end_entry(memory, decisions, s, reason):
     """The market part is over. Where nothing was filled the whole order is, and the decision says why."""
     slot = memory.slots[s]
@@ -272,7 +296,7 @@ def end_entry(memory, decisions, s, reason):
         end_part(memory.book[0], memory.parts[s, 0])
 
 
-@njit(cache=True)
+@compiled
 def age_parts(memory, decisions, s):
     """R8: after a bar of the symbol, parts that were met have one bar less; those with none left are over."""
     slot = memory.slots[s]
@@ -292,7 +316,7 @@ def age_parts(memory, decisions, s):
 # --- apply: fills to state ------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def apply_entry(memory, facts, records, bar, s, k, lots, price, raw_price, fee_rate):
     """An entry fill of `lots` for part `k`: paid from its reserve, with average and levels anew.
 
@@ -335,7 +359,7 @@ def apply_entry(memory, facts, records, bar, s, k, lots, price, raw_price, fee_r
     write_fill(records, bar, s, slot, kind, k, price, coins, notional, fee, slippage)
 
 
-@njit(cache=True)
+@compiled
 def apply_exit(memory, facts, records, bar, s, lots, price, raw_price, fee_rate, reason):
     """An exit fill of `lots`; the first cancels what is left of the entry, the last closes the trade."""
     book, slot, ins = memory.book[0], memory.slots[s], facts.instruments[s]
@@ -357,7 +381,7 @@ def apply_exit(memory, facts, records, bar, s, lots, price, raw_price, fee_rate,
     slot.slippage += slippage
     slot.exit_fills += 1
     slot.exit_budget -= lots
-    write_fill(records, bar, s, slot, _EXIT, 0, price, coins, notional, fee, slippage)
+    write_fill(records, bar, s, slot, _EXIT, _MARKET, price, coins, notional, fee, slippage)
     if slot.held <= 0.0:
         row = records.trades[records.counts[1]]
         records.counts[1] += 1
@@ -369,7 +393,7 @@ def apply_exit(memory, facts, records, bar, s, lots, price, raw_price, fee_rate,
         slot.phase = EMPTY
 
 
-@njit(cache=True)
+@compiled
 def write_fill(records, bar, s, slot, kind, rung, price, coins, notional, fee, slippage):
     """Append one row to the fills."""
     row = records.fills[records.counts[0]]
@@ -390,7 +414,7 @@ def write_fill(records, bar, s, slot, kind, rung, price, coins, notional, fee, s
     row.slippage_e8 = slippage
 
 
-@njit(cache=True)
+@compiled
 def write_trade(slot, ins, row, exit_ms, s, mark):
     """The trade of a slot: closed where nothing is held, else open and marked at `mark`."""
     row.trade = slot.trade
@@ -423,7 +447,7 @@ def write_trade(slot, ins, row, exit_ms, s, mark):
 # --- match: orders and positions against a bar (section 3) ----------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def lots_to_buy(slot, quote, price, ins):
     """R8: what `quote` buys within the entry budget; the whole when the rest would be below the minimum.
 
@@ -438,7 +462,7 @@ def lots_to_buy(slot, quote, price, ins):
     return take, wanted
 
 
-@njit(cache=True)
+@compiled
 def lots_to_sell(slot, price, ins):
     """R8: what can be sold within the exit budget; all when the rest would be below the minimum."""
     if slot.exit_budget <= 0.0:
@@ -449,7 +473,7 @@ def lots_to_sell(slot, price, ins):
     return take
 
 
-@njit(cache=True)
+@compiled
 def buy(memory, facts, records, bar, s, k, price, raw_price, fee_rate):
     """Fill part `k` as far as the bar's volume allows, and end it when complete; tells whether it filled."""
     part = memory.parts[s, k]
@@ -462,7 +486,7 @@ def buy(memory, facts, records, bar, s, k, price, raw_price, fee_rate):
     return True
 
 
-@njit(cache=True)
+@compiled
 def judge(slot, level, other_level, bar):
     """R13: note once whether another exit's level lay inside the bar in which the first exit triggered."""
     if not slot.judged:
@@ -470,17 +494,17 @@ def judge(slot, level, other_level, bar):
         slot.ambiguous = (bar.low <= level <= bar.high) or (bar.low <= other_level <= bar.high)
 
 
-@njit(cache=True)
+@compiled
 def sell_at_market(memory, facts, records, bar, s, raw_price):
     """R5: fill the triggered exit at `raw_price`, worsened, as far as the bar's volume allows."""
     slot, ins = memory.slots[s], facts.instruments[s]
     price = floor_tick(raw_price * (1.0 - ins.slippage), ins.tick)
     take = lots_to_sell(slot, price, ins)
     if take > 0.0:
-        apply_exit(memory, facts, records, bar, s, take, price, raw_price, ins.taker, slot.trigger)
+        apply_exit(memory, facts, records, bar, s, take, price, raw_price, ins.taker, int64(slot.trigger))
 
 
-@njit(cache=True)
+@compiled
 def sell_at_target(memory, facts, records, bar, s):
     """R4: the target fills at its own price."""
     slot, ins = memory.slots[s], facts.instruments[s]
@@ -491,7 +515,7 @@ def sell_at_target(memory, facts, records, bar, s):
         apply_exit(memory, facts, records, bar, s, take, price, price, ins.maker, _TAKE_PROFIT)
 
 
-@njit(cache=True)
+@compiled_into_caller
 def exit_at_the_open(memory, facts, records, bar, s):
     """R1 OPEN for a position: an exit under way, the stop, the target, a request, the time limit."""
     slot, ins = memory.slots[s], facts.instruments[s]
@@ -513,7 +537,7 @@ def exit_at_the_open(memory, facts, records, bar, s):
     sell_at_market(memory, facts, records, bar, s, bar.open)
 
 
-@njit(cache=True)
+@compiled
 def enter_at_the_open(memory, facts, records, bar, s):
     """R2: the market part of an entry trades at the open; its first fill places the rungs (R3)."""
     slot, ins = memory.slots[s], facts.instruments[s]
@@ -525,7 +549,7 @@ def enter_at_the_open(memory, facts, records, bar, s):
             return
     first = slot.phase == PENDING
     price = ceil_tick(bar.open * (1.0 + ins.slippage), ins.tick)
-    if not buy(memory, facts, records, bar, s, 0, price, bar.open, ins.taker) or not first:
+    if not buy(memory, facts, records, bar, s, _MARKET, price, bar.open, ins.taker) or not first:
         return
     for k in range(1, slot.levels):
         rung = memory.parts[s, k]
@@ -535,21 +559,21 @@ def enter_at_the_open(memory, facts, records, bar, s):
             buy(memory, facts, records, bar, s, k, bar.open, bar.open, ins.taker)
 
 
-@njit(cache=True)
+@compiled_into_caller
 def fall(memory, facts, records, bar, s):
     """R1 FALL: rungs and the stop in falling price order, average and levels anew after each fill."""
     slot, ins = memory.slots[s], facts.instruments[s]
     for k in range(1, slot.levels):
         memory.parts[s, k].passed = False
     while slot.phase == HELD and slot.trigger == _NONE:
-        highest = 0
+        highest = _MARKET
         level = active_stop(slot)
         for k in range(1, slot.levels):
             rung = memory.parts[s, k]
             if rung.open and not rung.passed and rung.price > level:
                 level = rung.price
                 highest = k
-        if highest == 0:
+        if highest == _MARKET:
             if bar.low <= level:
                 slot.trigger = stop_label(slot)
                 judge(slot, slot.target_before, slot.target_open, bar)
@@ -565,7 +589,7 @@ def fall(memory, facts, records, bar, s):
         rung.passed = True
 
 
-@njit(cache=True)
+@compiled_into_caller
 def rise(memory, facts, records, bar, s):
     """R1 RISE: the target, unless an entry filled within this bar (R6)."""
     slot = memory.slots[s]
@@ -575,7 +599,7 @@ def rise(memory, facts, records, bar, s):
         sell_at_target(memory, facts, records, bar, s)
 
 
-@njit(cache=True)
+@compiled_into_caller
 def match(memory, facts, records, bar, s):
     """One symbol against one bar: OPEN, FALL and RISE, in the order that R13 gives."""
     slot, parameters, lot = memory.slots[s], facts.parameters[0], facts.instruments[s].lot
@@ -615,7 +639,7 @@ def match(memory, facts, records, bar, s):
 # --- CLOSE (section 4) ----------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def close_out(memory, facts, records, bar, s, reason):
     """Sell everything at the last close, worsened, without a cap: data lost, or the end of the data."""
     slot, ins, last_close = memory.slots[s], facts.instruments[s], memory.coins[s].last_close
@@ -624,7 +648,7 @@ def close_out(memory, facts, records, bar, s, reason):
     apply_exit(memory, facts, records, bar, s, slot.held, price, last_close, ins.taker, reason)
 
 
-@njit(cache=True)
+@compiled_into_caller
 def follow_position(slot, coin, ins, parameters, stop_factor, high):
     """R7 and stop widening at CLOSE: high-water mark, arming, half target, stop and target for the next bar.
 
@@ -646,7 +670,7 @@ def follow_position(slot, coin, ins, parameters, stop_factor, high):
     set_levels(slot, ins.tick)
 
 
-@njit(cache=True)
+@compiled
 def count_closed_trade(coin, strategy, ins, parameters, close_ms):
     """Losing streak of the strategy and stop count of the symbol after a trade that closed in this bar."""
     reason = coin.closed
@@ -666,7 +690,7 @@ def count_closed_trade(coin, strategy, ins, parameters, close_ms):
         coin.stops = 0
 
 
-@njit(cache=True, inline="always")
+@compiled
 def mark_equity(memory, facts, records, bar, closes):
     """Steps 1 to 3: take over the closes, close positions whose data is lost, add up the equity."""
     book, parameters = memory.book[0], facts.parameters[0]
@@ -687,7 +711,7 @@ def mark_equity(memory, facts, records, bar, closes):
     book.equity = book.cash + book.reserved + marks
 
 
-@njit(cache=True, inline="always")
+@compiled
 def settle(memory, facts, records, bar, highs, closes, regime, volatility, stop_factor):
     """CLOSE, steps 1 to 8: equity, market, day, streaks and cooldowns, PANIC, positions."""
     book, parameters = memory.book[0], facts.parameters[0]
@@ -724,7 +748,7 @@ def settle(memory, facts, records, bar, highs, closes, regime, volatility, stop_
 # --- decide: setups to orders (section 5) ---------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def gate(setup, decision, memory, facts, regime, switched_on, close_ms):
     """The first gate that refuses a setup, with what it measured; ACCEPTED where none does."""
     book, parameters = memory.book[0], facts.parameters[0]
@@ -775,7 +799,7 @@ def gate(setup, decision, memory, facts, regime, switched_on, close_ms):
     return _ACCEPTED
 
 
-@njit(cache=True)
+@compiled
 def stands_before(a, b, preferred, instruments):
     """The manager's ranking: preferred strategy, confidence, readiness, symbol."""
     a_first = a.strategy == preferred
@@ -789,7 +813,7 @@ def stands_before(a, b, preferred, instruments):
     return instruments[a.symbol].rank < instruments[b.symbol].rank
 
 
-@njit(cache=True)
+@compiled
 def one_per_symbol(setups, chosen, decisions):
     """Within a symbol the higher confidence stays, on a tie the strategy configured first.
 
@@ -815,7 +839,7 @@ def one_per_symbol(setups, chosen, decisions):
     return kept
 
 
-@njit(cache=True)
+@compiled
 def sort_by_rank(setups, chosen, preferred, instruments):
     """Insertion sort, best first: batches are small."""
     for a in range(1, len(chosen)):
@@ -827,10 +851,12 @@ def sort_by_rank(setups, chosen, preferred, instruments):
         chosen[b + 1] = item
 
 
-@njit(cache=True)
+@compiled
 def exposures(memory, facts, count, exposure):
     """Positions and orders by strategy, and their marks plus reserves in 1e-8 quote; returns the number."""
     total = 0
+    count[:] = 0
+    exposure[:] = 0
     for s in range(len(memory.slots)):
         slot = memory.slots[s]
         if slot.phase == EMPTY:
@@ -846,7 +872,7 @@ def exposures(memory, facts, count, exposure):
     return total
 
 
-@njit(cache=True)
+@compiled
 def limit_broken(setup, decision, memory, facts, quote, committed, count, total, exposure):
     """The first limit that an order of `committed` would break with what is free now, else ACCEPTED."""
     book, parameters = memory.book[0], facts.parameters[0]
@@ -886,19 +912,19 @@ def limit_broken(setup, decision, memory, facts, quote, committed, count, total,
     return _ACCEPTED
 
 
-@njit(cache=True)
+@compiled
 def order_quote(setup, factor):
     """R3: the quote amount of each part of an order, 1e-8 quote."""
     return np.int64(np.rint(setup.size_quote * factor * QUOTE))
 
 
-@njit(cache=True)
+@compiled
 def order_reserve(quote, ins):
     """R3: what a part of an order reserves: its notional and the higher of the two fees."""
     return quote + np.int64(np.rint(quote * max(ins.taker, ins.maker)))
 
 
-@njit(cache=True)
+@compiled
 def place_order(memory, s, setup, index, quote, reserve):
     """A pending entry with all its parts in an empty slot."""
     open_slot(memory.slots[s], setup, index)
@@ -906,7 +932,7 @@ def place_order(memory, s, setup, index, quote, reserve):
         open_part(memory.parts[s, k], quote, reserve)
 
 
-@njit(cache=True)
+@compiled
 def open_slot(slot, setup, index):
     """A slot that holds a setup's order and nothing else."""
     slot.phase = PENDING
@@ -940,12 +966,23 @@ def open_slot(slot, setup, index):
     slot.entered_within = False
 
 
-@njit(cache=True)
+@compiled
 def decide(
-    memory, facts, records, setups, first, last, regime, preferred, size_factor, switched_on, close_ms
+    memory,
+    facts,
+    records,
+    scratch,
+    setups,
+    first,
+    last,
+    regime,
+    preferred,
+    size_factor,
+    switched_on,
+    close_ms,
 ):
     """Admit the setups [first, last) of one close as one batch; resets come first."""
-    batch = np.empty(last - first, dtype=np.int64)
+    batch = scratch.batch
     passed = 0
     for i in range(first, last):
         if setups[i].kind == EVENT_RESET:
@@ -961,13 +998,12 @@ def decide(
     if len(chosen) == 0:
         return
     sort_by_rank(setups, chosen, preferred, facts.instruments)
-    count = np.zeros(len(memory.strategies), dtype=np.int64)
-    exposure = np.zeros(len(memory.strategies), dtype=np.int64)
+    count, exposure = scratch.taken, scratch.exposure
     total = exposures(memory, facts, count, exposure)
     for rank in range(len(chosen)):
         i = chosen[rank]
         setup, decision = setups[i], records.decisions[i]
-        k, s = setup.strategy, setup.symbol
+        k, s = int64(setup.strategy), int64(setup.symbol)
         quote = order_quote(setup, size_factor[k])
         reserve = order_reserve(quote, facts.instruments[s])
         committed = reserve * setup.levels
@@ -990,7 +1026,7 @@ def decide(
 # --- step and run ---------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def obey(command, memory, decisions):
     """Section 7: one command, before the bar's OPEN."""
     book, kind = memory.book[0], command.kind
@@ -1003,7 +1039,7 @@ def obey(command, memory, decisions):
     elif kind == _C_CLOSE:
         slot = memory.slots[command.symbol]
         if slot.phase == PENDING:
-            end_entry(memory, decisions, command.symbol, _CANCELLED)
+            end_entry(memory, decisions, int64(command.symbol), _CANCELLED)
         elif slot.phase == HELD and slot.trigger == _NONE:
             slot.request = command.value
     elif kind == _C_COOLDOWN:
@@ -1022,22 +1058,22 @@ def obey(command, memory, decisions):
         memory.coins[command.symbol].blocked = False
 
 
-@njit(cache=True)
+@compiled
 def bar_of(bars, t, s):
     """One symbol's bar of row t."""
     return Bar(
         t,
         bars.open_time_ms[t],
-        bars.open[t, s],
-        bars.high[t, s],
-        bars.low[t, s],
-        bars.close[t, s],
-        bars.volume[t, s],
+        bars.open[s, t],
+        bars.high[s, t],
+        bars.low[s, t],
+        bars.close[s, t],
+        bars.volume[s, t],
     )
 
 
-@njit(cache=True, inline="always")
-def step(memory, facts, records, bars, market, t, commands, setups, first_setup, last_setup):
+@compiled
+def step(memory, facts, records, scratch, bars, market, t, commands, setups, first_setup, last_setup):
     """One bar of the whole portfolio (R1): commands, OPEN, FALL and RISE by symbol, CLOSE for all."""
     book = memory.book[0]
     for i in range(len(commands)):
@@ -1053,9 +1089,9 @@ def step(memory, facts, records, bars, market, t, commands, setups, first_setup,
         memory,
         facts,
         records,
-        bar_of(bars, t, 0),
-        bars.high[t],
-        bars.close[t],
+        bar_of(bars, t, int64(0)),
+        bars.high[:, t],
+        bars.close[:, t],
         market.regime[t],
         market.volatility[t],
         market.stop_factor[t],
@@ -1065,6 +1101,7 @@ def step(memory, facts, records, bars, market, t, commands, setups, first_setup,
             memory,
             facts,
             records,
+            scratch,
             setups,
             first_setup,
             last_setup,
@@ -1076,8 +1113,8 @@ def step(memory, facts, records, bars, market, t, commands, setups, first_setup,
         )
 
 
-@njit(cache=True, nogil=True)
-def run(memory, facts, records, curve, bars, market, commands, setups, cursor, start, stop, room):
+@compiled_without_gil
+def run(memory, facts, records, scratch, curve, bars, market, commands, setups, cursor, start, stop, room):
     """The dense driver: every bar of [start, stop) in order. Returns the bar that it stopped before.
 
     It stops early when fewer than `room` rows of fills or trades are free (the caller makes room and goes
@@ -1097,7 +1134,7 @@ def run(memory, facts, records, curve, bars, market, commands, setups, cursor, s
         while cursor[1] < len(setups) and setups[cursor[1]].time_ms == close_ms:
             cursor[1] += 1
         due = commands[first_command : cursor[0]]
-        step(memory, facts, records, bars, market, t, due, setups, first_setup, cursor[1])
+        step(memory, facts, records, scratch, bars, market, t, due, setups, first_setup, cursor[1])
         curve.equity[t] = book.equity
         curve.cash[t] = book.cash
         curve.reserved[t] = book.reserved
@@ -1106,7 +1143,7 @@ def run(memory, facts, records, curve, bars, market, commands, setups, cursor, s
     return stop
 
 
-@njit(cache=True)
+@compiled
 def end_all(memory, facts, records, bars):
     """Section 8: close what is held at its last close, and cancel what is pending."""
     last = len(bars.open_time_ms) - 1
@@ -1117,13 +1154,15 @@ def end_all(memory, facts, records, bars):
             close_out(memory, facts, records, bar_of(bars, last, s), s, _END_OF_DATA)
 
 
-@njit(cache=True)
+@compiled
 def open_trades(memory, facts, rows):
     """Write the trade of every held position, marked at its last close; returns how many."""
     n = 0
     for s in range(len(memory.slots)):
         if memory.slots[s].phase == HELD:
-            write_trade(memory.slots[s], facts.instruments[s], rows[n], -1, s, memory.coins[s].last_close)
+            write_trade(
+                memory.slots[s], facts.instruments[s], rows[n], _NOT_YET, s, memory.coins[s].last_close
+            )
             n += 1
     return n
 
@@ -1131,7 +1170,7 @@ def open_trades(memory, facts, rows):
 # --- setups alone (section 9) ---------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@compiled_without_gil
 def run_alone(memory, facts, records, bars, market, setups, chosen, outcomes):
     """Every chosen setup by itself, from its decision to its end; the same step without limits or gates.
 
@@ -1139,16 +1178,16 @@ def run_alone(memory, facts, records, bars, market, setups, chosen, outcomes):
     """
     for n in range(len(chosen)):
         setup = setups[chosen[n]]
-        s = setup.symbol
+        s = int64(setup.symbol)
         own = Facts(facts.instruments[s : s + 1], facts.strategies, facts.parameters)
         quote = order_quote(setup, 1.0)
-        place_order(memory, 0, setup, chosen[n], quote, order_reserve(quote, own.instruments[0]))
+        place_order(memory, _ALONE, setup, chosen[n], quote, order_reserve(quote, own.instruments[0]))
         trade_alone(memory, own, records, bars, market, s, setup.time_ms, outcomes[n])
         outcomes[n].setup = chosen[n]
         memory.slots[0].phase = EMPTY
 
 
-@njit(cache=True)
+@compiled
 def trade_alone(memory, facts, records, bars, market, s, decision_ms, outcome):
     """Run the one order of slot 0 on the bars of column `s` until it is closed or the data ends."""
     book, slot, coin, parameters = memory.book[0], memory.slots[0], memory.coins[0], facts.parameters[0]
@@ -1166,7 +1205,7 @@ def trade_alone(memory, facts, records, bars, market, s, decision_ms, outcome):
         records.counts[:] = 0
         bar = bar_of(bars, t, s)
         last_bar = t
-        match(memory, facts, records, bar, 0)
+        match(memory, facts, records, bar, _ALONE)
         if slot.entry_fills > 0 and not np.isnan(bar.close):
             if first_bar < 0:
                 first_bar = t
@@ -1182,29 +1221,29 @@ def trade_alone(memory, facts, records, bars, market, s, decision_ms, outcome):
         see_market(book, market, t)
         if slot.phase == HELD:
             if newest_ms - coin.last_close_ms >= parameters.data_lost_ms:
-                close_out(memory, facts, records, bar, 0, _DATA_LOST)
+                close_out(memory, facts, records, bar, _ALONE, _DATA_LOST)
                 break
             follow_position(slot, coin, facts.instruments[0], parameters, book.stop_factor, bar.high)
     write_outcome(slot, decision.end, outcome, bars.open_time_ms, first_bar, last_bar, adverse, favourable)
 
 
-@njit(cache=True)
+@compiled
 def see_market(book, market, t):
     """What the next entry fill has to know of the market of row t."""
     book.volatility = 0.0 if np.isnan(market.volatility[t]) else market.volatility[t]
     book.stop_factor = market.stop_factor[t]
 
 
-@njit(cache=True)
+@compiled
 def has_bar(closes, t):
     """Whether any symbol has a bar in row t."""
-    for s in range(closes.shape[1]):
-        if not np.isnan(closes[t, s]):
+    for s in range(len(closes)):
+        if not np.isnan(closes[s, t]):
             return True
     return False
 
 
-@njit(cache=True)
+@compiled
 def write_outcome(slot, end, row, open_time_ms, first_bar, last_bar, adverse, favourable):
     """Section 9: the outcome of a setup traded alone."""
     row.exit_reason = slot.exit_reason
