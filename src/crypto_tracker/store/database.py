@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool, QueuePool
 
@@ -48,7 +48,8 @@ def open_engine(path: Path, *, read_only: bool = False, busy_timeout_ms: int = 3
 
     Writers run in WAL mode with `synchronous=FULL` (a committed row survives a power cut, which the removal
     of replaced files relies on), foreign keys on, and take the write lock when a transaction begins, so that
-    none fails halfway. Readers cannot write, and see one state for the length of a transaction.
+    none fails halfway. Readers cannot write, and see one state for the length of a transaction. Whenever a
+    file shows itself to be damaged, or no database, StoreError is raised.
     """
     module = sqlite_module()
 
@@ -73,6 +74,16 @@ def open_engine(path: Path, *, read_only: bool = False, busy_timeout_ms: int = 3
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    @event.listens_for(engine, "handle_error", retval=True)
+    def unreadable(context: ExceptionContext) -> StoreError | None:
+        # SQLite has this class itself, and none below it, for files that are damaged or no database.
+        if type(context.original_exception) is not module.DatabaseError:
+            return None
+        return StoreError(
+            f"the database {path} cannot be read ({context.original_exception}): "
+            "put a sound copy in its place, or move it away and start anew"
+        )
 
     return engine
 
