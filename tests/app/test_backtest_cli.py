@@ -181,11 +181,14 @@ def test_every_scan_is_kept_when_asked_for_and_says_what_was_counted(lively: tup
     store.close()
 
 
-def test_scans_are_not_kept_unless_asked_for(home: Path):
-    document = backtest(home, "--timerange", "20250308-20250309", "--pairs", "ETH/USD")
+def test_scans_and_near_misses_are_not_kept_unless_asked_for(home: Path):
+    """There are twice as many near misses as setups, and `explain` computes them again from the bars."""
+    document = backtest(home, "--timerange", "20250308-20250309", *LIVELY)
     store = RunStore.open_to_read(home)
     assert store is not None
-    assert store.counts(document["run_id"])["decision_blocks"] == 0
+    counts = store.counts(document["run_id"])
+    assert document["near_misses"] > 0
+    assert (counts["decision_blocks"], counts["setups"]) == (0, document["setups"])
     store.close()
 
 
@@ -204,7 +207,7 @@ def test_another_span_finds_the_same_setups_where_both_look(
     lively: tuple[Path, Document], home: Path, span: str
 ):
     whole_home, whole = lively
-    part = backtest(home, "--timerange", span, *LIVELY)
+    part = backtest(home, "--timerange", span, *LIVELY, "--record-scans")
     start, end = (to_ms(datetime.fromisoformat(part[side])) for side in ("start", "end"))
     found = recorded_scans(home, part["run_id"], since=MARCH_MS)
     assert len(found) > 50
@@ -213,7 +216,7 @@ def test_another_span_finds_the_same_setups_where_both_look(
 
 def test_other_symbols_beside_it_do_not_change_what_is_found(lively: tuple[Path, Document], home: Path):
     whole_home, whole = lively
-    alone = backtest(home, *MARCH, *LIVELY, "--pairs", "SOL/USD")
+    alone = backtest(home, *MARCH, *LIVELY, "--pairs", "SOL/USD", "--record-scans")
     everywhere = recorded_scans(whole_home, whole["run_id"])
     assert recorded_scans(home, alone["run_id"]) == {
         key: row for key, row in everywhere.items() if key[1] == "SOL/USD"
@@ -222,7 +225,7 @@ def test_other_symbols_beside_it_do_not_change_what_is_found(lively: tuple[Path,
 
 def test_a_strategy_alone(lively: tuple[Path, Document], home: Path):
     whole_home, whole = lively
-    document = backtest(home, *MARCH, *LIVELY, "--strategy", "dca")
+    document = backtest(home, *MARCH, *LIVELY, "--strategy", "dca", "--record-scans")
     assert document["strategies"] == ["DCA"]
     assert {trade["strategy"] for trade in document["trades"]} == {"DCA"}
     everything = recorded_scans(whole_home, whole["run_id"])

@@ -216,6 +216,7 @@ def test_sentences_carry_their_numbers():
     assert portfolio_sentence(Reason.DATA_STALE, 900_000.0, 600_000.0) == (
         "the symbol had no new bar for 15 minutes; 10 is too long"
     )
+    assert portfolio_sentence(Reason.DATA_STALE, None, 600_000.0) == "the symbol had no bar in the span yet"
     assert portfolio_sentence(Reason.DAY_LOSS, 0.1034, 0.10) == (
         "the day had lost 10.34%; at 10% nothing is opened until the day ends"
     )

@@ -23,7 +23,7 @@ def august(market_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     code, out, err = run_command(home, "import-data", str(market_data / "bars" / "1m"), "--json")
     assert code == 0, err
     assert json.loads(out)["symbols"] == 3
-    return home, backtest(home, *AUGUST)
+    return home, backtest(home, *AUGUST, "--record-scans")
 
 
 def test_august_is_whole_and_its_books_balance(august: tuple[Path, Document]):
@@ -39,7 +39,7 @@ def test_august_is_whole_and_its_books_balance(august: tuple[Path, Document]):
 
 def test_what_is_found_in_mid_august_does_not_depend_on_the_span(august: tuple[Path, Document]):
     home, document = august
-    part = backtest(home, "--timerange", "20250810-20250820", *PAIRS)
+    part = backtest(home, "--timerange", "20250810-20250820", *PAIRS, "--record-scans")
     start, end = (to_ms(datetime(2025, 8, day, tzinfo=UTC)) for day in (10, 20))
     found = recorded_scans(home, part["run_id"])
     assert found

@@ -33,12 +33,14 @@ class Detected:
     ----------
     setups : SETUP_DTYPE of all strategies, in the order of the simulator
     scans : for each strategy the number of scans by the strategy's own reason, the most frequent first
-    near : near misses
-    blocks : every scan, compactly; empty unless asked for
+    n_near : number of near misses
+    near : the near misses, and
+    blocks : every scan, compactly; both empty unless scans are to be kept
     """
 
     setups: RecordArray
     scans: dict[str, dict[str, int]]
+    n_near: int = 0
     near: list[SetupRow] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
 
@@ -117,8 +119,9 @@ def _noted(
     """The same detection, its reasons counted, its near misses noted; with a version, its scans too."""
     codes, numbers = np.unique(detection.reason, return_counts=True)
     counts.update(dict(zip(codes.tolist(), numbers.tolist(), strict=True)))
-    detected.near.extend(_near_rows(detection, near_miss))
+    detected.n_near += int(near_misses(detection, near_miss).sum())
     if version is not None:
+        detected.near.extend(_near_rows(detection, near_miss))
         for row in range(len(detection.panel)):
             block = scan_block(detection, row, version)
             detected.blocks.append((block.time_ms, block.strategy, encode_block(block)))

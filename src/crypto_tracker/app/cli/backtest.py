@@ -39,7 +39,9 @@ def backtest(
     ] = None,
     record_scans: Annotated[
         bool,
-        typer.Option("--record-scans", help="Keep every scan of the run, not only setups and near misses."),
+        typer.Option(
+            "--record-scans", help="Keep every scan of the run and its near misses, not only its setups."
+        ),
     ] = False,
     close_at_end: Annotated[
         bool, typer.Option("--close-at-end", help="Close what is still open at the last close of the span.")
@@ -49,7 +51,7 @@ def backtest(
     """Trade stored bars with every strategy, after fees and slippage, and show what came of it.
 
     Without --pairs every symbol of the configured universe (or else of the store) takes part. The base is 1m
-    where the store has it, else 15m or 1h, and the result says so. Setups, near misses, fills and trades are
+    where the store has it, else 15m or 1h, and the result says so. Setups, fills and trades are
     recorded in HOME/runs.db, where `explain` finds them.
     """
     from crypto_tracker.app.backtesting import configured_strategies, run_backtest
@@ -167,7 +169,7 @@ def _document(run: "Backtest", choice: "Choice", version: str, run_id: int) -> d
             "bars": int(run.market.panel.present.sum()),
             "notes": _warnings(run, choice),
             "scans": run.detected.scans,
-            "near_misses": len(run.detected.near),
+            "near_misses": run.detected.n_near,
             "seconds": {name: round(value, 4) for name, value in run.seconds.items()},
             "trades": [_trade(trade) for trade in ledger.trades(run.scenario, run.result.trades)],
             "open_trades": [_trade(trade) for trade in ledger.trades(run.scenario, run.result.open_trades)],

@@ -65,7 +65,7 @@ def demo(
         bool,
         typer.Option(
             "--record-scans/--no-record-scans",
-            help="Keep every scan of the run, or only setups and near misses.",
+            help="Keep every scan of the run and its near misses, or only its setups.",
         ),
     ] = True,
     json_output: JsonOption = False,
