@@ -1,5 +1,6 @@
 """Meetings of rules that chance hardly brings about, by hand, for the compiled and for the slow simulator."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -146,3 +147,11 @@ def test_a_cleared_cooldown_counts_stops_from_zero(simulate: Simulate) -> None:
     counted = simulate(scenario(market, *two_stops, rules={"cooldown_stops": 2}))
     assert cleared.decisions["reason"][3] == Reason.ACCEPTED
     assert counted.decisions["reason"][3] == Reason.COOLDOWN
+
+
+def test_a_symbol_that_never_had_a_bar_is_stale_by_no_number_of_minutes(simulate: Simulate) -> None:
+    # SWING scans bars of 15m that were fetched, and may know a coin before its first minute does.
+    market = panel([FLAT] * 3, [MISSING] * 3)
+    (decision,) = simulate(scenario(market, setup(symbol=1))).decisions
+    assert decision["reason"] == Reason.DATA_STALE
+    assert math.isnan(decision["measured"])

@@ -158,7 +158,9 @@ def test_a_file_that_is_no_database_is_named_and_left_as_it_is(tmp_path, read_on
     path = tmp_path / "market.db"
     path.write_text("this was overwritten by something else")
     engine = open_engine(path, read_only=read_only)
-    with pytest.raises(StoreError, match=r"market\.db cannot be read \(file is not a database\): put a sound"):
+    with pytest.raises(
+        StoreError, match=r"market\.db cannot be read \(file is not a database\): put a sound"
+    ):
         current_revision(engine)
     engine.dispose()
     assert path.read_text() == "this was overwritten by something else"
@@ -169,7 +171,8 @@ def test_a_damaged_database_is_named_when_the_damage_is_met(tmp_path):
         opened.write("file", BTC, Timeframe.M1, drawn("12:00 100"))
     path = tmp_path / "market.db"
     whole = path.read_bytes()
-    path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))  # the first page, with the schema, is sound
+    # The first page, with the schema, is sound.
+    path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
     engine = open_engine(path, read_only=True)
     with pytest.raises(StoreError, match="cannot be read"), engine.connect() as connection:
         connection.exec_driver_sql("SELECT * FROM symbols").all()

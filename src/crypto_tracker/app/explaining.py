@@ -129,6 +129,8 @@ def portfolio_sentence(reason: Reason, measured: float | None, limit: float | No
         "limit": float("nan") if limit is None else limit,
     }
     if reason is Reason.DATA_STALE:
+        if measured is None:
+            return "the symbol had no bar in the span yet"
         shown = {name: float(value) / MINUTE_MS for name, value in shown.items()}
     elif reason in {Reason.LOSING_STREAK, Reason.COOLDOWN} and limit is not None:
         shown["limit"] = f"{from_ms(int(limit)):%Y-%m-%d %H:%M} UTC"

@@ -781,7 +781,8 @@ def gate(setup, decision, memory, facts, regime, switched_on, close_ms):
         decision.limit = coin.cooldown_ms
         return _COOLDOWN
     if close_ms - coin.last_close_ms >= parameters.stale_ms:
-        decision.measured = close_ms - coin.last_close_ms
+        if coin.last_close == coin.last_close:  # else it never had a bar, and no number says for how long
+            decision.measured = close_ms - coin.last_close_ms
         decision.limit = parameters.stale_ms
         return _STALE
     if memory.slots[setup.symbol].phase != EMPTY:
