@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from crypto_tracker.core.errors import DataError, UsageError
+from crypto_tracker.core.errors import DataError, StoreError, UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, Timeframe
 from crypto_tracker.store import tables
@@ -442,11 +442,11 @@ def test_a_reader_of_an_older_month_file_asks_again_when_it_is_replaced(tmp_path
         with BarReader.open(tmp_path) as reader:
             read, times = reader._cold.read, []
 
-            def read_after_a_replacement(path: str):
-                times.append(path)
+            def read_after_a_replacement(paths: list[str]):
+                times.extend(paths)
                 if len(times) == 1:
                     opened.write("binance", BTC, M1, run_of_minutes("2025-03-02 12:00", 200))
-                return read(path)
+                return read(paths)
 
             monkeypatch.setattr(reader._cold, "read", read_after_a_replacement)
             panel = reader.panel([BTC], M1, at("12:00"), at("2025-03-03 00:00"))
@@ -500,3 +500,14 @@ def test_the_list_counts_bars_holes_and_what_is_known(tmp_path):
     assert first.completeness == pytest.approx(210 / 250)
     assert (second.symbol, second.rows, second.gaps, second.completeness) == (perpetual, 1, 0, 1.0)
     assert second.end_ms - second.start_ms == HOUR_MS
+
+
+def test_of_many_files_the_damaged_one_is_named(tmp_path):
+    with store(tmp_path, cold_rows_min=100) as opened:
+        opened.write("binance", BTC, M1, run_of_minutes("2025-02-01 12:00", 200))
+        opened.write("binance", BTC, M1, run_of_minutes("2025-03-01 12:00", 200))
+        good, bad = cold_files(tmp_path)
+        (tmp_path / "bars" / bad).write_bytes(b"PAR1 and nothing else")
+        with pytest.raises(StoreError, match=r"2025-03\.g0\.parquet is damaged") as error:
+            opened.reader.panel([BTC], M1, at("2025-02-01 00:00"), at("2025-03-02 00:00"))
+        assert good not in str(error.value)

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import io
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,13 +86,22 @@ class ColdTier:
             sha256=hashlib.sha256(content).hexdigest(),
         )
 
-    def read(self, path: str) -> StoredRows:
-        """All rows of one file. Raises FileNotFoundError where another process has replaced it."""
+    def read(self, paths: Sequence[str]) -> StoredRows:
+        """All rows of some files, in their order: one call for all, since opening them takes the time.
+
+        Raises FileNotFoundError where another process has replaced one of them.
+        """
+        if not paths:
+            return StoredRows.none()
         try:
-            frame = pl.read_parquet(self.folder / path, hive_partitioning=False, glob=False)
+            frame = pl.read_parquet(
+                [self.folder / path for path in paths], hive_partitioning=False, glob=False
+            )
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            if len(paths) > 1:  # read one by one to say which it is
+                return StoredRows.merged([self.read([path]) for path in paths])
             raise StoreError(
-                f"the bar file {self.folder / path} is damaged ({error}): restore it from a copy, "
+                f"the bar file {self.folder / paths[0]} is damaged ({error}): restore it from a copy, "
                 "or remove its row from the table manifest and import the month again"
             ) from error
         return StoredRows(

@@ -72,9 +72,9 @@ class Tiers:
         """
         if files is None:
             files = self.month_files([symbol_id], timeframe, start_ms, end_ms)[symbol_id]
-        parts = [self._cold.read(file.path).between(start_ms, end_ms) for file in files]
-        parts.append(self.hot_rows(symbol_id, timeframe, start_ms, end_ms))
-        return StoredRows.merged(parts)
+        by_month = sorted(files, key=lambda file: file.first_ms)
+        cold = self._cold.read([file.path for file in by_month]).between(start_ms, end_ms)
+        return StoredRows.merged([cold, self.hot_rows(symbol_id, timeframe, start_ms, end_ms)])
 
     def hot_rows(self, symbol_id: int, timeframe: Timeframe, start_ms: int, end_ms: int) -> StoredRows:
         """The rows of the hot tier in [start_ms, end_ms)."""
