@@ -143,7 +143,7 @@ def test_what_is_recorded_is_what_is_printed(lively: tuple[Path, Document]):
     assert {trade.trade_group_id for trade in trades} == printed.keys()
     for trade in trades:
         assert float(trade.pnl_quote) == printed[trade.trade_group_id]["pnl_quote"]
-        assert trade.exit_reason == printed[trade.trade_group_id]["exit_reason"]
+        assert trade.exit_reason == (printed[trade.trade_group_id]["exit_reason"] or "none")
     fees = sum(fill.fee_quote for fill in store.fills(document["run_id"]))
     assert float(fees) == pytest.approx(document["fees_quote"], abs=1e-9)
     counts = store.counts(document["run_id"])
@@ -275,7 +275,7 @@ def test_a_symbol_without_minutes_is_traded_on_hours_and_labelled(home: Path):
     document = backtest(home, *MARCH, "--pairs", "ADA/USD")
     assert document["base"] == "1h"
     assert (
-        "coarse base: orders meet 1h bars, since not every symbol has 1m bars in the span"
+        "coarse base: orders meet 1h bars and strategies of finer ones scan them, since not every symbol has 1m bars in the span"
         in document["notes"]
     )
     assert document["reference"] == "BTC/USD"  # made of its minutes
@@ -297,6 +297,21 @@ def test_a_run_without_the_reference_coin_says_so(tmp_path: Path, market_home: P
     assert document["reference"] is None
     assert any(note.startswith("the reference coin XMR has no 1m bars") for note in document["notes"])
     assert "regime_panic" not in document["rejected"]
+
+
+def test_a_strategy_without_a_share_of_the_capital_is_named(home: Path):
+    document = backtest(home, *MARCH, *LIVELY, "--set", "limits.shares.SWING=0")
+    assert [note for note in document["notes"] if "share" in note] == [
+        "SWING has no share of the capital, so it opens nothing: give it one under [limits.shares]"
+    ]
+    assert all(trade["strategy"] != "SWING" for trade in document["trades"] + document["open_trades"])
+
+
+def test_what_is_open_has_no_exit(home: Path):
+    document = backtest(home, "--timerange", "20250308-20250309T0600", *LIVELY)
+    assert document["open_trades"]
+    for trade in document["open_trades"]:
+        assert (trade["exit_time"], trade["exit_price"], trade["exit_reason"]) == (None, None, None)
 
 
 # --------------------------------------------------------------------------------------------- refusals

@@ -121,9 +121,15 @@ def test_without_pairs_those_with_the_finest_base_take_part():
 
 def test_a_coarse_base_is_labelled_with_its_cause():
     (note,) = chosen(MIXED, "ADA/USD").notes
-    assert note == "coarse base: orders meet 1h bars, since not every symbol has 1m bars in the span"
+    assert (
+        note
+        == "coarse base: orders meet 1h bars and strategies of finer ones scan them, since not every symbol has 1m bars in the span"
+    )
     (note,) = chosen(MIXED, "BTC/USD", timeframe="15m").notes
-    assert note == "coarse base: orders meet 15m bars, as --timeframe asks"
+    assert (
+        note
+        == "coarse base: orders meet 15m bars and strategies of finer ones scan them, as --timeframe asks"
+    )
     assert chosen(MIXED, "BTC/USD").notes == ()
 
 

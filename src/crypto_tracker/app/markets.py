@@ -285,7 +285,7 @@ def choose(
         )
     if base is not Timeframe.M1:
         why = "as --timeframe asks" if timeframe else "since not every symbol has 1m bars in the span"
-        notes.append(f"coarse base: orders meet {base} bars, {why}")
+        notes.append(f"coarse base: orders meet {base} bars and strategies of finer ones scan them, {why}")
     return Choice(
         symbols=symbols,
         base=base,

@@ -55,6 +55,7 @@ def backtest(
     recorded in HOME/runs.db, where `explain` finds them.
     """
     from crypto_tracker.app.backtesting import configured_strategies, run_backtest
+    from crypto_tracker.app.cli.backtest_view import show
     from crypto_tracker.app.markets import StoredBars, choose
     from crypto_tracker.config.versions import version
     from crypto_tracker.store.reader import BarReader
@@ -89,7 +90,7 @@ def backtest(
     if json_output:
         emit_json(_document(run, choice, version(configuration), run_id))
     else:
-        _show(session, run, choice, version(configuration), run_id)
+        show(session, run, choice, _warnings(run, choice), version(configuration), run_id)
 
 
 def _record(session: Session, choice: "Choice", run: "Backtest") -> int:
@@ -135,11 +136,18 @@ def _warnings(run: "Backtest", choice: "Choice") -> list[str]:
     notes = list(choice.notes)
     if run.market.reference is None and choice.reference_symbol is not None:
         notes.append(no_reference(choice.reference_symbol.base, choice.base))
+    shares = run.scenario.rules.limits.shares
+    notes += [
+        f"{name} has no share of the capital, so it opens nothing: give it one under [limits.shares]"
+        for name in run.scenario.strategies
+        if not shares.get(name)
+    ]
     share = run.figures.ambiguous_share
     limit = run.scenario.rules.fills.ambiguous_warning
     if share is not None and share > limit:
         notes.append(
-            f"{share:.1%} of the exits could have been another one in the same bar (more than {limit:.0%}): "
+            f"{100.0 * share:.1f} % of the exits could have been another one in the same bar "
+            f"(more than {100.0 * limit:g} %): "
             "compare with --set fills.intrabar=optimistic"
         )
     if "synthetic" in choice.provider_of.values():
@@ -190,7 +198,7 @@ def _trade(trade: Any) -> dict[str, Any]:
         "exit_price": None if trade.exit_price is None else float(trade.exit_price),
         "quantity": float(trade.quantity),
         "invested_quote": float(trade.invested_quote),
-        "exit_reason": trade.exit_reason.code,
+        "exit_reason": None if trade.exit_time is None else trade.exit_reason.code,
         "entry_fills": trade.entry_fills,
         "fee_quote": float(trade.fee_quote),
         "slippage_quote": float(trade.slippage_quote),
@@ -199,128 +207,3 @@ def _trade(trade: Any) -> dict[str, Any]:
         "ambiguous": trade.ambiguous,
         "fallback": trade.fallback,
     }
-
-
-def _show(session: Session, run: "Backtest", choice: "Choice", version: str, run_id: int) -> None:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    from crypto_tracker.core.timeframes import from_ms
-
-    out, figures = session.out, run.figures
-    symbols = run.market.panel.symbols
-    listed = ", ".join(str(symbol) for symbol in symbols[:6]) + (
-        f" and {len(symbols) - 6} more" if len(symbols) > 6 else ""
-    )
-    out.print(
-        f"[bold]Backtest {run_id}[/bold]  {from_ms(run.market.start_ms):%Y-%m-%d %H:%M} to "
-        f"{from_ms(run.market.end_ms):%Y-%m-%d %H:%M} UTC, {choice.base} bars, configuration {version}"
-    )
-    out.print(Text(listed, style="dim"))
-    for note in _warnings(run, choice):
-        out.print(Text(f"! {note}", style="yellow"))
-
-    summary = Table(box=box.SIMPLE, show_header=False, padding=(0, 2, 0, 0))
-    for _ in range(2):
-        summary.add_column(style="dim")
-        summary.add_column(justify="right")
-    left = [
-        ("Equity at start", f"{figures.equity_start:,.2f}"),
-        ("Equity at end, marked", f"{figures.equity_final:,.2f}"),
-        ("Return, marked", _signed(figures.return_net)),
-        ("Return, closed trades", _signed(figures.return_closed)),
-        ("Market change (mean)", _signed(figures.market_change)),
-        ("Maximum drawdown", _percent(figures.max_drawdown)),
-        ("Sharpe (daily, 365)", _plain(figures.sharpe)),
-    ]
-    right = [
-        ("Closed trades", f"{figures.n_trades:,}"),
-        ("Left open", f"{figures.n_open:,}"),
-        ("Win rate", _percent(figures.win_rate)),
-        ("Profit factor", _plain(figures.profit_factor)),
-        ("Fees", f"{figures.fees_quote:,.2f}"),
-        ("Slippage (in the prices)", f"{figures.slippage_quote:,.2f}"),
-        ("Ambiguous exits", _percent(figures.ambiguous_share)),
-    ]
-    for (name, value), (name2, value2) in zip(left, right, strict=True):
-        summary.add_row(name, value, name2, value2)
-    out.print(summary)
-
-    groups = Table(box=box.SIMPLE_HEAD, title="Closed trades", title_justify="left", title_style="bold")
-    groups.add_column("")
-    for name in ("Trades", "Win rate", "P&L", "P&L / invested", "Profit factor", "Fees", "Slippage"):
-        groups.add_column(name, justify="right")
-    sections = [
-        figures.by_strategy,
-        figures.by_exit_reason,
-        sorted(figures.by_symbol, key=lambda g: g.pnl_quote),
-    ]
-    for section, shown in zip(sections, (99, 99, 8), strict=True):
-        rows = section if len(section) <= shown else [*section[: shown // 2], *section[-shown // 2 :]]
-        for group in rows:
-            groups.add_row(
-                group.name,
-                f"{group.n_trades:,}",
-                _percent(group.win_rate),
-                _money(group.pnl_quote),
-                _signed(group.return_net),
-                _plain(group.profit_factor),
-                f"{group.fees_quote:,.2f}",
-                f"{group.slippage_quote:,.2f}",
-            )
-        groups.add_section()
-    if figures.n_trades:
-        out.print(groups)
-
-    scans = Table(box=box.SIMPLE_HEAD, title="What the scans said", title_justify="left", title_style="bold")
-    scans.add_column("Strategy")
-    scans.add_column("Scans", justify="right")
-    scans.add_column("Setups", justify="right")
-    scans.add_column("Stopped most often by")
-    for name, counts in run.detected.scans.items():
-        stopped = [f"{reason} {count:,}" for reason, count in counts.items() if reason != "accepted"]
-        scans.add_row(
-            name, f"{sum(counts.values()):,}", f"{counts.get('accepted', 0):,}", ", ".join(stopped[:3])
-        )
-    out.print(scans)
-    if figures.rejected:
-        refused = ", ".join(f"{reason} {count:,}" for reason, count in figures.rejected.items())
-        out.print(
-            f"[bold]Setups without a trade[/bold] ({sum(figures.rejected.values()):,} of {figures.setups:,})"
-        )
-        out.print(Text(refused))
-        out.print()
-    seconds = run.seconds
-    bars = int(run.market.panel.present.sum())
-    out.print(
-        Text(
-            f"{bars:,} bars: loaded in {seconds['load']:.2f} s, scanned in {seconds['features']:.2f} s, "
-            f"simulated in {seconds['simulate']:.2f} s",
-            style="dim",
-        )
-    )
-    if figures.n_trades:
-        first = run.result.trades[0]
-        symbol, moment = run.market.panel.symbols[first["symbol"]], from_ms(first["decision_ms"])
-        out.print(Text(f"Why? crypto-tracker explain {symbol} --at {moment:%Y-%m-%dT%H:%M}", style="dim"))
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2%}"
-
-
-def _signed(value: float | None) -> str:
-    if value is None:
-        return "-"
-    colour = "green" if value > 0 else "red" if value < 0 else "default"
-    return f"[{colour}]{value:+.2%}[/{colour}]"
-
-
-def _money(value: float) -> str:
-    colour = "green" if value > 0 else "red" if value < 0 else "default"
-    return f"[{colour}]{value:+,.2f}[/{colour}]"
-
-
-def _plain(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
