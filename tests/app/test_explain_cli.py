@@ -129,6 +129,19 @@ def test_the_explanation_reads_well(lively: tuple[Path, Document], command: Comm
     assert "? no recorded run of this configuration covers it" in text  # the run had other settings
 
 
+def test_long_points_go_on_below_their_first_word_and_keep_units_with_numbers(
+    home: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+):
+    for width in (60, 80, 100):
+        monkeypatch.setenv("COLUMNS", str(width))
+        _, out, _ = command(home, "explain", "ETH/USD", "--at", CRASH)
+        lines = out.splitlines()
+        assert all(len(line) <= width for line in lines)
+        assert not any(line.strip().startswith("%") for line in lines)
+        for line in lines:
+            assert re.match(r"(ETH|DCA|SWING|CHANNEL|  [✓✗?] \S|    \S|$)", line), line
+
+
 def test_a_strategy_alone_and_a_coarse_symbol(lively: tuple[Path, Document]):
     home, _ = lively
     noon = MARCH_MS + 10 * 86_400_000 + 12 * 3_600_000
@@ -218,7 +231,13 @@ def test_sentences_carry_their_numbers():
     )
     assert portfolio_sentence(Reason.DATA_STALE, None, 600_000.0) == "the symbol had no bar in the span yet"
     assert portfolio_sentence(Reason.DAY_LOSS, 0.1034, 0.10) == (
-        "the day had lost 10.34%; at 10% nothing is opened until the day ends"
+        "the day had lost 10.34 %; at 10 % nothing is opened until the day ends"
+    )
+    assert portfolio_sentence(Reason.TRAILING_TOO_TIGHT, 0.005, 0.00603) == (
+        "the trailing distance of 0.50 % is below the median bar range of 0.60 %"
+    )
+    assert portfolio_sentence(Reason.VOLATILITY_HIGH, 0.0695, None) == (
+        "the strategy was switched off: the market's volatility, now 6.95 %, was too high"
     )
     assert portfolio_sentence(Reason.SHARE_USED, 3300.5, 3200.0) == (
         "with it the strategy would have used 3,300.50 of its share of 3,200.00"

@@ -19,10 +19,10 @@ _PORTFOLIO_SENTENCES = {
     Reason.BLOCKED: "a person had blocked the symbol",
     Reason.STRATEGY_OFF: "the strategy was switched off by configuration or by a person",
     Reason.VOLATILITY_HIGH: (
-        "the strategy was switched off: the market's volatility, now {measured:.2%}, was too high"
+        "the strategy was switched off: the market's volatility, now {measured:.2f} %, was too high"
     ),
     Reason.REGIME_PANIC: "the market was in PANIC, which opens nothing",
-    Reason.DAY_LOSS: "the day had lost {measured:.2%}; at {limit:.0%} nothing is opened until the day ends",
+    Reason.DAY_LOSS: "the day had lost {measured:.2f} %; at {limit:g} % nothing is opened until the day ends",
     Reason.LOSING_STREAK: "the strategy had lost too often in a row and rests until {limit}",
     Reason.COOLDOWN: "the symbol was stopped out too often in a row and cools down until {limit}",
     Reason.DATA_STALE: "the symbol had no new bar for {measured:.0f} minutes; {limit:.0f} is too long",
@@ -30,7 +30,7 @@ _PORTFOLIO_SENTENCES = {
     Reason.SAME_EPISODE: "the rule has been true ever since the last entry; a scan must be false in between",
     Reason.CONFIDENCE_LOW: "the confidence was {measured:.3f}; {limit:.3f} is needed",
     Reason.TRAILING_TOO_TIGHT: (
-        "the trailing distance {measured:.4f} is below the median bar range {limit:.4f}"
+        "the trailing distance of {measured:.2f} % is below the median bar range of {limit:.2f} %"
     ),
     Reason.OUTRANKED: (
         "another strategy's setup in the same symbol had the confidence {limit:.3f}, this one {measured:.3f}"
@@ -132,6 +132,8 @@ def portfolio_sentence(reason: Reason, measured: float | None, limit: float | No
         if measured is None:
             return "the symbol had no bar in the span yet"
         shown = {name: float(value) / MINUTE_MS for name, value in shown.items()}
+    elif reason in {Reason.VOLATILITY_HIGH, Reason.DAY_LOSS, Reason.TRAILING_TOO_TIGHT}:
+        shown = {name: 100.0 * float(value) for name, value in shown.items()}
     elif reason in {Reason.LOSING_STREAK, Reason.COOLDOWN} and limit is not None:
         shown["limit"] = f"{from_ms(int(limit)):%Y-%m-%d %H:%M} UTC"
     return _PORTFOLIO_SENTENCES[reason].format(**shown)

@@ -42,8 +42,8 @@ def show(
         if len(figures.by_symbol) > 2 * _EXTREME_SYMBOLS:
             out.print(
                 Text(
-                    f"of {len(figures.by_symbol)} symbols with trades the {_EXTREME_SYMBOLS} with the lowest and "
-                    f"the {_EXTREME_SYMBOLS} with the highest P&L; --json has all",
+                    f"of {len(figures.by_symbol)} symbols with trades the {_EXTREME_SYMBOLS} with the lowest "
+                    f"and the {_EXTREME_SYMBOLS} with the highest P&L; --json has all",
                     style="dim",
                 )
             )

@@ -126,7 +126,6 @@ def _document(item: "StrategyExplanation") -> dict[str, Any]:
 
 
 def _show(session: Session, symbol: str, at: str, told: list["StrategyExplanation"]) -> None:
-    from rich.padding import Padding
     from rich.text import Text
 
     from crypto_tracker.core.decisions import Verdict
@@ -143,30 +142,51 @@ def _show(session: Session, symbol: str, at: str, told: list["StrategyExplanatio
         head.append(word, style=f"bold {colours[item.verdict]}")
         if item.verdict is not Verdict.TAKE:
             head.append(f" {item.reason.code}", style=colours[item.verdict])
-        if item.readiness == item.readiness:
-            head.append(f"  readiness {item.readiness:.0f}, confidence {item.confidence:.2f}", style="dim")
         out.print(head)
         stopped = False
         for gate in item.gates:
-            mark, style = ("✓", "green") if gate.passed else ("✗", "red")
-            if stopped and not gate.passed:
-                style = "dim"
-            line = Text(f"{mark} ", style=style)
-            line.append(gate.sentence, style="default" if not stopped else "dim")
-            out.print(Padding(line, (0, 0, 0, 2)))
+            mark, colour = ("✓", "green") if gate.passed else ("✗", "red")
+            _point(
+                session,
+                mark,
+                gate.sentence,
+                mark_style="dim" if stopped and not gate.passed else colour,
+                style="dim" if stopped else "",
+            )
             stopped = stopped or not gate.passed
         if item.portfolio is not None:
-            taken = item.portfolio.verdict == Verdict.TAKE
-            line = Text("✓ " if taken else "✗ ", style="green" if taken else "red")
-            line.append(f"portfolio (run {item.portfolio.run_id}): {item.portfolio.sentence}")
-            out.print(Padding(line, (0, 0, 0, 2)))
-        elif item.verdict is Verdict.TAKE:
-            out.print(
-                Padding(
-                    Text(
-                        "? no recorded run of this configuration covers it: a backtest tells the answer",
-                        style="dim",
-                    ),
-                    (0, 0, 0, 2),
-                )
+            mark, colour = ("✓", "green") if item.portfolio.verdict == Verdict.TAKE else ("✗", "red")
+            _point(
+                session,
+                mark,
+                f"portfolio (run {item.portfolio.run_id}): {item.portfolio.sentence}",
+                mark_style=colour,
             )
+        elif item.verdict is Verdict.TAKE:
+            _point(
+                session,
+                "?",
+                "no recorded run of this configuration covers it: a backtest tells the answer",
+                mark_style="dim",
+                style="dim",
+            )
+        if item.readiness == item.readiness:
+            _point(
+                session,
+                " ",
+                f"readiness {item.readiness:.0f}, confidence {item.confidence:.2f}",
+                mark_style="",
+                style="dim",
+            )
+
+
+def _point(session: Session, mark: str, sentence: str, *, mark_style: str, style: str = "") -> None:
+    """Print one point of a list: further lines begin below its first word, and no % leaves its number."""
+    from textwrap import wrap
+
+    from rich.text import Text
+
+    lines = wrap(sentence.replace(" %", "\N{NO-BREAK SPACE}%"), max(session.out.width - 4, 20))
+    for place, line in enumerate(lines):
+        text = Text("  ").append(mark if place == 0 else " ", style=mark_style)
+        session.out.print(text.append(f" {line}".replace("\N{NO-BREAK SPACE}", " "), style=style))
