@@ -1,7 +1,6 @@
 """The frame of the command line: exit codes, where output goes, options, times and spans."""
 
 import json
-import re
 import subprocess
 import sys
 import tomllib
@@ -140,13 +139,6 @@ def test_every_command_can_speak_json():
         if "--json" not in {o for p in command.params for o in p.opts}
     ]
     assert without == []
-
-
-def test_every_command_that_the_readme_names_exists():
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"^    crypto-tracker ([a-z][a-z-]+)", readme, re.M))
-    assert len(named) >= 10
-    assert named - set(typer.main.get_command(build()).commands) == set()
 
 
 def test_the_version_is_that_of_the_package(run: Run):

@@ -31,7 +31,7 @@ def new_config(
     context: typer.Context,
     path: Annotated[
         Path | None,
-        typer.Argument(metavar="[PATH]", help="File to write. [dim]default: HOME/config.toml[/dim]"),
+        typer.Argument(metavar="[PATH]", help="File to write (else HOME/config.toml)."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that exists.")] = False,
     json_output: JsonOption = False,

@@ -48,7 +48,7 @@ def demo(
         typer.Option(
             "--speed",
             metavar="HOURS",
-            help="Simulated hours per second. [dim]default: done in 40 seconds[/dim]",
+            help="Simulated hours per second (else as many as end it in 40 seconds).",
         ),
     ] = None,
     live: Annotated[

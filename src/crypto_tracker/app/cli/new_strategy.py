@@ -28,9 +28,7 @@ def new_strategy(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Such as MEAN_CROSS or mean-cross.")],
     path: Annotated[
         Path | None,
-        typer.Option(
-            "--path", metavar="DIR", help="Where its folder is made. [dim]default: HOME/strategies[/dim]"
-        ),
+        typer.Option("--path", metavar="DIR", help="Where its folder is made (else HOME/strategies)."),
     ] = None,
     json_output: JsonOption = False,
 ) -> None:
