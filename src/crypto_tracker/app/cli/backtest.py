@@ -158,6 +158,7 @@ def _warnings(run: "Backtest", choice: "Choice") -> list[str]:
 def _document(run: "Backtest", choice: "Choice", version: str, run_id: int) -> dict[str, Any]:
     from dataclasses import asdict
 
+    from crypto_tracker.app.documents import trade_document
     from crypto_tracker.core.timeframes import from_ms
     from crypto_tracker.simulation import ledger
 
@@ -179,31 +180,10 @@ def _document(run: "Backtest", choice: "Choice", version: str, run_id: int) -> d
             "scans": run.detected.scans,
             "near_misses": run.detected.n_near,
             "seconds": {name: round(value, 4) for name, value in run.seconds.items()},
-            "trades": [_trade(trade) for trade in ledger.trades(run.scenario, run.result.trades)],
-            "open_trades": [_trade(trade) for trade in ledger.trades(run.scenario, run.result.open_trades)],
+            "trades": [trade_document(trade) for trade in ledger.trades(run.scenario, run.result.trades)],
+            "open_trades": [
+                trade_document(trade) for trade in ledger.trades(run.scenario, run.result.open_trades)
+            ],
         }
     )
     return document
-
-
-def _trade(trade: Any) -> dict[str, Any]:
-    return {
-        "trade_group_id": trade.trade_group_id,
-        "symbol": str(trade.symbol),
-        "strategy": trade.strategy,
-        "decision_time": trade.decision_time,
-        "entry_time": trade.entry_time,
-        "exit_time": trade.exit_time,
-        "entry_price": float(trade.entry_price),
-        "exit_price": None if trade.exit_price is None else float(trade.exit_price),
-        "quantity": float(trade.quantity),
-        "invested_quote": float(trade.invested_quote),
-        "exit_reason": None if trade.exit_time is None else trade.exit_reason.code,
-        "entry_fills": trade.entry_fills,
-        "fee_quote": float(trade.fee_quote),
-        "slippage_quote": float(trade.slippage_quote),
-        "pnl_quote": float(trade.pnl_quote),
-        "return_net": trade.return_net,
-        "ambiguous": trade.ambiguous,
-        "fallback": trade.fallback,
-    }

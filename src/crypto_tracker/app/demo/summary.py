@@ -14,6 +14,7 @@ from crypto_tracker.app.demo.observer import equity_points
 from crypto_tracker.app.demo.run import Outcome
 from crypto_tracker.app.demo.text import DOWN, MUTED, UNKNOWN, UP, age, direction, money, percent
 from crypto_tracker.app.demo.view import SYNTHETIC
+from crypto_tracker.app.documents import trade_document
 from crypto_tracker.core.orders import Trade
 from crypto_tracker.core.timeframes import DAY_MS, from_ms, to_ms
 from crypto_tracker.simulation import ledger
@@ -64,30 +65,6 @@ def document(
             trade_document(trade) for trade in ledger.trades(outcome.scenario, outcome.result.open_trades)
         ],
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
-    }
-
-
-def trade_document(trade: Trade) -> dict[str, Any]:
-    """One trade as JSON has it."""
-    return {
-        "trade_group_id": trade.trade_group_id,
-        "symbol": str(trade.symbol),
-        "strategy": trade.strategy,
-        "decision_time": trade.decision_time,
-        "entry_time": trade.entry_time,
-        "exit_time": trade.exit_time,
-        "entry_price": float(trade.entry_price),
-        "exit_price": None if trade.exit_price is None else float(trade.exit_price),
-        "quantity": float(trade.quantity),
-        "invested_quote": float(trade.invested_quote),
-        "exit_reason": trade.exit_reason.code,
-        "entry_fills": trade.entry_fills,
-        "fee_quote": float(trade.fee_quote),
-        "slippage_quote": float(trade.slippage_quote),
-        "pnl_quote": float(trade.pnl_quote),
-        "return_net": trade.return_net,
-        "ambiguous": trade.ambiguous,
-        "fallback": trade.fallback,
     }
 
 
