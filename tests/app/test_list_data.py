@@ -1,0 +1,46 @@
+"""`list-data` in a terminal: a line for each series, whole whatever the width."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.app.conftest import Command
+
+SERIES = 5
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_every_line_fits_and_nothing_is_cut(
+    market_home: Path, command: Command, monkeypatch: pytest.MonkeyPatch, width: int
+):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as in a terminal
+    monkeypatch.setenv("COLUMNS", str(width))
+    code, out, _ = command(market_home, "list-data")
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in out.splitlines()]
+    assert code == 0
+    assert "…" not in out
+    assert all(len(line) <= width for line in lines)
+    assert len([line for line in lines if "/USD " in line and "synthetic" in line]) >= SERIES
+
+
+def test_a_pipe_gets_all_columns(market_home: Path, command: Command, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = command(market_home, "list-data")
+    assert out.splitlines()[0].split() == [
+        "symbol", "provider", "timeframe", "start", "end", "rows", "gaps", "complete", "suspect", "quarantined",
+    ]  # fmt: skip
+
+
+def test_bars_in_doubt_are_named_below_a_narrow_table(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+):
+    rows = "".join(f"2025-01-01 00:{m:02},1,2,0.5,1.5,10\n" for m in range(1, 40))
+    (tmp_path / "ETHUSDT-1m.csv").write_text(
+        "time,open,high,low,close,volume\n2025-01-01 00:00,1,0.9,0.5,1,10\n" + rows
+    )
+    assert command(tmp_path / "home", "import-data", str(tmp_path / "ETHUSDT-1m.csv"))[0] == 0
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = command(tmp_path / "home", "list-data")
+    assert "ETH/USDT file 1m: 1 quarantined" in out
