@@ -200,6 +200,9 @@ def test_the_newest_run_in_which_the_strategy_took_part_answers(
     assert ask() == 1
     assert backtest(home, *span, *LIVELY, "--pairs", symbol)["run_id"] == 3
     assert ask() == 3
+    hours = backtest(home, *span, *LIVELY, "--pairs", symbol, "--timeframe", "1h")
+    assert (hours["run_id"], hours["base"]) == (4, "1h")
+    assert ask() == 3  # what a run on hours did with a scan of hours is no answer to a scan of 5m
     _, out, _ = command(home, "explain", symbol, "--at", f"{from_ms(time_ms):%Y-%m-%dT%H:%M}", *LIVELY)
     assert re.search(r"[✓✗] portfolio \(run 3\): ", out)
 

@@ -109,7 +109,7 @@ def record(store: RunStore, run: Run = RUN, **changed: Any) -> int:
 
 def nothing_is_there(store: RunStore) -> bool:
     return store.counts(1) == {"setups": 0, "fills": 0, "trades": 0, "decision_blocks": 0} and (
-        store.latest_covering(BTC, "DCA", SETUP.time_ms, "v1") is None
+        store.latest_covering(BTC, "DCA", SETUP.time_ms, "v1", ["1m"]) is None
     )
 
 
@@ -166,7 +166,7 @@ def test_fills_keep_their_order_and_trades_stand_in_order_of_entry(store: RunSto
 def test_an_empty_run_is_a_run(store: RunStore):
     run_id = record(store, setups=[], fills=[], trades=[], blocks=[])
     assert set(store.counts(run_id).values()) == {0}
-    assert store.latest_covering(BTC, "DCA", SETUP.time_ms, "v1") is not None
+    assert store.latest_covering(BTC, "DCA", SETUP.time_ms, "v1", ["1m"]) is not None
 
 
 def test_two_runs_do_not_mix(store: RunStore):
@@ -193,7 +193,8 @@ def test_the_newest_run_that_scanned_the_symbol_with_the_strategy_answers(store:
     record(store, replace(RUN, strategies=("SWING",)))
     record(store, replace(RUN, configuration_version="v2"))
     record(store, replace(RUN, end_ms=SETUP.time_ms - 1))
-    found = store.latest_covering(BTC, "DCA", SETUP.time_ms, "v1")
+    record(store, replace(RUN, base="1h"))
+    found = store.latest_covering(BTC, "DCA", SETUP.time_ms, "v1", ["1m"])
     assert found is not None
     assert found.run_id == newest
 
@@ -202,7 +203,7 @@ def test_a_run_covers_the_closes_after_its_start_up_to_its_end(store: RunStore):
     record(store)
 
     def covered(time_ms: int) -> bool:
-        return store.latest_covering(BTC, "DCA", time_ms, "v1") is not None
+        return store.latest_covering(BTC, "DCA", time_ms, "v1", ["1m"]) is not None
 
     assert [covered(RUN.start_ms), covered(RUN.start_ms + 1)] == [False, True]
     assert [covered(RUN.end_ms), covered(RUN.end_ms + 1)] == [True, False]
@@ -210,7 +211,7 @@ def test_a_run_covers_the_closes_after_its_start_up_to_its_end(store: RunStore):
 
 def test_a_symbol_is_not_found_by_a_part_of_its_name(store: RunStore):
     record(store, replace(RUN, symbols=(Symbol("WBTC", "USDT"), Symbol("BTC", "USDT", "USDT"))))
-    assert store.latest_covering(BTC, "DCA", SETUP.time_ms, "v1") is None
+    assert store.latest_covering(BTC, "DCA", SETUP.time_ms, "v1", ["1m"]) is None
 
 
 # ------------------------------------------------------------------------------------ whole or not at all

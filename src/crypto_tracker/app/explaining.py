@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crypto_tracker.app.markets import Market, scan_timeframe
+from crypto_tracker.app.markets import BASES, Market, scan_timeframe
 from crypto_tracker.core.decisions import Reason, Verdict
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import MINUTE_MS, from_ms
@@ -94,6 +94,7 @@ def explain_symbol(
     for entry in entries:
         strategy = entry.strategy
         timeframe = scan_timeframe(strategy, market.base)
+        bases = [str(base) for base in BASES if scan_timeframe(strategy, base) is timeframe]
         view = market.views[timeframe]
         last_close = timeframe.floor(market.end_ms)
         for features, detection in scan(
@@ -116,7 +117,7 @@ def explain_symbol(
                         name: float(values[row, column]) for name, values in detection.measurements.items()
                     },
                     gates=strategy.explain(detection, features, entry.parameters, row, column),
-                    portfolio=_answer(runs, symbol, strategy.name, time_ms, version),
+                    portfolio=_answer(runs, symbol, strategy.name, time_ms, version, bases),
                 )
             )
     return told
@@ -140,12 +141,17 @@ def portfolio_sentence(reason: Reason, measured: float | None, limit: float | No
 
 
 def _answer(
-    runs: RunStore | None, symbol: Symbol, strategy: str, time_ms: int, version: str
+    runs: RunStore | None,
+    symbol: Symbol,
+    strategy: str,
+    time_ms: int,
+    version: str,
+    bases: Sequence[str],
 ) -> PortfolioAnswer | None:
-    """The newest recorded run under this configuration that saw the scan as a setup."""
+    """The newest recorded run under this configuration that saw the scan, of the same bars, as a setup."""
     if runs is None:
         return None
-    run = runs.latest_covering(symbol, strategy, time_ms, version)
+    run = runs.latest_covering(symbol, strategy, time_ms, version, bases)
     if run is None:
         return None
     row = runs.setup(run.run_id, symbol, strategy, time_ms)

@@ -124,15 +124,19 @@ class RunStore:
         return run_id
 
     def latest_covering(
-        self, symbol: Symbol, strategy: str, time_ms: int, configuration_version: str
+        self, symbol: Symbol, strategy: str, time_ms: int, configuration_version: str, bases: Sequence[str]
     ) -> Row[Any] | None:
-        """The newest run of a configuration in which `strategy` scanned `symbol` at a time, else None."""
+        """The newest run of a configuration in which `strategy` scanned `symbol` at a time, else None.
+
+        Only runs on one of `bases` count: the base decides which bars a strategy scans.
+        """
         query = (
             select(tables.runs)
             .where(
                 tables.runs.c.configuration_version == configuration_version,
                 tables.runs.c.start_ms < time_ms,
                 tables.runs.c.end_ms >= time_ms,
+                tables.runs.c.base.in_(bases),
             )
             .order_by(tables.runs.c.run_id.desc())
         )
