@@ -23,6 +23,7 @@ from crypto_tracker.strategies.gates import (
     first_failure,
     percent,
     price,
+    volume_explanation,
     where_scanned,
 )
 
@@ -151,13 +152,11 @@ class Dca:
                 f"{self.high_hours} h high {price(at['high_4h'])}; a setup needs {percent(threshold)}, "
                 f"i.e. a close at or below {price(trigger)}",
             ),
-            Explanation(
-                gate=Reason.VOLUME_LOW.code,
+            volume_explanation(
+                at["volume_ratio"],
+                numbers.volume_factor,
+                window=self.volume_window,
                 passed=passed[Reason.VOLUME_LOW],
-                measured=at["volume_ratio"],
-                required=numbers.volume_factor,
-                sentence=f"the volume is {at['volume_ratio']:.2f} x its {self.volume_window}-bar mean; "
-                f"a setup needs {numbers.volume_factor:g} x",
             ),
             Explanation(
                 gate=Reason.REGIME_CRASH.code,

@@ -88,6 +88,17 @@ def data_explanations(detection: Detection, features: Features, row: int, column
     return [bar] if not present else [bar, warmup]
 
 
+def volume_explanation(ratio: float, required: float, *, window: int, passed: bool) -> Explanation:
+    """What the volume gate saw: the bar's volume over the mean of `window` bars, and what was needed."""
+    return Explanation(
+        gate=Reason.VOLUME_LOW.code,
+        passed=passed,
+        measured=ratio,
+        required=required,
+        sentence=f"the volume is {ratio:.2f} x its {window}-bar mean; a setup needs {required:g} x",
+    )
+
+
 def percent(fraction: float) -> str:
     """A fraction as people read it.
 

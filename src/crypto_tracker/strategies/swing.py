@@ -23,6 +23,7 @@ from crypto_tracker.strategies.gates import (
     first_failure,
     percent,
     price,
+    volume_explanation,
     where_scanned,
 )
 
@@ -181,13 +182,11 @@ class Swing:
                 f"the highest high of the {self.resistance_window} bars before; a setup needs "
                 f"{percent(numbers.breakout - 1.0)} above it, i.e. a close at or above {price(trigger)}",
             ),
-            Explanation(
-                gate=Reason.VOLUME_LOW.code,
+            volume_explanation(
+                at["volume_ratio"],
+                numbers.volume_factor,
+                window=self.volume_window,
                 passed=passed[Reason.VOLUME_LOW],
-                measured=at["volume_ratio"],
-                required=numbers.volume_factor,
-                sentence=f"the volume is {at['volume_ratio']:.2f} x its {self.volume_window}-bar mean; "
-                f"a setup needs {numbers.volume_factor:g} x",
             ),
             Explanation(
                 gate=Reason.RSI_LOW.code,
