@@ -131,6 +131,30 @@ def test_every_command_has_a_help_that_teaches(run: Run):
         assert "Usage" in out
 
 
+def test_the_list_of_commands_says_of_each_the_whole_of_its_first_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = " ".join(run("--help")[1].partition("Commands:")[2].split())
+    assert "..." not in text
+    for command in typer.main.get_command(build()).commands.values():
+        assert command.help.partition("\n")[0] in text
+
+
+def test_examples_fit_a_terminal_and_are_commands_that_exist(run: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    commands = typer.main.get_command(build()).commands
+    for name in ("import-data", "backtest", "explain"):
+        lines = run(name, "--help")[1].splitlines()
+        assert all(len(line) <= 80 for line in lines)
+        examples = [line.split() for line in lines[lines.index("  Examples:") + 1 :]]
+        assert examples
+        options = {option for parameter in commands[name].params for option in parameter.opts} | {"--set"}
+        for program, named, *arguments in examples:
+            assert (program, named) == ("crypto-tracker", name)
+            assert {word for word in arguments if word.startswith("-")} <= options
+
+
 def test_every_command_can_speak_json():
     app = typer.main.get_command(build())
     without = [

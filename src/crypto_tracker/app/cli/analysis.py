@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crypto_tracker.app.cli.common import (
+    BaseOption,
     JsonOption,
     PairsOption,
     Session,
     StrategyOption,
-    TimeframeOption,
     TimerangeOption,
     command,
     emit_json,
@@ -55,7 +55,7 @@ def lookahead_analysis(
     strategy: StrategyOption = None,
     timerange: TimerangeOption = None,
     pairs: PairsOption = None,
-    timeframe: TimeframeOption = None,
+    timeframe: BaseOption = None,
     provider: ProviderOption = None,
     cuts: CutsOption = 16,
     seed: SeedOption = 1,
@@ -92,7 +92,7 @@ def recursive_analysis(
     strategy: StrategyOption = None,
     timerange: TimerangeOption = None,
     pairs: PairsOption = None,
-    timeframe: TimeframeOption = None,
+    timeframe: BaseOption = None,
     provider: ProviderOption = None,
     tolerance: ToleranceOption = 0.001,
     seed: SeedOption = 1,

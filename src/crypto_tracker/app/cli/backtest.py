@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crypto_tracker.app.cli.common import (
+    BaseOption,
     JsonOption,
     PairsOption,
     Session,
     StrategyOption,
-    TimeframeOption,
     TimerangeOption,
     command,
     emit_json,
@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
-    command(app, "backtest")(backtest)
+    examples = (
+        "backtest --timerange 20250801-20250901 -p BTC/USDT,ETH/USDT",
+        "backtest --timerange 20240101- --strategy SWING -i 1h",
+        "backtest -p BTC/USDT --set limits.min_confidence=0.6 --json",
+    )
+    command(app, "backtest", examples=examples)(backtest)
 
 
 def backtest(
@@ -33,7 +38,7 @@ def backtest(
     timerange: TimerangeOption = None,
     pairs: PairsOption = None,
     strategy: StrategyOption = None,
-    timeframe: TimeframeOption = None,
+    timeframe: BaseOption = None,
     provider: Annotated[
         str | None, typer.Option("--provider", metavar="NAME", help="Whose bars, where several have them.")
     ] = None,

@@ -166,6 +166,15 @@ StrategyOption = Annotated[
 TimeframeOption = Annotated[
     str | None, typer.Option("--timeframe", "-i", metavar="LENGTH", help="1m, 5m, 15m, 1h, 4h or 1d.")
 ]
+BaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--timeframe",
+        "-i",
+        metavar="LENGTH",
+        help="The base, whose bars orders meet: 1m, 15m or 1h; otherwise the finest that is stored.",
+    ),
+]
 
 
 def emit_json(document: Any) -> None:
@@ -302,8 +311,15 @@ def failures_as_exit_codes() -> Iterator[None]:
         raise SystemExit(int(ExitCode.INTERRUPTED)) from None
 
 
-def command(app: typer.Typer, name: str, **settings: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Register a function as a command of `app` whose failures end as exit codes."""
+def command(
+    app: typer.Typer, name: str, *, examples: Sequence[str] = (), **settings: Any
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Register a function as a command of `app` whose failures end as exit codes.
+
+    The first line of its docstring stands whole in the list of commands; `examples` end its help.
+    """
+    if examples:
+        settings["epilog"] = "\b\nExamples:\n" + "\n".join(f"  crypto-tracker {line}" for line in examples)
 
     def register(function: Callable[P, R]) -> Callable[P, R]:
         @wraps(function)
@@ -311,6 +327,7 @@ def command(app: typer.Typer, name: str, **settings: Any) -> Callable[[Callable[
             with failures_as_exit_codes():
                 return function(*args, **kwargs)
 
+        settings.setdefault("short_help", (function.__doc__ or "").strip().partition("\n")[0])
         app.command(name, **settings)(run)
         return function
 

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crypto_tracker.app.cli.common import (
+    BaseOption,
     JsonOption,
     Session,
     StrategyOption,
-    TimeframeOption,
     command,
     emit_json,
     parse_time,
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
-    command(app, "explain")(explain)
+    examples = (
+        "explain BTC/USDT --at 2025-08-14T12:00",
+        "explain ETH/USDT --at 2025-08-14T12:00 --strategy DCA",
+    )
+    command(app, "explain", examples=examples)(explain)
 
 
 def explain(
@@ -31,7 +35,7 @@ def explain(
         str, typer.Option("--at", metavar="TIME", help="ISO time in UTC, such as 2025-08-01T12:00.")
     ],
     strategy: StrategyOption = None,
-    timeframe: TimeframeOption = None,
+    timeframe: BaseOption = None,
     provider: Annotated[
         str | None, typer.Option("--provider", metavar="NAME", help="Whose bars, where several have them.")
     ] = None,

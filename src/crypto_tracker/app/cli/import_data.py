@@ -22,7 +22,11 @@ _WIDTH = 140
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
-    command(app, "import-data")(import_data)
+    examples = (
+        "import-data user_data/data/binance",
+        "import-data BTCUSDT-1m-2025-01.zip --provider binance",
+    )
+    command(app, "import-data", examples=examples)(import_data)
 
 
 def import_data(

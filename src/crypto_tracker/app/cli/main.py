@@ -26,7 +26,10 @@ COMMAND_MODULES = (
     "crypto_tracker.app.cli.new_strategy",
 )
 
-EPILOG = "Exit codes: 0 done, 1 the work failed, 2 wrong usage or configuration, 3 a check found something."
+EPILOG = (
+    "Exit codes: 0 done, 1 the work failed, 2 wrong usage or configuration, 3 a check found something, "
+    "130 interrupted."
+)
 
 HELP = (
     "Rule-based crypto trading on paper: setups explained scan by scan, one exact simulator, "
