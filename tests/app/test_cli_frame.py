@@ -224,6 +224,16 @@ def test_the_configuration_that_new_config_writes_is_the_default(run: Run):
     assert written[entry["line"] - 1].startswith("capital_quote")
 
 
+def test_changed_are_values_that_differ_from_the_default_and_not_those_that_a_file_repeats(run: Run):
+    assert run("new-config")[0] == 0
+    target = run.home / "config.toml"
+    whole = target.read_text()
+    assert json.loads(run("show-config", "--changed", "--json")[1])["values"] == {}
+    target.write_text(whole.replace("max_open = 150", "max_open = 7"))
+    changed = json.loads(run("show-config", "--changed", "--json", "--set", "costs.taker_fee=0.003")[1])
+    assert {key: entry["value"] for key, entry in changed["values"].items()} == {"limits.max_open": 7}
+
+
 def test_new_config_does_not_overwrite_unless_told_to(run: Run):
     run("new-config")
     target = run.home / "config.toml"

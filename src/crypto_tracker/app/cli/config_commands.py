@@ -64,11 +64,12 @@ def show_config(
     schema: Annotated[
         bool, typer.Option("--schema", help="Write the JSON schema of configuration files instead.")
     ] = False,
-    changed: Annotated[bool, typer.Option("--changed", help="Only values that are not the default.")] = False,
+    changed: Annotated[
+        bool, typer.Option("--changed", help="Only values that differ from the default.")
+    ] = False,
 ) -> None:
     """Show every value of the configuration, where it comes from, and the configuration version."""
     from crypto_tracker.config.load import values
-    from crypto_tracker.config.origin import OriginKind
     from crypto_tracker.config.versions import version
 
     session = session_of(context)
@@ -81,7 +82,11 @@ def show_config(
     loaded = session.loaded
     rows = [(key, value, loaded.origin(key)) for key, value in values(loaded).items()]
     if changed:
-        rows = [row for row in rows if row[2].kind not in (OriginKind.DEFAULTS, OriginKind.PLUGIN)]
+        from crypto_tracker.config.tree import load_configuration
+
+        models = {name: strategy.parameters_model for name, strategy in session.strategies.items()}
+        usual = values(load_configuration(models, file=None, environment={}, assignments=()))
+        rows = [row for row in rows if row[0] not in usual or usual[row[0]] != row[1]]
     if json_output:
         _emit(rows, version(loaded.tree))
     else:

@@ -35,13 +35,14 @@ def list_strategies(context: typer.Context, json_output: JsonOption = False) -> 
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("strategy", "timeframe", "warm-up", "scans", "share", "from"):
-        table.add_column(title)
+    for title in ("strategy", "timeframe", "warm-up", "scans", "share"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("from", overflow="fold")
     for row in rows:
         table.add_row(
             row["name"],
             row["timeframe"],
-            ", ".join(f"{bars} x {timeframe}" for timeframe, bars in row["warmup"].items()),
+            "\n".join(f"{bars} x {timeframe}" for timeframe, bars in row["warmup"].items()),
             {"on": "yes", "off": "yes, opens nothing", "idle": "only when named"}[row["state"]],
             "none" if row["share"] is None else f"{100.0 * row['share']:g} %",
             row["origin"],
