@@ -28,20 +28,25 @@ def configuration(*assignments: str) -> Configuration:
 
 
 def series(text: str) -> list[SeriesInfo]:
-    """Series as lines `SYMBOL PROVIDER TIMEFRAME FIRST-DAY LAST-DAY` of March 2025, the last day exclusive."""
+    """Series as lines `SYMBOL PROVIDER TIMEFRAME FIRST-DAY LAST-DAY ...` of March 2025, last days exclusive.
+
+    More than one pair of days are several stretches that are known, with a gap between them.
+    """
     found = []
     for line in text.split("\n"):
         if line.strip():
-            symbol, provider, timeframe, first, last = line.split()
+            symbol, provider, timeframe, *days = line.split()
+            ends = [day(int(number)) for number in days]
             found.append(
                 SeriesInfo(
                     symbol=Symbol.parse(symbol),
                     provider=provider,
                     timeframe=Timeframe.parse(timeframe),
-                    start_ms=MARCH_MS + (int(first) - 1) * DAY_MS,
-                    end_ms=MARCH_MS + (int(last) - 1) * DAY_MS,
+                    start_ms=ends[0],
+                    end_ms=ends[-1],
                     rows=1,
-                    gaps=0,
+                    gaps=len(ends) // 2 - 1,
+                    known=tuple(zip(ends[::2], ends[1::2], strict=True)),
                     completeness=1.0,
                     suspect=0,
                     quarantined=0,
@@ -197,12 +202,43 @@ def test_a_span_without_bars_says_what_was_asked_for():
     assert "of any symbol:" in refusal(DataError, TWO_COINS, span=(26, 28))
 
 
+GAPPED = """
+    BTC/USD kraken 1m 1 3 20 22
+    BTC/USD kraken 1h 1 22
+    ETH/USD kraken 1m 1 22
+"""
+
+
+def test_where_nothing_finer_is_known_in_the_span_the_coarser_base_is_taken():
+    assert chosen(GAPPED, "BTC/USD", span=(5, 15)).base is Timeframe.H1
+    assert chosen(GAPPED, "BTC/USD", span=(5, 21)).base is Timeframe.M1
+
+
+def test_a_span_of_which_little_is_known_is_said_to_be_so():
+    (note,) = chosen(GAPPED, "BTC/USD", "ETH/USD", span=(2, 22)).notes
+    assert note == (
+        "the span is not wholly known on 1m: 15.0 % of BTC/USD; "
+        "see list-data, and choose another --timerange or --timeframe"
+    )
+    assert chosen(GAPPED, "BTC/USD", "ETH/USD", span=(1, 3)).notes == ()
+    assert chosen(GAPPED, "ETH/USD").notes == ()
+    six = "\n".join(f"C{n}/USD kraken 1m 1 2 {8 + n} 21" for n in range(1, 7))
+    (note,) = [note for note in chosen(six).notes if "wholly" in note]
+    assert "on 1m: 40.0 % of C6/USD, 45.0 % of C5/USD, 50.0 % of C4/USD, and so of 3 more;" in note
+
+
 # ------------------------------------------------------------------------------------- symbols, providers
 
 
 def test_unknown_pairs_are_all_named():
     message = refusal(DataError, TWO_COINS, "BTC/USD", "XYZ/USD", "ETH/EUR")
     assert message == "there are no bars of XYZ/USD, ETH/EUR: see list-data, or bring some with import-data"
+
+
+@pytest.mark.parametrize(("said", "meant"), [("btc/usd", "BTC/USD"), ("ETH/USDT", "ETH/USD")])
+def test_a_pair_that_is_nearly_right_is_met_with_the_right_one(said: str, meant: str):
+    message = refusal(DataError, TWO_COINS, said)
+    assert message.startswith(f"there are no bars of {said}: did you mean {meant}? If not, see list-data")
 
 
 @pytest.mark.parametrize("text", ["BTCUSD", "BTC/", "BTC/USD:"])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, Timeframe, from_ms
 from crypto_tracker.features.blocks import anchor_ms
 from crypto_tracker.features.context import slow_regime
+from crypto_tracker.store import intervals
 from crypto_tracker.store.reader import SOURCES, BarReader
 from crypto_tracker.store.series import SeriesInfo
 from crypto_tracker.strategies.base import MarketView, Strategy, StrategyEntry
@@ -26,6 +28,8 @@ TREND_SPANS = (
     2  # daily bars are read over this many times what the slow regime needs, since some may be missing
 )
 BASES = (Timeframe.M1, Timeframe.M15, Timeframe.H1)
+KNOWN_SHARE = 0.9  # of the span; where less is known, the result says so
+_NAMED = 3
 
 
 class BarSource(Protocol):
@@ -249,7 +253,8 @@ def choose(
     unknown = [str(symbol) for symbol in wanted if symbol not in stored]
     if unknown:
         raise DataError(
-            f"there are no bars of {', '.join(unknown)}: see list-data, or bring some with import-data"
+            f"there are no bars of {', '.join(unknown)}: {_meant(unknown[0], stored)}"
+            "see list-data, or bring some with import-data"
         )
     whose = provider or configuration.market_data.provider
     inside = [
@@ -274,6 +279,7 @@ def choose(
         notes.append(
             f"bars reach from {from_ms(start):%Y-%m-%d %H:%M} to {from_ms(end):%Y-%m-%d %H:%M} UTC only"
         )
+    notes += _little_known(used, symbols, base, start, end)
     coin = configuration.trading.reference
     reference = choose_reference({info.symbol for info in found}, symbols, coin)
     if reference is None:
@@ -295,6 +301,13 @@ def choose(
         reference_symbol=reference,
         notes=tuple(notes),
     )
+
+
+def _meant(name: str, stored: Iterable[Symbol]) -> str:
+    """A question that names the stored symbol which is spelt most like `name`; empty where none is near."""
+    spelt = {str(symbol).upper(): str(symbol) for symbol in sorted(stored)}
+    near = get_close_matches(name.upper(), spelt, n=1, cutoff=0.8)
+    return f"did you mean {spelt[near[0]]}? If not, " if near else ""
 
 
 def no_reference(coin: str, base: Timeframe) -> str:
@@ -324,7 +337,32 @@ def _base(
 
 
 def _overlaps(info: SeriesInfo, start_ms: int | None, end_ms: int | None) -> bool:
-    return (end_ms is None or info.start_ms < end_ms) and (start_ms is None or info.end_ms > start_ms)
+    """Whether anything of the span is known; what lies between two known stretches may be nothing."""
+    return any(
+        (end_ms is None or first < end_ms) and (start_ms is None or last > start_ms)
+        for first, last in info.known
+    )
+
+
+def _little_known(
+    used: Sequence[SeriesInfo], symbols: Sequence[Symbol], base: Timeframe, start_ms: int, end_ms: int
+) -> list[str]:
+    """A note on the symbols of which much of the span is not known, worst first."""
+    shares = []
+    for symbol in symbols:
+        known = intervals.as_intervals(pair for info in used if info.symbol == symbol for pair in info.known)
+        share = intervals.length(intervals.clip(known, start_ms, end_ms)) / (end_ms - start_ms)
+        if share < KNOWN_SHARE:
+            shares.append((share, str(symbol)))
+    if not shares:
+        return []
+    named = ", ".join(f"{100.0 * share:.1f} % of {name}" for share, name in sorted(shares)[:_NAMED])
+    more = f", and so of {len(shares) - _NAMED} more" if len(shares) > _NAMED else ""
+    note = (
+        f"the span is not wholly known on {base}: {named}{more}; "
+        "see list-data, and choose another --timerange or --timeframe"
+    )
+    return [note]
 
 
 def _provider(symbol: Symbol, series: Sequence[SeriesInfo]) -> str:

@@ -19,7 +19,8 @@ class SeriesInfo:
     start_ms, end_ms : open time of the first bar, close time of the last one
     rows : bars, each counted once whatever its revisions
     gaps : unknown stretches between the first and the last bar
-    completeness : share of [start_ms, end_ms) that is known: a bar, or known to have had no trade
+    known : what is known of [start_ms, end_ms), as sorted intervals (start, end): bars, or that nobody traded
+    completeness : share of [start_ms, end_ms) that is known
     suspect : bars that count as missing because their close jumped
     quarantined : bars that broke a rule
     """
@@ -31,6 +32,7 @@ class SeriesInfo:
     end_ms: int
     rows: int
     gaps: int
+    known: tuple[tuple[int, int], ...]
     completeness: float
     suspect: int
     quarantined: int
@@ -70,6 +72,7 @@ def all_series(connection: Connection) -> list[SeriesInfo]:
                 end_ms=end_ms,
                 rows=rows,
                 gaps=len(known) - 1,
+                known=tuple((start, end) for start, end in known.tolist()),
                 completeness=intervals.length(known) / (end_ms - first_ms),
                 suspect=suspect.get(key, 0),
                 quarantined=quarantined.get(key, 0),
