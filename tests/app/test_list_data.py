@@ -1,4 +1,4 @@
-"""`list-data` in a terminal: a line for each series, whole whatever the width."""
+"""`list-data` and `import-data` in a terminal: a line for each series, whole whatever the width."""
 
 import re
 from pathlib import Path
@@ -39,8 +39,13 @@ def test_bars_in_doubt_are_named_below_a_narrow_table(
     (tmp_path / "ETHUSDT-1m.csv").write_text(
         "time,open,high,low,close,volume\n2025-01-01 00:00,1,0.9,0.5,1,10\n" + rows
     )
-    assert command(tmp_path / "home", "import-data", str(tmp_path / "ETHUSDT-1m.csv"))[0] == 0
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = command(tmp_path / "home", "import-data", str(tmp_path / "ETHUSDT-1m.csv"))
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in out.splitlines()]
+    assert code == 0
+    assert lines[0].split() == ["what", "layout", "provider", "tf", "files", "rows", "new", "quarantined"]
+    assert lines[1].endswith("plain  file     1m     1   40  39           1")
+    assert "1 file, 40 rows, 39 of them new" in err
     _, out, _ = command(tmp_path / "home", "list-data")
     assert "ETH/USDT file 1m: 1 quarantined" in out

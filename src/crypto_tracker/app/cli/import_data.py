@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from crypto_tracker.market.providers.files.sources import BarFile, PassedOver
 
 _SHOWN_SKIPPED = 5
-_WIDTH = 140
+_WIDTH = 120  # of the whole table
+_RARE = ("revisions", "quarantined", "suspect")  # where room is short, shown only where there are some
 
 
 def register(app: typer.Typer) -> None:
@@ -93,7 +94,7 @@ def import_data(
     session.err.print(_summary(used, failed, seconds), soft_wrap=True)
     if failed or not used:
         raise DataError(
-            f"{len(failed)} files could not be used: their reasons stand above"
+            f"{_counted(len(failed), 'file')} could not be used: see the reasons above"
             if failed
             else f"no file under {path} holds bars"
         )
@@ -192,28 +193,33 @@ def _print_table(session: Session, used: "list[FileOutcome]") -> None:
     """One line for each provider, layout and timeframe, or for each file where there are few."""
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
-    for name in ("what", "layout", "provider", "timeframe"):
-        table.add_column(name)
-    for name in ("files", "rows", "new", "revisions", "quarantined", "suspect"):
-        table.add_column(name, justify="right")
     groups: dict[tuple[str, ...], list[FileOutcome]] = {}
     single = len(used) <= 20
     for outcome in used:
         what = f"{outcome.symbol}  {Path(outcome.source).name}" if single else ""
         key = (what, str(outcome.layout), str(outcome.provider), str(outcome.timeframe))
         groups.setdefault(key, []).append(outcome)
-    for (what, *rest), members in sorted(groups.items()):
-        symbols = len({outcome.symbol for outcome in members})
-        sums: Counter[str] = Counter()
+    sums: dict[tuple[str, ...], Counter[str]] = {}
+    for group, members in sorted(groups.items()):
+        sums[group] = Counter(files=len(members))
         for outcome in members:
-            for name in ("rows", "rows_new", "revisions", "quarantined", "suspect"):
-                sums[name] += getattr(outcome, name)
-        numbers = (sums[name] for name in ("rows", "rows_new", "revisions", "quarantined", "suspect"))
-        table.add_row(what or f"{symbols} symbols", *rest, *(f"{n:,}" for n in (len(members), *numbers)))
+            for name in ("rows", "new", *_RARE):
+                sums[group][name] += getattr(outcome, "rows_new" if name == "new" else name)
     # A file or a pipe has no width that lines would have to keep to.
     if not session.out.is_terminal:
         session.out.width = max(session.out.width, _WIDTH)
+    wide = session.out.width >= _WIDTH
+    rare = [name for name in _RARE if wide or any(numbers[name] for numbers in sums.values())]
+    table = Table(box=None, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0))
+    table.add_column("what", overflow="fold")
+    for name in ("layout", "provider", "timeframe" if wide else "tf"):
+        table.add_column(name, no_wrap=True)
+    for name in ("files", "rows", "new", *rare):
+        table.add_column(name, justify="right", no_wrap=True)
+    for group, numbers in sums.items():
+        symbols = len({outcome.symbol for outcome in groups[group]})
+        shown = (f"{numbers[name]:,}" for name in ("files", "rows", "new", *rare))
+        table.add_row(group[0] or _counted(symbols, "symbol"), *group[1:], *shown)
     session.out.print(table)
 
 
@@ -243,9 +249,18 @@ def _summary(used: "list[FileOutcome]", failed: "list[FileOutcome]", seconds: fl
     rows = sum(outcome.rows for outcome in used)
     new = sum(outcome.rows_new for outcome in used)
     unchanged = sum(outcome.status == "unchanged" for outcome in used)
-    text = f"{len(used)} files, {rows:,} rows, {new:,} of them new, in {seconds:.1f} s"
+    text = f"{_counted(len(used), 'file')}, {_counted(rows, 'row')}, {new:,} of them new, in {seconds:.1f} s"
     if unchanged:
-        text += f"; {unchanged} files were in the store already"
+        text += f"; {_counted(unchanged, 'file')} in the store already"
     if failed:
         text += f"; {len(failed)} failed"
     return text + "."
+
+
+def _counted(number: int, what: str) -> str:
+    """A number of things.
+
+    >>> _counted(1, "file"), _counted(1_200, "row")
+    ('1 file', '1,200 rows')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
