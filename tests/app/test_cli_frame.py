@@ -205,6 +205,18 @@ def test_the_home_is_the_option_then_the_variable_then_user_data(
         monkeypatch.delenv("CRYPTO_TRACKER_HOME", raising=False)
 
 
+def test_a_home_that_is_a_file_is_not_taken_for_an_empty_one(run: Run):
+    run.home.write_text("something else")
+    code, out, err = run("list-data", "--json")
+    assert (code, out) == (2, "")
+    assert err == f"the home {run.home} is a file: name a folder with --home\n"
+
+
+def test_a_span_of_no_length_is_called_empty():
+    with pytest.raises(UsageError, match="is empty: the end is exclusive and must be later"):
+        parse_timerange("20250801-20250801")
+
+
 # ------------------------------------------------------------------------------------------- configuration
 
 
@@ -274,7 +286,7 @@ def test_an_unknown_key_ends_with_2_and_the_key_that_was_meant(run: Run):
 def test_a_configuration_that_is_named_must_exist(run: Run, tmp_path: Path):
     code, _, err = run("--config", str(tmp_path / "none.toml"), "show-config")
     assert code == 2
-    assert "none.toml cannot be read" in err
+    assert err == f"there is no configuration {tmp_path / 'none.toml'}: new-config writes one\n"
 
 
 def test_show_config_writes_toml_that_says_where_values_come_from(run: Run):

@@ -96,6 +96,8 @@ class Session:
         if self.config_path is not None or path.is_file():
             try:
                 file = TextFile(str(path), path.read_text(encoding="utf-8"))
+            except FileNotFoundError as error:
+                raise ConfigError(f"there is no configuration {path}: new-config writes one") from error
             except (OSError, UnicodeDecodeError) as error:
                 raise ConfigError(f"the configuration {path} cannot be read: {error}") from error
         return load_configuration(
@@ -125,10 +127,11 @@ class Session:
 
 def home_from(option: Path | None, environment: Mapping[str, str]) -> Path:
     """The home folder: the option, else the variable, else ./user_data."""
-    if option is not None:
-        return option
     named = environment.get(HOME_VARIABLE)
-    return Path(named) if named else DEFAULT_HOME
+    home = option if option is not None else Path(named) if named else DEFAULT_HOME
+    if home.exists() and not home.is_dir():
+        raise UsageError(f"the home {home} is a file: name a folder with --home")
+    return home
 
 
 def process_environment() -> Mapping[str, str]:
@@ -245,9 +248,8 @@ def parse_timerange(text: str | None) -> Timerange:
     start = _range_end(first, text) if first else None
     end = _range_end(second, text) if second else None
     if start is not None and end is not None and start >= end:
-        raise UsageError(
-            f"--timerange {text!r} ends before it starts: the end is exclusive and must be later"
-        )
+        empty = "is empty" if start == end else "ends before it starts"
+        raise UsageError(f"--timerange {text!r} {empty}: the end is exclusive and must be later")
     return Timerange(start, end)
 
 
