@@ -160,8 +160,8 @@ def _next_steps(outcome: Outcome, home: Path | None) -> list[Text]:
     on_this_market = []
     if home is not None and best is not None and worst is not None:
         on_this_market = [
-            f"explain {worst.symbol} --at {worst.decision_time:%Y-%m-%dT%H:%M} --home {home}",
-            f"backtest --timerange {from_ms(outcome.world.market.start_ms):%Y%m%d}- --home {home}",
+            f"explain {worst.symbol} --at {worst.decision_time:%Y-%m-%dT%H:%M}",
+            f"backtest --timerange {from_ms(outcome.world.market.start_ms):%Y%m%d}-",
         ]
     steps = [
         (f"demo --seed {outcome.world.seed + 1}", "another market"),
@@ -173,7 +173,11 @@ def _next_steps(outcome: Outcome, home: Path | None) -> list[Text]:
     width = max(len(command) for command, _ in steps)
     return [
         Text("What to type next", style="bold cyan"),
-        *(Text.assemble("  crypto-tracker ", (command, "bold")) for command in on_this_market),
+        # Continued with a backslash: a line that the terminal wraps could not be copied.
+        *(
+            Text.assemble("  crypto-tracker ", (command, "bold"), f" \\\n      --home {home}")
+            for command in on_this_market
+        ),
         *(
             Text.assemble("  crypto-tracker ", (command.ljust(width), "bold"), (f"  {what}", MUTED))
             for command, what in steps
