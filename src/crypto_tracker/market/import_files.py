@@ -148,8 +148,8 @@ def covered_by(parsed: ParsedFile, rules: FileRules, *, now_ms: int) -> list[tup
         index = int(broken[0])
         line = index + 1 if bars.line is None else int(bars.line[index])
         raise DataError(
-            f"line {line}: {BarRule(codes[index]).label}, and so or otherwise broken are {len(broken)} of "
-            f"{len(bars)} rows: {parsed.raw(index)}"
+            f"line {line}: {BarRule(codes[index]).label}; {len(broken):,} of {len(bars):,} rows are broken, "
+            f"and this one reads {parsed.raw(index)}"
         )
     bridged = rules.outage_minutes if parsed.timeframe is Timeframe.M1 else rules.outage_bars
     times = intervals.distinct(bars.open_time_ms[codes == BarRule.VALID])
