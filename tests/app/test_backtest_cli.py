@@ -376,3 +376,14 @@ def test_two_providers_of_a_symbol_must_be_chosen_between(home: Path, command: C
     document = json.loads(out)
     assert document["end"] == "2025-03-01T01:00:00Z"
     assert not any("SYNTHETIC" in note for note in document["notes"])
+
+
+def test_days_whose_slow_regime_is_not_known_are_said(lively: tuple[Path, Document], home: Path):
+    """The store begins too late for 200 daily bars of the reference coin: DCA's regime rule is then NEUTRAL."""
+    _, document = lively
+    (note,) = [note for note in document["notes"] if "slow regime is UNKNOWN" in note]
+    assert "BTC/USD" in note
+    assert "treated as NEUTRAL" in note
+    at_once = [f"protection.slow_regime.{name}=1" for name in ("trend_bars", "crash_bars")]
+    known = backtest(home, *MARCH, *LIVELY, "--set", at_once[0], "--set", at_once[1])
+    assert not any("slow regime" in note for note in known["notes"])

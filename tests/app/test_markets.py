@@ -264,7 +264,7 @@ def test_where_nothing_of_the_universe_is_stored_everything_takes_part_and_that_
     choice = chosen("BTC/USDT binance 1m 1 20\nOTHER/USDT binance 1m 1 20")
     assert choice.symbols == (Symbol("BTC", "USDT"), Symbol("OTHER", "USDT"))
     assert choice.notes == (
-        "none of the configured universe has 1m bars in the span: every stored symbol takes part",
+        "none of the configured universe (against USD) has 1m bars in the span: every stored symbol takes part",
     )
 
 
@@ -456,3 +456,15 @@ def test_panels_side_by_side_keep_their_columns():
     assert [symbol.base for symbol in both.symbols] == ["SOL", "ETH"]
     assert both.present[:, 0].all()
     assert not both.present[:, 1].any()
+
+
+def test_perpetuals_mixed_currencies_and_coins_that_stand_twice_are_said():
+    text = "ADA/USDT file 1m 1 20\nADA/USDT:USDT binance 1m 1 20\nSOL/USDC:USDC hyperliquid 1m 1 20"
+    notes = "\n".join(chosen(text).notes)
+    assert "without funding payments" in notes
+    assert "USDC and USDT" in notes
+    assert "ADA: several symbols of one coin" in notes
+    alone = "\n".join(chosen(text, "ADA/USDT").notes)
+    assert "funding" not in alone
+    assert "currency" not in alone
+    assert "several symbols" not in alone

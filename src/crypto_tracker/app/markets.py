@@ -11,6 +11,7 @@ from crypto_tracker.config.instruments import instruments
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.arrays import CodeArray
 from crypto_tracker.core.bars import Panel
+from crypto_tracker.core.decisions import SlowRegime
 from crypto_tracker.core.errors import DataError, UsageError
 from crypto_tracker.core.instruments import Instruments
 from crypto_tracker.core.symbols import Symbol
@@ -168,6 +169,23 @@ def _reference_warmup(strategies: Iterable[Strategy], *, trend_days: int) -> dic
     return needed
 
 
+def unknown_trend(market: Market) -> str | None:
+    """What to say where the slow regime of some days of the span is not known; None where it always is."""
+    view = next(iter(market.views.values()), None)
+    if view is None or view.slow_regime is None:
+        return None
+    days = view.reference[Timeframe.D1]
+    # A day of the span is judged by the daily bar that closed when it began.
+    judged = (days.close_time_ms >= market.start_ms - DAY_MS + 1) & (days.close_time_ms < market.end_ms)
+    unknown = int((view.slow_regime[judged] == SlowRegime.UNKNOWN).sum())
+    if not unknown:
+        return None
+    return (
+        f"the slow regime is UNKNOWN on {unknown} of {int(judged.sum())} days, since too few daily bars of "
+        f"{market.reference_symbol} are stored before them: treated as NEUTRAL"
+    )
+
+
 def slow_regime_codes(days: Panel, configuration: Configuration) -> CodeArray:
     """The slow regime at the close of each daily bar of the reference coin, as configured."""
     rules = configuration.protection.slow_regime
@@ -268,8 +286,10 @@ def choose(
         symbols = tuple(sorted(members or names))
         if not members:
             notes.append(
-                f"none of the configured universe has {base} bars in the span: every stored symbol takes part"
+                f"none of the configured universe (against {configuration.trading.quote}) has {base} bars in "
+                "the span: every stored symbol takes part"
             )
+    notes += _said_of_the_instruments(symbols)
     provider_of = {symbol: _provider(symbol, found) for symbol in symbols}
     used = [info for info in found if provider_of.get(info.symbol) == info.provider]
     first, last = base.floor(min(info.start_ms for info in used)), max(info.end_ms for info in used)
@@ -363,6 +383,22 @@ def _little_known(
         "see list-data, and choose another --timerange or --timeframe"
     )
     return [note]
+
+
+def _said_of_the_instruments(symbols: Sequence[Symbol]) -> list[str]:
+    """What a simulation leaves out or takes for granted about these symbols."""
+    notes = []
+    if any(symbol.is_perpetual for symbol in symbols):
+        notes.append("perpetuals are traded as if they were spot: without funding payments, without leverage")
+    quotes = sorted({symbol.quote for symbol in symbols})
+    if len(quotes) > 1:
+        notes.append(f"amounts in {' and '.join(quotes)} are added as if they were one currency")
+    bases = [symbol.base for symbol in symbols]
+    twice = sorted({base for base in bases if bases.count(base) > 1})
+    if twice:
+        listed = ", ".join(twice[:5]) + (f" and {len(twice) - 5} more" if len(twice) > 5 else "")
+        notes.append(f"{listed}: several symbols of one coin each take a position; choose with --pairs")
+    return notes
 
 
 def _provider(symbol: Symbol, series: Sequence[SeriesInfo]) -> str:

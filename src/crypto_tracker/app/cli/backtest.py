@@ -136,11 +136,14 @@ def _record(session: Session, choice: "Choice", run: "Backtest") -> int:
 
 
 def _warnings(run: "Backtest", choice: "Choice") -> list[str]:
-    from crypto_tracker.app.markets import no_reference
+    from crypto_tracker.app.markets import no_reference, unknown_trend
 
     notes = list(choice.notes)
     if run.market.reference is None and choice.reference_symbol is not None:
         notes.append(no_reference(choice.reference_symbol.base, choice.base))
+    trend = unknown_trend(run.market)
+    if trend is not None:
+        notes.append(trend)
     shares = run.scenario.rules.limits.shares
     notes += [
         f"{name} has no share of the capital, so it opens nothing: give it one under [limits.shares]"

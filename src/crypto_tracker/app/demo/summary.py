@@ -164,7 +164,7 @@ def _next_steps(outcome: Outcome, home: Path | None) -> list[Text]:
             f"backtest --timerange {from_ms(outcome.world.market.start_ms):%Y%m%d}-",
         ]
     steps = [
-        (f"demo --seed {outcome.world.seed + 1}", "another market"),
+        (f"demo --seed {outcome.world.seed + 1}", "another market: most of them lose"),
         ("list-strategies", "the rules that traded"),
         ("import-data PATH", "your own bars"),
         ("backtest --timerange 20250801-20250901", "the rules on your bars"),
