@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from crypto_tracker.app.markets import BASES, Market, scan_timeframe
 from crypto_tracker.core.decisions import Reason, Verdict
+from crypto_tracker.core.errors import DataError
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import MINUTE_MS, from_ms
+from crypto_tracker.core.timeframes import HOUR_MS, MINUTE_MS, from_ms
 from crypto_tracker.store.runs import RunStore
+from crypto_tracker.store.series import SeriesInfo
 from crypto_tracker.strategies.base import Explanation, StrategyEntry
 from crypto_tracker.strategies.decisions import verdict
 from crypto_tracker.strategies.scan import scan
@@ -121,6 +123,27 @@ def explain_symbol(
                 )
             )
     return told
+
+
+def refuse_where_nothing_is_stored(series: Sequence[SeriesInfo], symbol: Symbol, moment_ms: int) -> None:
+    """Raise DataError where no stored span of the symbol holds the moment, saying which spans there are.
+
+    A symbol that is not stored at all passes: whoever chooses what to read refuses it with its own advice.
+    """
+    own = [info for info in series if info.symbol == symbol and info.timeframe in BASES]
+    # Up to an hour after the last bar the last scans can still be explained.
+    if not own or any(info.start_ms < moment_ms <= info.end_ms + HOUR_MS for info in own):
+        return
+    spans = ", ".join(
+        f"{info.timeframe} from {_minute(info.start_ms)} to {_minute(info.end_ms)}" for info in own
+    )
+    raise DataError(
+        f"{symbol} has no bars at {_minute(moment_ms)} UTC: choose --at from what is stored, {spans}"
+    )
+
+
+def _minute(time_ms: int) -> str:
+    return f"{from_ms(time_ms):%Y-%m-%d %H:%M}"
 
 
 def portfolio_sentence(reason: Reason, measured: float | None, limit: float | None) -> str:

@@ -47,7 +47,7 @@ def explain(
     newest recorded run (backtest or demo) of the same configuration.
     """
     from crypto_tracker.app.backtesting import configured_strategies
-    from crypto_tracker.app.explaining import explain_symbol
+    from crypto_tracker.app.explaining import explain_symbol, refuse_where_nothing_is_stored
     from crypto_tracker.app.markets import StoredBars, choose, gather, scan_timeframe
     from crypto_tracker.config.versions import version
     from crypto_tracker.core.symbols import Symbol
@@ -63,8 +63,10 @@ def explain(
     runs = RunStore.open_to_read(session.home)
     try:
         with BarReader.open(session.home) as reader:
+            series = reader.series()
+            refuse_where_nothing_is_stored(series, wanted, moment_ms)
             choice = choose(
-                reader.series(),
+                series,
                 configuration,
                 pairs=[symbol],
                 timeframe=timeframe,
