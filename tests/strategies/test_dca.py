@@ -7,6 +7,7 @@ from crypto_tracker.core.bars import Panel
 from crypto_tracker.core.decisions import Reason, SlowRegime, Tier
 from crypto_tracker.core.errors import UsageError
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, Timeframe
+from crypto_tracker.simulation.records import MAX_LEVELS
 from crypto_tracker.strategies.dca import Dca, DcaParameters
 from tests.strategies.drawn import BTC, START_MS, Scanned, bars, facts, numbers, view
 
@@ -197,7 +198,7 @@ def test_the_explanation_says_what_would_have_had_to_be_different():
 
 def test_numbers_that_make_no_sense_are_refused_with_a_sentence():
     with pytest.raises(ValueError, match="reach below a price of 0"):
-        numbers("DCA", levels=50, spacing=0.05)
+        numbers("DCA", levels=20, spacing=0.06)
     with pytest.raises(ValueError, match="drop must be above 0"):
         numbers("DCA", drop=drops(0.0))
     with pytest.raises(ValueError, match="Extra inputs"):
@@ -207,3 +208,10 @@ def test_numbers_that_make_no_sense_are_refused_with_a_sentence():
 def test_a_strategy_refuses_the_numbers_of_another():
     with pytest.raises(UsageError, match="DCA takes DcaParameters, but was given SwingParameters"):
         Scanned(Dca(), view(bars(Timeframe.M5, [100.0] * 60)), numbers("SWING"))
+
+
+def test_a_ladder_longer_than_the_simulator_holds_is_refused_by_the_configuration():
+    """It was accepted, and the backtest failed at the first setup."""
+    assert numbers("DCA", levels=MAX_LEVELS).levels == MAX_LEVELS
+    with pytest.raises(ValueError, match="levels"):
+        numbers("DCA", levels=MAX_LEVELS + 1)

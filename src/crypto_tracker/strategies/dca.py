@@ -49,7 +49,7 @@ class DcaParameters(Frozen):
 
     drop: ByTier  # fraction below the highest high of the last hours
     volume_factor: Positive  # times the 20-bar mean
-    levels: Annotated[int, Field(ge=1, le=50)]
+    levels: Annotated[int, Field(ge=1, le=20)]  # as many as a slot of the simulator holds
     size_quote: Positive  # of each level
     spacing: Annotated[float, Field(gt=0.0, lt=1.0)]  # of the rungs, below the first fill
     exits: Exits
