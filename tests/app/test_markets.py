@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from crypto_tracker.app.markets import Choice, choose, choose_reference, gather, scan_timeframe, side_by_side
+from crypto_tracker.app.markets import Choice, choose, choose_reference, gather
 from crypto_tracker.config.tree import Configuration, load_configuration
 from crypto_tracker.core.bars import Panel
 from crypto_tracker.core.decisions import SlowRegime
@@ -15,7 +15,9 @@ from crypto_tracker.core.errors import CryptoTrackerError, DataError, UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe, to_ms
 from crypto_tracker.store.series import SeriesInfo
+from crypto_tracker.store.sources import side_by_side
 from crypto_tracker.strategies.base import StrategyEntry
+from crypto_tracker.strategies.needs import scan_timeframe
 from crypto_tracker.strategies.registry import builtin
 
 MARCH_MS = to_ms(datetime(2025, 3, 1, tzinfo=UTC))

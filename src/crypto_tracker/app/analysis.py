@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from crypto_tracker.app.markets import BarSource, scan_timeframe, slow_regime_codes
 from crypto_tracker.config.instruments import instruments
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.arrays import CodeArray, RecordArray
@@ -30,8 +29,11 @@ from crypto_tracker.features.lookahead import (
     need_more_history,
 )
 from crypto_tracker.features.standard import STANDARD, STANDARD_FEATURES, compute_standard, feature_bars
+from crypto_tracker.portfolio.trend import slow_regime_codes
+from crypto_tracker.store.sources import BarSource
 from crypto_tracker.strategies.base import Detection, Features, MarketView, Plan, Strategy
 from crypto_tracker.strategies.measures import warmup_on
+from crypto_tracker.strategies.needs import scan_timeframe
 from crypto_tracker.strategies.scan import scan
 
 FEATURE_TIMEFRAMES = (Timeframe.M5, Timeframe.M15, Timeframe.H1)
@@ -280,7 +282,7 @@ def _strategy_warmup(
     }
     facts = instruments(configuration, ground.symbols)
     days = history.reference.get(Timeframe.D1)
-    codes = None if days is None else slow_regime_codes(days, configuration)
+    codes = None if days is None else slow_regime_codes(days, configuration.protection.slow_regime)
 
     def compute(cut: History) -> Outputs:
         # The slow regime is the market's, not the strategy's: its days need no warm-up of the strategy.
@@ -308,7 +310,7 @@ def _scans(
 
     def compute(history: History, start_ms: int, end_ms: int) -> Outputs:
         days = history.reference.get(Timeframe.D1)
-        codes = None if days is None else slow_regime_codes(days, configuration)
+        codes = None if days is None else slow_regime_codes(days, configuration.protection.slow_regime)
         view = _view(history, timeframe, facts, codes)
         pieces = list(scan(subject.strategy, view, subject.parameters, start_ms, end_ms))
         if not pieces:

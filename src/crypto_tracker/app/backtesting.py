@@ -7,7 +7,7 @@ from time import perf_counter
 
 import numpy as np
 
-from crypto_tracker.app.markets import BarSource, Choice, Market, gather, scan_timeframe
+from crypto_tracker.app.markets import Choice, Market, gather
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.arrays import RecordArray
 from crypto_tracker.core.decisions import Reason, Verdict
@@ -17,8 +17,10 @@ from crypto_tracker.simulation.kernel_ranges import range_medians
 from crypto_tracker.simulation.metrics import Figures, figures
 from crypto_tracker.simulation.records import Scenario, SimulationResult, no_commands
 from crypto_tracker.store.runs import SetupRow
+from crypto_tracker.store.sources import BarSource
 from crypto_tracker.strategies.base import EVENT_SETUP, SETUP_DTYPE, Detection, Strategy, StrategyEntry
 from crypto_tracker.strategies.decisions import encode_block, near_misses, scan_block
+from crypto_tracker.strategies.needs import scan_timeframe
 from crypto_tracker.strategies.scan import scan, setup_events
 
 Block = tuple[int, str, bytes]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crypto_tracker.app.markets import BASES, Market, scan_timeframe
+from crypto_tracker.app.markets import BASES, Market
 from crypto_tracker.core.decisions import Reason, Verdict
 from crypto_tracker.core.errors import DataError
 from crypto_tracker.core.symbols import Symbol
@@ -12,6 +12,7 @@ from crypto_tracker.store.runs import RunStore
 from crypto_tracker.store.series import SeriesInfo
 from crypto_tracker.strategies.base import Explanation, StrategyEntry
 from crypto_tracker.strategies.decisions import verdict
+from crypto_tracker.strategies.needs import scan_timeframe
 from crypto_tracker.strategies.scan import scan
 
 _PORTFOLIO_SENTENCES = {

@@ -3,13 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Protocol
-
-import numpy as np
 
 from crypto_tracker.config.instruments import instruments
 from crypto_tracker.config.tree import Configuration
-from crypto_tracker.core.arrays import CodeArray
 from crypto_tracker.core.bars import Panel
 from crypto_tracker.core.decisions import SlowRegime
 from crypto_tracker.core.errors import DataError, UsageError
@@ -17,28 +13,23 @@ from crypto_tracker.core.instruments import Instruments
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, Timeframe, from_ms
 from crypto_tracker.features.blocks import anchor_ms
-from crypto_tracker.features.context import slow_regime
+from crypto_tracker.portfolio.trend import slow_regime_codes
 from crypto_tracker.store import intervals
-from crypto_tracker.store.reader import SOURCES, BarReader
+from crypto_tracker.store.reader import SOURCES
 from crypto_tracker.store.series import SeriesInfo
+from crypto_tracker.store.sources import BarSource
 from crypto_tracker.strategies.base import MarketView, Strategy, StrategyEntry
-from crypto_tracker.strategies.measures import warmup_on
-
-REFERENCE_LEAD_DAYS = 3  # 48 h returns, and six hourly samples of a 24 h range
-TREND_SPANS = (
-    2  # daily bars are read over this many times what the slow regime needs, since some may be missing
+from crypto_tracker.strategies.needs import (
+    REFERENCE_LEAD_DAYS,
+    TREND_SPANS,
+    reference_warmup,
+    scan_timeframe,
+    traded_warmup,
 )
+
 BASES = (Timeframe.M1, Timeframe.M15, Timeframe.H1)
 KNOWN_SHARE = 0.9  # of the span; where less is known, the result says so
 _NAMED = 3
-
-
-class BarSource(Protocol):
-    """Whatever can give bars: the store's reader, or a synthetic market."""
-
-    def panel(self, symbols: Sequence[Symbol], timeframe: Timeframe, start_ms: int, end_ms: int) -> Panel:
-        """The bars of `symbols` over [start_ms, end_ms), fetched or derived."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,11 +54,6 @@ class Market:
     reference_symbol: Symbol | None
     reference: Panel | None
     views: Mapping[Timeframe, MarketView]
-
-
-def scan_timeframe(strategy: Strategy, base: Timeframe) -> Timeframe:
-    """The timeframe a strategy scans: its own, or the base where that is coarser."""
-    return strategy.timeframe if strategy.timeframe.ms >= base.ms else base
 
 
 def gather(
@@ -99,13 +85,13 @@ def gather(
     by_scan: dict[Timeframe, list[Strategy]] = {}
     for entry in entries:
         by_scan.setdefault(scan_timeframe(entry.strategy, base), []).append(entry.strategy)
-    warmups = {timeframe: _warmup(strategies, timeframe) for timeframe, strategies in by_scan.items()}
+    warmups = {timeframe: traded_warmup(strategies, timeframe) for timeframe, strategies in by_scan.items()}
     reference, reference_panels, trend = None, {}, None
     if reference_symbol is not None:
         reference = source.panel([reference_symbol], base, start_ms - REFERENCE_LEAD_DAYS * DAY_MS, end_ms)
         if not reference.between(start_ms, end_ms).present.any():
             reference = None
-        needed = _reference_warmup(
+        needed = reference_warmup(
             [strategy for strategies in by_scan.values() for strategy in strategies],
             trend_days=TREND_SPANS * configuration.protection.slow_regime.trend_bars,
         )
@@ -115,7 +101,7 @@ def gather(
             )
             for timeframe, bars in needed.items()
         }
-        trend = slow_regime_codes(reference_panels[Timeframe.D1], configuration)
+        trend = slow_regime_codes(reference_panels[Timeframe.D1], configuration.protection.slow_regime)
     views = {
         timeframe: MarketView(
             timeframe=timeframe,
@@ -151,24 +137,6 @@ def choose_reference(available: Iterable[Symbol], traded: Sequence[Symbol], base
     return min(candidates, key=lambda s: (s.settle != like.settle, s.quote != like.quote, str(s)))
 
 
-def _warmup(strategies: Iterable[Strategy], scan: Timeframe) -> dict[Timeframe, int]:
-    """The longest warm-up that any of the strategies declares, by timeframe."""
-    needed: dict[Timeframe, int] = {}
-    for strategy in strategies:
-        for timeframe, bars in warmup_on(strategy, scan).items():
-            needed[timeframe] = max(bars, needed.get(timeframe, 0))
-    return needed
-
-
-def _reference_warmup(strategies: Iterable[Strategy], *, trend_days: int) -> dict[Timeframe, int]:
-    """The bars of the reference coin that are read before the span's month, by timeframe."""
-    needed = {Timeframe.D1: trend_days}
-    for strategy in strategies:
-        for timeframe, bars in strategy.reference_warmup.items():
-            needed[timeframe] = max(bars, needed.get(timeframe, 0))
-    return needed
-
-
 def unknown_trend(market: Market) -> str | None:
     """What to say where the slow regime of some days of the span is not known; None where it always is."""
     view = next(iter(market.views.values()), None)
@@ -183,55 +151,6 @@ def unknown_trend(market: Market) -> str | None:
     return (
         f"the slow regime is UNKNOWN on {unknown} of {int(judged.sum())} days, since too few daily bars of "
         f"{market.reference_symbol} are stored before them: treated as NEUTRAL"
-    )
-
-
-def slow_regime_codes(days: Panel, configuration: Configuration) -> CodeArray:
-    """The slow regime at the close of each daily bar of the reference coin, as configured."""
-    rules = configuration.protection.slow_regime
-    return slow_regime(
-        days.close[:, 0],
-        days.high[:, 0],
-        crash_return_7d=rules.crash_return_7d,
-        crash_below_high_30d=rules.crash_below_high_30d,
-        crash_bars=rules.crash_bars,
-        trend_bars=rules.trend_bars,
-        sma_fast=rules.sma_fast,
-        sma_slow=rules.sma_slow,
-    )
-
-
-class StoredBars:
-    """The store's reader as a bar source: every symbol from the provider that was chosen for it."""
-
-    def __init__(self, reader: BarReader, provider_of: Mapping[Symbol, str]) -> None:
-        self._reader = reader
-        self._provider_of = provider_of
-
-    def panel(self, symbols: Sequence[Symbol], timeframe: Timeframe, start_ms: int, end_ms: int) -> Panel:
-        """The bars of `symbols`, read provider by provider."""
-        groups: dict[str, list[Symbol]] = {}
-        for symbol in symbols:
-            groups.setdefault(self._provider_of[symbol], []).append(symbol)
-        panels = [
-            self._reader.panel(members, timeframe, start_ms, end_ms, provider=provider)
-            for provider, members in groups.items()
-        ]
-        return panels[0] if len(panels) == 1 else side_by_side(panels).select(symbols)
-
-
-def side_by_side(panels: Sequence[Panel]) -> Panel:
-    """Panels over the same rows as one panel."""
-    return Panel(
-        timeframe=panels[0].timeframe,
-        symbols=tuple(symbol for panel in panels for symbol in panel.symbols),
-        open_time_ms=panels[0].open_time_ms,
-        open=np.concatenate([panel.open for panel in panels], axis=1),
-        high=np.concatenate([panel.high for panel in panels], axis=1),
-        low=np.concatenate([panel.low for panel in panels], axis=1),
-        close=np.concatenate([panel.close for panel in panels], axis=1),
-        volume=np.concatenate([panel.volume for panel in panels], axis=1),
-        covered=np.concatenate([panel.covered for panel in panels], axis=1),
     )
 
 

@@ -3,15 +3,11 @@
 The migrations under `migrations/runs` make these tables; a test holds the two equal.
 """
 
-from decimal import Decimal
-from typing import Any
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
-    Dialect,
     Float,
     ForeignKey,
     Index,
@@ -20,11 +16,11 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    TypeDecorator,
 )
 
 from crypto_tracker.core.decisions import Reason, Verdict
 from crypto_tracker.core.orders import ExitReason, FillKind
+from crypto_tracker.store.types import ExactDecimal
 
 metadata = MetaData(
     naming_convention={
@@ -34,21 +30,6 @@ metadata = MetaData(
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     }
 )
-
-
-class ExactDecimal(TypeDecorator[Decimal]):
-    """A decimal kept as text, since SQLite would make a float of it."""
-
-    impl = String
-    cache_ok = True
-
-    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's
-        """Plain notation, never an exponent."""
-        return None if value is None else format(value, "f")
-
-    def process_result_value(self, value: Any | None, dialect: Dialect) -> Decimal | None:  # noqa: ARG002 - likewise
-        """The same decimal again."""
-        return None if value is None else Decimal(value)
 
 
 def _one_of(column: str, values: list[str]) -> CheckConstraint:

@@ -157,8 +157,9 @@ def _ground(
         trading = configuration.trading
         yield synthetic_ground(seed, gaps=gaps, quote=trading.quote, reference=trading.reference)
         return
-    from crypto_tracker.app.markets import StoredBars, choose
+    from crypto_tracker.app.markets import choose
     from crypto_tracker.store.reader import BarReader
+    from crypto_tracker.store.sources import StoredBars
 
     span = parse_timerange(timerange)
     with BarReader.open(session.home) as reader:

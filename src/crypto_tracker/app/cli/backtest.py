@@ -61,9 +61,10 @@ def backtest(
     """
     from crypto_tracker.app.backtesting import configured_strategies, run_backtest
     from crypto_tracker.app.cli.backtest_view import show
-    from crypto_tracker.app.markets import StoredBars, choose
+    from crypto_tracker.app.markets import choose
     from crypto_tracker.config.versions import version
     from crypto_tracker.store.reader import BarReader
+    from crypto_tracker.store.sources import StoredBars
 
     session = session_of(context)
     span = parse_timerange(timerange)

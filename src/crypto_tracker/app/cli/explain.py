@@ -48,12 +48,14 @@ def explain(
     """
     from crypto_tracker.app.backtesting import configured_strategies
     from crypto_tracker.app.explaining import explain_symbol, refuse_where_nothing_is_stored
-    from crypto_tracker.app.markets import StoredBars, choose, gather, scan_timeframe
+    from crypto_tracker.app.markets import choose, gather
     from crypto_tracker.config.versions import version
     from crypto_tracker.core.symbols import Symbol
     from crypto_tracker.core.timeframes import DAY_MS, to_ms
     from crypto_tracker.store.reader import BarReader
     from crypto_tracker.store.runs import RunStore
+    from crypto_tracker.store.sources import StoredBars
+    from crypto_tracker.strategies.needs import scan_timeframe
 
     session = session_of(context)
     wanted = Symbol.parse(symbol)

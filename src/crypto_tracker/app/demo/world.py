@@ -9,7 +9,7 @@ import numpy as np
 
 from crypto_tracker.app.backtesting import Detected, detect, scenario
 from crypto_tracker.app.demo.home import PROVIDER, keep_bars
-from crypto_tracker.app.markets import Market, StoredBars, gather, scan_timeframe
+from crypto_tracker.app.markets import Market, gather
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.arrays import FloatArray
 from crypto_tracker.core.clock import Clock
@@ -19,7 +19,9 @@ from crypto_tracker.market.providers.synthetic import SyntheticMarket
 from crypto_tracker.market.providers.synthetic_settings import SyntheticSettings, default_coins, flash_crash
 from crypto_tracker.simulation.records import Scenario
 from crypto_tracker.store.reader import BarReader
+from crypto_tracker.store.sources import StoredBars
 from crypto_tracker.strategies.base import Detection, Features, Strategy, StrategyEntry
+from crypto_tracker.strategies.needs import scan_timeframe
 from crypto_tracker.strategies.scan import scan
 
 # The first of a month, so that a run of a month is one anchored block; the years before it are warm-up.

@@ -1,0 +1,53 @@
+"""Where bars are asked for: anything that gives panels, and the store with a provider for each symbol."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from crypto_tracker.core.bars import Panel
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import Timeframe
+from crypto_tracker.store.reader import BarReader
+
+
+class BarSource(Protocol):
+    """Whatever can give bars: the store's reader, or a synthetic market."""
+
+    def panel(self, symbols: Sequence[Symbol], timeframe: Timeframe, start_ms: int, end_ms: int) -> Panel:
+        """The bars of `symbols` over [start_ms, end_ms), fetched or derived."""
+        ...
+
+
+class StoredBars:
+    """The store's reader as a bar source: every symbol from the provider that was chosen for it."""
+
+    def __init__(self, reader: BarReader, provider_of: Mapping[Symbol, str]) -> None:
+        self._reader = reader
+        self._provider_of = provider_of
+
+    def panel(self, symbols: Sequence[Symbol], timeframe: Timeframe, start_ms: int, end_ms: int) -> Panel:
+        """The bars of `symbols`, read provider by provider."""
+        groups: dict[str, list[Symbol]] = {}
+        for symbol in symbols:
+            groups.setdefault(self._provider_of[symbol], []).append(symbol)
+        panels = [
+            self._reader.panel(members, timeframe, start_ms, end_ms, provider=provider)
+            for provider, members in groups.items()
+        ]
+        return panels[0] if len(panels) == 1 else side_by_side(panels).select(symbols)
+
+
+def side_by_side(panels: Sequence[Panel]) -> Panel:
+    """Panels over the same rows as one panel."""
+    return Panel(
+        timeframe=panels[0].timeframe,
+        symbols=tuple(symbol for panel in panels for symbol in panel.symbols),
+        open_time_ms=panels[0].open_time_ms,
+        open=np.concatenate([panel.open for panel in panels], axis=1),
+        high=np.concatenate([panel.high for panel in panels], axis=1),
+        low=np.concatenate([panel.low for panel in panels], axis=1),
+        close=np.concatenate([panel.close for panel in panels], axis=1),
+        volume=np.concatenate([panel.volume for panel in panels], axis=1),
+        covered=np.concatenate([panel.covered for panel in panels], axis=1),
+    )
