@@ -1,0 +1,85 @@
+"""The tables of what people tell an account: commands, configuration versions, checks, and the audit of all.
+
+People write them through the faces, the trader only reads them. Times are UTC milliseconds. The migrations
+under `migrations/control` make these tables; a test holds the two equal.
+"""
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, MetaData, String, Table
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+COMMAND_KINDS = [
+    "pause",
+    "resume",
+    "close",
+    "close_worst",
+    "regime_force",
+    "regime_release",
+    "cooldown_clear",
+    "streak_clear",
+    "strategy_on",
+    "strategy_off",
+    "block",
+    "unblock",
+    "configure",
+]
+
+commands = Table(
+    "commands",
+    metadata,
+    Column("sequence", Integer, primary_key=True),
+    Column("command_id", String, nullable=False, unique=True),  # random: never given twice, even after a loss
+    Column("kind", String, nullable=False),
+    Column("arguments", String, nullable=False),  # JSON object, see `store.control.Command`
+    Column("not_before_ms", BigInteger),  # market time; none to act at once
+    Column("actor", String, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    CheckConstraint(f"kind IN ({', '.join(repr(kind) for kind in COMMAND_KINDS)})", name="kind"),
+)
+"""What people ask for. The answers are rows of the trader's own schema (`command_results`)."""
+
+configurations = Table(
+    "configurations",
+    metadata,
+    Column("version", String, primary_key=True),
+    Column("canonical", String, nullable=False),
+    Column("document", String, nullable=False),
+    Column("source", String, nullable=False),  # the file it was read from
+    Column("actor", String, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+)
+"""Configurations that people have offered to the account; immutable."""
+
+checks = Table(
+    "checks",
+    metadata,
+    Column("check_id", Integer, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("start_ms", BigInteger, nullable=False),
+    Column("end_ms", BigInteger, nullable=False),
+    Column("differences", Integer, nullable=False),
+    Column("document", String, nullable=False),  # JSON
+    Column("created_at_ms", BigInteger, nullable=False),
+    CheckConstraint("kind IN ('parity')", name="kind"),
+    Index(None, "created_at_ms"),
+)
+"""What parity found."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("audit_id", Integer, primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("detail", String, nullable=False),  # JSON
+    Index(None, "at_ms"),
+)
+"""Every act of a person, also those that the trader later refuses."""
