@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, ValidationError, create_model, field_validator
 
 from crypto_tracker.config.decisions import DecisionLog
+from crypto_tracker.config.engine import Engine
+from crypto_tracker.config.fields import NoTrade
 from crypto_tracker.config.keys import Key, dotted
 from crypto_tracker.config.layers import TextFile
 from crypto_tracker.config.load import Loaded, load
@@ -60,6 +62,7 @@ class Configuration(Frozen):
     market_data: MarketData
     strategies: Parameters
     decisions: DecisionLog
+    engine: Annotated[Engine, NoTrade("what was seen in time is in the journal of the account")]
     limits: Limits
     sizing: Sizing
     protection: Protection

@@ -1,0 +1,105 @@
+"""What one configuration version means for an account: parameters, rules and facts, ready to trade with."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from crypto_tracker.config.instruments import instruments
+from crypto_tracker.config.tree import Configuration, configuration_model, defaults
+from crypto_tracker.config.versions import canonical, version
+from crypto_tracker.core.errors import ConfigError
+from crypto_tracker.core.instruments import Instruments
+from crypto_tracker.simulation.parameters import Rules
+from crypto_tracker.store.trading_records import Account, ConfigurationRow
+from crypto_tracker.strategies.base import Strategy, StrategyEntry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One configuration version at work."""
+
+    row: ConfigurationRow
+    configuration: Configuration
+    entries: tuple[StrategyEntry, ...]  # in the order of the account's strategies
+    instruments: Instruments
+    rules: Rules
+
+    @property
+    def version(self) -> str:
+        """The name of the configuration."""
+        return self.row.version
+
+    @property
+    def enabled(self) -> tuple[bool, ...]:
+        """For each strategy whether the configuration lets it trade."""
+        return tuple(entry.enabled for entry in self.entries)
+
+
+def configuration_row(configuration: Configuration) -> ConfigurationRow:
+    """The row that keeps a configuration; `setting` reads it back."""
+    return ConfigurationRow(
+        version=version(configuration),
+        canonical=canonical(configuration),
+        document=configuration.model_dump_json(),
+    )
+
+
+def stored_configuration(row: ConfigurationRow, strategies: Mapping[str, Strategy]) -> Configuration:
+    """The configuration that `row` keeps; what this program has learnt since has its default.
+
+    Raises ConfigError where a value is no longer understood, or a strategy is no longer installed.
+    """
+    model = configuration_model({name: each.parameters_model for name, each in strategies.items()})
+    table = _laid_over(tomllib.loads(defaults().text), json.loads(row.document))
+    try:
+        return model.model_validate(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ConfigError(
+            f"the account's configuration {row.version} is not understood by this version or by the "
+            f"strategies that are installed ({place}: {first['msg']}): install what it was made with"
+        ) from None
+
+
+def setting(row: ConfigurationRow, account: Account, strategies: Mapping[str, Strategy]) -> Setting:
+    """The configuration of `row` for an account.
+
+    Raises ConfigError where a strategy of the account is not installed, or the row can not be read.
+    """
+    missing = [name for name in account.strategies if name not in strategies]
+    if missing:
+        raise ConfigError(
+            f"the account trades {', '.join(missing)}, which is not installed: "
+            f"bring it back (installed are {', '.join(strategies)})"
+        )
+    configuration = stored_configuration(row, strategies)
+    return Setting(
+        row=row,
+        configuration=configuration,
+        entries=tuple(
+            StrategyEntry(
+                strategy=strategies[name],
+                parameters=configuration.parameters(name),
+                enabled=name not in configuration.trading.switched_off,
+            )
+            for name in account.strategies
+        ),
+        instruments=instruments(configuration, account.symbols),
+        rules=configuration.rules(),
+    )
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` over `below`; tables that name things, such as instruments, are those of `above` where it has them."""
+    merged = dict(below)
+    for name, value in above.items():
+        held = merged.get(name)
+        merged[name] = (
+            _laid_over(held, value) if isinstance(held, dict) and isinstance(value, dict) else value
+        )
+    return merged
