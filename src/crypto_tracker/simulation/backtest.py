@@ -201,14 +201,7 @@ def scenario_market(scenario: Scenario, commands: RecordArray) -> MarketState:
         if command["kind"] in (CommandKind.FORCE_REGIME, CommandKind.RELEASE_REGIME):
             value = command["value"] if command["kind"] == CommandKind.FORCE_REGIME else NO_FORCE
             forced[np.searchsorted(panel.open_time_ms, command["time_ms"]) :] = value
-    lead = 0 if reference is None else len(reference) - len(panel)
-    whole = market_state(
-        reference,
-        scenario.strategies,
-        scenario.rules.protection,
-        np.concatenate([np.full(lead, NO_FORCE, dtype=np.int8), forced]),
-    )
-    return whole.rows(lead)
+    return market_state(reference, scenario.strategies, scenario.rules.protection, forced)
 
 
 def refuse_setups_off_the_grid(scenario: Scenario) -> None:
