@@ -13,7 +13,7 @@ from crypto_tracker.core.timeframes import HOUR_MS, Timeframe
 from crypto_tracker.strategies.base import EVENT_RESET, EVENT_SETUP, Detection, MarketView, Plan, Strategy
 from crypto_tracker.strategies.exits import make_plan
 from crypto_tracker.strategies.registry import builtin
-from crypto_tracker.strategies.scan import block_view, scan, setup_events
+from crypto_tracker.strategies.scan import block_view, cut, scan, setup_events
 from tests.features.drawn import random_walk, same_bits, utc
 from tests.strategies.drawn import BTC, START_MS, bars, facts, numbers
 
@@ -237,3 +237,35 @@ def test_events_stand_in_order_of_time_and_symbol():
 def test_nothing_found_is_no_event():
     assert len(setup_events([], 0)) == 0
     assert len(setup_events([said(F, N, B)], 0)) == 0
+
+
+def test_one_scan_at_a_time_makes_the_events_of_the_whole_span():
+    market = random_market(Timeframe.M5, utc(2025, 5, 28), utc(2025, 7, 4), missing=0.05)
+    dca, start, end = builtin()["DCA"], utc(2025, 6, 29), utc(2025, 7, 2)
+    found = list(scan(dca, market, numbers("DCA"), start, end))
+    whole = setup_events([detection for _, detection in found], 1)
+    was_setup = np.zeros(len(COINS), dtype=np.bool_)
+    one_by_one = [
+        setup_events([cut(features, detection, row, row + 1)[1]], 1, was_setup)
+        for features, detection in found
+        for row in range(len(detection.panel))
+    ]
+    assert (whole["kind"] == EVENT_RESET).sum() > 5
+    assert repr(np.concatenate(one_by_one).tolist()) == repr(whole.tolist())
+
+
+def test_what_was_a_setup_is_remembered_in_place():
+    was_setup = np.zeros(1, dtype=np.bool_)
+    assert kinds(setup_events([said(F, S)], 0, was_setup)) == [(1, EVENT_SETUP)]
+    assert was_setup.tolist() == [True]
+    third = START_MS + 2 * Timeframe.M15.ms
+    assert kinds(setup_events([said(B, N, start_ms=third)], 0, was_setup)) == []
+    assert was_setup.tolist() == [True]
+    fifth = START_MS + 4 * Timeframe.M15.ms
+    assert kinds(setup_events([said(F, start_ms=fifth)], 0, was_setup)) == [(4, EVENT_RESET)]
+    assert was_setup.tolist() == [False]
+
+
+def test_what_was_a_setup_must_be_told_for_the_symbols_that_are_scanned():
+    with pytest.raises(DataError, match="do not have the same symbols"):
+        setup_events([said(F)], 0, np.zeros(2, dtype=np.bool_))

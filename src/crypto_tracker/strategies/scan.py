@@ -82,16 +82,18 @@ def cut(features: Features, detection: Detection, start: int, stop: int) -> tupl
     )
 
 
-def setup_events(detections: Iterable[Detection], strategy_index: int) -> RecordArray:
+def setup_events(
+    detections: Iterable[Detection], strategy_index: int, was_setup: BoolArray | None = None
+) -> RecordArray:
     """Events of one strategy in order of (time, symbol), as SETUP_DTYPE.
 
     One EVENT_SETUP for each scan that is a setup, and one EVENT_RESET at the first scan after it that is
     none. Scans without a bar or a warm-up are no scans: they neither set up nor reset. What was true at the
     end of one detection is remembered in the next, so the detections of a span must come in order of time.
-    `range_median` stays NaN: who simulates fills it in.
+    Who goes on from call to call hands over `was_setup`, bool (symbols,), false at first: it is updated in
+    place. `range_median` stays NaN: who simulates fills it in.
     """
     parts: list[RecordArray] = []
-    was_setup: BoolArray | None = None
     for detection in detections:
         if was_setup is None:
             was_setup = np.zeros(len(detection.panel.symbols), dtype=np.bool_)
