@@ -1,0 +1,594 @@
+"""What faces read of a trading account: filtered, in pages, summed by the database.
+
+Everything asked of one `TradingViews` is one state of the file, however far the trader goes on meanwhile.
+Nothing here grows with the account's age but what the caller asks for.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Float, Row, Select, Table, case, cast, func, select
+
+from crypto_tracker.core.decisions import Reason, Regime, Verdict
+from crypto_tracker.core.errors import StoreError
+from crypto_tracker.core.orders import ExitReason, Fill, Trade
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import Timeframe
+from crypto_tracker.store import control_tables
+from crypto_tracker.store import trading_tables as tables
+from crypto_tracker.store.database import current_revision, open_engine
+from crypto_tracker.store.trading_records import (
+    Account,
+    CommandResult,
+    ConfigurationRow,
+    Halt,
+    OrderRecord,
+    PositionRecord,
+    SeenBlock,
+    SetupRecord,
+)
+from crypto_tracker.store.trading_rows import fill_of, order_of, position_of, setup_of, trade_of
+from crypto_tracker.strategies.decisions import ScanBlock, decode_block
+
+TRADING_FILE = "trading.db"
+CONTROL_FILE = "control.db"
+_AT_ONCE = 500  # values in one `IN`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """Which rows are wanted; what is empty or None does not narrow. `reasons` are codes.
+
+    The span [start_ms, end_ms) is of the exit of trades, and of the close at which was decided.
+    """
+
+    symbols: tuple[Symbol, ...] = ()
+    strategies: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    start_ms: int | None = None
+    end_ms: int | None = None
+
+
+EVERYTHING = Where()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sums:
+    """Closed trades added up. `judged` are those with a result: `data_lost` has none."""
+
+    trades: int
+    judged: int
+    wins: int
+    pnl_quote: Decimal
+    invested_quote: Decimal
+    fee_quote: Decimal
+    slippage_quote: Decimal
+
+    @property
+    def win_rate(self) -> float | None:
+        """Trades with P&L > 0 among those with a result; None where there are none."""
+        return self.wins / self.judged if self.judged else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Minute:
+    """The account at the close of one minute."""
+
+    time_ms: int  # open time
+    version: str
+    equity_quote: Decimal
+    cash_quote: Decimal
+    reserved_quote: Decimal
+    regime: Regime
+    volatility: float | None
+    recorded_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EquityPoint:
+    """One stretch of the equity curve: where it ended, and how far it went."""
+
+    time_ms: int  # open time of its last minute
+    equity_quote: Decimal
+    low_quote: Decimal
+    high_quote: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradingSession:
+    """One process that traded the account."""
+
+    session_id: int
+    started_at_ms: int
+    ended_at_ms: int | None
+    pid: int
+    host: str
+    code_version: str
+    cursor_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """The trader's answer to a command, and when it was given."""
+
+    result: CommandResult
+    time_ms: int
+    recorded_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halted:
+    """A critical error, and the minute in which it was found."""
+
+    halt: Halt
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What a parity check found."""
+
+    kind: str
+    start_ms: int
+    end_ms: int
+    differences: int
+    created_at_ms: int
+
+
+class TradingViews:
+    """One account as it stood at one moment, read only."""
+
+    def __init__(self, connection: Connection, folder: Path) -> None:
+        self._connection = connection
+        self.folder = folder
+
+    @classmethod
+    @contextmanager
+    def open(cls, folder: Path) -> Iterator["TradingViews"]:
+        """Read the account of a folder; raises StoreError where none was opened there."""
+        path = folder / TRADING_FILE
+        if not path.is_file():
+            raise StoreError(f"there is no account in {folder}: start it with `crypto-tracker trade`")
+        engine = open_engine(path, read_only=True)
+        try:
+            if current_revision(engine) is None:
+                raise StoreError(f"the account in {folder} was not opened to its end: start it again")
+            with engine.connect() as connection:
+                yield cls(connection, folder)
+        finally:
+            engine.dispose()
+
+    # --- the account ---------------------------------------------------------------------------
+
+    def account(self) -> Account:
+        """Whose records these are."""
+        row = self._connection.execute(select(tables.account)).one_or_none()
+        if row is None:
+            raise StoreError(f"the account in {self.folder} was not opened to its end: start it again")
+        return Account(
+            kind=row.kind,
+            symbols=tuple(map(Symbol.parse, json.loads(row.symbols))),
+            reference=None if row.reference is None else Symbol.parse(row.reference),
+            providers={Symbol.parse(name): provider for name, provider in json.loads(row.providers).items()},
+            strategies=tuple(json.loads(row.strategies)),
+            capital_quote=row.capital_quote,
+            start_ms=row.start_ms,
+            end_ms=row.end_ms,
+            created_at_ms=row.created_at_ms,
+            code_version=row.code_version,
+        )
+
+    def cursor_ms(self) -> int:
+        """Open time of the next minute to step: everything before it is recorded."""
+        return int(self._connection.execute(select(tables.trader.c.cursor_ms)).scalar_one())
+
+    def state(self) -> bytes:
+        """The trader's state (`trading.state`)."""
+        return bytes(self._connection.execute(select(tables.trader.c.state)).scalar_one())
+
+    def configuration(self, version: str | None = None) -> ConfigurationRow:
+        """The configuration of a version, by default of the one that the next minute is stepped under."""
+        wanted = select(tables.trader.c.version).scalar_subquery() if version is None else version
+        query = select(tables.configurations).where(tables.configurations.c.version == wanted)
+        row = self._connection.execute(query).one_or_none()
+        if row is None:
+            raise StoreError(f"the account in {self.folder} never had the configuration {version}")
+        return ConfigurationRow(version=row.version, canonical=row.canonical, document=row.document)
+
+    def versions(self) -> list[tuple[str, int]]:
+        """Every configuration version with the first minute that was stepped under it, in that order."""
+        columns = tables.configurations.c
+        query = select(columns.version, columns.first_ms).order_by(columns.first_ms, columns.version)
+        return [(row.version, row.first_ms) for row in self._connection.execute(query)]
+
+    def sessions(self, *, limit: int | None = None) -> list[TradingSession]:
+        """The processes that traded the account, the last one first."""
+        query = select(tables.sessions).order_by(tables.sessions.c.session_id.desc()).limit(limit)
+        return [TradingSession(**row) for row in self._connection.execute(query).mappings()]
+
+    # --- minutes -------------------------------------------------------------------------------
+
+    def latest_minute(self) -> Minute | None:
+        """The last minute that was stepped."""
+        minutes = tables.minutes.c
+        query = (
+            select(
+                minutes.time_ms,
+                minutes.version,
+                minutes.equity_quote,
+                minutes.cash_quote,
+                minutes.reserved_quote,
+                minutes.regime,
+                minutes.volatility,
+                minutes.recorded_at_ms,
+            )
+            .order_by(minutes.time_ms.desc())
+            .limit(1)
+        )
+        row = self._connection.execute(query).mappings().one_or_none()
+        return None if row is None else Minute(**{**row, "regime": Regime[row["regime"].upper()]})
+
+    def peak_equity(self) -> Decimal | None:
+        """The highest equity at any close; None where no minute was stepped."""
+        peak: Decimal | None = self._connection.execute(
+            select(func.max(tables.minutes.c.equity_quote))
+        ).scalar_one()
+        return peak
+
+    def max_drawdown(self) -> float:
+        """Deepest fall of the equity from its highest point so far, the capital included; a fraction >= 0."""
+        minutes = tables.minutes.c
+        equity = cast(minutes.equity_quote, Float)
+        so_far = func.max(equity).over(order_by=minutes.time_ms, rows=(None, 0))
+        walked = select(equity.label("equity"), so_far.label("peak")).subquery().c
+        capital = select(cast(tables.account.c.capital_quote, Float)).scalar_subquery()
+        peak = case((walked.peak > capital, walked.peak), else_=capital)
+        deepest = self._connection.execute(select(func.max((peak - walked.equity) / peak))).scalar_one()
+        return max(float(deepest or 0.0), 0.0)
+
+    def equity_curve(
+        self, points: int, *, start_ms: int | None = None, end_ms: int | None = None
+    ) -> list[EquityPoint]:
+        """The equity over [start_ms, end_ms) in at most `points` stretches of equal length."""
+        minutes = tables.minutes.c
+        span = _within(
+            select(func.min(minutes.time_ms), func.max(minutes.time_ms)), minutes.time_ms, start_ms, end_ms
+        )
+        first, last = self._connection.execute(span).one()
+        if first is None or points < 1:
+            return []
+        width = -(-(last - first + 1) // points)
+        stretch = (minutes.time_ms - first) // width
+        ends = _within(
+            select(
+                func.max(minutes.time_ms).label("time_ms"),
+                func.min(minutes.equity_quote).label("low"),
+                func.max(minutes.equity_quote).label("high"),
+            ).group_by(stretch),
+            minutes.time_ms,
+            start_ms,
+            end_ms,
+        ).subquery()
+        query = (
+            select(minutes.time_ms, minutes.equity_quote, ends.c.low, ends.c.high)
+            .join(ends, ends.c.time_ms == minutes.time_ms)
+            .order_by(minutes.time_ms)
+        )
+        return [
+            EquityPoint(
+                time_ms=row.time_ms, equity_quote=row.equity_quote, low_quote=row.low, high_quote=row.high
+            )
+            for row in self._connection.execute(query)
+        ]
+
+    # --- trades and positions ------------------------------------------------------------------
+
+    def trades(
+        self,
+        where: Where = EVERYTHING,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        newest_first: bool = False,
+    ) -> list[Trade]:
+        """Closed trades in the order in which they closed, or the other way round."""
+        number = tables.trades.c.trade_number
+        query = _of_trades(select(tables.trades), where).order_by(number.desc() if newest_first else number)
+        rows = self._connection.execute(query.limit(limit).offset(offset))
+        return [trade_of(row, row.exit_ms, ExitReason[row.exit_reason.upper()]) for row in rows]
+
+    def closed_trade(self, trade_group_id: str) -> Trade | None:
+        """The closed trade of a group; None while it is open, or where there is none."""
+        query = select(tables.trades).where(tables.trades.c.trade_group_id == trade_group_id)
+        row = self._connection.execute(query).one_or_none()
+        return None if row is None else trade_of(row, row.exit_ms, ExitReason[row.exit_reason.upper()])
+
+    def sums(self, where: Where = EVERYTHING) -> Sums:
+        """Closed trades added up."""
+        return _sums(self._connection.execute(_of_trades(select(*_summed()), where)).one())
+
+    def sums_by(self, column: str, where: Where = EVERYTHING) -> dict[str, Sums]:
+        """The same for each `symbol`, `strategy` or `exit_reason` that has trades, by name."""
+        key = tables.trades.c[column]
+        query = _of_trades(select(key.label("key"), *_summed()), where).group_by(key).order_by(key)
+        return {row.key: _sums(row) for row in self._connection.execute(query)}
+
+    def positions(self, where: Where = EVERYTHING) -> list[PositionRecord]:
+        """What is held now, by symbol; of `where` symbols and strategies count."""
+        columns = tables.positions.c
+        query = _named(select(tables.positions), columns.symbol, columns.strategy, where)
+        return [position_of(row) for row in self._connection.execute(query.order_by(columns.symbol))]
+
+    def orders(self, trade_group_ids: Sequence[str]) -> dict[str, list[OrderRecord]]:
+        """The buys of each group: the market entry, then its rungs."""
+        found: dict[str, list[OrderRecord]] = {}
+        columns = tables.orders.c
+        for part in _parts(trade_group_ids):
+            query = (
+                select(tables.orders)
+                .where(columns.trade_group_id.in_(part))
+                .order_by(columns.trade_group_id, columns.rung)
+            )
+            for row in self._connection.execute(query):
+                found.setdefault(row.trade_group_id, []).append(order_of(row))
+        return found
+
+    def pending_orders(self) -> int:
+        """How many buys wait to be filled."""
+        query = select(func.count()).where(tables.orders.c.status.in_(("open", "partially_filled")))
+        return int(self._connection.execute(query).scalar_one())
+
+    def fills(self, trade_group_id: str) -> list[Fill]:
+        """The executions of one group in the order in which they happened."""
+        query = (
+            select(tables.fills)
+            .where(tables.fills.c.trade_group_id == trade_group_id)
+            .order_by(tables.fills.c.sequence)
+        )
+        return [fill_of(row) for row in self._connection.execute(query)]
+
+    def fill_costs(self) -> tuple[Decimal, Decimal]:
+        """Fees and slippage of every fill, those of open positions included."""
+        columns = tables.fills.c
+        row = self._connection.execute(
+            select(func.sum(columns.fee_quote), func.sum(columns.slippage_quote))
+        ).one()
+        return row[0] or Decimal(0), row[1] or Decimal(0)
+
+    # --- decisions -----------------------------------------------------------------------------
+
+    def setups(
+        self,
+        where: Where = EVERYTHING,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        newest_first: bool = False,
+    ) -> list[SetupRecord]:
+        """Setups with the portfolio's answer, and near misses, in order of time, symbol and strategy."""
+        columns = tables.setups.c
+        order = (
+            columns.time_ms.desc() if newest_first else columns.time_ms,
+            columns.symbol,
+            columns.strategy,
+        )
+        query = _of_setups(select(tables.setups), where).order_by(*order).limit(limit).offset(offset)
+        return [setup_of(row) for row in self._connection.execute(query)]
+
+    def setup_counts(self, where: Where = EVERYTHING) -> dict[tuple[Verdict, Reason], int]:
+        """How many rows there are of each verdict and reason, the most frequent first."""
+        columns = tables.setups.c
+        count = func.count().label("count")
+        query = (
+            _of_setups(select(columns.verdict, columns.reason, count), where)
+            .group_by(columns.verdict, columns.reason)
+            .order_by(count.desc(), columns.verdict, columns.reason)
+        )
+        return {
+            (Verdict(row.verdict), Reason[row.reason.upper()]): int(row[2])
+            for row in self._connection.execute(query)
+        }
+
+    def blocks(
+        self, where: Where = EVERYTHING, *, limit: int | None = None, newest_first: bool = False
+    ) -> Iterator[ScanBlock]:
+        """Every scan of a span and of some strategies, one block after the other; `limit` counts blocks."""
+        columns = tables.decision_blocks.c
+        query = _within(select(columns.block), columns.time_ms, where.start_ms, where.end_ms)
+        if where.strategies:
+            query = query.where(columns.strategy.in_(where.strategies))
+        order = columns.time_ms.desc() if newest_first else columns.time_ms
+        query = query.order_by(order, columns.strategy).limit(limit)
+        for row in self._connection.execute(query, execution_options={"yield_per": 64}):
+            yield decode_block(row.block)
+
+    # --- what stopped it, and what people told it ----------------------------------------------
+
+    def halts(self, *, limit: int | None = None) -> list[Halted]:
+        """Critical errors, the last one first."""
+        columns = tables.halts.c
+        query = select(tables.halts).order_by(columns.time_ms.desc(), columns.cause).limit(limit)
+        return [
+            Halted(
+                halt=Halt(cause=row.cause, sentence=row.sentence, strategy=row.strategy), time_ms=row.time_ms
+            )
+            for row in self._connection.execute(query)
+        ]
+
+    def answers(self, *, limit: int | None = None) -> list[Answered]:
+        """The trader's answers to commands, the last one first."""
+        columns = tables.command_results.c
+        query = select(tables.command_results).order_by(columns.time_ms.desc(), columns.recorded_at_ms.desc())
+        return [
+            Answered(
+                result=CommandResult(
+                    command_id=row.command_id, kind=row.kind, status=row.status, sentence=row.sentence
+                ),
+                time_ms=row.time_ms,
+                recorded_at_ms=row.recorded_at_ms,
+            )
+            for row in self._connection.execute(query.limit(limit))
+        ]
+
+    def last_applied_ms(self, kind: str) -> int | None:
+        """The minute before whose open a command of this kind was applied last."""
+        columns = tables.commands_applied.c
+        query = select(func.max(columns.time_ms)).where(columns.kind == kind)
+        last: int | None = self._connection.execute(query).scalar_one()
+        return last
+
+    # --- bars that were seen -------------------------------------------------------------------
+
+    def seen_bars(
+        self, part: str, timeframe: Timeframe, *, limit: int
+    ) -> tuple[bytes | None, list[SeenBlock], list[SeenBlock]]:
+        """Coarser bars as they were seen: from before the start, the last since, and healed ones."""
+        since = tables.seen_rows.c
+        newest = (
+            select(tables.seen_rows)
+            .where(since.part == part, since.timeframe == str(timeframe))
+            .order_by(since.time_ms.desc())
+            .limit(limit)
+        )
+        seen = [
+            SeenBlock(part=part, timeframe=timeframe, time_ms=row.time_ms, block=row.block)
+            for row in reversed(self._connection.execute(newest).all())
+        ]
+        healed = [
+            SeenBlock(part=part, timeframe=timeframe, time_ms=row.time_ms, block=row.block)
+            for row in self._blocks_of(tables.healed, part, timeframe)
+        ]
+        before = self._blocks_of(tables.history, part, timeframe)
+        return (bytes(before[0].block) if before else None), seen, healed
+
+    def _blocks_of(self, table: Table, part: str, timeframe: Timeframe) -> Sequence[Row[Any]]:
+        query = select(table).where(table.c.part == part, table.c.timeframe == str(timeframe))
+        return self._connection.execute(query).all()
+
+
+def checks(folder: Path, *, limit: int | None = None) -> list[Check]:
+    """What parity found in this account, the last check first."""
+    columns = control_tables.checks.c
+    query = (
+        select(columns.kind, columns.start_ms, columns.end_ms, columns.differences, columns.created_at_ms)
+        .order_by(columns.created_at_ms.desc(), columns.check_id.desc())
+        .limit(limit)
+    )
+    return [
+        Check(
+            kind=row.kind,
+            start_ms=row.start_ms,
+            end_ms=row.end_ms,
+            differences=row.differences,
+            created_at_ms=row.created_at_ms,
+        )
+        for row in _control_rows(folder, query)
+    ]
+
+
+def actors(folder: Path, command_ids: Sequence[str]) -> dict[str, str]:
+    """Who gave each of these commands; those that are not known are left out."""
+    columns = control_tables.commands.c
+    return {
+        row.command_id: row.actor
+        for part in _parts(command_ids)
+        for row in _control_rows(
+            folder, select(columns.command_id, columns.actor).where(columns.command_id.in_(part))
+        )
+    }
+
+
+def waiting_commands(folder: Path, answered: TradingViews) -> int:
+    """How many commands have no answer yet."""
+    given = [row.command_id for row in _control_rows(folder, select(control_tables.commands.c.command_id))]
+    known = {answer.result.command_id for answer in answered.answers()}
+    return sum(command_id not in known for command_id in given)
+
+
+def _control_rows(folder: Path, query: Select[Any]) -> Sequence[Row[Any]]:
+    """Rows of what people told the account; none where nobody ever did."""
+    path = folder / CONTROL_FILE
+    if not path.is_file():
+        return []
+    engine = open_engine(path, read_only=True)
+    try:
+        if current_revision(engine) is None:
+            return []
+        with engine.connect() as connection:
+            return connection.execute(query).all()
+    finally:
+        engine.dispose()
+
+
+# --- narrowing ---------------------------------------------------------------------------------
+
+
+def _within(
+    query: Select[Any], time: ColumnElement[int], start_ms: int | None, end_ms: int | None
+) -> Select[Any]:
+    if start_ms is not None:
+        query = query.where(time >= start_ms)
+    return query if end_ms is None else query.where(time < end_ms)
+
+
+def _named(
+    query: Select[Any], symbol: ColumnElement[str], strategy: ColumnElement[str], where: Where
+) -> Select[Any]:
+    if where.symbols:
+        query = query.where(symbol.in_([str(each) for each in where.symbols]))
+    return query.where(strategy.in_(where.strategies)) if where.strategies else query
+
+
+def _of_trades(query: Select[Any], where: Where) -> Select[Any]:
+    columns = tables.trades.c
+    query = _named(query, columns.symbol, columns.strategy, where)
+    if where.reasons:
+        query = query.where(columns.exit_reason.in_(where.reasons))
+    return _within(query, columns.exit_ms, where.start_ms, where.end_ms)
+
+
+def _of_setups(query: Select[Any], where: Where) -> Select[Any]:
+    columns = tables.setups.c
+    query = _named(query, columns.symbol, columns.strategy, where)
+    if where.reasons:
+        query = query.where(columns.reason.in_(where.reasons))
+    if where.verdicts:
+        query = query.where(columns.verdict.in_([each.value for each in where.verdicts]))
+    return _within(query, columns.time_ms, where.start_ms, where.end_ms)
+
+
+def _parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(values), _AT_ONCE):
+        yield values[start : start + _AT_ONCE]
+
+
+def _summed() -> list[ColumnElement[Any]]:
+    columns = tables.trades.c
+    judged = columns.exit_reason != ExitReason.DATA_LOST.code
+    return [
+        func.count().label("trades"),
+        func.sum(case((judged, 1), else_=0)).label("judged"),
+        func.sum(case((judged & (columns.pnl_quote > Decimal(0)), 1), else_=0)).label("wins"),
+        func.sum(columns.pnl_quote).label("pnl_quote"),
+        func.sum(columns.invested_quote).label("invested_quote"),
+        func.sum(columns.fee_quote).label("fee_quote"),
+        func.sum(columns.slippage_quote).label("slippage_quote"),
+    ]
+
+
+def _sums(row: Row[Any]) -> Sums:
+    return Sums(
+        trades=row.trades,
+        judged=row.judged or 0,
+        wins=row.wins or 0,
+        pnl_quote=row.pnl_quote or Decimal(0),
+        invested_quote=row.invested_quote or Decimal(0),
+        fee_quote=row.fee_quote or Decimal(0),
+        slippage_quote=row.slippage_quote or Decimal(0),
+    )
