@@ -13,7 +13,7 @@ from crypto_tracker.core.decisions import Reason
 from crypto_tracker.core.orders import ExitReason
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import HOUR_MS, Timeframe, to_ms
-from crypto_tracker.simulation.backtest import trading_days
+from crypto_tracker.simulation.driver import trading_days
 from crypto_tracker.simulation.metrics import (
     Figures,
     GroupFigures,

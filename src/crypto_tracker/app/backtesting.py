@@ -12,7 +12,8 @@ from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.arrays import RecordArray
 from crypto_tracker.core.decisions import Reason, Verdict
 from crypto_tracker.core.errors import ConfigError
-from crypto_tracker.simulation.backtest import simulate_portfolio, trading_days
+from crypto_tracker.simulation.backtest import simulate_portfolio
+from crypto_tracker.simulation.driver import trading_days
 from crypto_tracker.simulation.kernel_ranges import range_medians
 from crypto_tracker.simulation.metrics import Figures, figures
 from crypto_tracker.simulation.records import Scenario, SimulationResult, no_commands

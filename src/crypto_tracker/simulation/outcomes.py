@@ -4,13 +4,8 @@ import numpy as np
 
 from crypto_tracker.core.arrays import IntArray, RecordArray
 from crypto_tracker.simulation import kernel
-from crypto_tracker.simulation.backtest import (
-    bar_arrays,
-    market_arrays,
-    memory,
-    refuse_setups_off_the_grid,
-    scenario_market,
-)
+from crypto_tracker.simulation.backtest import scenario_market
+from crypto_tracker.simulation.driver import bar_arrays, market_arrays, memory, refuse_setups_off_the_grid
 from crypto_tracker.simulation.records import (
     DECISION_DTYPE,
     FILL_DTYPE,
@@ -35,7 +30,7 @@ def simulate_setups(scenario: Scenario) -> RecordArray:
     Returns OUTCOME_DTYPE rows in the order of the scenario's setups; `setup` is the row there. Limits,
     protection and commands of the scenario do not matter; its regimes widen stops as they would have.
     """
-    refuse_setups_off_the_grid(scenario)
+    refuse_setups_off_the_grid(scenario.setups, scenario.panel)
     panel, rules = scenario.panel, scenario.rules
     chosen = first_of_episode(scenario.setups)
     scratch = PortfolioState.fresh(1, len(scenario.strategies), 0)

@@ -12,7 +12,8 @@ from crypto_tracker.app.demo.observer import Observer
 from crypto_tracker.app.demo.snapshot import Snapshot
 from crypto_tracker.app.demo.world import World
 from crypto_tracker.core.timeframes import HOUR_MS
-from crypto_tracker.simulation.backtest import Simulator, trading_days
+from crypto_tracker.simulation.backtest import Simulator
+from crypto_tracker.simulation.driver import trading_days
 from crypto_tracker.simulation.metrics import Figures, figures
 from crypto_tracker.simulation.records import Scenario, SimulationResult
 

@@ -1,0 +1,217 @@
+"""What drives the compiled step: its inputs as it takes them, room for records, and the loop around it."""
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from crypto_tracker.core.arrays import IntArray, RecordArray
+from crypto_tracker.core.bars import Panel
+from crypto_tracker.core.decisions import Reason
+from crypto_tracker.core.errors import SimulationError
+from crypto_tracker.core.instruments import Instruments
+from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, Timeframe
+from crypto_tracker.portfolio.regime import MarketState
+from crypto_tracker.simulation import kernel
+from crypto_tracker.simulation.parameters import Rules
+from crypto_tracker.simulation.records import DECISION_DTYPE, FILL_DTYPE, MAX_LEVELS, TRADE_DTYPE
+from crypto_tracker.simulation.state import (
+    PortfolioState,
+    instrument_array,
+    parameter_array,
+    strategy_parameter_array,
+)
+from crypto_tracker.strategies.base import EVENT_RESET
+
+_FIRST_ROOM = 4_096  # rows of fills and trades to begin with; they grow as needed
+_NOT_DECIDED = -1
+
+
+class Driver:
+    """Runs the compiled step under one set of rules, and keeps the fills and trades that it writes."""
+
+    def __init__(
+        self,
+        *,
+        instruments: Instruments,
+        strategies: tuple[str, ...],
+        enabled: tuple[bool, ...],
+        rules: Rules,
+        timeframe: Timeframe,
+    ) -> None:
+        self._symbols = instruments.symbols
+        self.facts = kernel.Facts(
+            instrument_array(instruments, rules),
+            strategy_parameter_array(rules, strategies, enabled),
+            parameter_array(rules, timeframe.ms),
+        )
+        self._fills = np.zeros(_FIRST_ROOM, dtype=FILL_DTYPE)
+        self._trades = np.zeros(_FIRST_ROOM, dtype=TRADE_DTYPE)
+        self._counts = np.zeros(2, dtype=np.int64)
+        self._per_strategy = np.zeros((2, len(strategies)), dtype=np.int64)
+
+    def run(
+        self,
+        state: PortfolioState,
+        inputs: "Inputs",
+        decisions: RecordArray,
+        curve: kernel.Curve,
+        cursor: IntArray,
+        start: int,
+        stop: int,
+    ) -> None:
+        """Step the bars [start, stop) of the inputs, and write what they change.
+
+        `cursor` holds the next command and the next setup. Raises SimulationError when a quantity can not be
+        exact (the instrument's lot is too fine for its price).
+        """
+        room = len(self._symbols) * (MAX_LEVELS + 4)
+        scratch = kernel.Scratch(np.zeros(len(inputs.setups), dtype=np.int64), *self._per_strategy)
+        row = start
+        while row < stop:
+            self._make_room(room)
+            row = kernel.run(
+                memory(state),
+                self.facts,
+                self._records(decisions),
+                scratch,
+                curve,
+                inputs.bars,
+                inputs.market,
+                inputs.commands,
+                inputs.setups,
+                cursor,
+                row,
+                stop,
+                room,
+            )
+            error = int(state.book["error"][0])
+            if error:
+                symbol = self._symbols[error - 1]
+                raise SimulationError(
+                    f"{symbol}: an order needs more than 2^53 lots, which can not be counted exactly: "
+                    f'set a coarser lot in [instruments."{symbol}"]'
+                )
+
+    def end_all(self, state: PortfolioState, inputs: "Inputs", decisions: RecordArray) -> None:
+        """Close what is held at its last close, and cancel what is pending."""
+        self._make_room(len(self._symbols))
+        kernel.end_all(memory(state), self.facts, self._records(decisions), inputs.bars)
+
+    def positions(self, state: PortfolioState) -> RecordArray:
+        """The open trades, TRADE_DTYPE by symbol, marked at their last closes."""
+        rows = np.zeros(len(state.slots), dtype=TRADE_DTYPE)
+        return rows[: kernel.open_trades(memory(state), self.facts, rows)]
+
+    def fills(self) -> RecordArray:
+        """A copy of the fills that are kept."""
+        return self._fills[: self._counts[0]].copy()
+
+    def trades(self) -> RecordArray:
+        """A copy of the closed trades that are kept."""
+        return self._trades[: self._counts[1]].copy()
+
+    def forget(self) -> None:
+        """Keep nothing any more of what was written so far."""
+        self._counts[:] = 0
+
+    def _records(self, decisions: RecordArray) -> kernel.Records:
+        return kernel.Records(self._fills, self._trades, self._counts, decisions)
+
+    def _make_room(self, room: int) -> None:
+        if len(self._fills) - self._counts[0] < room:
+            self._fills = np.concatenate([self._fills, np.zeros(len(self._fills) + room, dtype=FILL_DTYPE)])
+        if len(self._trades) - self._counts[1] < room:
+            self._trades = np.concatenate(
+                [self._trades, np.zeros(len(self._trades) + room, dtype=TRADE_DTYPE)]
+            )
+
+
+class Inputs:
+    """What a run reads, as the kernel takes it."""
+
+    __slots__ = ("bars", "commands", "market", "setups")
+
+    def __init__(
+        self,
+        panel: Panel,
+        timezone: str,
+        market: MarketState,
+        commands: RecordArray,
+        setups: RecordArray,
+    ) -> None:
+        self.bars = bar_arrays(panel, timezone)
+        self.market = market_arrays(market)
+        self.commands = commands
+        self.setups = setups
+
+
+def undecided(setups: RecordArray) -> RecordArray:
+    """DECISION_DTYPE for setups that nobody has decided; resets carry ACCEPTED."""
+    decisions = np.zeros(len(setups), dtype=DECISION_DTYPE)
+    decisions["reason"] = _NOT_DECIDED
+    decisions["reason"][setups["kind"] == EVENT_RESET] = Reason.ACCEPTED
+    decisions["rank"] = -1
+    decisions["measured"] = decisions["limit"] = np.nan
+    return decisions
+
+
+def empty_curve(bars: int) -> kernel.Curve:
+    """Room for the money at each close."""
+    return kernel.Curve(*(np.zeros(bars, dtype=np.int64) for _ in range(3)))
+
+
+def memory(state: PortfolioState) -> kernel.Memory:
+    """The state's arrays as the kernel takes them; it writes into them."""
+    return kernel.Memory(state.book, state.slots, state.parts, state.coins, state.strategies, state.episodes)
+
+
+def market_arrays(market: MarketState) -> kernel.MarketArrays:
+    """The market's arrays as the kernel takes them."""
+    return kernel.MarketArrays(
+        market.regime,
+        market.volatility,
+        market.preferred,
+        market.stop_factor,
+        market.size_factor,
+        market.switched_on,
+    )
+
+
+def bar_arrays(panel: Panel, timezone: str) -> kernel.Bars:
+    """The panel's arrays as the kernel takes them, with the trading day of each bar."""
+    return kernel.Bars(
+        panel.open_time_ms,
+        trading_days(panel.open_time_ms, timezone),
+        panel.open.T,
+        panel.high.T,
+        panel.low.T,
+        panel.close.T,
+        panel.volume.T,
+    )
+
+
+def trading_days(open_time_ms: IntArray, timezone: str) -> IntArray:
+    """The number of the trading day of each bar, by its open time in `timezone`, int64 (bars,)."""
+    if timezone == "UTC":
+        return open_time_ms // DAY_MS
+    zone = ZoneInfo(timezone)
+    # Every zone in use is a whole number of quarter-hours away from UTC, so all bars of one share their day.
+    quarter = HOUR_MS // 4
+    quarters, inverse = np.unique(open_time_ms // quarter, return_inverse=True)
+    days = [
+        datetime.fromtimestamp(int(q) * 900, tz=UTC).astimezone(zone).date().toordinal() for q in quarters
+    ]
+    return np.array(days, dtype=np.int64)[inverse]
+
+
+def refuse_setups_off_the_grid(setups: RecordArray, panel: Panel) -> None:
+    """Raise SimulationError where a setup is decided at no close of the panel."""
+    if not len(setups):
+        return
+    off = ~np.isin(setups["time_ms"], panel.close_time_ms)
+    if off.any():
+        raise SimulationError(
+            f"{int(off.sum())} setups are decided at no close of the {panel.timeframe} base in the "
+            "simulated span: cut them to the span first"
+        )

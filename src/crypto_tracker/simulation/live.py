@@ -1,0 +1,180 @@
+"""The step for whoever goes on day after day: any bars in, what they brought out, all memory in one state.
+
+A backtest knows all setups from the beginning; here they come in as they are found. Between calls each slot
+of the state names its setup by a number that counts setups from the first one ever. The kernel names setups
+by rows of the arrays of a call, so each call begins with one row for every symbol, which stands for the setup
+that the symbol's slot had before the call.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from crypto_tracker.core.arrays import IntArray, RecordArray
+from crypto_tracker.core.bars import Panel
+from crypto_tracker.core.decisions import Reason
+from crypto_tracker.core.errors import SimulationError
+from crypto_tracker.core.instruments import Instruments
+from crypto_tracker.core.timeframes import Timeframe
+from crypto_tracker.portfolio.regime import MarketState
+from crypto_tracker.simulation.driver import (
+    Driver,
+    Inputs,
+    empty_curve,
+    refuse_setups_off_the_grid,
+    undecided,
+)
+from crypto_tracker.simulation.parameters import Rules
+from crypto_tracker.simulation.records import MAX_LEVELS
+from crypto_tracker.simulation.state import PortfolioState
+from crypto_tracker.strategies.base import EVENT_SETUP, SETUP_DTYPE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedOrder:
+    """An order of an earlier call that ended without a fill."""
+
+    symbol_column: int
+    setup_number: int
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stepped:
+    """What the bars of one call brought.
+
+    Attributes
+    ----------
+    fills : FILL_DTYPE in the order in which they happened; `bar` is the row of the call's panel
+    trades : TRADE_DTYPE of the trades that closed, in their order; `setup` is the setup's number
+    decisions : DECISION_DTYPE, one for each row of the call's setups
+    ended : orders of earlier calls that ended without a fill, by symbol
+    equity_e8, cash_e8, reserved_e8 : int64 (bars,), at each CLOSE
+    """
+
+    fills: RecordArray
+    trades: RecordArray
+    decisions: RecordArray
+    ended: tuple[EndedOrder, ...]
+    equity_e8: IntArray
+    cash_e8: IntArray
+    reserved_e8: IntArray
+
+
+class Stepper:
+    """Steps a portfolio on, under one set of rules; equal to a simulation of the whole, however it is cut.
+
+    The state is taken over and changed in place. It may go on with another stepper, under other rules.
+    """
+
+    def __init__(
+        self,
+        *,
+        instruments: Instruments,
+        strategies: tuple[str, ...],
+        enabled: tuple[bool, ...],
+        rules: Rules,
+        state: PortfolioState,
+        timeframe: Timeframe = Timeframe.M1,
+    ) -> None:
+        if state.episodes.shape != (len(strategies), len(instruments.symbols)):
+            found, wanted = state.episodes.shape, (len(strategies), len(instruments.symbols))
+            raise SimulationError(
+                f"the portfolio state is of {found[0]} strategies and {found[1]} symbols, not of {wanted[0]} "
+                f"and {wanted[1]}: give it those that it was made for"
+            )
+        if len(enabled) != len(strategies):
+            raise SimulationError("a stepper needs one `enabled` flag for each strategy")
+        self.state = state
+        self._symbols = instruments.symbols
+        self._timeframe = timeframe
+        self._timezone = rules.timezone
+        self._reserved = np.zeros(len(instruments.symbols), dtype=SETUP_DTYPE)
+        self._driver = Driver(
+            instruments=instruments, strategies=strategies, enabled=enabled, rules=rules, timeframe=timeframe
+        )
+
+    def step(
+        self,
+        panel: Panel,
+        market: MarketState,
+        setups: RecordArray,
+        commands: RecordArray,
+        *,
+        first_setup_number: int,
+    ) -> Stepped:
+        """Step every bar of the panel.
+
+        Parameters
+        ----------
+        panel : at least one bar of the symbols, following those of the call before
+        market : at each close of the panel
+        setups : SETUP_DTYPE, those decided at closes of the panel, sorted by (time_ms, symbol, strategy)
+        commands : COMMAND_DTYPE, sorted by time_ms, none of them after the panel's last open
+        first_setup_number : of the first row of `setups` that is a setup; those after it count on
+
+        Raises SimulationError for inputs that do not fit together, and when a quantity can not be exact; the
+        state is of no use after that.
+        """
+        self._refuse_what_does_not_fit(panel, market, setups, commands)
+        count, state = len(self._reserved), self.state
+        before = state.slots["setup"].copy()
+        numbers = first_setup_number - 1 + np.cumsum(setups["kind"] == EVENT_SETUP)
+        state.slots["setup"] = np.arange(count)
+        all_setups = np.concatenate([self._reserved, setups])
+        decisions = undecided(all_setups)
+        curve = empty_curve(len(panel))
+        inputs = Inputs(panel, self._timezone, market, commands, all_setups)
+        cursor = np.array([0, count], dtype=np.int64)
+        self._driver.forget()
+        self._driver.run(state, inputs, decisions, curve, cursor, 0, len(panel))
+        trades = self._driver.trades()
+        number_of = np.concatenate([before, numbers])
+        trades["setup"] = number_of[trades["setup"]]
+        state.slots["setup"] = number_of[state.slots["setup"]]
+        return Stepped(
+            fills=self._driver.fills(),
+            trades=trades,
+            decisions=decisions[count:],
+            ended=tuple(
+                EndedOrder(
+                    symbol_column=int(column),
+                    setup_number=int(before[column]),
+                    reason=Reason(decisions["end"][column]),
+                )
+                for column in np.flatnonzero(decisions["end"][:count] != Reason.ACCEPTED)
+            ),
+            equity_e8=curve.equity,
+            cash_e8=curve.cash,
+            reserved_e8=curve.reserved,
+        )
+
+    def positions(self) -> RecordArray:
+        """The open trades, TRADE_DTYPE by symbol, marked at their last closes; `setup` is a number."""
+        return self._driver.positions(self.state)
+
+    def _refuse_what_does_not_fit(
+        self, panel: Panel, market: MarketState, setups: RecordArray, commands: RecordArray
+    ) -> None:
+        if panel.symbols != self._symbols or panel.timeframe is not self._timeframe:
+            raise SimulationError(
+                f"a step needs {self._timeframe} bars of the stepper's symbols in their order, and got "
+                f"{panel.timeframe} bars of {len(panel.symbols)} symbols"
+            )
+        if not len(panel) or len(market.regime) != len(panel):
+            raise SimulationError(
+                "a step needs at least one bar, and the market at each of their closes: it got "
+                f"{len(panel)} bars and {len(market.regime)} closes"
+            )
+        refuse_setups_off_the_grid(setups, panel)
+        if len(setups) and (
+            np.any(np.diff(setups["time_ms"]) < 0) or int(setups["levels"].max()) > MAX_LEVELS
+        ):
+            raise SimulationError(
+                "the setups of a step must be sorted by time, and their ladders have at most "
+                f"{MAX_LEVELS} levels"
+            )
+        if len(commands) and int(commands["time_ms"].max()) > panel.open_time_ms[-1]:
+            raise SimulationError(
+                "a command acts from the first bar that opens at or after it: give it to the step of that bar"
+            )
