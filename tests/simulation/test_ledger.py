@@ -6,8 +6,9 @@ from decimal import Decimal
 
 import pytest
 
+from crypto_tracker.core.arrays import RecordArray
 from crypto_tracker.core.money import to_decimal
-from crypto_tracker.core.orders import ExitReason, FillKind
+from crypto_tracker.core.orders import ExitReason, Fill, FillKind, Trade
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import from_ms
 from crypto_tracker.simulation import ledger
@@ -24,6 +25,15 @@ def stopped(seed: int) -> tuple[Scenario, SimulationResult]:
     simulator = Simulator(generate(seed))
     simulator.run_until(2 * len(simulator.scenario.panel) // 3)
     return simulator.scenario, simulator.result()
+
+
+def named(scenario: Scenario, rows: RecordArray) -> list[Trade]:
+    return ledger.trades(rows, scenario.panel.symbols, scenario.strategies)
+
+
+def fills_of(scenario: Scenario, result: SimulationResult) -> list[Fill]:
+    trade_rows = [result.trades, result.open_trades]
+    return ledger.fills(result.fills, trade_rows, scenario.panel.symbols, scenario.strategies)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +57,7 @@ def test_the_markets_hold_enough_to_judge(markets: list[tuple[Scenario, Simulati
 
 def test_no_two_trades_of_a_run_have_the_same_name(markets: list[tuple[Scenario, SimulationResult]]):
     for scenario, result in markets:
-        trades = ledger.trades(scenario, result.trades) + ledger.trades(scenario, result.open_trades)
+        trades = named(scenario, result.trades) + named(scenario, result.open_trades)
         names = [trade.trade_group_id for trade in trades]
         assert len(set(names)) == len(names)
 
@@ -55,10 +65,10 @@ def test_no_two_trades_of_a_run_have_the_same_name(markets: list[tuple[Scenario,
 def test_the_fills_of_a_trade_add_up_to_it(markets: list[tuple[Scenario, SimulationResult]]):
     for scenario, result in markets:
         by_trade = defaultdict(list)
-        for fill in ledger.fills(scenario, result):
+        for fill in fills_of(scenario, result):
             by_trade[fill.trade_group_id].append(fill)
-        closed = ledger.trades(scenario, result.trades)
-        still_open = ledger.trades(scenario, result.open_trades)
+        closed = named(scenario, result.trades)
+        still_open = named(scenario, result.open_trades)
         assert by_trade.keys() == {trade.trade_group_id for trade in closed + still_open}
         for trade in closed + still_open:
             fills = by_trade[trade.trade_group_id]
@@ -87,11 +97,11 @@ def test_the_fills_of_a_trade_add_up_to_it(markets: list[tuple[Scenario, Simulat
 
 def test_open_trades_have_no_exit(markets: list[tuple[Scenario, SimulationResult]]):
     for scenario, result in markets:
-        for trade in ledger.trades(scenario, result.open_trades):
+        for trade in named(scenario, result.open_trades):
             assert trade.exit_time is None
             sold = [
                 f
-                for f in ledger.fills(scenario, result)
+                for f in fills_of(scenario, result)
                 if f.trade_group_id == trade.trade_group_id and f.kind is FillKind.EXIT
             ]
             assert (trade.exit_price is None) == (not sold)
@@ -103,7 +113,7 @@ def test_cash_and_reserve_are_the_capital_less_what_was_paid(
 ):
     for scenario, result in markets:
         money = Decimal(repr(scenario.rules.capital_quote))
-        for fill in ledger.fills(scenario, result):
+        for fill in fills_of(scenario, result):
             money += fill.notional_quote if fill.kind is FillKind.EXIT else -fill.notional_quote
             money -= fill.fee_quote
         assert money == to_decimal(result.cash_e8[-1]) + to_decimal(result.reserved_e8[-1])
@@ -113,14 +123,14 @@ def test_equity_is_the_capital_and_the_gains_of_closed_and_open_trades(
     markets: list[tuple[Scenario, SimulationResult]],
 ):
     for scenario, result in markets:
-        trades = ledger.trades(scenario, result.trades) + ledger.trades(scenario, result.open_trades)
+        trades = named(scenario, result.trades) + named(scenario, result.open_trades)
         expected = Decimal(repr(scenario.rules.capital_quote)) + sum(trade.pnl_quote for trade in trades)
         assert to_decimal(result.equity_e8[-1]) == expected
 
 
 def test_an_amount_is_price_times_quantity_rounded_once(markets: list[tuple[Scenario, SimulationResult]]):
     for scenario, result in markets:
-        for fill in ledger.fills(scenario, result):
+        for fill in fills_of(scenario, result):
             exact = fill.price * fill.quantity
             # float64 carries 15 digits of the product, so large amounts may be off by more than the rounding
             allowed = CENT_OF_A_CENT / 2 + abs(exact) * Decimal("1e-15")
@@ -130,7 +140,7 @@ def test_an_amount_is_price_times_quantity_rounded_once(markets: list[tuple[Scen
 
 def test_fills_stand_in_the_order_in_which_they_happened(markets: list[tuple[Scenario, SimulationResult]]):
     for scenario, result in markets:
-        fills = ledger.fills(scenario, result)
+        fills = fills_of(scenario, result)
         times = [fill.bar_open_time for fill in fills]
         assert times == sorted(times)
         assert times == [from_ms(int(row["time_ms"])) for row in result.fills]

@@ -1,5 +1,6 @@
 """From the kernel's rows to records with names, times and exact decimals."""
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -9,7 +10,6 @@ from crypto_tracker.core.money import decimal_of, to_decimal
 from crypto_tracker.core.orders import ExitReason, Fill, FillKind, Trade
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import from_ms
-from crypto_tracker.simulation.records import Scenario, SimulationResult
 
 
 def trade_group_id(symbol: Symbol, strategy: str, decision_time: datetime) -> str:
@@ -17,23 +17,33 @@ def trade_group_id(symbol: Symbol, strategy: str, decision_time: datetime) -> st
     return f"{symbol}-{strategy}-{decision_time:%Y%m%dT%H%M%SZ}"
 
 
-def trades(scenario: Scenario, rows: RecordArray) -> list[Trade]:
-    """Trades from TRADE_DTYPE rows, closed or open, in their order."""
-    return [_trade(scenario, row) for row in rows]
+def trades(rows: RecordArray, symbols: Sequence[Symbol], strategies: Sequence[str]) -> list[Trade]:
+    """Trades from TRADE_DTYPE rows, closed or open, in their order.
+
+    `symbols` are the columns of the simulated panel, `strategies` the names in the configured order.
+    """
+    return [_trade(row, symbols, strategies) for row in rows]
 
 
-def fills(scenario: Scenario, result: SimulationResult) -> list[Fill]:
-    """Every fill in the order in which it happened."""
+def fills(
+    rows: RecordArray,
+    trade_rows: Iterable[RecordArray],
+    symbols: Sequence[Symbol],
+    strategies: Sequence[str],
+) -> list[Fill]:
+    """Fills from FILL_DTYPE rows, in their order.
+
+    `trade_rows` are TRADE_DTYPE rows with every trade that the fills belong to: those that closed, and those
+    that are open after the last of the fills.
+    """
     group = {
-        int(row["trade"]): _trade(scenario, row).trade_group_id
-        for rows in (result.trades, result.open_trades)
-        for row in rows
+        int(row["trade"]): _trade_group_of(row, symbols, strategies) for part in trade_rows for row in part
     }
     return [
         Fill(
             trade_group_id=group[int(row["trade"])],
-            symbol=scenario.panel.symbols[row["symbol"]],
-            strategy=scenario.strategies[row["strategy"]],
+            symbol=symbols[row["symbol"]],
+            strategy=strategies[row["strategy"]],
             kind=FillKind(row["kind"]),
             rung=int(row["rung"]),
             bar_open_time=from_ms(row["time_ms"]),
@@ -45,20 +55,21 @@ def fills(scenario: Scenario, result: SimulationResult) -> list[Fill]:
             exit_reason=ExitReason(row["exit_reason"]),
             volume_unknown=bool(row["volume_unknown"]),
         )
-        for row in result.fills
+        for row in rows
     ]
 
 
-def _trade(scenario: Scenario, row: np.void) -> Trade:
-    symbol = scenario.panel.symbols[row["symbol"]]
-    strategy = scenario.strategies[row["strategy"]]
-    decision_time = from_ms(row["decision_ms"])
+def _trade_group_of(row: np.void, symbols: Sequence[Symbol], strategies: Sequence[str]) -> str:
+    return trade_group_id(symbols[row["symbol"]], strategies[row["strategy"]], from_ms(row["decision_ms"]))
+
+
+def _trade(row: np.void, symbols: Sequence[Symbol], strategies: Sequence[str]) -> Trade:
     sold = not np.isnan(row["exit_price"])
     return Trade(
-        trade_group_id=trade_group_id(symbol, strategy, decision_time),
-        symbol=symbol,
-        strategy=strategy,
-        decision_time=decision_time,
+        trade_group_id=_trade_group_of(row, symbols, strategies),
+        symbol=symbols[row["symbol"]],
+        strategy=strategies[row["strategy"]],
+        decision_time=from_ms(row["decision_ms"]),
         entry_time=from_ms(row["entry_ms"]),
         exit_time=from_ms(row["exit_ms"]) if row["exit_ms"] >= 0 else None,
         entry_price=decimal_of(row["entry_price"]),

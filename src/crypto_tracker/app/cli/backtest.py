@@ -107,6 +107,7 @@ def _record(session: Session, choice: "Choice", run: "Backtest") -> int:
     from crypto_tracker.simulation import ledger
     from crypto_tracker.store.runs import Run, RunStore
 
+    result, names = run.result, (run.scenario.panel.symbols, run.scenario.strategies)
     store = RunStore.open(session.make_home())
     try:
         return store.record(
@@ -125,11 +126,8 @@ def _record(session: Session, choice: "Choice", run: "Backtest") -> int:
             state="finished",
             recorded_at_ms=to_ms(session.now()),
             setups=[*setup_rows(run.scenario, run.result), *run.detected.near],
-            fills=ledger.fills(run.scenario, run.result),
-            trades=[
-                *ledger.trades(run.scenario, run.result.trades),
-                *ledger.trades(run.scenario, run.result.open_trades),
-            ],
+            fills=ledger.fills(result.fills, [result.trades, result.open_trades], *names),
+            trades=[*ledger.trades(result.trades, *names), *ledger.trades(result.open_trades, *names)],
             blocks=run.detected.blocks,
         )
     finally:
@@ -171,6 +169,7 @@ def _document(run: "Backtest", choice: "Choice", version: str, run_id: int) -> d
     from crypto_tracker.core.timeframes import from_ms
     from crypto_tracker.simulation import ledger
 
+    names = (run.scenario.panel.symbols, run.scenario.strategies)
     document = asdict(run.figures)
     document.update(
         {
@@ -189,10 +188,8 @@ def _document(run: "Backtest", choice: "Choice", version: str, run_id: int) -> d
             "scans": run.detected.scans,
             "near_misses": run.detected.n_near,
             "seconds": {name: round(value, 4) for name, value in run.seconds.items()},
-            "trades": [trade_document(trade) for trade in ledger.trades(run.scenario, run.result.trades)],
-            "open_trades": [
-                trade_document(trade) for trade in ledger.trades(run.scenario, run.result.open_trades)
-            ],
+            "trades": [trade_document(trade) for trade in ledger.trades(run.result.trades, *names)],
+            "open_trades": [trade_document(trade) for trade in ledger.trades(run.result.open_trades, *names)],
         }
     )
     return document

@@ -17,6 +17,7 @@ def record(outcome: Outcome, configuration: Configuration, *, home: Path, record
     """Write every scan, setup, near miss, fill and trade in one transaction; returns the run's number."""
     scenario, result, end_ms = outcome.scenario, outcome.result, outcome.end_ms
     detected = outcome.world.detected
+    names = (scenario.panel.symbols, scenario.strategies)
     store = RunStore.open(home)
     try:
         return store.record(
@@ -38,11 +39,8 @@ def record(outcome: Outcome, configuration: Configuration, *, home: Path, record
                 *setup_rows(scenario, result),
                 *(near for near in detected.near if near.time_ms <= end_ms),
             ],
-            fills=ledger.fills(scenario, result),
-            trades=[
-                *ledger.trades(scenario, result.trades),
-                *ledger.trades(scenario, result.open_trades),
-            ],
+            fills=ledger.fills(result.fills, [result.trades, result.open_trades], *names),
+            trades=[*ledger.trades(result.trades, *names), *ledger.trades(result.open_trades, *names)],
             blocks=(block for block in detected.blocks if block[0] <= end_ms),
         )
     finally:

@@ -15,6 +15,7 @@ from crypto_tracker.app.demo.run import Outcome
 from crypto_tracker.app.demo.text import DOWN, MUTED, UNKNOWN, UP, age, direction, money, percent
 from crypto_tracker.app.demo.view import SYNTHETIC
 from crypto_tracker.app.documents import trade_document
+from crypto_tracker.core.arrays import RecordArray
 from crypto_tracker.core.orders import Trade
 from crypto_tracker.core.timeframes import DAY_MS, from_ms, to_ms
 from crypto_tracker.simulation import ledger
@@ -42,7 +43,7 @@ def document(
     outcome: Outcome, *, run_id: int | None, version: str, seconds: dict[str, float]
 ) -> dict[str, Any]:
     """The same as one JSON document, with every trade."""
-    closed = ledger.trades(outcome.scenario, outcome.result.trades)
+    closed = _named(outcome, outcome.result.trades)
     best, worst = _extremes(closed)
     return asdict(outcome.figures) | {
         "synthetic": True,
@@ -61,11 +62,14 @@ def document(
         "best_trade": None if best is None else trade_document(best),
         "worst_trade": None if worst is None else trade_document(worst),
         "trades": [trade_document(trade) for trade in closed],
-        "open_trades": [
-            trade_document(trade) for trade in ledger.trades(outcome.scenario, outcome.result.open_trades)
-        ],
+        "open_trades": [trade_document(trade) for trade in _named(outcome, outcome.result.open_trades)],
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }
+
+
+def _named(outcome: Outcome, rows: RecordArray) -> list[Trade]:
+    """The trades of some rows, with the names of their coins and strategies."""
+    return ledger.trades(rows, outcome.scenario.panel.symbols, outcome.scenario.strategies)
 
 
 def _heading(outcome: Outcome) -> list[Text]:
@@ -83,7 +87,7 @@ def _heading(outcome: Outcome) -> list[Text]:
 
 def _facts(outcome: Outcome) -> Table:
     figures, result = outcome.figures, outcome.result
-    closed = ledger.trades(outcome.scenario, result.trades)
+    closed = _named(outcome, result.trades)
     best, worst = _extremes(closed)
     gained = figures.equity_final - figures.equity_start
     table = Table.grid(padding=(0, 2))
@@ -133,7 +137,7 @@ def _facts(outcome: Outcome) -> Table:
 
 def _why(outcome: Outcome) -> list[Text]:
     """The gates that the best trade passed before it was opened; nothing where no trade was closed."""
-    best, _ = _extremes(ledger.trades(outcome.scenario, outcome.result.trades))
+    best, _ = _extremes(_named(outcome, outcome.result.trades))
     if best is None:
         return []
     scans = next(each for each in outcome.world.scans if each.strategy.name == best.strategy)
@@ -156,7 +160,7 @@ def _why(outcome: Outcome) -> list[Text]:
 
 
 def _next_steps(outcome: Outcome, home: Path | None) -> list[Text]:
-    best, worst = _extremes(ledger.trades(outcome.scenario, outcome.result.trades))
+    best, worst = _extremes(_named(outcome, outcome.result.trades))
     on_this_market = []
     if home is not None and best is not None and worst is not None:
         on_this_market = [
