@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crypto_tracker.app.explaining import portfolio_sentence
+from crypto_tracker.app.endings import portfolio_sentence
 from crypto_tracker.core.decisions import Reason, Verdict
 from crypto_tracker.core.timeframes import MINUTE_MS, from_ms, to_ms
 from crypto_tracker.store.database import open_engine
@@ -126,7 +126,9 @@ def test_the_explanation_reads_well(lively: tuple[Path, Document], command: Comm
     assert re.search(r"✓ the close [\d.]+ is [\d.]+ % below the 4 h high", text)
     assert "a setup needs 2.5 %" in text
     assert "✗ the RSI is" in text
-    assert "? no recorded run of this configuration covers it" in text  # the run had other settings
+    assert (
+        "? no account and no recorded run of this configuration covers it" in text
+    )  # the run had other settings
 
 
 def test_long_points_go_on_below_their_first_word_and_keep_units_with_numbers(

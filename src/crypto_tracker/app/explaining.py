@@ -1,69 +1,52 @@
 """Why a symbol was bought or not at one moment: the gates of every strategy, and the portfolio's answer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from crypto_tracker.app.endings import ending, portfolio_sentence
 from crypto_tracker.app.markets import BASES, Market
 from crypto_tracker.core.decisions import Reason, Verdict
 from crypto_tracker.core.errors import DataError
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import HOUR_MS, MINUTE_MS, from_ms
+from crypto_tracker.core.timeframes import HOUR_MS, MINUTE_MS, Timeframe, from_ms
 from crypto_tracker.store.runs import RunStore
 from crypto_tracker.store.series import SeriesInfo
+from crypto_tracker.store.trading_views import TradingViews, Where
 from crypto_tracker.strategies.base import Explanation, StrategyEntry
 from crypto_tracker.strategies.decisions import verdict
 from crypto_tracker.strategies.needs import scan_timeframe
 from crypto_tracker.strategies.scan import scan
 
-_PORTFOLIO_SENTENCES = {
-    Reason.ACCEPTED: "an order was placed",
-    Reason.UNSUPPORTED_SIDE: "the setup asks for a short position; this portfolio only buys",
-    Reason.PAUSED: "a person had paused all entries",
-    Reason.BLOCKED: "a person had blocked the symbol",
-    Reason.STRATEGY_OFF: "the strategy was switched off by configuration or by a person",
-    Reason.VOLATILITY_HIGH: (
-        "the strategy was switched off: the market's volatility, now {measured:.2f} %, was too high"
-    ),
-    Reason.REGIME_PANIC: "the market was in PANIC, which opens nothing",
-    Reason.DAY_LOSS: "the day had lost {measured:.2f} %; at {limit:g} % nothing is opened until the day ends",
-    Reason.LOSING_STREAK: "the strategy had lost too often in a row and rests until {limit}",
-    Reason.COOLDOWN: "the symbol was stopped out too often in a row and cools down until {limit}",
-    Reason.DATA_STALE: "the symbol had no new bar for {measured:.0f} minutes; {limit:.0f} is too long",
-    Reason.SYMBOL_LIMIT: "the symbol already had a position or a pending order",
-    Reason.SAME_EPISODE: "the rule has been true ever since the last entry; a scan must be false in between",
-    Reason.CONFIDENCE_LOW: "the confidence was {measured:.3f}; {limit:.3f} is needed",
-    Reason.TRAILING_TOO_TIGHT: (
-        "the trailing distance of {measured:.2f} % is below the median bar range of {limit:.2f} %"
-    ),
-    Reason.OUTRANKED: (
-        "another strategy's setup in the same symbol had the confidence {limit:.3f}, this one {measured:.3f}"
-    ),
-    Reason.SIZE_TOO_SMALL: "one buy would have been {measured:.2f}; the smallest order is {limit:.2f}",
-    Reason.STRATEGY_LIMIT: "the strategy held {measured:.0f} positions, as many as it may ({limit:.0f})",
-    Reason.PORTFOLIO_LIMIT: "the portfolio held {measured:.0f} positions, as many as it may ({limit:.0f})",
-    Reason.STRATEGY_EXPOSURE: (
-        "with it the strategy would have had {measured:,.2f} at work; {limit:,.2f} is the most"
-    ),
-    Reason.CONCENTRATION: "it would have put {measured:,.2f} into one symbol; {limit:,.2f} is the most",
-    Reason.SHARE_USED: "with it the strategy would have used {measured:,.2f} of its share of {limit:,.2f}",
-    Reason.NO_CASH: "it would have left {measured:,.2f} free; the reserve is {limit:,.2f}",
-    Reason.SLIPPAGE_TOO_HIGH: (
-        "the order was given, but the next open was too far above the decision's close"
-    ),
-    Reason.EXPIRED: "the order was given, but no bar filled it in time",
-    Reason.CANCELLED: "the order was given and cancelled before anything was filled",
-}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """One scan of one strategy, and the bases on which that strategy scans the same bars."""
+
+    symbol: Symbol
+    strategy: str
+    time_ms: int
+    bases: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortfolioAnswer:
-    """What a recorded run did with the scan."""
+    """What a recorded run, or a trading account, did with the scan."""
 
-    run_id: int
+    run_id: int | None
+    account: str | None
     verdict: str
     reason: str
     sentence: str
     rank: int | None
+
+    @property
+    def source(self) -> str:
+        """Whose answer it is."""
+        return f"run {self.run_id}" if self.account is None else f"account {self.account}"
+
+
+Answers = Callable[[Scan], PortfolioAnswer | None]
+"""Somewhere to look for the portfolio's answer; None where it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,16 +71,18 @@ def explain_symbol(
     symbol: Symbol,
     *,
     near_miss_readiness: float,
-    version: str,
-    runs: RunStore | None,
+    answers: Sequence[Answers],
 ) -> list[StrategyExplanation]:
-    """Every strategy's last scan of `symbol` in the market's span, its gates in the order of their tests."""
+    """Every strategy's last scan of `symbol` in the market's span, its gates in the order of their tests.
+
+    The portfolio's answer is the first that one of `answers` has.
+    """
     column = market.instruments.symbols.index(symbol)
     told = []
     for entry in entries:
         strategy = entry.strategy
         timeframe = scan_timeframe(strategy, market.base)
-        bases = [str(base) for base in BASES if scan_timeframe(strategy, base) is timeframe]
+        bases = tuple(str(base) for base in BASES if scan_timeframe(strategy, base) is timeframe)
         view = market.views[timeframe]
         last_close = timeframe.floor(market.end_ms)
         for features, detection in scan(
@@ -120,7 +105,10 @@ def explain_symbol(
                         name: float(values[row, column]) for name, values in detection.measurements.items()
                     },
                     gates=strategy.explain(detection, features, entry.parameters, row, column),
-                    portfolio=_answer(runs, symbol, strategy.name, time_ms, version, bases),
+                    portfolio=_first_answer(
+                        answers,
+                        Scan(symbol=symbol, strategy=strategy.name, time_ms=time_ms, bases=bases),
+                    ),
                 )
             )
     return told
@@ -147,45 +135,61 @@ def _minute(time_ms: int) -> str:
     return f"{from_ms(time_ms):%Y-%m-%d %H:%M}"
 
 
-def portfolio_sentence(reason: Reason, measured: float | None, limit: float | None) -> str:
-    """The portfolio's reason in words and numbers (amounts, counts, fractions, or times in milliseconds)."""
-    shown: dict[str, float | str] = {
-        "measured": float("nan") if measured is None else measured,
-        "limit": float("nan") if limit is None else limit,
-    }
-    if reason is Reason.DATA_STALE:
-        if measured is None:
-            return "the symbol had no bar in the span yet"
-        shown = {name: float(value) / MINUTE_MS for name, value in shown.items()}
-    elif reason in {Reason.VOLATILITY_HIGH, Reason.DAY_LOSS, Reason.TRAILING_TOO_TIGHT}:
-        shown = {name: 100.0 * float(value) for name, value in shown.items()}
-    elif reason in {Reason.LOSING_STREAK, Reason.COOLDOWN} and limit is not None:
-        shown["limit"] = f"{from_ms(int(limit)):%Y-%m-%d %H:%M} UTC"
-    return _PORTFOLIO_SENTENCES[reason].format(**shown)
-
-
-def _answer(
-    runs: RunStore | None,
-    symbol: Symbol,
-    strategy: str,
-    time_ms: int,
-    version: str,
-    bases: Sequence[str],
-) -> PortfolioAnswer | None:
+def answers_of_runs(runs: RunStore, version: str) -> Answers:
     """The newest recorded run under this configuration that saw the scan, of the same bars, as a setup."""
-    if runs is None:
+
+    def answer(scan: Scan) -> PortfolioAnswer | None:
+        run = runs.latest_covering(scan.symbol, scan.strategy, scan.time_ms, version, scan.bases)
+        if run is None:
+            return None
+        row = runs.setup(run.run_id, scan.symbol, scan.strategy, scan.time_ms)
+        if row is None or row.verdict == Verdict.NEAR_MISS:
+            return None
+        reason = Reason[row.reason.upper()]
+        return PortfolioAnswer(
+            run_id=run.run_id,
+            account=None,
+            verdict=row.verdict,
+            reason=row.reason,
+            sentence=portfolio_sentence(reason, row.measured, row.limit_value),
+            rank=row.rank,
+        )
+
+    return answer
+
+
+def answers_of_account(name: str, views: TradingViews, version: str) -> Answers:
+    """What a trading account did with the scan, where it stepped that minute under this configuration."""
+    account = views.account()
+
+    def answer(scan: Scan) -> PortfolioAnswer | None:
+        if str(Timeframe.M1) not in scan.bases or views.version_at(scan.time_ms - MINUTE_MS) != version:
+            return None
+        if scan.symbol not in account.symbols or scan.strategy not in account.strategies:
+            return None
+        where = Where(
+            symbols=(scan.symbol,),
+            strategies=(scan.strategy,),
+            verdicts=(Verdict.TAKE, Verdict.SKIP),
+            start_ms=scan.time_ms,
+            end_ms=scan.time_ms + 1,
+        )
+        for row in views.setups(where):
+            ended = ending(views, row)
+            return PortfolioAnswer(
+                run_id=None,
+                account=name,
+                verdict=row.verdict,
+                reason=(row.reason if ended is None else ended.reason).code,
+                sentence=ended.sentence
+                if ended is not None
+                else portfolio_sentence(row.reason, row.measured, row.limit),
+                rank=row.rank,
+            )
         return None
-    run = runs.latest_covering(symbol, strategy, time_ms, version, bases)
-    if run is None:
-        return None
-    row = runs.setup(run.run_id, symbol, strategy, time_ms)
-    if row is None or row.verdict == Verdict.NEAR_MISS:
-        return None
-    reason = Reason[row.reason.upper()]
-    return PortfolioAnswer(
-        run_id=run.run_id,
-        verdict=row.verdict,
-        reason=row.reason,
-        sentence=portfolio_sentence(reason, row.measured, row.limit_value),
-        rank=row.rank,
-    )
+
+    return answer
+
+
+def _first_answer(answers: Sequence[Answers], scan: Scan) -> PortfolioAnswer | None:
+    return next((found for found in (ask(scan) for ask in answers) if found is not None), None)

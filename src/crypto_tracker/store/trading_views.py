@@ -30,6 +30,7 @@ from crypto_tracker.store.trading_records import (
     OrderRecord,
     PositionRecord,
     SeenBlock,
+    Session,
     SetupRecord,
 )
 from crypto_tracker.store.trading_rows import fill_of, order_of, position_of, setup_of, trade_of
@@ -98,19 +99,6 @@ class EquityPoint:
     equity_quote: Decimal
     low_quote: Decimal
     high_quote: Decimal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TradingSession:
-    """One process that traded the account."""
-
-    session_id: int
-    started_at_ms: int
-    ended_at_ms: int | None
-    pid: int
-    host: str
-    code_version: str
-    cursor_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,10 +195,10 @@ class TradingViews:
         query = select(columns.version, columns.first_ms).order_by(columns.first_ms, columns.version)
         return [(row.version, row.first_ms) for row in self._connection.execute(query)]
 
-    def sessions(self, *, limit: int | None = None) -> list[TradingSession]:
+    def sessions(self, *, limit: int | None = None) -> list[Session]:
         """The processes that traded the account, the last one first."""
         query = select(tables.sessions).order_by(tables.sessions.c.session_id.desc()).limit(limit)
-        return [TradingSession(**row) for row in self._connection.execute(query).mappings()]
+        return [Session(**row) for row in self._connection.execute(query).mappings()]
 
     # --- minutes -------------------------------------------------------------------------------
 
@@ -233,6 +221,12 @@ class TradingViews:
         )
         row = self._connection.execute(query).mappings().one_or_none()
         return None if row is None else Minute(**{**row, "regime": Regime[row["regime"].upper()]})
+
+    def version_at(self, time_ms: int) -> str | None:
+        """The configuration version that the minute `time_ms` was stepped under; None where it was not."""
+        query = select(tables.minutes.c.version).where(tables.minutes.c.time_ms == time_ms)
+        version: str | None = self._connection.execute(query).scalar_one_or_none()
+        return version
 
     def peak_equity(self) -> Decimal | None:
         """The highest equity at any close; None where no minute was stepped."""
@@ -301,13 +295,16 @@ class TradingViews:
         number = tables.trades.c.trade_number
         query = _of_trades(select(tables.trades), where).order_by(number.desc() if newest_first else number)
         rows = self._connection.execute(query.limit(limit).offset(offset))
-        return [trade_of(row, row.exit_ms, ExitReason[row.exit_reason.upper()]) for row in rows]
+        return [trade_of(row, exit_ms=row.exit_ms) for row in rows]
 
-    def closed_trade(self, trade_group_id: str) -> Trade | None:
-        """The closed trade of a group; None while it is open, or where there is none."""
-        query = select(tables.trades).where(tables.trades.c.trade_group_id == trade_group_id)
-        row = self._connection.execute(query).one_or_none()
-        return None if row is None else trade_of(row, row.exit_ms, ExitReason[row.exit_reason.upper()])
+    def closed_trades(self, trade_group_ids: Sequence[str]) -> dict[str, Trade]:
+        """The closed trades of these groups; those that are open, or came to nothing, are left out."""
+        columns = tables.trades.c
+        return {
+            row.trade_group_id: trade_of(row, exit_ms=row.exit_ms)
+            for part in _parts(trade_group_ids)
+            for row in self._connection.execute(select(tables.trades).where(columns.trade_group_id.in_(part)))
+        }
 
     def sums(self, where: Where = EVERYTHING) -> Sums:
         """Closed trades added up."""

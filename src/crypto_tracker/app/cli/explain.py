@@ -16,7 +16,10 @@ from crypto_tracker.app.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from crypto_tracker.app.explaining import StrategyExplanation
+    from contextlib import ExitStack
+
+    from crypto_tracker.app.explaining import Answers, StrategyExplanation
+    from crypto_tracker.config.tree import Configuration
 
 
 def register(app: typer.Typer) -> None:
@@ -39,13 +42,20 @@ def explain(
     provider: Annotated[
         str | None, typer.Option("--provider", metavar="NAME", help="Whose bars, where several have them.")
     ] = None,
+    account: Annotated[
+        str | None,
+        typer.Option("--account", metavar="NAME", help="As this trading account was configured then."),
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Say what each strategy saw in its last scan before TIME, which gate stopped it, and what it lacked.
 
     The scan is computed again from the stored bars. What the portfolio answered to a setup comes from the
-    newest recorded run (backtest or demo) of the same configuration.
+    trading account that was started last, or else from the newest recorded run (backtest or demo), of the
+    same configuration. With --account it is explained under the configuration that the account had then.
     """
+    from contextlib import ExitStack
+
     from crypto_tracker.app.backtesting import configured_strategies
     from crypto_tracker.app.explaining import explain_symbol, refuse_where_nothing_is_stored
     from crypto_tracker.app.markets import choose, gather
@@ -53,52 +63,48 @@ def explain(
     from crypto_tracker.core.symbols import Symbol
     from crypto_tracker.core.timeframes import DAY_MS, to_ms
     from crypto_tracker.store.reader import BarReader
-    from crypto_tracker.store.runs import RunStore
     from crypto_tracker.store.sources import StoredBars
     from crypto_tracker.strategies.needs import scan_timeframe
 
     session = session_of(context)
     wanted = Symbol.parse(symbol)
     moment_ms = to_ms(parse_time(at))
-    configuration = session.configuration
+    configuration = (
+        session.configuration if account is None else _configuration_then(session, account, moment_ms)
+    )
     entries = configured_strategies(dict(session.strategies), configuration, strategy)
-    runs = RunStore.open_to_read(session.home)
-    try:
-        with BarReader.open(session.home) as reader:
-            series = reader.series()
-            refuse_where_nothing_is_stored(series, wanted, moment_ms)
-            choice = choose(
-                series,
-                configuration,
-                pairs=[symbol],
-                timeframe=timeframe,
-                provider=provider,
-                start_ms=moment_ms - DAY_MS,
-                end_ms=moment_ms,
-            )
-            longest = max(scan_timeframe(entry.strategy, choice.base).ms for entry in entries)
-            end_ms = choice.base.floor(moment_ms)
-            market = gather(
-                StoredBars(reader, choice.provider_of),
-                configuration,
-                entries,
-                choice.symbols,
-                reference_symbol=choice.reference_symbol,
-                base=choice.base,
-                start_ms=end_ms - 2 * longest,
-                end_ms=end_ms,
-            )
-            told = explain_symbol(
-                market,
-                entries,
-                wanted,
-                near_miss_readiness=configuration.decisions.near_miss_readiness,
-                version=version(configuration),
-                runs=runs,
-            )
-    finally:
-        if runs is not None:
-            runs.close()
+    with ExitStack() as opened:
+        reader = opened.enter_context(BarReader.open(session.home))
+        series = reader.series()
+        refuse_where_nothing_is_stored(series, wanted, moment_ms)
+        choice = choose(
+            series,
+            configuration,
+            pairs=[symbol],
+            timeframe=timeframe,
+            provider=provider,
+            start_ms=moment_ms - DAY_MS,
+            end_ms=moment_ms,
+        )
+        longest = max(scan_timeframe(entry.strategy, choice.base).ms for entry in entries)
+        end_ms = choice.base.floor(moment_ms)
+        market = gather(
+            StoredBars(reader, choice.provider_of),
+            configuration,
+            entries,
+            choice.symbols,
+            reference_symbol=choice.reference_symbol,
+            base=choice.base,
+            start_ms=end_ms - 2 * longest,
+            end_ms=end_ms,
+        )
+        told = explain_symbol(
+            market,
+            entries,
+            wanted,
+            near_miss_readiness=configuration.decisions.near_miss_readiness,
+            answers=_answers(session, opened, account, version(configuration)),
+        )
     if json_output:
         emit_json(
             {
@@ -111,6 +117,37 @@ def explain(
         )
         return
     _show(session, str(wanted), at, told)
+
+
+def _configuration_then(session: Session, name: str, moment_ms: int) -> "Configuration":
+    """The configuration of an account at its last minute before a moment, or the one it has now."""
+    from crypto_tracker.app.accounts import read_account
+    from crypto_tracker.core.timeframes import MINUTE_MS
+    from crypto_tracker.store.trading_views import TradingViews
+    from crypto_tracker.trading.setting import stored_configuration
+
+    with TradingViews.open(read_account(session.home, name).folder) as views:
+        minute_ms = moment_ms - moment_ms % MINUTE_MS - MINUTE_MS
+        return stored_configuration(views.configuration(views.version_at(minute_ms)), session.strategies)
+
+
+def _answers(session: Session, opened: "ExitStack", name: str | None, version: str) -> "list[Answers]":
+    """Where to look for the portfolio's answer: accounts, the newest first, then recorded runs."""
+    from crypto_tracker.app.accounts import accounts, read_account
+    from crypto_tracker.app.explaining import answers_of_account, answers_of_runs
+    from crypto_tracker.store.runs import RunStore
+    from crypto_tracker.store.trading_views import TradingViews
+
+    places = accounts(session.home)[::-1] if name is None else [read_account(session.home, name)]
+    found = [
+        answers_of_account(place.name, opened.enter_context(TradingViews.open(place.folder)), version)
+        for place in places
+    ]
+    runs = RunStore.open_to_read(session.home) if name is None else None
+    if runs is not None:
+        opened.callback(runs.close)
+        found.append(answers_of_runs(runs, version))
+    return found
 
 
 def _document(item: "StrategyExplanation") -> dict[str, Any]:
@@ -167,14 +204,14 @@ def _show(session: Session, symbol: str, at: str, told: list["StrategyExplanatio
             _point(
                 session,
                 mark,
-                f"portfolio (run {item.portfolio.run_id}): {item.portfolio.sentence}",
+                f"portfolio ({item.portfolio.source}): {item.portfolio.sentence}",
                 mark_style=colour,
             )
         elif item.verdict is Verdict.TAKE:
             _point(
                 session,
                 "?",
-                "no recorded run of this configuration covers it: a backtest tells the answer",
+                "no account and no recorded run of this configuration covers it: a backtest tells the answer",
                 mark_style="dim",
                 style="dim",
             )

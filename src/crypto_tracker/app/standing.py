@@ -1,0 +1,363 @@
+"""How a trading account stands: what it is worth, whether it may open anything, and if not, why not.
+
+Times of the market are compared with the account's cursor, the close of the last minute that was stepped,
+never with the wall clock: an account that lags behind, or a replay, has its own present.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+
+from crypto_tracker.app.accounts import AccountPlace
+from crypto_tracker.config.tree import Configuration
+from crypto_tracker.core.arrays import CodeArray
+from crypto_tracker.core.decisions import Condition, Regime, SlowRegime
+from crypto_tracker.core.money import to_decimal
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe, from_ms
+from crypto_tracker.portfolio.regime import follow_market, reference_lead_ms
+from crypto_tracker.portfolio.trend import slow_regime_codes
+from crypto_tracker.store.reader import BarReader
+from crypto_tracker.store.sources import StoredBars
+from crypto_tracker.store.trading_records import REFERENCE, Account, Session
+from crypto_tracker.store.trading_views import (
+    Answered,
+    Check,
+    Halted,
+    Minute,
+    Sums,
+    TradingViews,
+    checks,
+    waiting_commands,
+)
+from crypto_tracker.strategies.base import Strategy
+from crypto_tracker.strategies.needs import TREND_SPANS
+from crypto_tracker.trading.seen import decode_cells, decode_rows
+from crypto_tracker.trading.setting import stored_configuration
+from crypto_tracker.trading.state import TraderState
+from crypto_tracker.trading.window import Series
+
+PERSON, CONFIGURATION, VOLATILITY, NO_SHARE = "person", "configuration", "volatility", "no_share"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One account as it stood at one moment, its state decoded."""
+
+    place: AccountPlace
+    views: TradingViews
+    account: Account
+    cursor_ms: int
+    state: TraderState
+    configuration: Configuration
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entries:
+    """Whether any setup may be admitted; `why_not` are sentences, the most general first."""
+
+    allowed: bool
+    paused: bool
+    paused_since_ms: int | None
+    halted: str | None
+    day_base_quote: Decimal
+    day_pnl_quote: Decimal
+    day_loss: float  # of the base, marked; negative while the day gains
+    day_loss_max: float
+    day_latched: bool
+    why_not: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketStanding:
+    """The market at the last close. `returns` are of the reference, by hours; what is not known is None."""
+
+    reference: Symbol | None
+    regime: Regime
+    forced: bool
+    size_factor: float  # of the regime
+    volatility: float | None
+    returns: dict[int, float | None]
+    condition: Condition | None
+    favoured: str | None
+    slow_regime: SlowRegime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrategyStanding:
+    """One strategy: who switched it off, and its losing streak."""
+
+    name: str
+    off_by: tuple[str, ...]
+    losing_streak: int
+    rests_until_ms: int | None
+    open_positions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoinStanding:
+    """One symbol of which something is to be told: stops in a row, a cooldown, a block."""
+
+    symbol: Symbol
+    stops: int
+    cooldown_until_ms: int | None
+    blocked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protection:
+    """Everything that keeps the account from opening positions."""
+
+    entries: Entries
+    market: MarketStanding
+    strategies: tuple[StrategyStanding, ...]
+    coins: tuple[CoinStanding, ...]
+    halts: tuple[Halted, ...]
+    losing_streak_limit: int
+    cooldown_stops_limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """The account at a glance. Fractions are of one; None where a figure does not exist yet."""
+
+    entries: Entries
+    regime: Regime
+    forced: bool
+    session: Session | None
+    lag_ms: int | None  # of paper: how far the cursor is behind the clock
+    progress: float | None  # of a replay
+    minute: Minute | None
+    equity_quote: Decimal
+    cash_quote: Decimal
+    reserved_quote: Decimal
+    return_net: float
+    drawdown: float
+    max_drawdown: float
+    open_positions: int
+    pending_orders: int
+    unrealised_quote: Decimal
+    sums: Sums
+    last_answer: Answered | None
+    waiting_commands: int
+    last_check: Check | None
+    newest_bar_ms: int | None  # end of the newest stored minute of any watched symbol
+
+
+@contextmanager
+def reading(place: AccountPlace, strategies: Mapping[str, Strategy]) -> Iterator[Reading]:
+    """Read an account; raises ConfigError where its configuration needs a strategy that is not installed."""
+    with TradingViews.open(place.folder) as views:
+        row = views.configuration()
+        yield Reading(
+            place=place,
+            views=views,
+            account=views.account(),
+            cursor_ms=views.cursor_ms(),
+            state=TraderState.from_bytes(views.state()),
+            configuration=stored_configuration(row, strategies),
+            version=row.version,
+        )
+
+
+def status(read: Reading, *, reader: BarReader | None, now_ms: int) -> Status:
+    """The account at a glance; `reader` is over the bars of its home, None where there are none."""
+    views, account = read.views, read.account
+    book = read.state.portfolio.book[0]
+    equity, capital = to_decimal(book["equity"]), account.capital_quote
+    peak = max(views.peak_equity() or capital, capital)
+    sessions = views.sessions(limit=1)
+    answers = views.answers(limit=1)
+    found = checks(read.place.folder, limit=1)
+    positions = views.positions()
+    span_ms = None if account.end_ms is None else account.end_ms - account.start_ms
+    return Status(
+        entries=entries(read),
+        regime=_regime(read.state),
+        forced=read.state.forced_regime is not None,
+        session=sessions[0] if sessions else None,
+        lag_ms=None if account.end_ms is not None else max(now_ms - read.cursor_ms, 0),
+        progress=None if span_ms is None else (read.cursor_ms - account.start_ms) / span_ms,
+        minute=views.latest_minute(),
+        equity_quote=equity,
+        cash_quote=to_decimal(book["cash"]),
+        reserved_quote=to_decimal(book["reserved"]),
+        return_net=float(equity / capital - 1),
+        drawdown=float(1 - equity / peak),
+        max_drawdown=views.max_drawdown(),
+        open_positions=len(positions),
+        pending_orders=views.pending_orders(),
+        unrealised_quote=sum((each.trade.pnl_quote for each in positions), Decimal(0)),
+        sums=views.sums(),
+        last_answer=answers[0] if answers else None,
+        waiting_commands=waiting_commands(read.place.folder, views),
+        last_check=found[0] if found else None,
+        newest_bar_ms=None if reader is None else _newest_bar_ms(account, reader),
+    )
+
+
+def protection(read: Reading, *, reader: BarReader | None) -> Protection:
+    """Everything that keeps the account from opening positions."""
+    portfolio, rules = read.state.portfolio, read.configuration.protection
+    held: dict[str, int] = {}
+    for position in read.views.positions():
+        held[position.trade.strategy] = held.get(position.trade.strategy, 0) + 1
+    return Protection(
+        entries=entries(read),
+        market=market_standing(read, reader=reader),
+        strategies=tuple(
+            StrategyStanding(
+                name=name,
+                off_by=_off_by(read, index),
+                losing_streak=int(portfolio.strategies[index]["streak"]),
+                rests_until_ms=_still(portfolio.strategies[index]["blocked_ms"], read.cursor_ms),
+                open_positions=held.get(name, 0),
+            )
+            for index, name in enumerate(read.account.strategies)
+        ),
+        coins=tuple(
+            CoinStanding(
+                symbol=symbol,
+                stops=int(coin["stops"]),
+                cooldown_until_ms=_still(coin["cooldown_ms"], read.cursor_ms),
+                blocked=bool(coin["blocked"]),
+            )
+            for symbol, coin in zip(read.account.symbols, portfolio.coins, strict=True)
+            if coin["stops"] or coin["blocked"] or coin["cooldown_ms"] > read.cursor_ms
+        ),
+        halts=tuple(read.views.halts(limit=5)),
+        losing_streak_limit=rules.losing_streak,
+        cooldown_stops_limit=rules.cooldown_stops,
+    )
+
+
+def entries(read: Reading) -> Entries:
+    """Whether any setup may be admitted, and what stands against it."""
+    book, state = read.state.portfolio.book[0], read.state
+    limit = read.configuration.protection.day_loss_max
+    base, equity = to_decimal(book["day_base"]), to_decimal(book["equity"])
+    loss = float((base - equity) / base) if base else 0.0
+    paused = bool(book["paused"])
+    since_ms = read.views.last_applied_ms("pause") if paused else None
+    why_not = []
+    if state.halted is not None:
+        why_not.append(f"halted by a critical error, until a person resumes: {state.halted}")
+    elif paused:
+        since = "" if since_ms is None else f" since {from_ms(since_ms):%Y-%m-%d %H:%M} UTC"
+        why_not.append(f"paused by a person{since}")
+    if book["day_latched"]:
+        why_not.append(
+            f"the day has lost {100 * loss:.2f} % (at {100 * limit:g} % nothing is opened until it ends)"
+        )
+    if _regime(state) is Regime.PANIC:
+        why_not.append("the market is in PANIC, which opens nothing")
+    off = [name for index, name in enumerate(read.account.strategies) if _off_by(read, index)]
+    if len(off) == len(read.account.strategies):
+        why_not.append("every strategy is switched off")
+    return Entries(
+        allowed=not why_not,
+        paused=paused,
+        paused_since_ms=since_ms,
+        halted=state.halted,
+        day_base_quote=base,
+        day_pnl_quote=equity - base,
+        day_loss=loss,
+        day_loss_max=limit,
+        day_latched=bool(book["day_latched"]),
+        why_not=tuple(why_not),
+    )
+
+
+def market_standing(read: Reading, *, reader: BarReader | None) -> MarketStanding:
+    """The market at the last close: the regime as the trader holds it, the rest from the reference's bars."""
+    minute = read.views.latest_minute()
+    rules = read.configuration.protection
+    regime = _regime(read.state)
+    factors = rules.fast_regime.size_factors
+    returns: dict[int, float | None] = dict.fromkeys((1, 4, 24, 48))
+    condition: Condition | None = None
+    favoured: str | None = None
+    reference = read.account.reference
+    if reference is not None and reader is not None and minute is not None:
+        lead_ms = reference_lead_ms(rules)
+        source = StoredBars(reader, read.account.providers)
+        panel = source.panel([reference], Timeframe.M1, minute.time_ms - lead_ms, minute.time_ms + MINUTE_MS)
+        forced: CodeArray = np.array([read.state.forced], dtype=np.int8)
+        market, _ = follow_market(panel, read.account.strategies, rules, forced, read.state.carry)
+        returns = {
+            hours: _number(value) for hours, value in zip(returns, market.returns[-1].tolist(), strict=True)
+        }
+        condition = Condition(int(market.condition[-1]))
+        preferred = int(market.preferred[-1])
+        favoured = read.account.strategies[preferred] if preferred >= 0 else None
+    return MarketStanding(
+        reference=reference,
+        regime=regime,
+        forced=read.state.forced_regime is not None,
+        size_factor=float(getattr(factors, regime.name.lower())),
+        volatility=None if minute is None else minute.volatility,
+        returns=returns,
+        condition=condition,
+        favoured=favoured,
+        slow_regime=_slow_regime(read),
+    )
+
+
+def _slow_regime(read: Reading) -> SlowRegime | None:
+    """The trend at the last daily close, of the reference's days as they were seen; None without any."""
+    if read.account.reference is None:
+        return None
+    rules = read.configuration.protection.slow_regime
+    wanted = TREND_SPANS * rules.trend_bars
+    history, seen, healed = read.views.seen_bars(REFERENCE, Timeframe.D1, limit=wanted)
+    days = Series(Timeframe.D1, (read.account.reference,))
+    if history is not None and len(seen) < wanted:
+        days.extend(decode_rows(history))
+    for block in seen:
+        days.extend(decode_rows(block.block))
+    for block in healed:
+        days.set_cells(decode_cells(block.block))
+    return SlowRegime(int(slow_regime_codes(days.panel(), rules)[-1])) if len(days) else None
+
+
+def _regime(state: TraderState) -> Regime:
+    forced = state.forced_regime
+    return state.carry.regime if forced is None else forced
+
+
+def _off_by(read: Reading, index: int) -> tuple[str, ...]:
+    """Who switched a strategy off; nobody where it may trade."""
+    name, configuration = read.account.strategies[index], read.configuration
+    found = []
+    if read.state.portfolio.strategies[index]["off"]:
+        found.append(PERSON)
+    if name in configuration.trading.switched_off:
+        found.append(CONFIGURATION)
+    if not read.state.carry.switched_on[index]:
+        found.append(VOLATILITY)
+    if not configuration.limits.shares.get(name):
+        found.append(NO_SHARE)
+    return tuple(found)
+
+
+def _newest_bar_ms(account: Account, reader: BarReader) -> int | None:
+    wanted = {(symbol, account.providers[symbol]) for symbol in account.watched}
+    ends = [
+        info.end_ms
+        for info in reader.series()
+        if info.timeframe is Timeframe.M1 and (info.symbol, info.provider) in wanted
+    ]
+    return max(ends, default=None)
+
+
+def _still(until_ms: int, cursor_ms: int) -> int | None:
+    """A time that has not come yet, else None."""
+    return int(until_ms) if until_ms > cursor_ms else None
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else value
