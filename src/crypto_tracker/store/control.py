@@ -1,0 +1,305 @@
+"""What people tell a trading account: commands, configurations that they offer, and the audit of it all.
+
+The faces write here and the trader reads. Its answers stand among its own records (`command_results`), so
+nobody updates another's rows. Transactions are short, and any number of processes may write.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Connection, Engine, Row, insert, select
+from sqlalchemy.exc import OperationalError
+
+from crypto_tracker.core.errors import StoreError, UsageError
+from crypto_tracker.store import control_tables as tables
+from crypto_tracker.store.database import CONTROL, open_engine, upgrade
+from crypto_tracker.store.trading_records import ConfigurationRow
+
+FILE_NAME = "control.db"
+BUSY_TIMEOUT_MS = 30_000
+
+ARGUMENTS: Mapping[str, Mapping[str, type]] = {
+    "pause": {},
+    "resume": {},
+    "close": {"symbol": str},
+    "close_worst": {"count": int},
+    "regime_force": {"regime": str},
+    "regime_release": {},
+    "cooldown_clear": {"symbol": str},
+    "streak_clear": {"strategy": str},
+    "strategy_on": {"strategy": str},
+    "strategy_off": {"strategy": str},
+    "block": {"symbol": str},
+    "unblock": {"symbol": str},
+    "configure": {"version": str},
+}
+"""The kinds of commands, and the arguments of each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One wish of a person; whether it makes sense is judged by the trader when it is due.
+
+    Attributes
+    ----------
+    command_id : random, so that no two commands ever share one, even after a file was lost
+    kind : one of ARGUMENTS, with exactly the arguments that stand there
+    not_before_ms : market time; it acts at the first minute that opens at or after it. None to act at once
+    actor : who asked, and by which face, such as `cli:anna`
+    """
+
+    command_id: str
+    kind: str
+    arguments: Mapping[str, str | int]
+    not_before_ms: int | None
+    actor: str
+    created_at_ms: int
+
+    def __post_init__(self) -> None:
+        expected = ARGUMENTS.get(self.kind)
+        if expected is None:
+            raise UsageError(f"{self.kind!r} is no command: there are {', '.join(ARGUMENTS)}")
+        if {name: type(value) for name, value in self.arguments.items()} != dict(expected):
+            wanted = (
+                ", ".join(f"{name} ({kind.__name__})" for name, kind in expected.items()) or "no arguments"
+            )
+            raise UsageError(f"the command {self.kind} takes {wanted}, not {dict(self.arguments)}")
+
+    @classmethod
+    def new(
+        cls,
+        kind: str,
+        arguments: Mapping[str, str | int],
+        *,
+        actor: str,
+        created_at_ms: int,
+        not_before_ms: int | None = None,
+    ) -> "Command":
+        """A command with an id of its own; raises UsageError for a kind or arguments that there are not."""
+        return cls(
+            command_id=uuid4().hex,
+            kind=kind,
+            arguments=dict(arguments),
+            not_before_ms=not_before_ms,
+            actor=actor,
+            created_at_ms=created_at_ms,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What a check of the account's records found."""
+
+    kind: str  # parity
+    start_ms: int
+    end_ms: int
+    differences: int
+    document: str  # JSON
+    created_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One act of a person, also where the trader refused it later."""
+
+    at_ms: int
+    actor: str
+    action: str
+    detail: Mapping[str, Any]
+
+
+class ControlStore:
+    """The control database of one account."""
+
+    def __init__(self, path: Path, engine: Engine, reading: Engine) -> None:
+        self._path = path
+        self._engine = engine
+        self._reading = reading
+        # A connection of its own that never writes: SQLite then tells it whenever anybody else has.
+        self._watch = reading.raw_connection()
+        self._version: object = None
+
+    @classmethod
+    @contextmanager
+    def open(cls, folder: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Iterator["ControlStore"]:
+        """Open the control.db of an account's folder while the block runs, made or migrated where needed."""
+        path = folder / FILE_NAME
+        engine = open_engine(path, busy_timeout_ms=busy_timeout_ms)
+        reading = open_engine(path, read_only=True, busy_timeout_ms=busy_timeout_ms)
+        try:
+            with _patience(path):
+                upgrade(engine, CONTROL)
+            store = cls(path, engine, reading)
+            try:
+                yield store
+            finally:
+                store._watch.close()
+        finally:
+            reading.dispose()
+            engine.dispose()
+
+    # --- what people write -----------------------------------------------------------------------
+
+    def add(self, command: Command) -> None:
+        """Store a command behind those that are there, with its line of the audit."""
+        with self._writing() as connection:
+            connection.execute(
+                insert(tables.commands).values(
+                    command_id=command.command_id,
+                    kind=command.kind,
+                    arguments=_json(command.arguments),
+                    not_before_ms=command.not_before_ms,
+                    actor=command.actor,
+                    created_at_ms=command.created_at_ms,
+                )
+            )
+            detail = {
+                "command_id": command.command_id,
+                "arguments": dict(command.arguments),
+                "not_before_ms": command.not_before_ms,
+            }
+            _note(connection, command.created_at_ms, command.actor, command.kind, detail)
+
+    def offer_configuration(
+        self, row: ConfigurationRow, *, source: str, actor: str, created_at_ms: int
+    ) -> None:
+        """Store a configuration that a `configure` command can name.
+
+        What is there stays as it is: a version that was offered before only gets another line of the audit.
+        """
+        with self._writing() as connection:
+            known = select(tables.configurations.c.version).where(
+                tables.configurations.c.version == row.version
+            )
+            if connection.execute(known).first() is None:
+                connection.execute(
+                    insert(tables.configurations).values(
+                        version=row.version,
+                        canonical=row.canonical,
+                        document=row.document,
+                        source=source,
+                        actor=actor,
+                        created_at_ms=created_at_ms,
+                    )
+                )
+            detail = {"version": row.version, "source": source}
+            _note(connection, created_at_ms, actor, "configuration_offered", detail)
+
+    def add_check(self, check: Check) -> None:
+        """Store what a check found. Programs check, so the audit of what people do has no line for it."""
+        with self._writing() as connection:
+            connection.execute(
+                insert(tables.checks).values(
+                    kind=check.kind,
+                    start_ms=check.start_ms,
+                    end_ms=check.end_ms,
+                    differences=check.differences,
+                    document=check.document,
+                    created_at_ms=check.created_at_ms,
+                )
+            )
+
+    # --- what is read ----------------------------------------------------------------------------
+
+    def changed(self) -> bool:
+        """Whether anybody has written since this was asked last; true the first time. Costs microseconds."""
+        cursor = self._watch.cursor()
+        try:
+            cursor.execute("PRAGMA data_version")
+            version = cursor.fetchone()
+        finally:
+            cursor.close()
+        before, self._version = self._version, version
+        return version != before
+
+    def commands(self) -> list[Command]:
+        """Every command, in the order in which they were stored."""
+        with self._reading.connect() as connection:
+            rows = connection.execute(select(tables.commands).order_by(tables.commands.c.sequence)).all()
+        return [_command(row) for row in rows]
+
+    def configuration(self, version: str) -> ConfigurationRow | None:
+        """A configuration that was offered, None where nobody offered it."""
+        query = select(tables.configurations).where(tables.configurations.c.version == version)
+        with self._reading.connect() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            return None
+        return ConfigurationRow(version=row.version, canonical=row.canonical, document=row.document)
+
+    def checks(self, *, limit: int | None = None) -> list[Check]:
+        """What checks have found, the newest first."""
+        query = select(tables.checks).order_by(tables.checks.c.check_id.desc()).limit(limit)
+        with self._reading.connect() as connection:
+            rows = connection.execute(query).all()
+        return [
+            Check(
+                kind=row.kind,
+                start_ms=row.start_ms,
+                end_ms=row.end_ms,
+                differences=row.differences,
+                document=row.document,
+                created_at_ms=row.created_at_ms,
+            )
+            for row in rows
+        ]
+
+    def audit(self, *, limit: int | None = None) -> list[AuditEntry]:
+        """What people did, in order; with a limit only the newest of it."""
+        query = select(tables.audit).order_by(tables.audit.c.audit_id.desc()).limit(limit)
+        with self._reading.connect() as connection:
+            rows = connection.execute(query).all()
+        return [
+            AuditEntry(at_ms=row.at_ms, actor=row.actor, action=row.action, detail=json.loads(row.detail))
+            for row in reversed(rows)
+        ]
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with _patience(self._path), self._engine.begin() as connection:
+            yield connection
+
+
+@contextmanager
+def _patience(path: Path) -> Iterator[None]:
+    """Say plainly where a file stayed locked for the whole of the busy timeout."""
+    try:
+        yield
+    except OperationalError as error:
+        if "locked" not in str(error.orig):
+            raise
+        raise StoreError(
+            f"{path} is being written by another process and did not become free: try again"
+        ) from error
+
+
+def _note(connection: Connection, at_ms: int, actor: str, action: str, detail: Mapping[str, Any]) -> None:
+    connection.execute(
+        insert(tables.audit).values(at_ms=at_ms, actor=actor, action=action, detail=_json(detail))
+    )
+
+
+def _command(row: Row[Any]) -> Command:
+    try:
+        return Command(
+            command_id=row.command_id,
+            kind=row.kind,
+            arguments=json.loads(row.arguments),
+            not_before_ms=row.not_before_ms,
+            actor=row.actor,
+            created_at_ms=row.created_at_ms,
+        )
+    except (ValueError, AttributeError, UsageError) as error:
+        raise StoreError(
+            f"the command {row.command_id} in {FILE_NAME} is not one that this program writes ({error}): "
+            "restore the file from a copy, or delete the row"
+        ) from error
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(dict(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
