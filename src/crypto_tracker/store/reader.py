@@ -136,7 +136,7 @@ class BarReader:
         panel = Panel.empty(timeframe, symbols, start_ms, end_ms)
         if not len(panel) or not symbols:
             return panel
-        return self._consistently(
+        return self.consistently(
             lambda connection: self._read_panel(connection, Tiers(connection, self._cold), panel, provider)
         )
 
@@ -153,7 +153,7 @@ class BarReader:
         panel = Panel.empty(timeframe, symbols, start_ms, end_ms)
         if not len(panel) or not symbols:
             return dict.fromkeys(symbols, ())
-        return self._consistently(
+        return self.consistently(
             lambda connection: self._read_sources(connection, Tiers(connection, self._cold), panel, provider)
         )
 
@@ -166,10 +166,21 @@ class BarReader:
             symbol_id = _symbol_ids(connection, [symbol], provider)[symbol]
             return Tiers(connection, self._cold).rows(symbol_id, timeframe, start_ms, end_ms)
 
-        return self._consistently(read)
+        return self.consistently(read)
 
-    def _consistently(self, read: Callable[[Connection], T]) -> T:
-        """What `read` finds in one state of the store.
+    @property
+    def cold(self) -> ColdTier:
+        """The cold files beside the database."""
+        return self._cold
+
+    @contextmanager
+    def kept_connection(self) -> Iterator[Connection]:
+        """One connection that stays the same until the block ends, for who asks whether anybody wrote."""
+        with self._engine.connect() as connection:
+            yield connection
+
+    def consistently(self, read: Callable[[Connection], T], kept: Connection | None = None) -> T:
+        """What `read` finds in one state of the store, through `kept` where such a connection is given.
 
         The writer removes a cold file once the manifest names its replacement; who has read the manifest just
         before then finds no file, and asks again.
@@ -177,6 +188,9 @@ class BarReader:
         attempt = 1
         while True:
             try:
+                if kept is not None:
+                    with kept.begin():
+                        return read(kept)
                 with self._engine.connect() as connection, connection.begin():
                     return read(connection)
             except FileNotFoundError as error:
