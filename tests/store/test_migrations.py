@@ -1,4 +1,4 @@
-"""The market database is made, brought up to date and taken back by its own chain of migrations."""
+"""Every database is made, brought up to date and taken back by its own chain of migrations."""
 
 import sqlite3
 import sys
@@ -13,9 +13,12 @@ from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from crypto_tracker.core.errors import StoreError
-from crypto_tracker.store import tables
+from crypto_tracker.store import control_tables, run_tables, tables, trading_tables
 from crypto_tracker.store.database import (
+    CONTROL,
     MARKET,
+    RUNS,
+    TRADING,
     current_revision,
     downgrade,
     open_engine,
@@ -25,6 +28,13 @@ from crypto_tracker.store.database import (
 )
 from tests.store.shelf import BTC, Timeframe, closes, drawn, store
 
+CHAINS = [
+    pytest.param(MARKET, tables.metadata, id="market"),
+    pytest.param(RUNS, run_tables.metadata, id="runs"),
+    pytest.param(TRADING, trading_tables.metadata, id="trading"),
+    pytest.param(CONTROL, control_tables.metadata, id="control"),
+]
+
 
 @pytest.fixture
 def engine(tmp_path: Path):
@@ -33,46 +43,49 @@ def engine(tmp_path: Path):
     opened.dispose()
 
 
-def constraints(engine) -> dict[str, list[str]]:
+def statements(engine) -> dict[str, list[str]]:
+    """The lines that define every table and index, and how each ends (WITHOUT ROWID)."""
     with engine.connect() as connection:
         rows = connection.exec_driver_sql(
-            "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'alembic%'"
+            "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'alembic%'"
         ).fetchall()
-    found = {}
-    for name, sql in rows:
-        lines = [" ".join(line.split()).rstrip(",") for line in sql.splitlines()[1:]]
-        found[name] = sorted(line for line in lines if line not in {")", ""})
-    return found
+    return {
+        name: sorted(" ".join(line.split()).rstrip(",") for line in sql.splitlines() if line.strip())
+        for name, sql in rows
+    }
 
 
-def test_the_migrations_make_exactly_the_tables_that_the_code_uses(engine, tmp_path):
-    upgrade(engine, MARKET)
+@pytest.mark.parametrize(("chain", "metadata"), CHAINS)
+def test_the_migrations_make_exactly_the_tables_that_the_code_uses(engine, tmp_path, chain, metadata):
+    upgrade(engine, chain)
     with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     direct = create_engine(f"sqlite:///{tmp_path / 'direct.db'}")
-    tables.metadata.create_all(direct)
+    metadata.create_all(direct)
     # Alembic compares no CHECK constraints, so the statements are compared line by line.
-    assert constraints(engine) == constraints(direct)
+    assert statements(engine) == statements(direct)
     direct.dispose()
 
 
-def test_the_chain_knows_its_own_newest_revision():
+@pytest.mark.parametrize("chain", [MARKET, RUNS, TRADING, CONTROL], ids=lambda chain: chain.name)
+def test_the_chain_knows_its_own_newest_revision(chain):
     config = Config()
-    config.set_main_option("script_location", str(MARKET.directory))
+    config.set_main_option("script_location", str(chain.directory))
     config.set_main_option("path_separator", "newline")
-    assert ScriptDirectory.from_config(config).get_current_head() == MARKET.head
+    assert ScriptDirectory.from_config(config).get_current_head() == chain.head
 
 
-def test_up_down_and_up_again(engine):
-    upgrade(engine, MARKET)
-    assert current_revision(engine) == MARKET.head
-    assert set(tables.metadata.tables) <= set(inspect(engine).get_table_names())
-    downgrade(engine, MARKET)
+@pytest.mark.parametrize(("chain", "metadata"), CHAINS)
+def test_up_down_and_up_again(engine, chain, metadata):
+    upgrade(engine, chain)
+    assert current_revision(engine) == chain.head
+    assert set(metadata.tables) <= set(inspect(engine).get_table_names())
+    downgrade(engine, chain)
     assert set(inspect(engine).get_table_names()) == {"alembic_version"}
     assert current_revision(engine) is None
-    upgrade(engine, MARKET)
-    upgrade(engine, MARKET)
-    assert current_revision(engine) == MARKET.head
+    upgrade(engine, chain)
+    upgrade(engine, chain)
+    assert current_revision(engine) == chain.head
 
 
 def test_a_failed_migration_leaves_nothing_behind(engine):

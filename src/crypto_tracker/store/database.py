@@ -41,6 +41,8 @@ _LOCK_TURN_MS = 100
 _MIGRATIONS = Path(__file__).parent / "migrations"
 MARKET = Chain("market", _MIGRATIONS / "market", head="0001")
 RUNS = Chain("runs", _MIGRATIONS / "runs", head="0001")
+TRADING = Chain("trading", _MIGRATIONS / "trading", head="0001")
+CONTROL = Chain("control", _MIGRATIONS / "control", head="0001")
 
 
 def open_engine(path: Path, *, read_only: bool = False, busy_timeout_ms: int = 30_000) -> Engine:

@@ -5,7 +5,7 @@ from enum import Enum
 
 
 class Failpoint(Enum):
-    """The steps of writing, in their order."""
+    """The steps of writing bars, in their order."""
 
     COLD_TEMPORARY_WRITTEN = "cold_temporary_written"
     COLD_TEMPORARY_SYNCED = "cold_temporary_synced"
@@ -19,10 +19,25 @@ class Failpoint(Enum):
     REPLACED_FILES_REMOVED = "replaced_files_removed"
 
 
-Hook = Callable[[Failpoint], None]
+class TradingFailpoint(Enum):
+    """The steps of writing an account, in their order."""
+
+    ACCOUNT_FOLDER_MADE = "account_folder_made"
+    OPENING_WRITTEN = "opening_written"  # not committed yet
+    OPENING_COMMITTED = "opening_committed"
+    STEP_BEFORE_TRANSACTION = "step_before_transaction"
+    STEP_FIRST_WRITTEN = "step_first_written"
+    STEP_RECORDS_WRITTEN = "step_records_written"  # all but the row of the trader itself
+    STEP_BEFORE_COMMIT = "step_before_commit"
+    STEP_COMMITTED = "step_committed"
+    BEFORE_CHECKPOINT = "before_checkpoint"
+    AFTER_CHECKPOINT = "after_checkpoint"
 
 
-def _pass(_reached: Failpoint) -> None:
+Hook = Callable[[Failpoint | TradingFailpoint], None]
+
+
+def _pass(_reached: Failpoint | TradingFailpoint) -> None:
     """Do nothing: the hook outside of tests."""
 
 
@@ -37,6 +52,6 @@ def on_failpoint(hook: Hook | None) -> None:
     _Registry.hook = staticmethod(_pass if hook is None else hook)
 
 
-def reach(point: Failpoint) -> None:
+def reach(point: Failpoint | TradingFailpoint) -> None:
     """Say that the store has come to `point`."""
     _Registry.hook(point)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from crypto_tracker.core.arrays import CodeArray, FloatArray, IntArray
 from crypto_tracker.core.decisions import Reason, Regime, Verdict
 from crypto_tracker.core.orders import ExitReason, Fill, Trade
 from crypto_tracker.core.symbols import Symbol
@@ -61,7 +62,7 @@ class SeenBlock:
 
     part: str
     timeframe: Timeframe
-    time_ms: int  # open time of the row; of healed cells the minute from which on they were seen
+    time_ms: int  # open time of the (first) row; of healed cells the minute from which on they were seen
     block: bytes
 
 
@@ -160,6 +161,8 @@ class StepRecord:
     bars_digest : of the values that were seen
     orders : those that changed, as they stand after the step
     fills, trades : new ones in order; they continue the numbers that the file has
+    first_fill, first_trade : the numbers that the trader gives to the first of them, to be held against the
+        file; None where it counts none
     trade_versions : for each of `trades` the configuration version of its setup
     positions : all that is held, when something about them changed; None leaves the table as it is
     medians : (symbol, day_ms, median or None)
@@ -187,6 +190,8 @@ class StepRecord:
     setups: list[SetupRecord] = field(default_factory=list)
     orders: list[OrderRecord] = field(default_factory=list)
     fills: list[Fill] = field(default_factory=list)
+    first_fill: int | None = None
+    first_trade: int | None = None
     trades: list[Trade] = field(default_factory=list)
     trade_versions: list[str] = field(default_factory=list)
     positions: list[PositionRecord] | None = None
@@ -205,3 +210,65 @@ class Opening:
     configuration: ConfigurationRow
     history: list[SeenBlock]  # `time_ms` is the open time of the first row
     state: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraderRow:
+    """Where the trader stands: everything that the next step needs."""
+
+    cursor_ms: int  # open time of the next minute to step
+    version: str  # of the configuration that it is stepped under
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """The trader's state before the minute `time_ms`."""
+
+    time_ms: int
+    version: str
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One process that traded the account."""
+
+    session_id: int
+    started_at_ms: int
+    ended_at_ms: int | None
+    pid: int
+    host: str
+    code_version: str
+    cursor_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Minutes:
+    """Stepped minutes in order of time, by columns.
+
+    Attributes
+    ----------
+    time_ms : int64 (minutes,), open times
+    version : of the configuration of each
+    seen : revisions of the watched symbols (`trading.seen.decode_revisions`)
+    bars_digest : of the values that were seen
+    equity_e8, cash_e8, reserved_e8 : int64 (minutes,), amounts at CLOSE in 1e-8 quote
+    regime : int8 (minutes,), a `Regime`
+    volatility : float64 (minutes,), NaN where unknown
+    recorded_at_ms : int64 (minutes,)
+    """
+
+    time_ms: IntArray
+    version: list[str]
+    seen: list[bytes]
+    bars_digest: list[bytes]
+    equity_e8: IntArray
+    cash_e8: IntArray
+    reserved_e8: IntArray
+    regime: CodeArray
+    volatility: FloatArray
+    recorded_at_ms: IntArray
+
+    def __len__(self) -> int:
+        return len(self.time_ms)

@@ -90,6 +90,7 @@ history = Table(
     metadata,
     Column("part", String, primary_key=True),
     Column("timeframe", String, primary_key=True),
+    Column("time_ms", BigInteger, nullable=False),  # open time of the first row
     Column("block", LargeBinary, nullable=False),
     _one_of("part", PARTS),
 )
@@ -205,6 +206,7 @@ orders = Table(
     Column("ended_ms", BigInteger),  # close of the minute in which it was filled or ended
     Column("reason", String),  # why it ended without being filled whole
     _version(),
+    _one_of("reason", _REASONS),
     _one_of("kind", ORDER_KINDS),
     _one_of("status", ORDER_STATUSES),
     CheckConstraint("(kind = 'market') = (rung = 0)", name="rung_of_kind"),
@@ -284,6 +286,7 @@ positions = Table(
     Column("slippage_quote", Money, nullable=False),
     Column("pnl_quote", Money, nullable=False),  # marked at `mark_price`
     Column("return_net", Float, nullable=False),
+    Column("exit_reason", String, nullable=False),  # of the first exit fill, `none` before it
     Column("entry_fills", Integer, nullable=False),
     Column("ambiguous", Boolean, nullable=False),
     Column("fallback", Boolean, nullable=False),
@@ -294,6 +297,8 @@ positions = Table(
     Column("due_ms", BigInteger, nullable=False),  # time exit
     Column("exit_pending", String),  # exit reason that was asked for or is under way
     _version(),  # that the setup was decided under
+    _one_of("exit_reason", _EXITS),
+    _one_of("exit_pending", _EXITS),
 )
 """What is held now; rewritten by every step that changes it."""
 
@@ -322,6 +327,7 @@ command_results = Table(
     Column("sentence", String, nullable=False),
     Column("recorded_at_ms", BigInteger, nullable=False),
     _one_of("status", RESULT_STATUSES),
+    Index(None, "time_ms"),
 )
 """The trader's answers to commands of the control schema."""
 
@@ -331,6 +337,8 @@ range_medians = Table(
     Column("day_ms", BigInteger, primary_key=True),
     Column("symbol", String, primary_key=True),
     Column("median", Float),  # none where no bar of the days before is known
+    Column("time_ms", BigInteger, nullable=False),  # the minute in which it was read
+    Index(None, "time_ms"),
     sqlite_with_rowid=False,
 )
 """The median bar range of the days before (R7), as it was when the day first needed it."""
