@@ -929,6 +929,7 @@ def order_reserve(quote, ins):
 def place_order(memory, s, setup, index, quote, reserve):
     """A pending entry with all its parts in an empty slot."""
     open_slot(memory.slots[s], setup, index)
+    memory.slots[s].quote = quote
     for k in range(setup.levels):
         open_part(memory.parts[s, k], quote, reserve)
 

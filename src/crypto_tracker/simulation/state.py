@@ -52,6 +52,7 @@ SLOT_DTYPE = np.dtype(
         ("trailing", np.float64),
         ("spacing", np.float64),
         ("max_hold_ms", np.int64),
+        ("quote", np.int64),  # what each part was admitted for
         # the position; quantities in lots
         ("trade", np.int64),
         ("held", np.float64),
