@@ -174,7 +174,7 @@ class TradingJournal:
     def minutes(self, start_ms: int, end_ms: int) -> Minutes:
         """The minutes of the span, by columns; about half a kilobyte of memory for each."""
         times = tables.minutes.c.time_ms
-        with self._reading() as connection:
+        with self.reading() as connection:
             within = (times >= start_ms) & (times < end_ms)
             count = connection.execute(
                 select(func.count()).select_from(tables.minutes).where(within)
@@ -328,7 +328,7 @@ class TradingJournal:
         """The rows that the steps of a span have written to a table, each with the minute of its step."""
         names = [column.name for column in table.columns]
         query = f"SELECT {', '.join(names)} FROM {table.name} WHERE "  # noqa: S608 - names of our own
-        with self._reading() as connection:
+        with self.reading() as connection:
             if table is tables.seen_rows:
                 for part in tables.PARTS:
                     for timeframe in Timeframe:
@@ -347,7 +347,8 @@ class TradingJournal:
     # --- reading -------------------------------------------------------------------------------
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def reading(self) -> Iterator[Connection]:
+        """A connection that sees one state, that of the snapshot where one is held."""
         if self._held is not None:
             yield self._held
             return
@@ -355,11 +356,11 @@ class TradingJournal:
             yield connection
 
     def _all(self, query: Select[Any]) -> list[Row[Any]]:
-        with self._reading() as connection:
+        with self.reading() as connection:
             return list(connection.execute(query))
 
     def _first(self, query: Select[Any]) -> Row[Any] | None:
-        with self._reading() as connection:
+        with self.reading() as connection:
             return connection.execute(query).first()
 
     def _span(self, query: Select[Any], table: Table, start_ms: int, end_ms: int) -> list[Row[Any]]:

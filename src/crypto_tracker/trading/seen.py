@@ -23,6 +23,7 @@ from crypto_tracker.core.bars import BAR_FIELDS, Panel
 from crypto_tracker.core.errors import StoreError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe
+from crypto_tracker.store.feed import RevisionArray
 
 _ROWS, _CELLS, _REVISIONS = b"CTR1", b"CTC1", b"CTV1"
 _FIELDS = len(BAR_FIELDS)
@@ -115,12 +116,12 @@ def decode_cells(data: bytes) -> SeenCells:
     return SeenCells(open_time_ms=times, column=columns, values=values, covered=covered)
 
 
-def encode_revisions(revisions: IntArray) -> bytes:
+def encode_revisions(revisions: RevisionArray) -> bytes:
     """The revision of each watched symbol, or NO_TRADE or UNKNOWN (`store.feed`), as bytes."""
     return _packed(_REVISIONS, revisions.astype("<i4").tobytes())
 
 
-def decode_revisions(data: bytes) -> IntArray:
+def decode_revisions(data: bytes) -> RevisionArray:
     """What `encode_revisions` wrote, int32 (symbols,); raises StoreError for anything else."""
     content = _unpacked(_REVISIONS, data)
     if len(content) % 4:

@@ -95,11 +95,12 @@ def setting(row: ConfigurationRow, account: Account, strategies: Mapping[str, St
 
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`above` over `below`; tables that name things, such as instruments, are those of `above` where it has them."""
+    """`above` over `below`, key by key."""
     merged = dict(below)
-    for name, value in above.items():
+    for name, given in above.items():
         held = merged.get(name)
-        merged[name] = (
-            _laid_over(held, value) if isinstance(held, dict) and isinstance(value, dict) else value
-        )
+        if isinstance(held, dict) and isinstance(given, dict):
+            merged[name] = _laid_over(held, given)
+        else:
+            merged[name] = given
     return merged

@@ -1,0 +1,186 @@
+"""What `trade` tells while it runs and when it ends."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from crypto_tracker.app.cli.common import Session
+from crypto_tracker.app.trading import DailyParity, Watcher
+from crypto_tracker.app.trading import Session as Trading
+from crypto_tracker.core.orders import FillKind, Trade
+from crypto_tracker.core.timeframes import MINUTE_MS, from_ms
+from crypto_tracker.store.trading_records import StepRecord
+from crypto_tracker.store.trading_views import TradingViews
+
+_QUIET_MS = 10 * MINUTE_MS  # without a new bar, after which a person is told
+
+
+class Narrator(Watcher):
+    """Tells on standard error what happens, a line for each event; in a terminal with a bar for replays."""
+
+    def __init__(self, session: Session, running: Trading, name: str, *, quiet: bool) -> None:
+        self._session = session
+        self._running = running
+        self._name = name
+        self._quiet = quiet
+        self._regime: str | None = None
+        self._progress: Progress | None = None
+        self._told_quiet_ms: int | None = None
+        self._daily: DailyParity | None = None
+
+    def with_daily(self, daily: DailyParity) -> "Narrator":
+        """The same narrator, which also looks after the daily check."""
+        self._daily = daily
+        return self
+
+    def began(self, wanted_version: str) -> None:
+        """Say what is traded and from where on."""
+        account, state = self._running.account, self._running.trader.state
+        span = f"from {_minute(state.cursor_ms)} UTC"
+        if account.end_ms is not None:
+            span += f" to {_minute(account.end_ms)} UTC"
+        what = "opened" if self._running.opened else "goes on"
+        self.say(
+            f"Account {self._name} ({account.kind}) {what}: {len(account.symbols)} symbols, "
+            f"{', '.join(account.strategies)}, {span}, configuration {state.version}"
+        )
+        if state.version != wanted_version:
+            self.say(
+                f"Your configuration now is {wanted_version}, the account trades under {state.version}: "
+                "`config apply FILE` changes that",
+                style="yellow",
+            )
+        if state.halted is not None:
+            self.say(f"Entries are halted: {state.halted}; `resume` when it is mended", style="bold red")
+        elif bool(state.portfolio.book["paused"][0]):
+            self.say("Entries are paused; `resume` starts them again", style="yellow")
+
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """A progress bar for a replay in a terminal, nothing else."""
+        account = self._running.account
+        if account.end_ms is None or self._quiet or not self._session.err.is_terminal:
+            yield
+            return
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:3.0f} %"),
+            TimeRemainingColumn(),
+            console=self._session.err,
+            transient=True,
+        ) as progress:
+            progress.add_task(
+                "replaying",
+                total=(account.end_ms - account.start_ms) // MINUTE_MS,
+                completed=(self._running.trader.state.cursor_ms - account.start_ms) // MINUTE_MS,
+            )
+            self._progress = progress
+            yield
+            self._progress = None
+
+    def stepped(self, record: StepRecord, seconds: float) -> None:  # noqa: ARG002 - others measure it
+        """Tell of what the minute brought."""
+        self._told_quiet_ms = None
+        regime = record.regime.name
+        if self._regime is not None and regime != self._regime:
+            self._tell(record, f"regime {self._regime} -> {regime}", "magenta")
+        self._regime = regime
+        for result in record.results:
+            self._tell(record, f"command {result.kind} {result.status}: {result.sentence}", "cyan")
+        for halt in record.halts:
+            self._tell(record, f"ENTRIES HALTED: {halt.sentence}", "bold red")
+        for fill in record.fills if self._running.account.end_ms is None else ():
+            if fill.kind is not FillKind.EXIT:
+                rung = "" if fill.kind is FillKind.ENTRY else f" rung {fill.rung}"
+                self._tell(
+                    record,
+                    f"bought {fill.symbol} {fill.strategy}{rung}: {fill.quantity} at {fill.price}",
+                    "green",
+                )
+        for trade in record.trades:
+            self._tell(record, closed_words(trade), "green" if trade.pnl_quote > 0 else "red")
+        if self._progress is not None:
+            task = self._progress.tasks[0]
+            self._progress.update(task.id, advance=1, description=f"{from_ms(record.time_ms):%Y-%m-%d}")
+        if self._daily is not None:
+            self._daily.look(record.time_ms + MINUTE_MS, self)
+
+    def waiting(self, minute_ms: int, now_ms: int) -> None:
+        """Say once when bars stay away."""
+        if self._running.account.end_ms is not None or now_ms - minute_ms < _QUIET_MS:
+            return
+        if self._told_quiet_ms != minute_ms:
+            self._told_quiet_ms = minute_ms
+            self.alarm(
+                f"no bar has come since {_minute(minute_ms)} UTC: is a collector running? "
+                "Nothing is opened or closed until bars come"
+            )
+
+    def alarm(self, sentence: str) -> None:
+        """Something that a person should know."""
+        self.say(sentence, style="bold yellow")
+
+    def say(self, sentence: str, *, style: str = "") -> None:
+        """One line on standard error."""
+        if not self._quiet:
+            self._session.err.print(sentence, style=style, soft_wrap=True, markup=False)
+
+    def _tell(self, record: StepRecord, words: str, style: str) -> None:
+        self.say(f"{_minute(record.time_ms + MINUTE_MS)}  {words}", style=style)
+
+
+def closed_words(trade: Trade) -> str:
+    """A closed trade in a line."""
+    return (
+        f"closed {trade.symbol} {trade.strategy} by {trade.exit_reason.code}: "
+        f"{trade.pnl_quote:+,.2f} ({100.0 * trade.return_net:+.2f} %)"
+    )
+
+
+def summary_document(running: Trading, folder: Path, name: str) -> dict[str, Any]:
+    """Where the account stands when `trade` ends."""
+    account, state = running.account, running.trader.state
+    with TradingViews.open(folder) as views:
+        sums, minute, positions = views.sums(), views.latest_minute(), views.positions()
+    equity = account.capital_quote if minute is None else minute.equity_quote
+    return {
+        "account": name,
+        "kind": account.kind,
+        "start": from_ms(account.start_ms),
+        "end": None if account.end_ms is None else from_ms(account.end_ms),
+        "stands_at": from_ms(state.cursor_ms),
+        "finished": account.end_ms is not None and state.cursor_ms >= account.end_ms,
+        "configuration_version": state.version,
+        "symbols": [str(symbol) for symbol in account.symbols],
+        "trades": sums.trades,
+        "wins": sums.wins,
+        "pnl_quote": float(sums.pnl_quote),
+        "fee_quote": float(sums.fee_quote),
+        "slippage_quote": float(sums.slippage_quote),
+        "open_positions": len(positions),
+        "equity_quote": float(equity),
+        "return_marked": float(equity / account.capital_quote) - 1.0,
+    }
+
+
+def summary(session: Session, running: Trading, folder: Path, name: str) -> None:
+    """The same in a few lines."""
+    facts = summary_document(running, folder, name)
+    done = "finished" if facts["finished"] else "stopped"
+    session.out.print(
+        f"Account {name} {done} at {_minute(running.trader.state.cursor_ms)} UTC\n"
+        f"  equity {facts['equity_quote']:,.2f} ({100.0 * facts['return_marked']:+.2f} %), "
+        f"{facts['trades']} closed trades ({facts['pnl_quote']:+,.2f}, {facts['wins']} won), "
+        f"{facts['open_positions']} open\n"
+        f"  in it are fees of {facts['fee_quote']:,.2f} and slippage of {facts['slippage_quote']:,.2f}\n"
+        f"See show-trades, status and decisions with --account {name}; parity --account {name} proves it.",
+        soft_wrap=True,
+    )
+
+
+def _minute(time_ms: int) -> str:
+    return f"{from_ms(time_ms):%Y-%m-%d %H:%M}"

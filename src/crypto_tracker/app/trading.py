@@ -1,0 +1,317 @@
+"""Joins the parts of paper trading: account, store, people and clock, and the loop that steps and commits."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Protocol
+
+from crypto_tracker import __version__
+from crypto_tracker.app.markets import Choice
+from crypto_tracker.config.tree import Configuration
+from crypto_tracker.core.errors import UsageError
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, from_ms, to_ms
+from crypto_tracker.store.control import Command, ControlStore
+from crypto_tracker.store.database import writer_lock
+from crypto_tracker.store.feed import MinuteFeed
+from crypto_tracker.store.trading import LOCK_NAME, TradingStore
+from crypto_tracker.store.trading_records import Account, ConfigurationRow, StepRecord
+from crypto_tracker.strategies.base import Strategy
+from crypto_tracker.trading.engine import Trader
+from crypto_tracker.trading.opening import capital_of, opening
+from crypto_tracker.trading.pace import AT_ONCE, Pace, Patience
+from crypto_tracker.trading.recovery import recover
+from crypto_tracker.trading.setting import configuration_row, setting
+from crypto_tracker.trading.window import Needs
+
+PAPER, REPLAY = "paper", "replay"
+_NEVER_LATE = 2**62  # the clock of a replay at full speed: every minute has closed long ago
+_LOOK_SECONDS = 0.2  # between two looks at the store while nothing is due
+_PARITY_AFTER_MS = 5 * MINUTE_MS  # after the end of a UTC day
+
+
+class Stop:
+    """Says whether the loop should end after the minute that it is in."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def ask(self) -> None:
+        """End after this minute."""
+        self.asked = True
+
+
+class Clock(Protocol):
+    """The clock that paces the trader: milliseconds of market time."""
+
+    def now_ms(self) -> int:
+        """How late it is on the market."""
+        ...
+
+
+class WallClock:
+    """Real time."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
+
+    def now_ms(self) -> int:
+        """The present moment."""
+        return to_ms(self._now())
+
+
+class ReplayClock:
+    """Market time that runs `speed` times as fast as real time, from the minute at which a replay goes on."""
+
+    def __init__(self, start_ms: int, speed: float) -> None:
+        self._start_ms = start_ms
+        self._speed = speed
+        self._began = monotonic()
+
+    def now_ms(self) -> int:
+        """The moment that the replay has come to."""
+        return self._start_ms + int((monotonic() - self._began) * 1_000 * self._speed)
+
+
+class FullSpeed:
+    """A clock for replays that wait for nothing but bars."""
+
+    def now_ms(self) -> int:
+        """Later than any bar."""
+        return _NEVER_LATE
+
+
+class Watcher(Protocol):
+    """Is told what the loop does."""
+
+    def stepped(self, record: StepRecord, seconds: float) -> None:
+        """A minute was stepped and committed, in so many seconds."""
+        ...
+
+    def waiting(self, minute_ms: int, now_ms: int) -> None:
+        """Nothing is due: the minute `minute_ms` is waited for."""
+        ...
+
+    def alarm(self, sentence: str) -> None:
+        """Something that a person should know."""
+        ...
+
+
+class Orders:
+    """What people have told an account through its control schema, as the trader asks for it."""
+
+    def __init__(self, control: ControlStore, answered: set[str]) -> None:
+        self._control = control
+        self._answered = answered
+        self._open: list[Command] | None = None
+
+    def commands(self) -> Sequence[Command]:
+        """Commands without an answer, in their order."""
+        if self._open is None or self._control.changed():
+            self._open = [each for each in self._control.commands() if each.command_id not in self._answered]
+        return self._open
+
+    def configuration(self, version: str) -> ConfigurationRow | None:
+        """A configuration that was offered."""
+        return self._control.configuration(version)
+
+    def answer(self, record: StepRecord) -> None:
+        """Take note of the answers that a committed step gave."""
+        if record.results:
+            self._answered.update(result.command_id for result in record.results)
+            self._open = [each for each in self._open or () if each.command_id not in self._answered]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What an account is to be, if it has to be opened first.
+
+    `start_ms` and `end_ms` span a replay; paper trading begins at the present minute and has no end.
+    """
+
+    kind: str
+    choice: Choice
+    start_ms: int
+    end_ms: int | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """One process that trades an account."""
+
+    account: Account
+    trader: Trader
+    store: TradingStore
+    feed: MinuteFeed
+    orders: Orders
+    opened: bool  # whether this session opened the account
+    stop: Stop = field(default_factory=Stop)
+
+    def run(self, clock: Clock, patience: Patience, watcher: Watcher, *, now: Callable[[], datetime]) -> None:
+        """Step every minute that is due, until the end of a replay or until asked to stop.
+
+        A minute that was stepped is committed before the next one begins.
+        """
+        pace = Pace(self.feed, patience)
+        end_ms = self.account.end_ms
+        while not self.stop.asked and (end_ms is None or self.trader.state.cursor_ms < end_ms):
+            minute_ms, now_ms = self.trader.state.cursor_ms, clock.now_ms()
+            if not pace.is_due(minute_ms, now_ms):
+                watcher.waiting(minute_ms, now_ms)
+                sleep(_LOOK_SECONDS)
+                continue
+            began = monotonic()
+            record = self.trader.step()
+            self.store.commit(record, recorded_at_ms=to_ms(now()))
+            self.orders.answer(record)
+            watcher.stepped(record, monotonic() - began)
+
+
+@contextmanager
+def trading_session(
+    home: Path,
+    folder: Path,
+    strategies: Mapping[str, Strategy],
+    configuration: Configuration,
+    wish: Callable[[], Wish],
+    *,
+    now: Callable[[], datetime],
+    wait_ms: int,
+) -> Iterator[Session]:
+    """Hold an account, open it where there is none, recover its trader, and close all of it at the end.
+
+    `wish` is asked only where the account must be opened. Raises StoreError where another process trades the
+    account or where its ledger does not add up.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as closing:
+        store = closing.enter_context(TradingStore.open(folder, wait_ms=wait_ms))
+        account = store.journal.account()
+        fresh = account is None
+        if account is None:
+            account = _open(home, store, strategies, configuration, wish(), now_ms=to_ms(now()))
+        feed = closing.enter_context(MinuteFeed.open(home, _watched(account)))
+        control = closing.enter_context(ControlStore.open(folder))
+        orders = Orders(control, store.journal.answered_commands())
+        trader = recover(store.journal, feed, strategies, orders)
+        number = store.begin_session(
+            started_at_ms=to_ms(now()), pid=os.getpid(), host=socket.gethostname(), code_version=__version__
+        )
+        closing.callback(lambda: store.end_session(number, to_ms(now())))
+        yield Session(account=account, trader=trader, store=store, feed=feed, orders=orders, opened=fresh)
+
+
+def forget_account(folder: Path) -> None:
+    """Delete the records of an account that nobody trades now; raises StoreError where somebody does."""
+    if not folder.is_dir():
+        return
+    with writer_lock(folder / LOCK_NAME, what=f"the account {folder.name}", wait_ms=1_000):
+        for name in ("trading.db", "control.db"):
+            for suffix in ("", "-wal", "-shm"):
+                (folder / f"{name}{suffix}").unlink(missing_ok=True)
+
+
+def patience_of(account: Account, configuration: Configuration) -> Patience:
+    """How long bars are waited for: as configured on real time, not at all in a replay."""
+    if account.kind == REPLAY:
+        return AT_ONCE
+    engine = configuration.engine
+    return Patience(
+        grace_ms=round(engine.grace_seconds * 1_000), outage_ms=round(engine.outage_seconds * 1_000)
+    )
+
+
+class DailyParity:
+    """Starts `parity` for every UTC day that is over, in a process of its own, and tells what it found."""
+
+    def __init__(self, home: Path, name: str, account: Account) -> None:
+        self._home = home
+        self._name = name
+        self._started_ms = account.start_ms
+        self._checked_ms: int | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def look(self, cursor_ms: int, watcher: Watcher) -> None:
+        """Start or fetch a check; `cursor_ms` is the minute that the account has come to."""
+        if self._process is not None:
+            code = self._process.poll()
+            if code is None:
+                return
+            self._process = None
+            if code:
+                day = from_ms(self._checked_ms or 0)
+                watcher.alarm(
+                    f"parity of {day:%Y-%m-%d} ended with exit code {code}: run `crypto-tracker parity "
+                    f"--account {self._name} --timerange {day:%Y%m%d}-{from_ms(to_ms(day) + DAY_MS):%Y%m%d}`"
+                )
+        day_ms = cursor_ms - cursor_ms % DAY_MS - DAY_MS
+        if self._checked_ms is None:
+            self._checked_ms = day_ms
+            return
+        if day_ms <= self._checked_ms or cursor_ms % DAY_MS < _PARITY_AFTER_MS:
+            return
+        self._checked_ms = day_ms
+        span = f"{from_ms(day_ms):%Y%m%d}-{from_ms(day_ms + DAY_MS):%Y%m%d}"
+        self._process = subprocess.Popen(  # noqa: S603 - our own command line
+            [
+                sys.executable, "-m", "crypto_tracker", "--home", str(self._home),
+                "parity", "--account", self._name, "--timerange", span, "--json",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """End a check that still runs."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+
+
+def _open(
+    home: Path,
+    store: TradingStore,
+    strategies: Mapping[str, Strategy],
+    configuration: Configuration,
+    wish: Wish,
+    *,
+    now_ms: int,
+) -> Account:
+    names = configuration.trading.strategies
+    if not names:
+        raise UsageError("trading.strategies is empty: name at least one strategy")
+    account = Account(
+        kind=wish.kind,
+        symbols=tuple(sorted(wish.choice.symbols)),
+        reference=wish.choice.reference_symbol,
+        providers=dict(wish.choice.provider_of),
+        strategies=tuple(names),
+        capital_quote=capital_of(configuration.trading.capital_quote),
+        start_ms=wish.start_ms,
+        end_ms=wish.end_ms,
+        created_at_ms=now_ms,
+        code_version=__version__,
+    )
+    row = configuration_row(configuration)
+    active = setting(row, account, strategies)
+    needs = Needs.of(
+        [entry.strategy for entry in active.entries],
+        configuration.protection.slow_regime,
+        has_reference=account.reference is not None,
+    )
+    with MinuteFeed.open(home, _watched(account)) as feed:
+        store.create(
+            opening(account, row, needs=needs, protection=active.rules.protection, source=feed.source)
+        )
+    return account
+
+
+def _watched(account: Account) -> dict[Symbol, str]:
+    return {symbol: account.providers[symbol] for symbol in account.watched}
