@@ -1,0 +1,255 @@
+"""How a face tells a trading account something: it writes the command and waits for the trader's answer."""
+
+import getpass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+
+from crypto_tracker.app.accounts import AccountPlace, is_traded
+from crypto_tracker.config.keys import dotted
+from crypto_tracker.config.load import Loaded, values
+from crypto_tracker.config.tree import Configuration
+from crypto_tracker.core.errors import CryptoTrackerError, UsageError
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import from_ms
+from crypto_tracker.store.control import FILE_NAME, AuditEntry, Command, ControlStore
+from crypto_tracker.store.trading_records import Account, ConfigurationRow
+from crypto_tracker.store.trading_views import TradingViews
+from crypto_tracker.strategies.base import Strategy
+from crypto_tracker.trading.commands import what_an_account_keeps
+from crypto_tracker.trading.setting import configuration_row, setting, stored_configuration
+
+WAITING = "waiting"
+_LOOK_SECONDS = 0.05  # between two looks for the answer
+_NAMED = 5  # symbols that a refusal lists
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """The account that is told something, as it stands before."""
+
+    place: AccountPlace
+    account: Account
+    cursor_ms: int  # open time of the next minute
+    configuration: ConfigurationRow
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is a replay that has come to its end."""
+        return self.account.end_ms is not None and self.cursor_ms >= self.account.end_ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A command and what has become of it: `applied`, `refused`, or `waiting` for its minute."""
+
+    command: Command
+    status: str
+    sentence: str
+    time_ms: int | None  # the minute before whose open it was answered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One value of the configuration that would be another; None where there is none."""
+
+    key: str
+    old: object
+    new: object
+
+
+def actor_of_the_command_line() -> str:
+    """Who types commands here, for the audit."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # a user without a name, as in a container
+        return f"cli:uid-{os.getuid()}"
+
+
+def standing(place: AccountPlace) -> Standing:
+    """The account of a place as its trader last left it."""
+    with TradingViews.open(place.folder) as views:
+        return Standing(
+            place=place,
+            account=views.account(),
+            cursor_ms=views.cursor_ms(),
+            configuration=views.configuration(),
+        )
+
+
+def traded_symbol(account: Account, text: str) -> Symbol:
+    """The traded symbol that a person means: its name in any case, or its coin where only one has it."""
+    wanted = text.strip().upper()
+    exact = [symbol for symbol in account.symbols if str(symbol).upper() == wanted]
+    found = exact or [symbol for symbol in account.symbols if symbol.base.upper() == wanted]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(f"{text} is several symbols: write one of {', '.join(map(str, found))}")
+    there = ", ".join(map(str, account.symbols[:_NAMED]))
+    more = len(account.symbols) - _NAMED
+    raise UsageError(
+        f"{text} is not traded by this account: it trades {there}" + (f" and {more} more" if more > 0 else "")
+    )
+
+
+def traded_strategy(account: Account, text: str) -> str | None:
+    """The strategy of the account that a person means, in any case; None where it is none."""
+    wanted = text.strip().upper()
+    return next((name for name in account.strategies if name.upper() == wanted), None)
+
+
+def tell(
+    where: Standing,
+    kind: str,
+    arguments: Mapping[str, str | int],
+    *,
+    actor: str,
+    now_ms: int,
+    not_before_ms: int | None = None,
+    offer: tuple[ConfigurationRow, str] | None = None,
+    wait_seconds: float = 0.0,
+) -> Told:
+    """Write a command, and wait so long for the answer of the trader.
+
+    `offer` is a configuration that the command names, and the file that it was read from; it is stored first.
+    Raises CryptoTrackerError where no trader will ever answer: a replay has ended, or ends before the
+    command could act.
+    """
+    refuse_where_nobody_answers(where, not_before_ms)
+    command = Command.new(kind, arguments, actor=actor, created_at_ms=now_ms, not_before_ms=not_before_ms)
+    with ControlStore.open(where.place.folder) as control:
+        if offer is not None:
+            row, source = offer
+            control.offer_configuration(row, source=source, actor=actor, created_at_ms=now_ms)
+        control.add(command)
+    return _answer(where, command, wait_seconds)
+
+
+def refuse_where_nobody_answers(where: Standing, not_before_ms: int | None) -> None:
+    """Raise CryptoTrackerError for a replay that has ended, or that ends before a command could act."""
+    end_ms, name = where.account.end_ms, where.place.name
+    if end_ms is None:
+        return
+    if where.ended:
+        raise CryptoTrackerError(
+            f"the replay {name} has ended at {from_ms(end_ms):%Y-%m-%d %H:%M} UTC: "
+            "nothing acts on it any more"
+        )
+    if not_before_ms is not None and not_before_ms >= end_ms:
+        raise CryptoTrackerError(
+            f"the replay {name} ends at {from_ms(end_ms):%Y-%m-%d %H:%M} UTC: choose an earlier --at"
+        )
+
+
+def default_wait_seconds(where: Standing, not_before_ms: int | None) -> float:
+    """How long an answer is waited for unless somebody says otherwise: not at all where none can come now."""
+    due = not_before_ms is None or not_before_ms <= where.cursor_ms
+    return 10.0 if where.place.running and due else 0.0
+
+
+def told(folder: Path) -> list[Told]:
+    """Every command that was given to an account, with its answer, in the order in which they were given."""
+    if not (folder / FILE_NAME).is_file():
+        return []
+    with ControlStore.open(folder) as control:
+        commands = control.commands()
+    with TradingViews.open(folder) as views:
+        answers = {each.result.command_id: each for each in views.answers()}
+    found = []
+    for command in commands:
+        given = answers.get(command.command_id)
+        found.append(
+            Told(
+                command=command,
+                status=WAITING if given is None else given.result.status,
+                sentence="" if given is None else given.result.sentence,
+                time_ms=None if given is None else given.time_ms,
+            )
+        )
+    return found
+
+
+def audited(folder: Path) -> list[AuditEntry]:
+    """Everything that people did to an account, in order."""
+    if not (folder / FILE_NAME).is_file():
+        return []
+    with ControlStore.open(folder) as control:
+        return control.audit()
+
+
+def offered(
+    where: Standing, configuration: Configuration, strategies: Mapping[str, Strategy]
+) -> tuple[ConfigurationRow, list[Change]]:
+    """A configuration as it is offered to an account, and what it changes.
+
+    Raises ConfigError or CryptoTrackerError where the account can not be traded under it, or where nothing
+    that matters to trades would change.
+    """
+    row = configuration_row(configuration)
+    setting(row, where.account, strategies)
+    kept = what_an_account_keeps(where.configuration.document, row.document)
+    if kept is not None:
+        raise CryptoTrackerError(f"the account {where.place.name} can not take this configuration: {kept}")
+    if row.version == where.configuration.version and not _configuration_waits(where.place.folder):
+        raise CryptoTrackerError(
+            f"the account {where.place.name} is traded under this configuration already ({row.version})"
+        )
+    before = values(Loaded(stored_configuration(where.configuration, strategies), {}))
+    after = values(Loaded(configuration, {}))
+    changes = [
+        Change(key=dotted(key), old=before.get(key), new=after.get(key))
+        for key in dict.fromkeys([*before, *after])
+        if before.get(key) != after.get(key)
+    ]
+    return row, changes
+
+
+def _configuration_waits(folder: Path) -> bool:
+    """Whether the account may be traded under another configuration before a command of now acts."""
+    return any(each.command.kind == "configure" and each.status == WAITING for each in told(folder))
+
+
+def _answer(where: Standing, command: Command, wait_seconds: float) -> Told:
+    deadline = monotonic() + wait_seconds
+    while True:
+        found = _answered(where.place.folder, command)
+        if found is not None:
+            return found
+        if monotonic() >= deadline:
+            break
+        sleep(_LOOK_SECONDS)
+    now = standing(where.place)
+    if now.ended:  # the answer may have come since the last look
+        found = _answered(where.place.folder, command)
+        if found is not None:
+            return found
+        raise CryptoTrackerError(f"the replay {where.place.name} ended before the command could act")
+    return Told(command=command, status=WAITING, sentence=_what_it_waits_for(now, command), time_ms=None)
+
+
+def _answered(folder: Path, command: Command) -> Told | None:
+    with TradingViews.open(folder) as views:
+        for each in views.answers():
+            if each.result.command_id == command.command_id:
+                return Told(
+                    command=command,
+                    status=each.result.status,
+                    sentence=each.result.sentence,
+                    time_ms=each.time_ms,
+                )
+    return None
+
+
+def _what_it_waits_for(where: Standing, command: Command) -> str:
+    name, at_ms = where.place.name, command.not_before_ms
+    later = ""
+    if at_ms is not None and at_ms > where.cursor_ms:
+        later = f"at the first minute that opens at or after {from_ms(at_ms):%Y-%m-%d %H:%M} UTC"
+    if is_traded(where.place.folder):
+        return f"the trader of {name} answers {later or 'before its next minute'}"
+    return f"nobody trades {name} now: it acts when the account is traded again" + (
+        f", {later}" if later else ""
+    )
