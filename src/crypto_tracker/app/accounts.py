@@ -7,13 +7,13 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from crypto_tracker.core.errors import DataError, StoreError, UsageError
+from crypto_tracker.core.errors import DataError, UsageError
 from crypto_tracker.store import trading_tables as tables
-from crypto_tracker.store.database import current_revision, open_engine, writer_lock
+from crypto_tracker.store.database import current_revision, open_engine
+from crypto_tracker.store.trading import is_traded
+from crypto_tracker.store.trading_journal import FILE_NAME
 
 ACCOUNTS_FOLDER = "accounts"
-FILE_NAME = "trading.db"
-LOCK_NAME = "trader.lock"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
@@ -34,18 +34,6 @@ def account_place(home: Path, name: str) -> AccountPlace:
         )
     folder = home / ACCOUNTS_FOLDER / name
     return AccountPlace(name, folder, is_traded(folder))
-
-
-def is_traded(folder: Path) -> bool:
-    """Whether a process holds the account of this folder."""
-    path = folder / LOCK_NAME
-    if not path.is_file():
-        return False
-    try:
-        with writer_lock(path, what=f"the account {folder.name}", wait_ms=0):
-            return False
-    except StoreError:
-        return True
 
 
 def accounts(home: Path) -> list[AccountPlace]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 
-from crypto_tracker.app.accounts import AccountPlace, is_traded
+from crypto_tracker.app.accounts import AccountPlace
 from crypto_tracker.config.keys import dotted
 from crypto_tracker.config.load import Loaded, values
 from crypto_tracker.config.tree import Configuration
@@ -15,6 +15,7 @@ from crypto_tracker.core.errors import CryptoTrackerError, UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import from_ms
 from crypto_tracker.store.control import FILE_NAME, AuditEntry, Command, ControlStore
+from crypto_tracker.store.trading import is_traded
 from crypto_tracker.store.trading_records import Account, ConfigurationRow
 from crypto_tracker.store.trading_views import TradingViews
 from crypto_tracker.strategies.base import Strategy

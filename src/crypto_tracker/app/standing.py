@@ -20,12 +20,12 @@ from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe, from_ms
 from crypto_tracker.portfolio.regime import follow_market, reference_lead_ms
 from crypto_tracker.portfolio.trend import slow_regime_codes
+from crypto_tracker.store.control import Check
 from crypto_tracker.store.reader import BarReader
 from crypto_tracker.store.sources import StoredBars
 from crypto_tracker.store.trading_records import REFERENCE, Account, Session
 from crypto_tracker.store.trading_views import (
     Answered,
-    Check,
     Halted,
     Minute,
     Sums,
@@ -145,7 +145,7 @@ class Status:
     last_answer: Answered | None
     waiting_commands: int
     last_check: Check | None
-    newest_bar_ms: int | None  # end of the newest stored minute of any watched symbol
+    newest_bar_ms: int | None
 
 
 @contextmanager
@@ -164,8 +164,8 @@ def reading(place: AccountPlace, strategies: Mapping[str, Strategy]) -> Iterator
         )
 
 
-def status(read: Reading, *, reader: BarReader | None, now_ms: int) -> Status:
-    """The account at a glance; `reader` is over the bars of its home, None where there are none."""
+def status(read: Reading, *, newest_bar_ms: int | None, now_ms: int) -> Status:
+    """The account at a glance; `newest_bar_ms` is the end of the newest stored minute that it watches."""
     views, account = read.views, read.account
     book = read.state.portfolio.book[0]
     equity, capital = to_decimal(book["equity"]), account.capital_quote
@@ -196,7 +196,7 @@ def status(read: Reading, *, reader: BarReader | None, now_ms: int) -> Status:
         last_answer=answers[0] if answers else None,
         waiting_commands=waiting_commands(read.place.folder, views),
         last_check=found[0] if found else None,
-        newest_bar_ms=None if reader is None else _newest_bar_ms(account, reader),
+        newest_bar_ms=newest_bar_ms,
     )
 
 
@@ -342,16 +342,6 @@ def _off_by(read: Reading, index: int) -> tuple[str, ...]:
     if not configuration.limits.shares.get(name):
         found.append(NO_SHARE)
     return tuple(found)
-
-
-def _newest_bar_ms(account: Account, reader: BarReader) -> int | None:
-    wanted = {(symbol, account.providers[symbol]) for symbol in account.watched}
-    ends = [
-        info.end_ms
-        for info in reader.series()
-        if info.timeframe is Timeframe.M1 and (info.symbol, info.provider) in wanted
-    ]
-    return max(ends, default=None)
 
 
 def _still(until_ms: int, cursor_ms: int) -> int | None:

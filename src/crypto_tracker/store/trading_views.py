@@ -21,7 +21,10 @@ from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.store import control_tables
 from crypto_tracker.store import trading_tables as tables
+from crypto_tracker.store.control import FILE_NAME as CONTROL_FILE_NAME
+from crypto_tracker.store.control import Check
 from crypto_tracker.store.database import current_revision, open_engine
+from crypto_tracker.store.trading_journal import FILE_NAME
 from crypto_tracker.store.trading_records import (
     Account,
     CommandResult,
@@ -36,8 +39,6 @@ from crypto_tracker.store.trading_records import (
 from crypto_tracker.store.trading_rows import fill_of, order_of, position_of, setup_of, trade_of
 from crypto_tracker.strategies.decisions import ScanBlock, decode_block
 
-TRADING_FILE = "trading.db"
-CONTROL_FILE = "control.db"
 _AT_ONCE = 500  # values in one `IN`
 
 
@@ -118,17 +119,6 @@ class Halted:
     time_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """What a parity check found."""
-
-    kind: str
-    start_ms: int
-    end_ms: int
-    differences: int
-    created_at_ms: int
-
-
 class TradingViews:
     """One account as it stood at one moment, read only."""
 
@@ -140,7 +130,7 @@ class TradingViews:
     @contextmanager
     def open(cls, folder: Path) -> Iterator["TradingViews"]:
         """Read the account of a folder; raises StoreError where none was opened there."""
-        path = folder / TRADING_FILE
+        path = folder / FILE_NAME
         if not path.is_file():
             raise StoreError(f"there is no account in {folder}: start it with `crypto-tracker trade`")
         engine = open_engine(path, read_only=True)
@@ -473,7 +463,7 @@ def checks(folder: Path, *, limit: int | None = None) -> list[Check]:
     """What parity found in this account, the last check first."""
     columns = control_tables.checks.c
     query = (
-        select(columns.kind, columns.start_ms, columns.end_ms, columns.differences, columns.created_at_ms)
+        select(control_tables.checks)
         .order_by(columns.created_at_ms.desc(), columns.check_id.desc())
         .limit(limit)
     )
@@ -483,6 +473,7 @@ def checks(folder: Path, *, limit: int | None = None) -> list[Check]:
             start_ms=row.start_ms,
             end_ms=row.end_ms,
             differences=row.differences,
+            document=row.document,
             created_at_ms=row.created_at_ms,
         )
         for row in _control_rows(folder, query)
@@ -510,7 +501,7 @@ def waiting_commands(folder: Path, answered: TradingViews) -> int:
 
 def _control_rows(folder: Path, query: Select[Any]) -> Sequence[Row[Any]]:
     """Rows of what people told the account; none where nobody ever did."""
-    path = folder / CONTROL_FILE
+    path = folder / CONTROL_FILE_NAME
     if not path.is_file():
         return []
     engine = open_engine(path, read_only=True)
