@@ -184,15 +184,17 @@ def trading_session(
     *,
     now: Callable[[], datetime],
     wait_ms: int,
+    durable: bool,
 ) -> Iterator[Session]:
     """Hold an account, open it where there is none, recover its trader, and close all of it at the end.
 
-    `wish` is asked only where the account must be opened. Raises StoreError where another process trades the
+    `wish` is asked only where the account must be opened; `durable` says whether a minute is on the disk
+    before the next one begins, which replays do without. Raises StoreError where another process trades the
     account or where its ledger does not add up.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as closing:
-        store = closing.enter_context(TradingStore.open(folder, wait_ms=wait_ms))
+        store = closing.enter_context(TradingStore.open(folder, wait_ms=wait_ms, durable=durable))
         account = store.journal.account()
         fresh = account is None
         if account is None:

@@ -52,9 +52,12 @@ class TradingStore:
     @classmethod
     @contextmanager
     def open(
-        cls, folder: Path, *, wait_ms: int, checkpoint_every: int = CHECKPOINT_EVERY
+        cls, folder: Path, *, wait_ms: int, durable: bool = True, checkpoint_every: int = CHECKPOINT_EVERY
     ) -> Iterator["TradingStore"]:
         """The account under `folder`, made where there is none and brought up to date where it is old.
+
+        Without `durable` a commit is not flushed to the disk at once, which is for replays: a power cut may
+        take the last minutes, which are then stepped again, and never part of one.
 
         Raises StoreError, which says who holds it, where another process still trades the account after
         `wait_ms`.
@@ -65,7 +68,7 @@ class TradingStore:
             _lock(stack, folder, wait_ms)
             engine = open_engine(folder / FILE_NAME)
             stack.callback(engine.dispose)
-            _keep_log_whole(engine)
+            _keep_log_whole(engine, durable=durable)
             upgrade(engine, TRADING)
             journal = stack.enter_context(TradingJournal.open(folder))
             connection = stack.enter_context(engine.connect())
@@ -281,7 +284,7 @@ def _holder(folder: Path) -> str:
     return f"process {session.pid} on host {session.host} since {_minute(session.started_at_ms)}"
 
 
-def _keep_log_whole(engine: Engine) -> None:
+def _keep_log_whole(engine: Engine, *, durable: bool) -> None:
     """Let the log come into the database file only where `TradingStore` says so.
 
     SQLite by itself copies pages from the log into the file once in a while, as far as readers let it. The
@@ -295,6 +298,8 @@ def _keep_log_whole(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _record: object) -> None:
         connection.execute("PRAGMA wal_autocheckpoint=0")
+        if not durable:
+            connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def _check_times(step: StepRecord) -> None:

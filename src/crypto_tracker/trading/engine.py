@@ -218,9 +218,16 @@ class Trader:
     def _untradable(self, row: ConfigurationRow) -> str | None:
         """Why a configuration can not be traded here, None where it can."""
         try:
-            setting(row, self.account, self._strategies)
+            offered = setting(row, self.account, self._strategies)
         except ConfigError as error:
             return str(error)
+        held = self.setting.configuration.protection.slow_regime.trend_bars
+        wanted = offered.configuration.protection.slow_regime.trend_bars
+        if wanted != held:
+            return (
+                f"protection.slow_regime.trend_bars was {held} when the account was opened and would be "
+                f"{wanted}: the days before are not kept, open another account for that"
+            )
         return None
 
     def _configure(self, applied: Sequence[AppliedCommand]) -> ConfigurationRow | None:

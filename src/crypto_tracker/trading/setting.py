@@ -13,9 +13,12 @@ from crypto_tracker.config.tree import Configuration, configuration_model, defau
 from crypto_tracker.config.versions import canonical, version
 from crypto_tracker.core.errors import ConfigError
 from crypto_tracker.core.instruments import Instruments
+from crypto_tracker.core.timeframes import DAY_MS
+from crypto_tracker.portfolio.regime import reference_lead_ms
 from crypto_tracker.simulation.parameters import Rules
 from crypto_tracker.store.trading_records import Account, ConfigurationRow
 from crypto_tracker.strategies.base import Strategy, StrategyEntry
+from crypto_tracker.strategies.needs import REFERENCE_LEAD_DAYS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +81,11 @@ def setting(row: ConfigurationRow, account: Account, strategies: Mapping[str, St
             f"bring it back (installed are {', '.join(strategies)})"
         )
     configuration = stored_configuration(row, strategies)
+    if reference_lead_ms(configuration.protection) > REFERENCE_LEAD_DAYS * DAY_MS:
+        raise ConfigError(
+            "protection.volatility.samples or protection.fast_regime.max_age_minutes asks for more than the "
+            f"{REFERENCE_LEAD_DAYS} days of the reference that the trader keeps: choose a smaller number"
+        )
     return Setting(
         row=row,
         configuration=configuration,

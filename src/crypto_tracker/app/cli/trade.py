@@ -98,6 +98,7 @@ def trade(
         lambda: _wish(session, span, parse_pairs(pairs), provider, follow=follow),
         now=session.now,
         wait_ms=_LOCK_WAIT_MS,
+        durable=replay is None,
     ) as running:
         _refuse_another(running, place, replay, span, parse_pairs(pairs))
         narrator = Narrator(session, running, place.name, quiet=json_output)
