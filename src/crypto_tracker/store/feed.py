@@ -9,9 +9,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from crypto_tracker.core.errors import StoreError, UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe, from_ms, month_start_ms
 from crypto_tracker.store import intervals
+from crypto_tracker.store.database import sqlite_module
 from crypto_tracker.store.reader import BarReader
 from crypto_tracker.store.sources import BarSource, StoredBars, side_by_side
 
@@ -41,19 +42,20 @@ _WINDOW_CELLS = 600_000  # minutes times symbols: some 30 MB read ahead, and as 
 _FETCHED_AT_ONCE = 20_000  # rows
 _REVISIONS = 2**20  # more than any bar has; with it one number tells a cell and a revision
 
+_CELL_REVISION = f"(wanted.key * ?1 + (open_time_ms - ?2) / {MINUTE_MS}) * {_REVISIONS} + revision"
 _SYMBOLS = (
     "SELECT wanted.key, symbol_id, status = 'active' FROM json_each(?) AS wanted CROSS JOIN symbols "
     "ON provider = json_extract(wanted.value, '$[0]') AND symbol = json_extract(wanted.value, '$[1]')"
 )
+# Without ORDER BY, which would sort all rows once more: they come by column and in the order of their key.
 _HOT_BARS = (
-    "SELECT (wanted.key * ?1 + (open_time_ms - ?2) / 60000) * 1048576 + revision, "
+    f"SELECT {_CELL_REVISION}, "  # noqa: S608 - our own
     "open, high, low, close, ifnull(volume, 9e999) "
     "FROM json_each(?4) AS wanted CROSS JOIN bars ON symbol_id = wanted.value AND timeframe = '1m' "
-    "AND open_time_ms >= ?2 AND open_time_ms < ?3 "
-    "ORDER BY wanted.key, open_time_ms, revision"
+    "AND open_time_ms >= ?2 AND open_time_ms < ?3"
 )
 _SUSPECTS = (
-    "SELECT (wanted.key * ?1 + (open_time_ms - ?2) / 60000) * 1048576 + revision "
+    f"SELECT {_CELL_REVISION} "  # noqa: S608 - our own
     "FROM json_each(?4) AS wanted CROSS JOIN suspects ON symbol_id = wanted.value AND timeframe = '1m' "
     "AND open_time_ms >= ?2 AND open_time_ms < ?3"
 )
@@ -75,7 +77,7 @@ _COVERAGE = (
 )
 _KNOWN = (
     "SELECT wanted.key FROM json_each(?2) AS wanted "  # noqa: S608 - our own
-    f"WHERE {_LAST_BEGUN.format('begun.end_ms')} >= ?1 + 60000"
+    f"WHERE {_LAST_BEGUN.format('begun.end_ms')} >= ?1 + {MINUTE_MS}"
 )
 _FIRST_KNOWN = (
     f"SELECT min(iif({_LAST_BEGUN.format('begun.end_ms')} > ?1, ?1, "  # noqa: S608 - our own
@@ -313,6 +315,18 @@ class MinuteFeed:
         found = self._connection.exec_driver_sql(statement, parameters).scalar()
         return None if found is None else int(found)
 
+    def _plain_rows(self, statement: str, parameters: tuple[int | str, ...]) -> Iterator[tuple[float, ...]]:
+        """The rows as the driver gives them; to wrap each once more would take half as long again."""
+        result = self._connection.exec_driver_sql(statement, parameters)
+        try:
+            yield from cast("Iterator[tuple[float, ...]]", result.cursor)
+        except sqlite_module().Error:
+            # The engine has the words for what is wrong with the file: it meets the same when it asks.
+            self._connection.exec_driver_sql(statement, parameters).fetchall()
+            raise
+        finally:
+            result.close()
+
     # --- reading ahead -------------------------------------------------------------------------
 
     def _valid_ahead(self) -> _Ahead | None:
@@ -358,10 +372,12 @@ class MinuteFeed:
 
     def _hot_bars(self, span: tuple[int, int, int, str]) -> Iterator[_Bars]:
         """The rows of the hot tier, some at a time."""
-        result = self._connection.exec_driver_sql(_HOT_BARS, span)
-        while rows := result.fetchmany(_FETCHED_AT_ONCE):
-            table = np.fromiter(chain.from_iterable(rows), dtype=np.float64, count=6 * len(rows))
-            table = table.reshape(-1, 6)
+        numbers = chain.from_iterable(self._plain_rows(_HOT_BARS, span))
+        while True:
+            some = islice(numbers, 6 * _FETCHED_AT_ONCE)
+            table = np.fromiter(some, dtype=np.float64).reshape(-1, 6)
+            if not len(table):
+                return
             table[np.isinf(table)] = np.nan  # the volumes that are unknown
             yield _Bars(table[:, 0].astype(np.int64), table[:, 1:])
 
@@ -473,7 +489,7 @@ def _on_the_minute(open_ms: int) -> int:
 
 def _enter_newest(bars: _Bars, suspects: IntArray, values: FloatArray, revision: RevisionArray) -> None:
     """Enter of every bar the newest revision that is not suspect, where none that is newer stands there."""
-    cell_revision, found = bars
+    cell_revision, found = _in_order(bars)
     if len(suspects):
         sound = ~np.isin(cell_revision, suspects)
         cell_revision, found = cell_revision[sound], found[sound]
@@ -496,8 +512,13 @@ def _joined(parts: Iterable[_Bars]) -> _Bars:
     if not filled:
         return _Bars(np.empty(0, dtype=np.int64), np.empty((0, len(BAR_FIELDS))))
     cell_revision = np.concatenate([part.cell_revision for part in filled])
-    values = np.concatenate([part.values for part in filled])
+    return _in_order(_Bars(cell_revision, np.concatenate([part.values for part in filled])))
+
+
+def _in_order(bars: _Bars) -> _Bars:
+    """The rows in order of cell and revision."""
+    cell_revision, values = bars
     if np.all(cell_revision[1:] > cell_revision[:-1]):
-        return _Bars(cell_revision, values)
+        return bars
     order = np.argsort(cell_revision, kind="stable")
     return _Bars(cell_revision[order], values[order])
