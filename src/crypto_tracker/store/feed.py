@@ -22,7 +22,6 @@ from crypto_tracker.core.bars import BAR_FIELDS, Panel
 from crypto_tracker.core.errors import StoreError, UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe, from_ms, month_start_ms
-from crypto_tracker.store import intervals
 from crypto_tracker.store.database import sqlite_module
 from crypto_tracker.store.reader import BarReader
 from crypto_tracker.store.sources import BarSource, StoredBars, side_by_side
@@ -363,8 +362,9 @@ class MinuteFeed:
         for column, first_ms, stop_ms in self._connection.exec_driver_sql(
             _COVERAGE, (start_ms, end_ms, directory.listed)
         ):
-            known = np.array([[first_ms, stop_ms]], dtype=np.int64)
-            covered[:, column] |= intervals.covered_cells(known, start_ms, count, MINUTE_MS)
+            lower = max(-(-(first_ms - start_ms) // MINUTE_MS), 0)
+            upper = max((stop_ms - start_ms) // MINUTE_MS, 0)
+            covered[lower:upper, column] = True
         if not covered.all():
             revision[~covered] = UNKNOWN
             values.swapaxes(1, 2)[~covered] = np.nan
