@@ -201,15 +201,17 @@ def test_the_account_can_be_named(tmp_path, folder):
 
 
 def test_a_replay_that_has_ended_refuses_at_once(tmp_path):
-    folder = opened(tmp_path, "replay", cursor_ms=START + DAY_MS, end_ms=START + DAY_MS)
+    folder = opened(tmp_path, "again", cursor_ms=START + DAY_MS, end_ms=START + DAY_MS)
     code, out, err = run_command(tmp_path, "pause")
     assert (code, out) == (1, "")
-    assert err == "the replay replay has ended at 2025-08-23 00:00 UTC: nothing acts on it any more\n"
+    assert (
+        err == "the account again has ended its replay at 2025-08-23 00:00 UTC: nothing acts on it any more\n"
+    )
     assert not (folder / FILE_NAME).exists()
 
 
 def test_a_time_after_the_end_of_a_replay_is_refused(tmp_path):
-    opened(tmp_path, "replay", end_ms=START + DAY_MS)
+    opened(tmp_path, "again", end_ms=START + DAY_MS)
     code, _, err = run_command(tmp_path, "pause", "--at", "2025-08-23T00:00")
     assert code == 1
     assert "ends at 2025-08-23 00:00 UTC: choose an earlier --at" in err
@@ -266,7 +268,7 @@ def test_a_running_trader_that_is_still_in_its_minute_answers_later(tmp_path, fo
 
 
 def test_a_replay_that_ends_while_it_is_waited_for_is_said(tmp_path, monkeypatch):
-    folder = opened(tmp_path, "replay", end_ms=START + DAY_MS)
+    folder = opened(tmp_path, "again", end_ms=START + DAY_MS)
     added = ControlStore.add
 
     def add_as_the_replay_ends(self: ControlStore, command: Command) -> None:
@@ -278,7 +280,7 @@ def test_a_replay_that_ends_while_it_is_waited_for_is_said(tmp_path, monkeypatch
 
     monkeypatch.setattr(ControlStore, "add", add_as_the_replay_ends)
     code, _, err = run_command(tmp_path, "pause")
-    assert (code, err) == (1, "the replay replay ended before the command could act\n")
+    assert (code, err) == (1, "the replay of again ended before the command could act\n")
 
 
 # ---------------------------------------------------------------------------------------- the list

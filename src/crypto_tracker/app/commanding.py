@@ -136,12 +136,12 @@ def refuse_where_nobody_answers(where: Standing, not_before_ms: int | None) -> N
         return
     if where.ended:
         raise CryptoTrackerError(
-            f"the replay {name} has ended at {from_ms(end_ms):%Y-%m-%d %H:%M} UTC: "
+            f"the account {name} has ended its replay at {from_ms(end_ms):%Y-%m-%d %H:%M} UTC: "
             "nothing acts on it any more"
         )
     if not_before_ms is not None and not_before_ms >= end_ms:
         raise CryptoTrackerError(
-            f"the replay {name} ends at {from_ms(end_ms):%Y-%m-%d %H:%M} UTC: choose an earlier --at"
+            f"the replay of {name} ends at {from_ms(end_ms):%Y-%m-%d %H:%M} UTC: choose an earlier --at"
         )
 
 
@@ -227,7 +227,7 @@ def _answer(where: Standing, command: Command, wait_seconds: float) -> Told:
         found = _answered(where.place.folder, command)
         if found is not None:
             return found
-        raise CryptoTrackerError(f"the replay {where.place.name} ended before the command could act")
+        raise CryptoTrackerError(f"the replay of {where.place.name} ended before the command could act")
     return Told(command=command, status=WAITING, sentence=_what_it_waits_for(now, command), time_ms=None)
 
 
