@@ -19,22 +19,25 @@ from rich.text import Text
 from crypto_tracker.app.backtesting import configured_strategies
 from crypto_tracker.app.cli.main import build as build_command_line
 from crypto_tracker.app.cli.main import main
-from crypto_tracker.app.demo import charts, words
-from crypto_tracker.app.demo.observer import Observer
+from crypto_tracker.app.demo.observer import SYNTHETIC, Observer
 from crypto_tracker.app.demo.run import leap, outcome, play
-from crypto_tracker.app.demo.snapshot import (
+from crypto_tracker.app.demo.summary import summary
+from crypto_tracker.app.demo.world import START_MS, World, build, synthetic_market
+from crypto_tracker.app.screen import charts, words
+from crypto_tracker.app.screen.snapshot import (
     DecisionFacts,
+    Heading,
     Kind,
     MarketFacts,
+    Notice,
     PositionFacts,
     ReadinessFacts,
     Snapshot,
     StrategyFacts,
+    Tone,
     TradeFacts,
 )
-from crypto_tracker.app.demo.summary import summary
-from crypto_tracker.app.demo.view import render
-from crypto_tracker.app.demo.world import START_MS, World, build, synthetic_market
+from crypto_tracker.app.screen.view import render
 from crypto_tracker.config.tree import load_configuration
 from crypto_tracker.core.clock import ManualClock
 from crypto_tracker.core.decisions import Condition, Reason, Regime
@@ -70,11 +73,16 @@ def snapshot(**changes: object) -> Snapshot:
         for coin, readiness in (("BTC", 95.0), ("XRP", 64.0), ("ETH", 31.0), ("ADA", 4.0))
     )
     shown = Snapshot(
-        seed=7,
+        heading=Heading(
+            program="crypto-tracker demo",
+            badge=Notice(tone=Tone.WARNING, title=SYNTHETIC),
+            note="made-up prices, seed 7",
+            hint="Ctrl-C: summary",
+        ),
+        quote="USD",
         time_ms=START_MS + 6 * DAY_MS + 14 * HOUR_MS + 35 * MINUTE_MS,
         start_ms=START_MS,
         end_ms=START_MS + 10 * DAY_MS,
-        progress=0.625,
         speed=19_200.0,
         equity_start=10_000.0,
         equity=10_897.0,
@@ -82,6 +90,7 @@ def snapshot(**changes: object) -> Snapshot:
         reserved=800.0,
         drawdown=0.021,
         equity_curve=curve,
+        curve_base=10_000.0,
         market=MarketFacts(
             regime=Regime.CAUTION,
             condition=Condition.SIDEWAYS,
@@ -95,7 +104,7 @@ def snapshot(**changes: object) -> Snapshot:
         ),
         positions=(position(), position("BTC", price=140.0, pnl_quote=-2.1, return_net=-0.0105)),
         strategies=tuple(
-            StrategyFacts(name=name, switched_on=name != "CHANNEL", nearest=nearest)
+            StrategyFacts(name=name, off="volatility" if name == "CHANNEL" else "", nearest=nearest)
             for name in ("DCA", "SWING", "CHANNEL")
         ),
         decisions=(

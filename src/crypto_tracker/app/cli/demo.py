@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from crypto_tracker.app.demo.observer import Observer
-    from crypto_tracker.app.demo.run import Interruption, Outcome
-    from crypto_tracker.app.demo.snapshot import Snapshot
+    from crypto_tracker.app.demo.run import Outcome
     from crypto_tracker.app.demo.world import World
+    from crypto_tracker.app.screen.snapshot import Snapshot
+    from crypto_tracker.app.screen.terminal import Interruption
     from crypto_tracker.market.providers.synthetic import SyntheticMarket
     from crypto_tracker.simulation.backtest import Simulator
 
@@ -82,6 +83,7 @@ def demo(
     from contextlib import ExitStack
     from time import perf_counter
 
+    from crypto_tracker.app.screen.terminal import can_draw
     from crypto_tracker.config.versions import version
 
     if speed is not None and not speed > 0:
@@ -90,7 +92,7 @@ def demo(
     began = perf_counter()
     with ExitStack() as closing:
         session, made = _move_in(session_of(context), seed, days, keep=keep, closing=closing)
-        on_screen = live and not json_output and _can_draw(session)
+        on_screen = live and not json_output and can_draw(session.out)
         world, simulator, observer = _prepare(session, made, days, keep_blocks=keep and record_scans)
         seconds["prepare"] = perf_counter() - began
         shown = perf_counter()
@@ -138,12 +140,6 @@ def _move_in(
     return replace(own, home=home, config_path=None), made
 
 
-def _can_draw(session: Session) -> bool:
-    """Whether the terminal is one, and can show block characters."""
-    out = session.out
-    return out.is_terminal and not out.is_dumb_terminal and (out.encoding or "").lower().startswith("utf")
-
-
 def _prepare(
     session: Session, made: "SyntheticMarket", days: int, *, keep_blocks: bool
 ) -> "tuple[World, Simulator, Observer]":
@@ -189,7 +185,8 @@ def _run(
     on_screen: bool,
     speed: float | None,
 ) -> "Outcome":
-    from crypto_tracker.app.demo.run import interruption, leap, outcome, play
+    from crypto_tracker.app.demo.run import leap, outcome, play
+    from crypto_tracker.app.screen.terminal import interruption
 
     with interruption() as wish:
         if on_screen:
@@ -199,7 +196,7 @@ def _run(
                 simulator,
                 observer,
                 hours_per_second=speed,
-                show=_DayLines(session),
+                show=_DayLines(session, world.days),
                 stop_wanted=lambda: wish.wanted,
             )
         else:
@@ -207,7 +204,7 @@ def _run(
                 simulator,
                 observer,
                 rows_per_step=6 * 60,
-                show=_DayLines(session),
+                show=_DayLines(session, world.days),
                 stop_wanted=lambda: wish.wanted,
             )
         if simulator.row == 0:  # stopped before the first step: there is no result to show
@@ -223,7 +220,7 @@ def _show_live(
     from rich.live import Live
 
     from crypto_tracker.app.demo.run import play
-    from crypto_tracker.app.demo.view import render
+    from crypto_tracker.app.screen.view import render
 
     console = session.out
     with Live(console=console, screen=True, auto_refresh=False, transient=True) as display:
@@ -241,13 +238,14 @@ def _show_live(
 class _DayLines:
     """Writes one plain line for each simulated day."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, days: int) -> None:
         self._session = session
+        self._days = days
         self._day = -1
 
     def __call__(self, snapshot: "Snapshot") -> None:
         """Write a line when a day is over."""
-        from crypto_tracker.app.demo.text import money, percent
+        from crypto_tracker.app.screen.text import money, percent
         from crypto_tracker.core.timeframes import DAY_MS, from_ms
 
         day = (snapshot.time_ms - snapshot.start_ms) // DAY_MS
@@ -257,10 +255,9 @@ class _DayLines:
         if day == 0:
             self._session.err.print(f"SYNTHETIC market opens, {len(snapshot.strategies)} strategies watch it")
             return
-        days = (snapshot.end_ms - snapshot.start_ms) // DAY_MS
         gained = snapshot.equity / snapshot.equity_start - 1.0
         self._session.err.print(
-            f"SYNTHETIC day {day:>2} of {days}  {from_ms(snapshot.time_ms):%Y-%m-%d}  "
+            f"SYNTHETIC day {day:>2} of {self._days}  {from_ms(snapshot.time_ms):%Y-%m-%d}  "
             f"equity {money(snapshot.equity)} ({percent(gained)})  {len(snapshot.positions)} open, "
             f"{snapshot.n_trades} closed  {snapshot.market.regime.name}",
             soft_wrap=True,
@@ -277,11 +274,12 @@ def _tell(
     json_output: bool,
 ) -> None:
     from crypto_tracker.app.demo.summary import document, summary
+    from crypto_tracker.app.screen.terminal import can_draw
 
     if json_output:
         emit_json(document(outcome, run_id=run_id, version=version, seconds=seconds))
         return
     kept = session.home if run_id is not None else None
-    told = summary(outcome, home=kept, width=session.out.width, drawn=_can_draw(session))
+    told = summary(outcome, home=kept, width=session.out.width, drawn=can_draw(session.out))
     session.out.print(told, soft_wrap=False)
     sys.stdout.flush()

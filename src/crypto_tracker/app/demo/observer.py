@@ -6,18 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crypto_tracker.app.demo import words
-from crypto_tracker.app.demo.snapshot import (
+from crypto_tracker.app.demo.world import Scans, World
+from crypto_tracker.app.screen import words
+from crypto_tracker.app.screen.snapshot import (
     DecisionFacts,
+    Heading,
     Kind,
     MarketFacts,
+    Notice,
     PositionFacts,
     ReadinessFacts,
     Snapshot,
     StrategyFacts,
+    Tone,
     TradeFacts,
 )
-from crypto_tracker.app.demo.world import Scans, World
 from crypto_tracker.core.arrays import FloatArray
 from crypto_tracker.core.decisions import Condition, Reason, Regime
 from crypto_tracker.core.orders import ExitReason
@@ -27,6 +30,7 @@ from crypto_tracker.simulation.kernel import QUOTE
 from crypto_tracker.simulation.records import SimulationResult
 from crypto_tracker.strategies.base import EVENT_RESET, EVENT_SETUP
 
+SYNTHETIC = "SYNTHETIC MARKET"
 CURVE_POINTS = 480
 LOG_LINES = 60
 NEAREST = 12
@@ -75,11 +79,11 @@ class Observer:
         start = scenario.rules.capital_quote
         closed = result.trades
         return Snapshot(
-            seed=world.seed,
+            heading=_heading(world.seed),
+            quote=scenario.panel.symbols[0].quote,
             time_ms=time_ms,
             start_ms=world.market.start_ms,
             end_ms=world.market.end_ms,
-            progress=row / len(scenario.panel),
             speed=speed,
             equity_start=start,
             equity=float(equity[-1]),
@@ -87,6 +91,7 @@ class Observer:
             reserved=float(result.reserved_e8[-1]) / QUOTE,
             drawdown=1.0 - float(equity[-1]) / max(float(equity.max()), start),
             equity_curve=equity_points(equity, len(scenario.panel)),
+            curve_base=start,
             market=self._market(last, time_ms),
             positions=self._positions(time_ms),
             strategies=tuple(self._readiness(number, last, time_ms) for number in range(len(world.scans))),
@@ -288,19 +293,28 @@ class Observer:
             ]:
                 slot = self._simulator.state.slots[column]
                 reason = Reason(int(detection.reason[row, column]))
-                lacks = words.LACKS.get(reason, reason.code.replace("_", " "))
                 nearest.append(
                     ReadinessFacts(
                         coin=self._coin(int(column)),
                         readiness=float(values[column]),
-                        words="is held" if slot["phase"] != 0 else lacks,
+                        words="is held" if slot["phase"] != 0 else words.lacks(reason),
                     )
                 )
         return StrategyFacts(
             name=scans.strategy.name,
-            switched_on=bool(self._simulator.market.switched_on[last, number]),
+            off="" if self._simulator.market.switched_on[last, number] else "volatility",
             nearest=tuple(nearest),
         )
+
+
+def _heading(seed: int) -> Heading:
+    """What this is, and that nothing in it is real."""
+    return Heading(
+        program="crypto-tracker demo",
+        badge=Notice(tone=Tone.WARNING, title=SYNTHETIC),
+        note=f"made-up prices, seed {seed}",
+        hint="Ctrl-C: summary",
+    )
 
 
 def equity_points(equity: FloatArray, length: int) -> FloatArray:

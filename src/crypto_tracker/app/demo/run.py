@@ -1,16 +1,14 @@
 """Runs the demonstration: steps the simulator at a pace, and measures what came of it."""
 
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import monotonic, sleep
 
 import numpy as np
 
 from crypto_tracker.app.demo.observer import Observer
-from crypto_tracker.app.demo.snapshot import Snapshot
 from crypto_tracker.app.demo.world import World
+from crypto_tracker.app.screen.snapshot import Snapshot
 from crypto_tracker.core.timeframes import HOUR_MS
 from crypto_tracker.simulation.backtest import Simulator
 from crypto_tracker.simulation.driver import trading_days
@@ -34,30 +32,6 @@ class Outcome:
     def end_ms(self) -> int:
         """The close of the last bar that was simulated."""
         return int(self.scenario.panel.close_time_ms[-1])
-
-
-class Interruption:
-    """Ctrl-C as a wish: it is looked at between two steps, so that no step is left half done."""
-
-    def __init__(self) -> None:
-        self.wanted = False
-
-    def __call__(self, *_signal: object) -> None:
-        """The signal handler; a second Ctrl-C ends the program at once."""
-        if self.wanted:
-            raise KeyboardInterrupt
-        self.wanted = True
-
-
-@contextmanager
-def interruption() -> Iterator[Interruption]:
-    """While this lasts Ctrl-C asks for an end instead of raising."""
-    wish = Interruption()
-    before = signal.signal(signal.SIGINT, wish)
-    try:
-        yield wish
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def play(

@@ -9,12 +9,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from crypto_tracker.app.demo import charts
-from crypto_tracker.app.demo.observer import equity_points
+from crypto_tracker.app.demo.observer import SYNTHETIC, equity_points
 from crypto_tracker.app.demo.run import Outcome
-from crypto_tracker.app.demo.text import DOWN, MUTED, UNKNOWN, UP, age, direction, money, percent
-from crypto_tracker.app.demo.view import SYNTHETIC
 from crypto_tracker.app.documents import trade_document
+from crypto_tracker.app.screen import charts
+from crypto_tracker.app.screen.text import DOWN, MUTED, UNKNOWN, UP, age, direction, money, percent
 from crypto_tracker.core.arrays import RecordArray
 from crypto_tracker.core.orders import Trade
 from crypto_tracker.core.timeframes import DAY_MS, from_ms, to_ms

@@ -5,6 +5,7 @@ sections under each other (made for 80 x 24), larger ones get boxes beside each 
 """
 
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 
 from rich import box
@@ -13,33 +14,37 @@ from rich.panel import Panel as Box
 from rich.table import Table
 from rich.text import Text
 
-from crypto_tracker.app.demo import charts
-from crypto_tracker.app.demo.snapshot import (
+from crypto_tracker.app.screen import charts
+from crypto_tracker.app.screen.snapshot import (
     DecisionFacts,
     Kind,
+    Notice,
     PositionFacts,
     Snapshot,
     StrategyFacts,
+    Tone,
     TradeFacts,
 )
-from crypto_tracker.app.demo.text import (
+from crypto_tracker.app.screen.text import (
     FLAT,
     MUTED,
+    UNKNOWN,
     Cell,
     age,
     clock,
+    clock_or_date,
     day_clock,
     direction,
     fitted,
+    lag,
     line,
     money,
     percent,
     price,
 )
 from crypto_tracker.core.decisions import Condition, Regime
-from crypto_tracker.core.timeframes import DAY_MS, from_ms
+from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, from_ms
 
-SYNTHETIC = "SYNTHETIC MARKET"
 WIDE_FROM_COLUMNS, WIDE_FROM_LINES = 110, 34
 SMALLEST = (60, 16)
 REGIME_STYLES = {
@@ -69,13 +74,25 @@ KIND_STYLES = {
     Kind.REFUSED: "yellow",
     Kind.NEAR_MISS: "blue",
     Kind.MARKET: "bold magenta",
+    Kind.PERSON: "bold cyan",
+    Kind.HALT: "bold white on red",
 }
+BADGE_STYLES = {
+    Tone.GOOD: "bold black on green",
+    Tone.NOTE: "bold black on cyan",
+    Tone.WARNING: "bold black on yellow",
+    Tone.BAD: "bold white on red",
+}
+WORDS_STYLES = {Tone.GOOD: "green", Tone.NOTE: MUTED, Tone.WARNING: "yellow", Tone.BAD: "bold red"}
+NOTICE_LINES = 2  # of one notice
+SLOW_MS = 3 * MINUTE_MS  # a lag from which on it is worth a colour
 
 
 def render(snapshot: Snapshot, *, width: int, height: int) -> RenderableType:
     """The whole view for a terminal of that size: exactly `height` lines of at most `width` characters."""
     if width < SMALLEST[0] or height < SMALLEST[1]:
-        return Text(f"{SYNTHETIC} - make this window at least {SMALLEST[0]} x {SMALLEST[1]}", style="yellow")
+        title = snapshot.heading.badge.title
+        return Text(f"{title} - make this window at least {SMALLEST[0]} x {SMALLEST[1]}", style="yellow")
     if width >= WIDE_FROM_COLUMNS and height >= WIDE_FROM_LINES:
         return _wide(snapshot, width, height)
     return Group(*_narrow(snapshot, width, height))
@@ -85,11 +102,13 @@ def render(snapshot: Snapshot, *, width: int, height: int) -> RenderableType:
 
 
 def _narrow(snapshot: Snapshot, width: int, height: int) -> list[Text]:
-    fixed = 2 + 1 + 1 + 4  # header and clock, equity, market, and the titles of four sections
+    told = notices(snapshot.notices, width, height // 8)
+    fixed = 2 + 1 + 1 + 4 + len(told)  # header and clock, equity, market, and the titles of four sections
     rows = _shares(height - fixed, {"chart": 3, "positions": 5, "readiness": 3, "decisions": 3, "trades": 2})
     lines = [
         header(snapshot, width),
         clock_line(snapshot, width),
+        *told,
         equity_line(snapshot, width, name="EQUITY "),
     ]
     lines += _with_scale(snapshot, width, rows["chart"])
@@ -97,7 +116,7 @@ def _narrow(snapshot: Snapshot, width: int, height: int) -> list[Text]:
     lines += positions(snapshot.positions, width, rows["positions"] + 1)
     lines += readiness(snapshot.strategies, width, rows["readiness"] + 1)
     lines.append(charts.title("DECISIONS", width=width, note="why a coin was bought, or not"))
-    lines += decisions(snapshot.decisions, width, rows["decisions"])
+    lines += decisions(snapshot, width, rows["decisions"])
     lines.append(charts.title("CLOSED", width=width, style="bold cyan", note=_record(snapshot)))
     lines += trades(snapshot.trades, width, rows["trades"])
     return lines
@@ -105,7 +124,10 @@ def _narrow(snapshot: Snapshot, width: int, height: int) -> list[Text]:
 
 def _wide(snapshot: Snapshot, width: int, height: int) -> RenderableType:
     borders = 2 * 4
-    rows = _shares(height - 2 - borders, {"chart": 7, "positions": 9, "readiness": 6, "decisions": 8})
+    told = notices(snapshot.notices, width, height // 8)
+    rows = _shares(
+        height - 2 - borders - len(told), {"chart": 7, "positions": 9, "readiness": 6, "decisions": 8}
+    )
     right = 40
     left = width - right
     top = rows["chart"] + 2
@@ -114,9 +136,10 @@ def _wide(snapshot: Snapshot, width: int, height: int) -> RenderableType:
     return Group(
         header(snapshot, width),
         clock_line(snapshot, width),
+        *told,
         _beside(
             _boxed(
-                "equity",
+                f"equity{_over(snapshot)}",
                 [
                     equity_line(snapshot, left - 4),
                     *_with_scale(snapshot, left - 4, rows["chart"] - 1),
@@ -141,7 +164,7 @@ def _wide(snapshot: Snapshot, width: int, height: int) -> RenderableType:
         _beside(
             _boxed(
                 "decisions",
-                decisions(snapshot.decisions, lower_left - 4, rows["decisions"]),
+                decisions(snapshot, lower_left - 4, rows["decisions"]),
                 lower_left,
                 rows["decisions"] + 2,
             ),
@@ -193,12 +216,13 @@ def _beside(*parts: RenderableType) -> Table:
 
 
 def header(snapshot: Snapshot, width: int) -> Text:
-    """What this is, and that nothing in it is real."""
+    """Whose picture this is."""
+    heading = snapshot.heading
     out = Text(no_wrap=True, overflow="crop")
-    out.append(" crypto-tracker demo ", style="bold black on cyan")
-    out.append(f" {SYNTHETIC} ", style="bold black on yellow")
-    hint = "Ctrl-C: summary "
-    note = fitted(f" made-up prices, seed {snapshot.seed}", max(width - len(out) - len(hint) - 1, 0))
+    out.append(f" {heading.program} ", style="bold black on cyan")
+    out.append(f" {heading.badge.title} ", style=BADGE_STYLES[heading.badge.tone])
+    hint = f"{heading.hint} "
+    note = fitted(f" {heading.note}", max(width - len(out) - len(hint) - 1, 0))
     out.append(note, style=MUTED)
     out.append(" " * max(width - len(out) - len(hint), 0))
     out.append(hint, style=MUTED)
@@ -206,20 +230,57 @@ def header(snapshot: Snapshot, width: int) -> Text:
 
 
 def clock_line(snapshot: Snapshot, width: int) -> Text:
-    """The simulated clock, how far the run is, and how fast it goes."""
-    moment = from_ms(snapshot.time_ms)
-    days = (snapshot.end_ms - snapshot.start_ms) // DAY_MS
-    day = min((snapshot.time_ms - snapshot.start_ms) // DAY_MS + 1, days)
-    left = f" {moment:%a %Y-%m-%d %H:%M} UTC"
-    middle = f"  day {day} of {days} "
-    right = "" if math.isnan(snapshot.speed) else f" x{snapshot.speed:,.0f} "
+    """The market's clock, how far the run is, how fast it goes and how far it lags."""
+    left = f" {from_ms(snapshot.time_ms):%a %Y-%m-%d %H:%M} UTC"
+    day = (snapshot.time_ms - snapshot.start_ms) // DAY_MS + 1
+    if snapshot.end_ms is None:
+        middle = f"  day {day}, since {from_ms(snapshot.start_ms):%Y-%m-%d %H:%M} "
+    else:
+        days = max(-(-(snapshot.end_ms - snapshot.start_ms) // DAY_MS), 1)
+        middle = f"  day {min(day, days)} of {days} "
+    right, style = "" if math.isnan(snapshot.speed) else f" x{snapshot.speed:,.0f} ", MUTED
+    if snapshot.lag_ms is not None:
+        right, style = (
+            f" {lag(snapshot.lag_ms)} behind ",
+            MUTED if snapshot.lag_ms < SLOW_MS else "bold yellow",
+        )
     out = Text(no_wrap=True, overflow="crop")
     out.append(left, style="bold")
     out.append(middle, style=MUTED)
     room = max(width - len(left) - len(middle) - len(right), 0)
-    out.append_text(charts.progress_bar(snapshot.progress, width=room, style="cyan"))
-    out.append(right, style=MUTED)
+    if snapshot.end_ms is None:
+        out.append(" " * room)
+    else:
+        out.append_text(charts.progress_bar(snapshot.progress, width=room, style="cyan"))
+    out.append(right, style=style)
     return out
+
+
+def notices(told: Sequence[Notice], width: int, rows: int) -> list[Text]:
+    """What is out of the ordinary, in at most `rows` lines, the last of which counts what did not fit."""
+    blocks = [_notice(each, width) for each in told]
+    lines: list[Text] = []
+    for number, block in enumerate(blocks):
+        if len(lines) + len(block) > rows - (number + 1 < len(blocks)):
+            rest = len(blocks) - number
+            return [*lines, Text(f" and {rest} more: see `crypto-tracker protection`", style="yellow")]
+        lines += block
+    return lines
+
+
+def _notice(told: Notice, width: int) -> list[Text]:
+    badge = f" {told.title} "
+    wrapped = textwrap.wrap(told.words, max(width - len(badge) - 2, 20)) or [""]
+    if len(wrapped) > NOTICE_LINES:
+        last = " ".join(wrapped[NOTICE_LINES - 1 :])
+        wrapped = [*wrapped[: NOTICE_LINES - 1], fitted(last, max(width - len(badge) - 2, 20))]
+    lines = []
+    for number, words in enumerate(wrapped):
+        out = Text(no_wrap=True, overflow="crop")
+        out.append(badge if number == 0 else " " * len(badge), BADGE_STYLES[told.tone] if number == 0 else "")
+        out.append(f" {words}", style=WORDS_STYLES[told.tone])
+        lines.append(out)
+    return lines
 
 
 def equity_line(snapshot: Snapshot, width: int, *, name: str = "") -> Text:
@@ -228,7 +289,7 @@ def equity_line(snapshot: Snapshot, width: int, *, name: str = "") -> Text:
     out = Text(no_wrap=True, overflow="crop")
     out.append(name, style="bold cyan")
     out.append(money(snapshot.equity), style="bold")
-    out.append(" USD  ")
+    out.append(f" {snapshot.quote}  ")
     change = f"{money(gained, signed=True)} ({percent(gained / snapshot.equity_start)})"
     out.append(change, style=f"bold {direction(gained)}".replace(" default", ""))
     note = f"  drawdown {percent(snapshot.drawdown, signed=False)}  fees {money(snapshot.fees_quote)}"
@@ -237,9 +298,9 @@ def equity_line(snapshot: Snapshot, width: int, *, name: str = "") -> Text:
 
 
 def _with_scale(snapshot: Snapshot, width: int, height: int) -> list[Text]:
-    """The equity curve, with its highest and lowest level and the start at the right."""
+    """The equity curve, with its highest and lowest level and what it is compared to at the right."""
     labels = 8
-    base = snapshot.equity_start
+    base = snapshot.curve_base
     lines = charts.area_chart(snapshot.equity_curve, width=width - labels, height=height, base=base)
     scale = charts.scale_of(snapshot.equity_curve, height=height, base=base)
     marks = {height - 1: scale.lowest, 0: scale.highest}
@@ -255,11 +316,12 @@ def market_line(snapshot: Snapshot, width: int) -> Text:
     market = snapshot.market
     out = Text(no_wrap=True, overflow="crop")
     out.append("MARKET ", style="bold cyan")
-    out.append(f" {market.regime.name} ", style=REGIME_STYLES[market.regime])
+    out.append_text(_regime(snapshot))
     out.append(f"  {market.reference} {price(market.reference_price)} ")
     out.append(percent(market.reference_change), style=direction(market.reference_change))
-    out.append(f"  {market.rising}/{market.symbols} up", style=MUTED)
-    words = CONDITION_WORDS[market.condition]
+    if market.rising is not None:
+        out.append(f"  {market.rising}/{market.symbols} up", style=MUTED)
+    words = _trend(snapshot)
     favours = f": {market.favoured}" if market.favoured else ""
     note = f"  vol {percent(market.volatility, signed=False)}  {words}{favours}"
     out.append(fitted(note, max(width - len(out), 0)), style=MUTED)
@@ -278,13 +340,15 @@ def market_block(snapshot: Snapshot, width: int, rows: int) -> list[Text]:
 
     reference = Text(f"{price(market.reference_price)}  ")
     reference.append(percent(market.reference_change), style=direction(market.reference_change))
-    breadth = charts.level_bar(market.rising / max(market.symbols, 1), width=12, style="green")
-    breadth.append(f" {market.rising}/{market.symbols} up")
-    switched_off = [strategy.name for strategy in snapshot.strategies if not strategy.switched_on]
+    breadth = Text(UNKNOWN)
+    if market.rising is not None:
+        breadth = charts.level_bar(market.rising / max(market.symbols, 1), width=12, style="green")
+        breadth.append(f" {market.rising}/{market.symbols} up")
+    switched_off = [strategy.name for strategy in snapshot.strategies if strategy.off]
     volatility = percent(market.volatility, signed=False)
     facts = [
-        fact("regime", Text(f" {market.regime.name} ", style=REGIME_STYLES[market.regime])),
-        fact("trend", CONDITION_WORDS[market.condition] + favours),
+        fact("regime", _regime(snapshot)),
+        fact("trend", _trend(snapshot) + favours),
         fact("volatility", volatility + (f", {', '.join(switched_off)} off" if switched_off else "")),
         fact(f"{market.reference} 24 h", reference),
         fact("breadth", breadth),
@@ -293,6 +357,17 @@ def market_block(snapshot: Snapshot, width: int, rows: int) -> list[Text]:
         fact("slippage", money(snapshot.slippage_quote)),
     ]
     return _padded(facts, rows)
+
+
+def _regime(snapshot: Snapshot) -> Text:
+    regime = snapshot.market.regime
+    name = f" {regime.name}, forced " if snapshot.market.forced else f" {regime.name} "
+    return Text(name, style=REGIME_STYLES[regime])
+
+
+def _trend(snapshot: Snapshot) -> str:
+    condition = snapshot.market.condition
+    return "trend not known" if condition is None else CONDITION_WORDS[condition]
 
 
 def positions(held: Sequence[PositionFacts], width: int, rows: int, *, with_title: bool = True) -> list[Text]:
@@ -411,9 +486,13 @@ def readiness(strategies: Sequence[StrategyFacts], width: int, rows: int) -> lis
 
 
 def _readiness_column(strategy: StrategyFacts, width: int, rows: int) -> list[Text]:
-    note = "" if strategy.switched_on else "off: volatility" if width >= 34 else "off"
-    lines = [charts.title(strategy.name, width=width, note=note)]
     wide = width >= 34
+    note = ""
+    if strategy.off:
+        note = f"off: {strategy.off}" if wide else "off"
+    elif strategy.scanned_ms is not None and wide:
+        note = f"at {clock(strategy.scanned_ms)}"
+    lines = [charts.title(strategy.name, width=width, note=note)]
     bar = 8 if wide else width - (6 + 4 + 8)
     for each in strategy.nearest[: rows - 1]:
         word, style = charts.readiness_style(each.readiness)
@@ -431,20 +510,29 @@ def _readiness_column(strategy: StrategyFacts, width: int, rows: int) -> list[Te
     return _padded(lines, rows, width=width)
 
 
-def decisions(log: Sequence[DecisionFacts], width: int, rows: int) -> list[Text]:
-    """The last decisions with their reasons, newest first."""
+def decisions(snapshot: Snapshot, width: int, rows: int) -> list[Text]:
+    """The last decisions with their reasons, newest first; those of other days with their date."""
     lines = []
-    for each in log[:rows]:
+    for each in snapshot.decisions[:rows]:
         style = KIND_STYLES[each.kind]
-        cells: list[Cell | Text] = [Cell(clock(each.time_ms), 5, MUTED), Cell(each.kind.value, 4, style)]
+        cells: list[Cell | Text] = [
+            Cell(clock_or_date(each.time_ms, snapshot.time_ms), 5, MUTED),
+            Cell(each.kind.value, 4, style),
+        ]
         if each.coin:
             cells += [Cell(each.coin, 8, "bold"), Cell(each.strategy, 7)]
         used = sum(cell.width + 1 for cell in cells if isinstance(cell, Cell))
-        cells.append(Cell(each.words, width - used, style if each.kind is Kind.MARKET else ""))
+        cells.append(Cell(each.words, width - used, _words_style(each)))
         lines.append(line(cells))
     if not lines:
         lines.append(Text("no setup yet", style=MUTED))
     return _padded(lines, rows)
+
+
+def _words_style(told: DecisionFacts) -> str:
+    if told.kind is Kind.HALT:
+        return WORDS_STYLES[Tone.BAD]
+    return KIND_STYLES[told.kind] if told.kind is Kind.MARKET else ""
 
 
 def trades(closed: Sequence[TradeFacts], width: int, rows: int) -> list[Text]:
@@ -478,8 +566,14 @@ def trades(closed: Sequence[TradeFacts], width: int, rows: int) -> list[Text]:
 def _record(snapshot: Snapshot) -> str:
     if not snapshot.n_trades:
         return "none"
+    if snapshot.n_wins is None:
+        return f"{snapshot.n_trades:,}"
     losses = snapshot.n_trades - snapshot.n_wins
-    return f"{snapshot.n_trades}, {snapshot.n_wins} won, {losses} lost"
+    return f"{snapshot.n_trades:,}, {snapshot.n_wins:,} won, {losses:,} lost"
+
+
+def _over(snapshot: Snapshot) -> str:
+    return f", {snapshot.curve_words}" if snapshot.curve_words else ""
 
 
 def _padded(lines: list[Text], rows: int, *, width: int = 0) -> list[Text]:

@@ -60,9 +60,11 @@ def direction(value: float) -> str:
 def money(value: float, *, signed: bool = False) -> str:
     """An amount of quote currency.
 
-    >>> money(10123.456), money(12.3, signed=True), money(-1234.5, signed=True)
-    ('10,123.46', '+12.30', '-1,234.50')
+    >>> money(10123.456), money(12.3, signed=True), money(-1234.5, signed=True), money(float("nan"))
+    ('10,123.46', '+12.30', '-1,234.50', '-')
     """
+    if math.isnan(value):
+        return UNKNOWN
     return f"{value:+,.2f}" if signed else f"{value:,.2f}"
 
 
@@ -105,9 +107,27 @@ def age(duration_ms: int) -> str:
     return f"{duration_ms // DAY_MS}d{duration_ms % DAY_MS // HOUR_MS:02d}h"
 
 
+def lag(duration_ms: int) -> str:
+    """How far something is behind, in seconds below two minutes.
+
+    >>> lag(0), lag(83_999), lag(125 * 60_000)
+    ('0s', '83s', '2h05')
+    """
+    return f"{duration_ms // 1_000}s" if duration_ms < 2 * MINUTE_MS else age(duration_ms)
+
+
 def clock(time_ms: int) -> str:
     """Hours and minutes, UTC."""
     return f"{from_ms(time_ms):%H:%M}"
+
+
+def clock_or_date(time_ms: int, now_ms: int) -> str:
+    """Hours and minutes of a time of the same UTC day, month and day of any other.
+
+    >>> clock_or_date(5 * DAY_MS + 90 * MINUTE_MS, 5 * DAY_MS), clock_or_date(5 * DAY_MS, 6 * DAY_MS)
+    ('01:30', '01-06')
+    """
+    return clock(time_ms) if time_ms // DAY_MS == now_ms // DAY_MS else f"{from_ms(time_ms):%m-%d}"
 
 
 def day_clock(time_ms: int) -> str:

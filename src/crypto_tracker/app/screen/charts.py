@@ -7,7 +7,7 @@ from itertools import groupby
 import numpy as np
 from rich.text import Text
 
-from crypto_tracker.app.demo.text import DOWN, MUTED, UP, fitted
+from crypto_tracker.app.screen.text import DOWN, MUTED, UP, fitted
 from crypto_tracker.core.arrays import FloatArray
 
 RISING_BLOCKS = " ▁▂▃▄▅▆▇█"

@@ -1,9 +1,9 @@
 """Decisions and reasons in the words of the view: short, with the numbers that decided."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from crypto_tracker.app.demo.text import age, percent
+from crypto_tracker.app.screen.text import age, percent
 from crypto_tracker.core.decisions import Reason, Regime
 
 # What a symbol that is no setup still lacks, in one or two words.
@@ -78,6 +78,34 @@ def entry(strategy: str, seen: Mapping[str, float], confidence: float) -> str:
     if "place" in seen and "strength" in seen:
         return f"at {100 * seen['place']:.0f} % of a channel of strength {seen['strength']:.2f}, {sure}"
     return f"{strategy} setup, {volume}{sure}"
+
+
+def almost(reason: Reason, seen: Mapping[str, float]) -> str:
+    """What stopped a scan that came near, from its own measurements.
+
+    >>> almost(Reason.VOLUME_LOW, {"volume_ratio": 0.77})
+    'volume is 0.77 x its mean'
+    """
+    told: dict[Reason, tuple[str, Callable[[float], str]]] = {
+        Reason.DROP_TOO_SMALL: ("drop", lambda drop: f"fell only {percent(drop, signed=False)} in 4 h"),
+        Reason.VOLUME_LOW: ("volume_ratio", lambda ratio: f"volume is {ratio:.2f} x its mean"),
+        Reason.BREAKOUT_TOO_SMALL: ("breakout", lambda ratio: f"{percent(ratio - 1.0)} from resistance"),
+        Reason.RSI_LOW: ("rsi", lambda rsi: f"RSI is only {rsi:.0f}"),
+        Reason.CHANNEL_WEAK: ("strength", lambda strength: f"channel of strength {strength:.2f} is too weak"),
+        Reason.CHANNEL_TOO_NARROW: (
+            "width",
+            lambda width: f"channel is only {percent(width, signed=False)} wide",
+        ),
+        Reason.NOT_IN_BUY_ZONE: ("place", lambda place: f"at {100 * place:.0f} % of its channel, too high"),
+    }
+    measured, said = told.get(reason, ("", str))
+    value = seen.get(measured, math.nan)
+    return f"lacks {lacks(reason)}" if math.isnan(value) else said(value)
+
+
+def lacks(reason: Reason) -> str:
+    """What a symbol that is no setup still lacks, in one or two words."""
+    return LACKS.get(reason, reason.code.replace("_", " "))
 
 
 def nearly(sentence: str) -> str:
