@@ -44,7 +44,7 @@ def show_heading(session: Session, read: Reading) -> None:
     """The first line of every command: which account, whether it is traded now, and up to which minute."""
     place, account = read.place, read.account
     line = Text(f"Account {place.name}", style="bold")
-    if account.kind != place.name:
+    if not place.name.startswith(account.kind):
         line.append(f" ({account.kind})", style="not bold")
     running = "traded now" if place.running else "not traded now"
     line.append(f"  {running}", style="not bold green" if place.running else "not bold yellow")
