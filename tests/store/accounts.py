@@ -11,10 +11,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
 from crypto_tracker.core.decisions import Reason, Regime, Verdict
 from crypto_tracker.core.orders import ExitReason, Fill, FillKind, Trade
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe, to_ms
+from crypto_tracker.store import trading_tables as tables
+from crypto_tracker.store.database import open_engine
 from crypto_tracker.store.trading import TradingStore
 from crypto_tracker.store.trading_journal import FILE_NAME
 from crypto_tracker.store.trading_records import (
@@ -261,6 +265,30 @@ def eventful_steps() -> list[StepRecord]:
         regime=Regime.PANIC,
     )
     return steps
+
+
+Content = dict[str, list[tuple[Any, ...]]]
+
+
+def everything(folder: Path, *, clock_times: bool = True) -> Content:
+    """All rows of an account by table; without clock times and sessions where they are not wanted."""
+    engine = open_engine(folder / FILE_NAME, read_only=True)
+    try:
+        with engine.connect() as connection:
+            return {
+                table.name: [
+                    tuple(row)
+                    for row in connection.execute(
+                        select(
+                            *(each for each in table.columns if clock_times or each.name != "recorded_at_ms")
+                        ).order_by(*table.primary_key)
+                    )
+                ]
+                for table in tables.metadata.sorted_tables
+                if clock_times or table is not tables.sessions
+            }
+    finally:
+        engine.dispose()
 
 
 @cache

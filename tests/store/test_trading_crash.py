@@ -7,13 +7,10 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import Column, select
 
 from crypto_tracker.core.errors import StoreError
-from crypto_tracker.store import trading_tables as tables
 from crypto_tracker.store.failpoints import TradingFailpoint
 from crypto_tracker.store.trading import LOCK_NAME, TradingStore, is_traded
 from crypto_tracker.store.trading_journal import FILE_NAME, TradingJournal
@@ -22,7 +19,9 @@ from tests.store.accounts import (
     OPENING,
     RECORDED,
     START,
+    Content,
     eventful_steps,
+    everything,
     minute,
     plain_step,
     trading,
@@ -46,31 +45,9 @@ PASSES = dict.fromkeys(TradingFailpoint, len(eventful_steps())) | {
 }
 STEPS = [(point, passes) for point, count in PASSES.items() for passes in range(count)]
 
-Content = dict[str, list[tuple[Any, ...]]]
-
-
-def content(journal: TradingJournal) -> Content:
-    """Everything in the account but clock times and sessions."""
-
-    def lasting(column: Column[Any]) -> bool:
-        return column.name != "recorded_at_ms"
-
-    with journal._engine.connect() as connection, connection.begin():
-        return {
-            table.name: [
-                tuple(row)
-                for row in connection.execute(
-                    select(*filter(lasting, table.columns)).order_by(*table.primary_key)
-                )
-            ]
-            for table in tables.metadata.sorted_tables
-            if table is not tables.sessions
-        }
-
 
 def read(folder: Path) -> Content:
-    with TradingJournal.open(folder) as journal:
-        return content(journal)
+    return everything(folder, clock_times=False)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +55,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[Content]:
     """What the account holds before each minute, and after the last, where nothing ever happens to it."""
     folder = tmp_path_factory.mktemp("undisturbed") / "paper"
     states: list[Content] = []
-    go_on(folder, after_each=lambda store: states.append(content(store.journal)))
+    go_on(folder, before_each=lambda: states.append(read(folder)))
     return [*states, read(folder)]
 
 

@@ -16,7 +16,7 @@ CHECKPOINT_EVERY = 3
 
 
 def go_on(
-    folder: Path, *, recorded_at_ms: int = RECORDED, after_each: Callable[[TradingStore], None] | None = None
+    folder: Path, *, recorded_at_ms: int = RECORDED, before_each: Callable[[], None] | None = None
 ) -> None:
     """Open the account where there is none, and step the minutes that it has not stepped yet."""
     with TradingStore.open(folder, wait_ms=0, checkpoint_every=CHECKPOINT_EVERY) as store:
@@ -26,8 +26,8 @@ def go_on(
         cursor_ms = store.journal.trader().cursor_ms
         for step in eventful_steps():
             if step.time_ms >= cursor_ms:
-                if after_each is not None:
-                    after_each(store)
+                if before_each is not None:
+                    before_each()
                 store.commit(step, recorded_at_ms=recorded_at_ms)
         store.end_session(number, RECORDED + 1)
 
