@@ -21,6 +21,10 @@ class StoreError(CryptoTrackerError):
     """The store is in a state that needs a person."""
 
 
+class LedgerMismatch(StoreError):
+    """The ledger of an account does not add up: restore it from a copy."""
+
+
 class SimulationError(CryptoTrackerError):
     """An invariant of the simulator is broken, or its input makes exact accounting impossible."""
 
