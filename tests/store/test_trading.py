@@ -294,6 +294,7 @@ def test_a_row_of_another_minute_is_refused(store: TradingStore, changed: dict[s
         {"setups": [setup_of(4, 2)]},
         {"setups": [setup_of(4, 0)]},
         {"setups": [setup_of(4, 1), setup_of(4, 3, symbol=ETH)]},
+        {"setups": [setup_of(4, 1), setup_of(4, 1, symbol=ETH)]},
         {"fills": [fill_of(4, 1, FillKind.ENTRY)], "first_fill": 0},
         {"first_fill": 2},
         {"trades": [trade_of(2, 4)], "trade_versions": ["v1"], "first_trade": 1},
@@ -312,7 +313,7 @@ def test_a_step_that_does_not_go_on_with_the_numbers_is_refused(
     assert everything(folder) == before
     write(
         store,
-        [plain_step(4, setups=[setup_of(4, 1), setup_of(4, 2, symbol=ETH)], first_fill=1, first_trade=0)],
+        [plain_step(4, setups=[setup_of(4, 2), setup_of(4, 1, symbol=ETH)], first_fill=1, first_trade=0)],
     )
 
 

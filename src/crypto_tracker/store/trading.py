@@ -189,7 +189,7 @@ class TradingStore:
         return self._continued("trade", step, step.first_trade, int(number))
 
     def _check_setups(self, step: StepRecord) -> None:
-        numbers = [setup.setup_number for setup in step.setups if setup.setup_number is not None]
+        numbers = sorted(setup.setup_number for setup in step.setups if setup.setup_number is not None)
         if not numbers:
             return
         (following,) = self._only("SELECT coalesce(max(setup_number), -1) + 1 FROM setups")
