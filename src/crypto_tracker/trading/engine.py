@@ -412,7 +412,8 @@ class Trader:
         held = len(positions) or bool((minute.before.slots["phase"] == HELD).any())
         record = replace(
             record,
-            setups=sorted([*setups, *near], key=lambda each: (each.time_ms, each.symbol, each.strategy)),
+            # Setups in the order of their numbers, which is that of the account's strategies, not of names.
+            setups=[*setups, *near],
             orders=book.order_records(minute),
             fills=ledger.fills(stepped.fills, [stepped.trades, positions], symbols, strategies),
             first_fill=state.next_fill,
