@@ -22,6 +22,7 @@ COMMAND_MODULES = (
     "crypto_tracker.app.cli.backtest",
     "crypto_tracker.app.cli.trade",
     "crypto_tracker.app.cli.records",
+    "crypto_tracker.app.cli.parity",
     "crypto_tracker.app.cli.explain",
     "crypto_tracker.app.cli.commands",
     "crypto_tracker.app.cli.analysis",
