@@ -325,7 +325,12 @@ def make_ledger(trades: int = 12, *, symbols: int = 6, minutes: int = 360, seed:
         column = int(s[n])
         slot = portfolio.slots[column]
         slot["phase"] = PENDING if mode[n] == WAITING else HELD
-        slot["strategy"], slot["levels"], slot["setup"] = strategy[n], LEVELS, numbers[n]
+        slot["strategy"], slot["levels"], slot["setup"], slot["quote"] = (
+            strategy[n],
+            LEVELS,
+            numbers[n],
+            QUOTE,
+        )
         slot["decision_ms"], slot["trade"] = decision_ms[n], -1
         slot["take_profit"], slot["stop_loss"], slot["max_hold_ms"] = TAKE_PROFIT, STOP_LOSS, HOLD_MS
         for k in range(LEVELS):

@@ -119,6 +119,29 @@ def test_an_account_that_was_just_opened_adds_up(tmp_path):
     assert complaint(path, ledger) is None
 
 
+def test_a_configuration_may_change_before_the_first_minute(tmp_path):
+    rows = dict(LEDGER.rows)
+    (columns, (first, second)), (names, commands) = rows["configurations"], rows["commands_applied"]
+    rows["configurations"] = columns, [first, (*second[:3], START_MS)]
+    rows["commands_applied"] = (
+        names,
+        [(START_MS, 0, "configure", None, None, second[0], "change"), *commands[:3]],
+    )
+    names, answers = rows["command_results"]
+    rows["command_results"] = (
+        names,
+        [(*row[:3], START_MS, *row[4:]) if row[0] == "change" else row for row in answers],
+    )
+    path = tmp_path / "changed.db"
+    replace(LEDGER, rows=rows).write(path)
+    connection = sqlite_module().connect(str(path))
+    for table in ("minutes", "setups", "orders", "trades", "positions"):
+        connection.execute(f"UPDATE {table} SET version = '{second[0]}'")
+    connection.commit()
+    connection.close()
+    assert complaint(path) is None
+
+
 def test_the_first_checkpoint_may_stand_before_the_first_minute_is_stepped(tmp_path):
     path, ledger = just_opened(tmp_path)
     tamper(path, f"INSERT INTO checkpoints VALUES ({START_MS}, '{ledger.version}', x'00')")
@@ -452,6 +475,7 @@ STATE = [
     ("parts", (1, 1), "quote", 1, RESTING),
     ("parts", (1, 2), "price", 1.0, RESTING),
     ("parts", (0, 0), "quote", 1, WAITING),
+    ("slots", 0, "quote", 1, WAITING),
 ]
 
 

@@ -336,17 +336,20 @@ def _versions(books: Books) -> Iterator[str]:
             kind=_CONFIGURE,
         )
     }
-    if start_ms not in switches:
-        opened_with = sorted(version for version, time_ms in first_ms.items() if time_ms == start_ms)
-        if len(opened_with) != 1:
-            yield (
-                f"`configurations` has {len(opened_with)} rows with first_ms {start_ms}, the "
-                "account's start: it was opened with 1"
-            )
-            return
-        switches[start_ms] = opened_with[0]
+    # A configuration that took the place of the first before the first minute has its first minute as well.
+    changed_at_once = switches.get(start_ms)
+    opened_with = [
+        name for name, time_ms in first_ms.items() if time_ms == start_ms and name != changed_at_once
+    ]
+    if len(opened_with) != 1:
+        yield (
+            f"`configurations` has {len(opened_with)} rows with first_ms {start_ms}, the account's start: "
+            "it was opened with 1"
+        )
+        return
+    switches.setdefault(start_ms, opened_with[0])
     times = sorted(switches)
-    firsts: dict[str, int] = {}
+    firsts: dict[str, int] = {opened_with[0]: start_ms}
     for time_ms, end_ms in zip(times, [*times[1:], cursor_ms], strict=True):
         version = switches[time_ms]
         firsts.setdefault(version, time_ms)

@@ -316,8 +316,9 @@ def _open_orders(books: Books, slots: Sequence[_Slot]) -> Iterator[str]:
                 f"order {order_id} in `orders`",
                 "the trader's state says",
                 [
+                    ("quote", in_quote(row.quote), in_quote(slot.values["quote"])),
                     ("what is left to buy", in_quote(row.quote - row.spent), in_quote(part["quote"])),
-                    ("limit_price", limit, price if k > 0 and price > 0.0 and slot.held else None),
+                    ("limit_price", limit, price if k > 0 and slot.held else None),
                     ("version", row.version, slot.version),
                 ],
             )
