@@ -21,6 +21,7 @@ COMMAND_MODULES = (
     "crypto_tracker.app.cli.list_data",
     "crypto_tracker.app.cli.backtest",
     "crypto_tracker.app.cli.trade",
+    "crypto_tracker.app.cli.watch",
     "crypto_tracker.app.cli.records",
     "crypto_tracker.app.cli.parity",
     "crypto_tracker.app.cli.explain",

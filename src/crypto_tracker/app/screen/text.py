@@ -65,6 +65,7 @@ def money(value: float, *, signed: bool = False) -> str:
     """
     if math.isnan(value):
         return UNKNOWN
+    value = round(value, 2) + 0.0  # never a minus before a zero
     return f"{value:+,.2f}" if signed else f"{value:,.2f}"
 
 
@@ -122,12 +123,12 @@ def clock(time_ms: int) -> str:
 
 
 def clock_or_date(time_ms: int, now_ms: int) -> str:
-    """Hours and minutes of a time of the same UTC day, month and day of any other.
+    """Hours and minutes of a time in the last 24 hours, month and day of an earlier one.
 
-    >>> clock_or_date(5 * DAY_MS + 90 * MINUTE_MS, 5 * DAY_MS), clock_or_date(5 * DAY_MS, 6 * DAY_MS)
+    >>> clock_or_date(5 * DAY_MS + 90 * MINUTE_MS, 6 * DAY_MS), clock_or_date(5 * DAY_MS, 6 * DAY_MS)
     ('01:30', '01-06')
     """
-    return clock(time_ms) if time_ms // DAY_MS == now_ms // DAY_MS else f"{from_ms(time_ms):%m-%d}"
+    return clock(time_ms) if now_ms - time_ms < DAY_MS else f"{from_ms(time_ms):%m-%d}"
 
 
 def day_clock(time_ms: int) -> str:

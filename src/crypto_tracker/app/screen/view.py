@@ -23,7 +23,6 @@ from crypto_tracker.app.screen.snapshot import (
     Snapshot,
     StrategyFacts,
     Tone,
-    TradeFacts,
 )
 from crypto_tracker.app.screen.text import (
     FLAT,
@@ -118,7 +117,7 @@ def _narrow(snapshot: Snapshot, width: int, height: int) -> list[Text]:
     lines.append(charts.title("DECISIONS", width=width, note="why a coin was bought, or not"))
     lines += decisions(snapshot, width, rows["decisions"])
     lines.append(charts.title("CLOSED", width=width, style="bold cyan", note=_record(snapshot)))
-    lines += trades(snapshot.trades, width, rows["trades"])
+    lines += trades(snapshot, width, rows["trades"])
     return lines
 
 
@@ -170,7 +169,7 @@ def _wide(snapshot: Snapshot, width: int, height: int) -> RenderableType:
             ),
             _boxed(
                 f"closed trades: {_record(snapshot)}",
-                trades(snapshot.trades, width - lower_left - 4, rows["decisions"]),
+                trades(snapshot, width - lower_left - 4, rows["decisions"]),
                 width - lower_left,
                 rows["decisions"] + 2,
             ),
@@ -511,7 +510,7 @@ def _readiness_column(strategy: StrategyFacts, width: int, rows: int) -> list[Te
 
 
 def decisions(snapshot: Snapshot, width: int, rows: int) -> list[Text]:
-    """The last decisions with their reasons, newest first; those of other days with their date."""
+    """The last decisions with their reasons, newest first; those older than a day with their date."""
     lines = []
     for each in snapshot.decisions[:rows]:
         style = KIND_STYLES[each.kind]
@@ -535,13 +534,15 @@ def _words_style(told: DecisionFacts) -> str:
     return KIND_STYLES[told.kind] if told.kind is Kind.MARKET else ""
 
 
-def trades(closed: Sequence[TradeFacts], width: int, rows: int) -> list[Text]:
+def trades(snapshot: Snapshot, width: int, rows: int) -> list[Text]:
     """The last closed trades, newest first."""
     lines = []
-    for each in closed[:rows]:
+    for each in snapshot.trades[:rows]:
         style = direction(each.pnl_quote)
         cells: list[Cell | Text] = [
-            Cell(day_clock(each.time_ms), 8, MUTED) if width >= 60 else Cell(clock(each.time_ms), 5, MUTED),
+            Cell(day_clock(each.time_ms), 8, MUTED)
+            if width >= 60
+            else Cell(clock_or_date(each.time_ms, snapshot.time_ms), 5, MUTED),
             Cell(each.coin, 5, "bold"),
         ]
         if width >= 50:
