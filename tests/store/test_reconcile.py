@@ -15,7 +15,11 @@ from crypto_tracker.core.timeframes import MINUTE_MS
 from crypto_tracker.simulation.state import EMPTY, HELD, PortfolioState
 from crypto_tracker.store.database import open_engine, sqlite_module
 from crypto_tracker.store.reconcile import Numbers, mismatch, reconcile
+from crypto_tracker.store.trading_journal import TradingJournal
+from crypto_tracker.store.trading_records import StepRecord
+from crypto_tracker.trading.state import TraderState
 from tests.store.ledger_maker import CLOSED, START_MS, STRATEGIES, Ledger, make_ledger
+from tests.trading import worlds
 
 LEDGER = make_ledger()
 CURSOR_MS = LEDGER.cursor_ms
@@ -570,3 +574,32 @@ def test_the_tampered_ledgers_have_every_kind_of_order_and_trade():
     phases = LEDGER.portfolio.slots["phase"]
     assert np.count_nonzero(phases == HELD) == 4
     assert len(LEDGER.rows["trades"][1]) == 12 != CLOSED
+
+
+# --- a trader's own ---------------------------------------------------------------------------------
+
+
+@pytest.mark.nightly
+def test_what_a_trader_writes_adds_up_after_every_minute(tmp_path):
+    home = worlds.new_home(tmp_path / "home", wishes=worlds.MEDDLED)
+    folder = worlds.account_folder(home)
+    wrong = []
+
+    def look(record: StepRecord) -> bool:
+        state = TraderState.from_bytes(record.state)
+        with TradingJournal.open(folder) as journal, journal.reading() as connection:
+            sentence = mismatch(
+                connection,
+                account=journal.account(),
+                portfolio=state.portfolio,
+                cursor_ms=state.cursor_ms,
+                version=state.version,
+                numbers=Numbers(state.next_setup, state.next_fill, state.next_trade),
+            )
+        if sentence is not None:
+            wrong.append((record.time_ms, sentence))
+        return bool(wrong)
+
+    watcher = worlds.trade(home, enough=look)
+    assert wrong == []
+    assert len(watcher.steps) == (worlds.END_MS - worlds.START_MS) // MINUTE_MS
