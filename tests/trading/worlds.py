@@ -9,7 +9,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -247,9 +247,14 @@ class Quiet:
 
     def stepped(self, record: StepRecord, seconds: float) -> None:
         del seconds
-        self.steps.append(replace(record, state=b"", state_before=None))
+        self.steps.append(record)
         if self._enough is not None and self._enough(record) and self.session is not None:
             self.session.stop.ask()
+
+    @property
+    def states(self) -> dict[int, bytes]:
+        """The trader's state at every cursor that it came to."""
+        return {step.time_ms + MINUTE_MS: step.state for step in self.steps}
 
     def waiting(self, minute_ms: int, now_ms: int) -> None:
         raise AssertionError(f"the minute {minute_ms} is waited for at {now_ms}, though all bars are there")
@@ -293,12 +298,20 @@ def trade(
 
 
 @cache
-def undisturbed(end_ms: int = END_MS) -> "Dump":
-    """The records of the account that was traded from START_MS, with MEDDLED, and that nobody disturbed."""
+def undisturbed_run(end_ms: int = END_MS) -> "tuple[Dump, dict[int, bytes]]":
+    """The account traded from START_MS with MEDDLED, which nobody disturbed.
+
+    All its records, and the trader's state at every cursor that it came to.
+    """
     with tempfile.TemporaryDirectory() as folder:
         home = new_home(Path(folder) / "home", wishes=MEDDLED)
-        trade(home, end_ms=end_ms)
-        return dump(account_folder(home))
+        watcher = trade(home, end_ms=end_ms)
+        return dump(account_folder(home)), watcher.states
+
+
+def undisturbed(end_ms: int = END_MS) -> "Dump":
+    """All records of the account that nobody disturbed."""
+    return undisturbed_run(end_ms)[0]
 
 
 # ---------------------------------------------------------------------------------------- what is compared
