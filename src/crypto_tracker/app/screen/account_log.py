@@ -42,8 +42,7 @@ def account_log(
 ) -> tuple[DecisionFacts, ...]:
     """The newest lines, at most LOG_LINES; reads a bounded number of rows, however many there are."""
     decided = _newest_setups(connection, next_setup)
-    near = views.setups(limit=NEAR_READ, newest_first=True)
-    near = [row for row in near if row.verdict is Verdict.NEAR_MISS]
+    near = _newest_near_misses(connection)
     orders = views.orders([group for row in decided if (group := group_of(row)) is not None])
     lines = [
         *decision_lines(decided, orders, seen),
@@ -63,6 +62,16 @@ def _newest_setups(connection: Connection, next_setup: int) -> list[SetupRecord]
     columns = tables.setups.c
     query = select(tables.setups).where(columns.setup_number >= next_setup - SETUPS_READ)
     return [setup_of(row) for row in connection.execute(query.order_by(columns.setup_number))]
+
+
+def _newest_near_misses(connection: Connection) -> list[SetupRecord]:
+    """The near misses among the last NEAR_READ rows of any verdict, in the order of the table's key."""
+    columns = tables.setups.c
+    key = (columns.time_ms, columns.symbol, columns.strategy)
+    # Were it sorted in any other order, or searched for near misses, the whole table would be read.
+    query = select(tables.setups).order_by(*(each.desc() for each in key)).limit(NEAR_READ)
+    rows = [setup_of(row) for row in connection.execute(query)]
+    return [row for row in rows if row.verdict is Verdict.NEAR_MISS]
 
 
 def _regime_changes(connection: Connection, since_ms: int) -> list[tuple[int, Regime]]:
