@@ -64,10 +64,10 @@ class Books:
 
     def integers(self, query: str, columns: int) -> IntArray:
         """All rows of a query for whole numbers, (rows, columns), past the objects that SQLAlchemy makes."""
-        cursor = self.connection.connection.cursor()
+        cursor: Any = self.connection.connection.cursor()
         try:
             cursor.execute(query)
-            return np.fromiter(chain.from_iterable(cursor.fetchall()), np.int64).reshape(-1, columns)
+            return np.fromiter(chain.from_iterable(cursor), np.int64).reshape(-1, columns)
         finally:
             cursor.close()
 
@@ -194,7 +194,7 @@ def _checkpoints(books: Books) -> Iterator[str]:
 
 
 def _numbering(books: Books) -> Iterator[str]:
-    """Setups, fills and trades are counted from 0 without a gap, in the order of time."""
+    """Setups, fills and trades are counted from 0 without a gap, setups and trades in the order of time."""
     for table, row_name, number, time, known in (
         ("setups", "setup", "setup_number", "time_ms", books.numbers.setups),
         ("fills", "fill", "sequence", "bar_open_ms", books.numbers.fills),
@@ -210,14 +210,16 @@ def _numbering(books: Books) -> Iterator[str]:
             yield f"{row_name} {numbers[gap]} in `{table}` stands where {number} {gap} belongs"
         if known is not None and there.rows != known:
             yield f"`{table}` has numbered rows up to {there.highest}, the trader's state up to {known - 1}"
-        times = books.integers(f"SELECT {time} {ordered}", 1)[:, 0]
-        back = np.flatnonzero(np.diff(times) < 0)
-        if len(back):
-            late, early = times[back[0]], times[back[0] + 1]
-            yield (
-                f"{row_name} {back[0] + 1} in `{table}` says {time} {early}, "
-                f"{row_name} {back[0]} before it {late}"
-            )
+        if table != "fills":  # whose times are read with their money, in `_minutes`
+            times = books.integers(f"SELECT {time} {ordered}", 1)[:, 0]
+            yield from _not_in_order(f"{row_name} {{}} in `{table}` says {time}", times)
+
+
+def _not_in_order(row: str, times: IntArray) -> Iterator[str]:
+    back = np.flatnonzero(np.diff(times) < 0)
+    if len(back):
+        at = int(back[0])
+        yield f"{row.format(at + 1)} {times[at + 1]}, the one before it {times[at]}"
 
 
 _FILL_WRONG = """
@@ -285,6 +287,7 @@ def _minutes(books: Books) -> Iterator[str]:
         return
     said = books.integers("SELECT cash_quote + reserved_quote FROM minutes ORDER BY time_ms", 1)[:, 0]
     fills = books.integers(f"SELECT bar_open_ms, {FLOW} FROM fills ORDER BY sequence", 2)  # noqa: S608 - a constant
+    yield from _not_in_order("fill {} in `fills` says bar_open_ms", fills[:, 0])
     through = np.searchsorted(fills[:, 0], due, side="right")
     money = to_e8(books.account.capital_quote) + np.concatenate([[0], np.cumsum(fills[:, 1])])[through]
     wrong = np.flatnonzero(said != money)
