@@ -2,7 +2,7 @@
 
 One row that was lost, added or altered in any of the tables that hold money makes two of them disagree, or a
 table and the trader's state. The trader asks before it goes on, and does not where the answer names a row. A
-year of minutes with a hundred thousand trades takes a second or two.
+year of minutes with a hundred thousand trades takes two to three seconds.
 """
 
 from collections.abc import Iterator, Sequence
