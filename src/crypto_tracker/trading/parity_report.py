@@ -43,7 +43,6 @@ class Kind(StrEnum):
 
 
 _ORDER = {kind: place for place, kind in enumerate(Kind)}
-_SPOKEN = {Kind.EQUITY: "the money at the close"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -332,30 +331,26 @@ def position_differences(
 
 
 def with_causes(
-    found: Iterable[Difference], altered: Collection[int], code: Callable[[int], str | None]
+    found: Sequence[Difference], altered: Collection[int], code: Callable[[int], str | None]
 ) -> list[Difference]:
     """The differences in order of time, each with its cause.
 
     `altered` holds the minutes whose records no longer have the digest that they were written with.
     """
-    ordered = sorted([*found, *_altered_alone(found, altered)], key=_place)
-    kinds: dict[int, set[Kind]] = {}
-    for each in ordered:
-        if each.end_ms is None or each.end_ms - each.minute_ms == MINUTE_MS:
-            kinds.setdefault(each.minute_ms, set()).add(each.kind)
-        else:  # what lasts is no single record that was altered
-            kinds.setdefault(each.minute_ms, set()).update((each.kind, Kind.STATE))
+    alone = _altered_alone(found, altered)
+    shown = {each.minute_ms for each in found if id(each) in alone or each.kind is Kind.BARS}
+    unseen = [_altered_minute(minute_ms) for minute_ms in altered if minute_ms not in shown]
     chain = _Chain()
     result = []
-    for each in ordered:
-        alone = each.minute_ms in altered and len(kinds[each.minute_ms]) == 1 and each.kind in _DIGESTED
-        if alone:
-            what = _SPOKEN.get(each.kind, f"a {each.kind}")
-            result.append(replace(each, cause=f"{what} was altered after it was written", root=True))
+    for each in sorted([*found, *unseen], key=_place):
+        if id(each) in alone:
+            result.append(
+                replace(each, cause=f"{_ALTERED[each.kind]} was altered after it was written", root=True)
+            )
             continue
         origin = None if each.kind in (Kind.RECORD, Kind.BARS) else chain.origin(each)
         if origin is None:
-            cause = each.says if each.kind in (Kind.RECORD, Kind.BARS) else _root_cause(each, code)
+            cause = _root_cause(each, code, altered=each.minute_ms in altered)
             chosen = replace(each, cause=cause, root=True)
         else:
             chosen = replace(each, cause=_following(each, origin))
@@ -364,7 +359,44 @@ def with_causes(
     return result
 
 
-_DIGESTED = (Kind.SCAN, Kind.SETUP, Kind.FILL, Kind.TRADE, Kind.EQUITY)
+_ALTERED = {
+    Kind.SCAN: "a scan",
+    Kind.SETUP: "a setup, or what it was answered from,",
+    Kind.FILL: "a fill",
+    Kind.TRADE: "a trade",
+    Kind.EQUITY: "the money at the close",
+}
+"""What a single altered record of a minute is called."""
+
+
+def _altered_alone(found: Sequence[Difference], altered: Collection[int]) -> set[int]:
+    """The identities of differences that are altered records and no more: nothing else comes of them.
+
+    Such a minute shows one kind of difference alone, and no later one of its symbols that needs a cause.
+    """
+    by_minute: dict[int, list[Difference]] = {}
+    last_of: dict[Symbol, int] = {}
+    for each in found:
+        by_minute.setdefault(each.minute_ms, []).append(each)
+        if each.minute_ms not in altered:
+            for symbol in each.symbols:
+                last_of[symbol] = max(each.minute_ms, last_of.get(symbol, each.minute_ms))
+    alone: set[int] = set()
+    for minute_ms in altered:
+        there = by_minute.get(minute_ms, [])
+        lasting = any(each.end_ms is not None and each.end_ms > minute_ms + MINUTE_MS for each in there)
+        more = any(last_of.get(symbol, minute_ms) > minute_ms for each in there for symbol in each.symbols)
+        if {each.kind for each in there} in [{kind} for kind in _ALTERED] and not lasting and not more:
+            alone.update(map(id, there))
+    return alone
+
+
+def _altered_minute(minute_ms: int) -> Difference:
+    return Difference(
+        minute_ms=minute_ms,
+        kind=Kind.RECORD,
+        says=f"the records of the minute {_clock(minute_ms)} were altered after they were written",
+    )
 
 
 class _Chain:
@@ -401,24 +433,11 @@ class _Chain:
         self._last = root
 
 
-def _altered_alone(found: Iterable[Difference], altered: Collection[int]) -> Iterator[Difference]:
-    """A difference for every altered minute that not exactly one kind of record shows."""
-    shown: dict[int, set[Kind]] = {}
-    for each in found:
-        if each.kind in _DIGESTED:
-            shown.setdefault(each.minute_ms, set()).add(each.kind)
-            if each.end_ms is not None and each.end_ms - each.minute_ms > MINUTE_MS:
-                shown[each.minute_ms].add(Kind.STATE)
-    for minute_ms in sorted(altered):
-        if len(shown.get(minute_ms, ())) != 1:
-            yield Difference(
-                minute_ms=minute_ms,
-                kind=Kind.RECORD,
-                says=f"the records of the minute {_clock(minute_ms)} were altered after they were written",
-            )
-
-
-def _root_cause(difference: Difference, code: Callable[[int], str | None]) -> str:
+def _root_cause(difference: Difference, code: Callable[[int], str | None], *, altered: bool) -> str:
+    if difference.kind is Kind.RECORD:
+        return difference.says
+    if difference.kind is Kind.BARS:
+        return f"{difference.says}: the journal was altered" if altered else difference.says
     cause = {
         Kind.SCAN: difference.says,
         Kind.SETUP: difference.says,
