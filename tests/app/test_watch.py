@@ -29,6 +29,7 @@ from crypto_tracker.app.screen.snapshot import Kind, Notice, Snapshot, Tone
 from crypto_tracker.app.screen.totals import Totals
 from crypto_tracker.app.screen.view import notices, render
 from crypto_tracker.core.decisions import Reason, Regime
+from crypto_tracker.core.errors import DataError
 from crypto_tracker.core.orders import ExitReason
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS
 from crypto_tracker.portfolio.regime import MarketCarry
@@ -106,7 +107,7 @@ def test_at_80_by_24_everything_that_matters_of_the_account_is_there(home: Path,
         "CAUTION",
         "BTC 100.00 -",  # without the bars of the market nobody knows the change
         "2/3 up",
-        "vol 4.23 %",
+        "vol 4.23 %  trend -",
         "60.000",  # now
         "51.000",  # stop
         "65.000",  # target
@@ -138,7 +139,8 @@ def test_at_120_by_40_it_also_tells_buys_cash_what_coins_lack_and_all_that_was_d
         "58.500",  # entry
         "9,198.00",  # cash
         "600, 300 in orders",
-        "trend not known",
+        "trend       - ",
+        "cools down ",  # what SOL lacks, which its strategy would buy
         "is held",
         "drop",
         "at 10:15",
@@ -331,6 +333,20 @@ def test_an_account_that_began_anew_under_its_name_is_not_mixed_with_the_one_bef
     assert (fresh.n_trades, fresh.n_wins, fresh.fees_quote, fresh.drawdown) == (0, 0, 0.0, 0.0)
     assert not fresh.decisions
     assert fresh.strategies[0].scanned_ms is None
+
+
+def test_an_account_that_is_gone_is_a_sentence(home: Path):
+    with hand_made(home) as made:
+        made.step()
+    watching = observer(home)
+    watching.look(now_ms=0)
+    path = home / "accounts" / "paper" / "trading.db"
+    path.unlink()
+    with pytest.raises(DataError, match="no longer there"):
+        watching.look(now_ms=0)
+    path.touch()
+    with pytest.raises(DataError, match="is being opened"):
+        watching.look(now_ms=0)
 
 
 def test_looking_writes_nothing(home: Path):
@@ -570,6 +586,28 @@ def test_once_prints_one_picture_without_colours_where_there_is_no_terminal(
         assert "STOPPED" in lines[0]
         assert "\x1b" not in out
         assert "10,098.00 USD" in out
+
+
+def test_json_has_the_facts_of_one_picture(stopped: Path):
+    code, out, err = run_command(stopped, "watch", "--json")
+    told = json.loads(out)
+    assert (code, err) == (0, "")
+    assert (told["account"], told["standing"]) == ("paper", "stopped")
+    assert (told["time"], told["end"]) == ("2025-08-01T10:30:00Z", None)
+    assert (told["equity"], told["n_trades"], told["n_wins"]) == (10_098.0, 1, 0)
+    assert told["market"]["regime"] == "caution"
+    assert told["market"]["reference_change"] is None
+    assert [held["coin"] for held in told["positions"]] == ["ETH"]
+    assert [each["kind"] for each in told["decisions"]] == [
+        "market",
+        "refused",
+        "taken",
+        "taken",
+        "near_miss",
+    ]
+    assert told["decisions"][0]["time"] == "2025-08-01T10:20:00Z"
+    assert told["notices"][0]["tone"] == "warning"
+    assert "equity_curve" not in told
 
 
 def test_an_account_can_be_named_and_one_that_is_not_there_is_a_sentence(stopped: Path, tmp_path: Path):

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crypto_tracker.app.cli.common import Session, command, session_of
+from crypto_tracker.app.cli.common import JsonOption, Session, command, emit_json, session_of
 from crypto_tracker.core.errors import UsageError
 
 if TYPE_CHECKING:
     from crypto_tracker.app.screen.account import AccountObserver
+    from crypto_tracker.app.screen.snapshot import Snapshot
     from crypto_tracker.app.screen.terminal import Interruption
 
 DEFAULT_SECONDS = 1.0
@@ -37,15 +38,18 @@ def watch(
         typer.Option("--days", metavar="DAYS", help="Equity of the last days (else from the beginning)."),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Print one picture and end.")] = False,
+    json_output: JsonOption = False,
 ) -> None:
     """Watch a trading account: what it holds, decides and trades.
 
     The picture is made of the account's records alone; to look never
     changes anything, and whether the trader runs makes no difference. Ctrl-C
-    ends the picture, not the trader. Without a terminal one picture is printed.
+    ends the picture, not the trader. Without a terminal one picture is printed;
+    --json has the facts of one picture.
     """
     from crypto_tracker.app.accounts import read_account
     from crypto_tracker.app.screen.account import AccountObserver
+    from crypto_tracker.app.screen.document import document
     from crypto_tracker.app.screen.terminal import can_draw, can_encode
     from crypto_tracker.store.reader import DATABASE_NAME, BarReader
 
@@ -54,7 +58,7 @@ def watch(
     if days is not None and not days > 0:
         raise UsageError(f"--days {days:g} shows nothing: give a number of days, such as 7")
     session = session_of(context)
-    if not can_encode(session.out):
+    if not json_output and not can_encode(session.out):
         raise UsageError(
             "the picture is drawn with block characters, which this output cannot show: "
             "use a UTF-8 locale (LC_ALL=C.UTF-8), or `crypto-tracker status`"
@@ -67,7 +71,9 @@ def watch(
         observer = AccountObserver(
             session.home, place.name, strategies=session.strategies, reader=reader, days=days
         )
-        if once or not can_draw(session.out):
+        if json_output:
+            emit_json(document(place.name, _whole_look(session, observer)))
+        elif once or not can_draw(session.out):
             _print_once(session, observer)
         else:
             _show_live(session, observer, interval)
@@ -75,14 +81,21 @@ def watch(
 
 def _print_once(session: Session, observer: "AccountObserver") -> None:
     from crypto_tracker.app.screen.view import render
+
+    snapshot = _whole_look(session, observer)
+    width, height = session.out.size
+    # The line of the prompt that follows would push the first one out of sight.
+    session.out.print(render(snapshot, width=width, height=height - 1))
+
+
+def _whole_look(session: Session, observer: "AccountObserver") -> "Snapshot":
+    """A look with every sum, however long it takes to add them up."""
     from crypto_tracker.core.timeframes import to_ms
 
     snapshot = observer.look(now_ms=to_ms(session.now()))
     while not observer.complete:
         snapshot = observer.look(now_ms=to_ms(session.now()))
-    width, height = session.out.size
-    # The line of the prompt that follows would push the first one out of sight.
-    session.out.print(render(snapshot, width=width, height=height - 1))
+    return snapshot
 
 
 def _show_live(session: Session, observer: "AccountObserver", seconds: float) -> None:

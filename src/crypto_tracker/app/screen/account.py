@@ -34,13 +34,14 @@ from crypto_tracker.app.standing import Protection, Reading, StrategyStanding, p
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.arrays import FloatArray
 from crypto_tracker.core.decisions import Reason
+from crypto_tracker.core.errors import DataError
 from crypto_tracker.core.orders import Trade
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe, from_ms, to_ms
 from crypto_tracker.simulation.kernel import QUOTE
 from crypto_tracker.simulation.state import EMPTY
 from crypto_tracker.store import trading_tables as tables
-from crypto_tracker.store.database import open_engine
+from crypto_tracker.store.database import current_revision, open_engine
 from crypto_tracker.store.reader import BarReader
 from crypto_tracker.store.trading_journal import FILE_NAME
 from crypto_tracker.store.trading_records import TRADED, Account, OrderRecord, PositionRecord, SetupRecord
@@ -113,15 +114,14 @@ class AccountObserver:
             sessions = read.views.sessions(limit=1)
             session = sessions[0] if sessions else None
             last = self._last
-            if last is None or last.time_ms != read.cursor_ms or not self._complete:
+            if last is None or last.time_ms != read.cursor_ms or not self.complete:
                 last = self._snapshot(connection, read)
             self._last = last
-            standing = self._standing(read, session)
             paper = read.account.end_ms is None
             return replace(
                 last,
                 heading=_heading(read, session),
-                notices=(*standing, *last.notices),
+                notices=(*_trader_notices(read, session), *last.notices),
                 lag_ms=max(now_ms - read.cursor_ms, 0) if paper else None,
                 speed=math.nan if paper or not place.running else self._speed(now_ms, read.cursor_ms),
             )
@@ -129,18 +129,19 @@ class AccountObserver:
     @property
     def complete(self) -> bool:
         """Whether the sums of the last look are of all records; else another look brings more."""
-        return self._complete
-
-    @property
-    def _complete(self) -> bool:
         return self._totals is not None and self._totals.complete
 
     @contextmanager
     def _reading(self, place: AccountPlace) -> Iterator[tuple[Connection, Reading]]:
         """The account as it stands, in one transaction."""
         # The file is opened for each look: a replay that begins anew has another one.
-        engine = open_engine(place.folder / FILE_NAME, read_only=True)
+        path = place.folder / FILE_NAME
+        if not path.is_file():
+            raise DataError(f"the account {place.name} is no longer there: {path} was moved or removed")
+        engine = open_engine(path, read_only=True)
         try:
+            if current_revision(engine) is None:
+                raise DataError(f"the account {place.name} is being opened: watch it again in a moment")
             with engine.connect() as connection:
                 views = TradingViews(connection, place.folder)
                 account = views.account()
@@ -209,7 +210,7 @@ class AccountObserver:
                 _position(each, orders.get(each.trade.trade_group_id, []), read.cursor_ms)
                 for each in sorted(held, key=_newest_first)
             ),
-            strategies=tuple(self._strategy(read, each) for each in standing.strategies),
+            strategies=tuple(self._strategy(read, each, _kept_out(standing)) for each in standing.strategies),
             decisions=account_log(
                 connection,
                 views,
@@ -315,7 +316,9 @@ class AccountObserver:
 
     # ------------------------------------------------------------------------------------------ the scans
 
-    def _strategy(self, read: Reading, standing: StrategyStanding) -> StrategyFacts:
+    def _strategy(
+        self, read: Reading, standing: StrategyStanding, kept_out: Mapping[Symbol, str]
+    ) -> StrategyFacts:
         block = self._newest_scan(read, standing.name)
         nearest: list[ReadinessFacts] = []
         if block is not None:
@@ -327,7 +330,10 @@ class AccountObserver:
                 symbol = block.symbols[column]
                 place = places.get(symbol)
                 held = place is not None and phase[place] != EMPTY
-                lacks = words.lacks(Reason(int(block.reason[column])))
+                reason = Reason(int(block.reason[column]))
+                lacks = words.lacks(reason)
+                if reason is Reason.ACCEPTED:
+                    lacks = kept_out.get(symbol, lacks)
                 nearest.append(
                     ReadinessFacts(
                         coin=symbol.base,
@@ -365,20 +371,19 @@ class AccountObserver:
         column = block.symbols.index(row.symbol)
         return {name: float(values[column]) for name, values in block.measurements.items()}
 
-    # ------------------------------------------------------------------------------------------ its trader
 
-    def _standing(self, read: Reading, session: TradingSession | None) -> tuple[Notice, ...]:
-        """That nobody trades the account, unless it has come to its end."""
-        account = read.account
-        if read.place.running or (account.end_ms is not None and read.cursor_ms >= account.end_ms):
-            return ()
-        if session is None:
-            said = "it was opened, and no process has traded it yet"
-        elif session.ended_at_ms is None:
-            said = f"its last process ({session.pid} on {session.host}) was killed; starting it again goes on"
-        else:
-            said = f"its trader ended {from_ms(session.ended_at_ms):%Y-%m-%d %H:%M} UTC; starting it goes on"
-        return (Notice(tone=Tone.WARNING, title="STOPPED", words=said),)
+def _trader_notices(read: Reading, session: TradingSession | None) -> tuple[Notice, ...]:
+    """That nobody trades the account, unless it has come to its end."""
+    account = read.account
+    if read.place.running or (account.end_ms is not None and read.cursor_ms >= account.end_ms):
+        return ()
+    if session is None:
+        said = "it was opened, and no process has traded it yet"
+    elif session.ended_at_ms is None:
+        said = f"its last process ({session.pid} on {session.host}) was killed; started again it goes on"
+    else:
+        said = f"its trader ended {from_ms(session.ended_at_ms):%Y-%m-%d %H:%M} UTC; started again it goes on"
+    return (Notice(tone=Tone.WARNING, title="STOPPED", words=said),)
 
 
 def _heading(read: Reading, session: TradingSession | None) -> Heading:
@@ -429,6 +434,15 @@ def _protection_notices(standing: Protection, cursor_ms: int) -> tuple[Notice, .
         said = "; ".join([*([f"{', '.join(blocked)} blocked"] if blocked else []), *cooling])
         told.append(Notice(tone=Tone.NOTE, title="COINS", words=said))
     return tuple(told)
+
+
+def _kept_out(standing: Protection) -> dict[Symbol, str]:
+    """Coins that are not bought whatever the strategies say, with the reason in a word or two."""
+    return {
+        each.symbol: "is blocked" if each.blocked else "cools down"
+        for each in standing.coins
+        if each.blocked or each.cooldown_until_ms is not None
+    }
 
 
 def _since(time_ms: int) -> str:

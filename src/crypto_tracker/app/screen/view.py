@@ -320,7 +320,7 @@ def market_line(snapshot: Snapshot, width: int) -> Text:
     out.append(percent(market.reference_change), style=direction(market.reference_change))
     if market.rising is not None:
         out.append(f"  {market.rising}/{market.symbols} up", style=MUTED)
-    words = _trend(snapshot)
+    words = f"trend {UNKNOWN}" if market.condition is None else CONDITION_WORDS[market.condition]
     favours = f": {market.favoured}" if market.favoured else ""
     note = f"  vol {percent(market.volatility, signed=False)}  {words}{favours}"
     out.append(fitted(note, max(width - len(out), 0)), style=MUTED)
@@ -347,7 +347,7 @@ def market_block(snapshot: Snapshot, width: int, rows: int) -> list[Text]:
     volatility = percent(market.volatility, signed=False)
     facts = [
         fact("regime", _regime(snapshot)),
-        fact("trend", _trend(snapshot) + favours),
+        fact("trend", UNKNOWN if market.condition is None else CONDITION_WORDS[market.condition] + favours),
         fact("volatility", volatility + (f", {', '.join(switched_off)} off" if switched_off else "")),
         fact(f"{market.reference} 24 h", reference),
         fact("breadth", breadth),
@@ -362,11 +362,6 @@ def _regime(snapshot: Snapshot) -> Text:
     regime = snapshot.market.regime
     name = f" {regime.name}, forced " if snapshot.market.forced else f" {regime.name} "
     return Text(name, style=REGIME_STYLES[regime])
-
-
-def _trend(snapshot: Snapshot) -> str:
-    condition = snapshot.market.condition
-    return "trend not known" if condition is None else CONDITION_WORDS[condition]
 
 
 def positions(held: Sequence[PositionFacts], width: int, rows: int, *, with_title: bool = True) -> list[Text]:
