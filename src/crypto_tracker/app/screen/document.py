@@ -13,7 +13,7 @@ _DRAWN = ("heading", "equity_curve", "curve_base", "curve_words")
 
 
 def document(name: str, snapshot: Snapshot) -> dict[str, Any]:
-    """The facts of the account `name`; closed sets by their names in lower case, times of the market as times.
+    """The facts of the account `name`; closed sets by their names in lower case, market time as times.
 
     The equity curve is left out: it has as many points as a picture needs.
     """

@@ -85,11 +85,13 @@ def almost(reason: Reason, seen: Mapping[str, float]) -> str:
 
     >>> almost(Reason.VOLUME_LOW, {"volume_ratio": 0.77})
     'volume is 0.77 x its mean'
+    >>> almost(Reason.BREAKOUT_TOO_SMALL, {"breakout": 0.994}), almost(Reason.NO_CHANNEL, {})
+    ('0.60 % below resistance', 'lacks channel')
     """
     told: dict[Reason, tuple[str, Callable[[float], str]]] = {
         Reason.DROP_TOO_SMALL: ("drop", lambda drop: f"fell only {percent(drop, signed=False)} in 4 h"),
         Reason.VOLUME_LOW: ("volume_ratio", lambda ratio: f"volume is {ratio:.2f} x its mean"),
-        Reason.BREAKOUT_TOO_SMALL: ("breakout", lambda ratio: f"{percent(ratio - 1.0)} from resistance"),
+        Reason.BREAKOUT_TOO_SMALL: ("breakout", _from_resistance),
         Reason.RSI_LOW: ("rsi", lambda rsi: f"RSI is only {rsi:.0f}"),
         Reason.CHANNEL_WEAK: ("strength", lambda strength: f"channel of strength {strength:.2f} is too weak"),
         Reason.CHANNEL_TOO_NARROW: (
@@ -101,6 +103,11 @@ def almost(reason: Reason, seen: Mapping[str, float]) -> str:
     measured, said = told.get(reason, ("", str))
     value = seen.get(measured, math.nan)
     return f"lacks {lacks(reason)}" if math.isnan(value) else said(value)
+
+
+def _from_resistance(breakout: float) -> str:
+    distance = percent(abs(breakout - 1.0), signed=False)
+    return f"only {distance} above resistance" if breakout >= 1.0 else f"{distance} below resistance"
 
 
 def lacks(reason: Reason) -> str:
