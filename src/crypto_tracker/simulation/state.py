@@ -234,6 +234,11 @@ class PortfolioState:
             place += count * packed.itemsize
         return cls(**arrays)
 
+    def restore(self, earlier: "PortfolioState") -> None:
+        """Become what `earlier` is, in the same arrays: whoever holds them sees it."""
+        for name in _LAYOUT:
+            getattr(self, name)[...] = getattr(earlier, name)
+
     def copy(self) -> "PortfolioState":
         """An independent copy."""
         return PortfolioState(**{name: getattr(self, name).copy() for name in _LAYOUT})

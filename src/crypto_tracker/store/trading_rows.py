@@ -205,7 +205,9 @@ def step_rows(
             {"day_ms": day_ms, "symbol": symbol, "median": median, "time_ms": time_ms}
             for symbol, day_ms, median in step.medians
         ],
-        "halts": [_halt_values(time_ms, halt, recorded_at_ms) for halt in step.halts],
+        "halts": [
+            _halt_values(time_ms, sequence, halt, recorded_at_ms) for sequence, halt in enumerate(step.halts)
+        ],
     }
     rows = {
         name: [plain(DIGESTED[name], each) for each in listed] for name, listed in values.items() if listed
@@ -368,9 +370,10 @@ def _result_values(time_ms: int, row: CommandResult, recorded_at_ms: int) -> dic
     }
 
 
-def _halt_values(time_ms: int, halt: Halt, recorded_at_ms: int) -> dict[str, Any]:
+def _halt_values(time_ms: int, sequence: int, halt: Halt, recorded_at_ms: int) -> dict[str, Any]:
     return {
         "time_ms": time_ms,
+        "sequence": sequence,
         "cause": halt.cause,
         "sentence": halt.sentence,
         "strategy": halt.strategy,

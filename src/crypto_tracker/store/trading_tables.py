@@ -347,7 +347,8 @@ halts = Table(
     "halts",
     metadata,
     Column("time_ms", BigInteger, primary_key=True),  # minute in which it was found
-    Column("cause", String, primary_key=True),
+    Column("sequence", Integer, primary_key=True),
+    Column("cause", String, nullable=False),
     Column("sentence", String, nullable=False),
     Column("strategy", String),  # whose scan failed; its scan of that minute is left out
     Column("recorded_at_ms", BigInteger, nullable=False),

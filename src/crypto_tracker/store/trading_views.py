@@ -400,7 +400,7 @@ class TradingViews:
     def halts(self, *, limit: int | None = None) -> list[Halted]:
         """Critical errors, the last one first."""
         columns = tables.halts.c
-        query = select(tables.halts).order_by(columns.time_ms.desc(), columns.cause).limit(limit)
+        query = select(tables.halts).order_by(columns.time_ms.desc(), columns.sequence).limit(limit)
         return [
             Halted(
                 halt=Halt(cause=row.cause, sentence=row.sentence, strategy=row.strategy), time_ms=row.time_ms

@@ -53,6 +53,7 @@ from crypto_tracker.trading.window import SeenWindow
 
 SCAN_FAILED = "scan_failed"
 LEDGER_MISMATCH = "ledger_mismatch"
+INVARIANT_BROKEN = "invariant_broken"
 
 
 class People(Protocol):
@@ -139,16 +140,14 @@ class Trader:
         medians = self._fill_in_medians(found.setups, close_ms)
 
         portfolio_before = state.portfolio.copy()
-        stepped = self._stepper.step(
-            seen_minute(bars, account, TRADED).panel(Timeframe.M1, account.symbols),
-            market,
-            found.setups,
-            kernel_commands(
-                [(minute_ms, command) for command in applied], account.symbols, account.strategies
-            ),
-            first_setup_number=state.next_setup,
-        )
-        self._prove(portfolio_before, stepped)
+        try:
+            stepped = self._stepped(bars, market, found.setups, applied, portfolio_before)
+        except SimulationError as error:
+            # The state before the minute is sound: without entries its exits may go on.
+            state.portfolio.restore(portfolio_before)
+            halts.append(Halt(cause=INVARIANT_BROKEN, sentence=str(error), strategy=None))
+            applied = self._halting(halts, answers.applied)
+            stepped = self._stepped(bars, market, found.setups, applied, portfolio_before)
         record = StepRecord(
             time_ms=minute_ms,
             version=version,
@@ -385,10 +384,31 @@ class Trader:
         setups["range_median"][rows] = medians
         return [(symbol, day_ms, _number(median)) for symbol, day_ms, median in fresh]
 
+    def _stepped(
+        self,
+        bars: MinuteBars,
+        market: MarketState,
+        setups: RecordArray,
+        applied: Sequence[AppliedCommand],
+        before: PortfolioState,
+    ) -> Stepped:
+        """Step the portfolio; raises SimulationError where the outcome does not add up."""
+        account = self.account
+        commands = [(bars.open_time_ms, command) for command in applied]
+        stepped = self._stepper.step(
+            seen_minute(bars, account, TRADED).panel(Timeframe.M1, account.symbols),
+            market,
+            setups,
+            kernel_commands(commands, account.symbols, account.strategies),
+            first_setup_number=self.state.next_setup,
+        )
+        self._prove(before, stepped)
+        return stepped
+
     # --- after the minute ----------------------------------------------------------------------
 
     def _prove(self, before: PortfolioState, stepped: Stepped) -> None:
-        """Raise SimulationError where money came from nowhere: such a step is never written."""
+        """Raise SimulationError where money came from nowhere: such an outcome is never written."""
         fills = stepped.fills
         sold = fills["kind"] == FillKind.EXIT
         signed = np.where(sold, fills["notional_e8"], -fills["notional_e8"]) - fills["fee_e8"]
@@ -400,8 +420,8 @@ class Trader:
             raise SimulationError(
                 f"the minute {from_ms(self.state.cursor_ms):%Y-%m-%d %H:%M} UTC does not add up: free and "
                 f"reserved cash should be {to_decimal(money)} with {to_decimal(reserves)} reserved, the "
-                f"simulator has {to_decimal(held)} with {to_decimal(int(book_after['reserved'][0]))}; "
-                "nothing was written: report this with the account's trading.db"
+                f"simulator has {to_decimal(held)} with {to_decimal(int(book_after['reserved'][0]))}: "
+                "report this with the account's trading.db"
             )
 
     def _with_ledger(self, record: StepRecord, minute: SteppedMinute, near: list[SetupRecord]) -> StepRecord:

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.status import Status
 
 from crypto_tracker.app.cli.common import Session
 from crypto_tracker.app.trading import DailyParity, Watcher
 from crypto_tracker.app.trading import Session as Trading
 from crypto_tracker.core.orders import FillKind, Trade
-from crypto_tracker.core.timeframes import MINUTE_MS, from_ms
+from crypto_tracker.core.timeframes import HOUR_MS, MINUTE_MS, from_ms
+from crypto_tracker.simulation.state import HELD
 from crypto_tracker.store.trading_records import StepRecord
 from crypto_tracker.store.trading_views import TradingViews
 
@@ -28,6 +30,7 @@ class Narrator(Watcher):
         self._quiet = quiet
         self._regime: str | None = None
         self._progress: Progress | None = None
+        self._status: Status | None = None
         self._told_quiet_ms: int | None = None
         self._daily: DailyParity | None = None
 
@@ -60,10 +63,16 @@ class Narrator(Watcher):
 
     @contextmanager
     def showing(self) -> Iterator[None]:
-        """A progress bar for a replay in a terminal, nothing else."""
+        """In a terminal a progress bar for a replay, and a line that lives for paper trading."""
         account = self._running.account
-        if account.end_ms is None or self._quiet or not self._session.err.is_terminal:
+        if self._quiet or not self._session.err.is_terminal:
             yield
+            return
+        if account.end_ms is None:
+            with self._session.err.status("waiting for the next minute") as status:
+                self._status = status
+                yield
+                self._status = None
             return
         with Progress(
             TextColumn("{task.description}"),
@@ -103,11 +112,23 @@ class Narrator(Watcher):
                 )
         for trade in record.trades:
             self._tell(record, closed_words(trade), "green" if trade.pnl_quote > 0 else "red")
+        if self._running.account.end_ms is None:
+            self._beat(record)
         if self._progress is not None:
             task = self._progress.tasks[0]
             self._progress.update(task.id, advance=1, description=f"{from_ms(record.time_ms):%Y-%m-%d}")
         if self._daily is not None:
             self._daily.look(record.time_ms + MINUTE_MS, self)
+
+    def _beat(self, record: StepRecord) -> None:
+        """Show that paper trading lives: in a terminal after each minute, else once an hour."""
+        close_ms = record.time_ms + MINUTE_MS
+        held = int((self._running.trader.state.portfolio.slots["phase"] == HELD).sum())
+        words = f"{_minute(close_ms)}  {record.regime.name}  equity {record.equity_quote:,.2f}  {held} open"
+        if self._status is not None:
+            self._status.update(f"{words}, waiting for the next minute")
+        elif close_ms % HOUR_MS == 0:
+            self.say(words)
 
     def waiting(self, minute_ms: int, now_ms: int) -> None:
         """Say once when bars stay away."""

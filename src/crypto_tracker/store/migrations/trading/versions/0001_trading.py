@@ -102,6 +102,7 @@ def upgrade() -> None:
     op.create_table(
         "halts",
         sa.Column("time_ms", sa.BigInteger(), nullable=False),
+        sa.Column("sequence", sa.Integer(), nullable=False),
         sa.Column("cause", sa.String(), nullable=False),
         sa.Column("sentence", sa.String(), nullable=False),
         sa.Column("strategy", sa.String(), nullable=True),
@@ -109,7 +110,7 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "cause IN ('scan_failed', 'ledger_mismatch', 'invariant_broken')", name=op.f("ck_halts_cause")
         ),
-        sa.PrimaryKeyConstraint("time_ms", "cause", name=op.f("pk_halts")),
+        sa.PrimaryKeyConstraint("time_ms", "sequence", name=op.f("pk_halts")),
     )
     op.create_table(
         "healed",
