@@ -35,6 +35,7 @@ PAPER, REPLAY = "paper", "replay"
 _NEVER_LATE = 2**62  # the clock of a replay at full speed: every minute has closed long ago
 _LOOK_SECONDS = 0.2  # between two looks at the store while nothing is due
 _PARITY_AFTER_MS = 5 * MINUTE_MS  # after the end of a UTC day
+_FOUND = 3  # exit code of a check that found something
 
 
 class Stop:
@@ -88,7 +89,15 @@ class FullSpeed:
         return _NEVER_LATE
 
 
-class Watcher(Protocol):
+class Alarmed(Protocol):
+    """Is told what a person should know."""
+
+    def alarm(self, sentence: str) -> None:
+        """Something that a person should know."""
+        ...
+
+
+class Watcher(Alarmed, Protocol):
     """Is told what the loop does."""
 
     def stepped(self, record: StepRecord, seconds: float) -> None:
@@ -97,10 +106,6 @@ class Watcher(Protocol):
 
     def waiting(self, minute_ms: int, now_ms: int) -> None:
         """Nothing is due: the minute `minute_ms` is waited for."""
-        ...
-
-    def alarm(self, sentence: str) -> None:
-        """Something that a person should know."""
         ...
 
 
@@ -231,50 +236,60 @@ def patience_of(account: Account, configuration: Configuration) -> Patience:
 
 
 class DailyParity:
-    """Starts `parity` for every UTC day that is over, in a process of its own, and tells what it found."""
+    """Starts `parity` for every UTC day that is over, in a process of its own, and tells what it found.
+
+    The check keeps its outcome itself; the trader neither waits for it nor shares anything with it.
+    """
 
     def __init__(self, home: Path, name: str, account: Account) -> None:
         self._home = home
         self._name = name
-        self._started_ms = account.start_ms
-        self._checked_ms: int | None = None
+        self._day_ms = account.start_ms - account.start_ms % DAY_MS  # the next day to check
         self._process: subprocess.Popen[bytes] | None = None
 
-    def look(self, cursor_ms: int, watcher: Watcher) -> None:
-        """Start or fetch a check; `cursor_ms` is the minute that the account has come to."""
+    @property
+    def checking(self) -> bool:
+        """Whether a check runs, or has ended and was not looked at."""
+        return self._process is not None
+
+    def begin_at(self, cursor_ms: int) -> None:
+        """Leave out the days that were over when this process began: they were checked, or are long past."""
+        self._day_ms = max(self._day_ms, cursor_ms - cursor_ms % DAY_MS)
+
+    def look(self, cursor_ms: int, watcher: "Alarmed") -> None:
+        """Start or end a check; `cursor_ms` is the minute that the account has come to."""
         if self._process is not None:
             code = self._process.poll()
             if code is None:
                 return
             self._process = None
             if code:
-                day = from_ms(self._checked_ms or 0)
+                told = "found differences" if code == _FOUND else f"failed (exit code {code})"
+                day_ms = self._day_ms - DAY_MS
                 watcher.alarm(
-                    f"parity of {day:%Y-%m-%d} ended with exit code {code}: run `crypto-tracker parity "
-                    f"--account {self._name} --timerange {day:%Y%m%d}-{from_ms(to_ms(day) + DAY_MS):%Y%m%d}`"
+                    f"parity of {from_ms(day_ms):%Y-%m-%d} {told}: run `crypto-tracker parity "
+                    f"--account {self._name} --timerange {_day_span(day_ms)}`"
                 )
-        day_ms = cursor_ms - cursor_ms % DAY_MS - DAY_MS
-        if self._checked_ms is None:
-            self._checked_ms = day_ms
-            return
-        if day_ms <= self._checked_ms or cursor_ms % DAY_MS < _PARITY_AFTER_MS:
-            return
-        self._checked_ms = day_ms
-        span = f"{from_ms(day_ms):%Y%m%d}-{from_ms(day_ms + DAY_MS):%Y%m%d}"
-        self._process = subprocess.Popen(  # noqa: S603 - our own command line
-            [
-                sys.executable, "-m", "crypto_tracker", "--home", str(self._home),
-                "parity", "--account", self._name, "--timerange", span, "--json",
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        if cursor_ms >= self._day_ms + DAY_MS + _PARITY_AFTER_MS:
+            self._process = subprocess.Popen(  # noqa: S603 - our own command line
+                [
+                    sys.executable, "-m", "crypto_tracker", "--home", str(self._home),
+                    "parity", "--account", self._name, "--timerange", _day_span(self._day_ms), "--json",
+                ],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            self._day_ms += DAY_MS
 
     def close(self) -> None:
         """End a check that still runs."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait()
+
+
+def _day_span(day_ms: int) -> str:
+    return f"{from_ms(day_ms):%Y%m%d}-{from_ms(day_ms + DAY_MS):%Y%m%d}"
 
 
 def _open(

@@ -358,13 +358,11 @@ class TradingViews:
         offset: int = 0,
         newest_first: bool = False,
     ) -> list[SetupRecord]:
-        """Setups with the portfolio's answer, and near misses, in order of time, symbol and strategy."""
+        """Setups with the portfolio's answer, and near misses, by time, symbol and strategy, or backwards."""
         columns = tables.setups.c
-        order = (
-            columns.time_ms.desc() if newest_first else columns.time_ms,
-            columns.symbol,
-            columns.strategy,
-        )
+        # One direction throughout is that of the key, so that a page reads a page and not the table.
+        key = (columns.time_ms, columns.symbol, columns.strategy)
+        order = [column.desc() for column in key] if newest_first else list(key)
         query = _of_setups(select(tables.setups), where).order_by(*order).limit(limit).offset(offset)
         return [setup_of(row) for row in self._connection.execute(query)]
 
@@ -390,8 +388,9 @@ class TradingViews:
         query = _within(select(columns.block), columns.time_ms, where.start_ms, where.end_ms)
         if where.strategies:
             query = query.where(columns.strategy.in_(where.strategies))
-        order = columns.time_ms.desc() if newest_first else columns.time_ms
-        query = query.order_by(order, columns.strategy).limit(limit)
+        key = (columns.time_ms, columns.strategy)
+        order = [column.desc() for column in key] if newest_first else list(key)
+        query = query.order_by(*order).limit(limit)
         for row in self._connection.execute(query, execution_options={"yield_per": 64}):
             yield decode_block(row.block)
 

@@ -106,6 +106,7 @@ def trade(
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: _ask_to_stop(running))
         daily = trading.DailyParity(session.home, place.name, running.account)
+        daily.begin_at(running.trader.state.cursor_ms)
         try:
             with narrator.showing():
                 running.run(
