@@ -114,8 +114,8 @@ def market_data() -> MarketData:
     return configuration().market_data
 
 
-def build_home(home: Path) -> Path:
-    """Write the market's bars under `home`, and the configuration that trades them."""
+def build_home(home: Path, *, until_ms: int = END_MS + 6 * HOUR_MS) -> Path:
+    """Write the market's bars before `until_ms` under `home`, and the configuration that trades them."""
     made = synthetic_market()
     with BarStore.open(home, market_data=market_data(), clock=ManualClock(NOW)) as store:
         for symbol in made.symbols:
@@ -123,7 +123,7 @@ def build_home(home: Path) -> Path:
             for timeframe in (Timeframe.M15, Timeframe.H4, Timeframe.D1):
                 bars = BarBatch.of_column(resample(earlier, timeframe), symbol)
                 store.write(PROVIDER, symbol, timeframe, bars, [(GENESIS_MS, MINUTES_FROM_MS)])
-            for _, bars, covered in made.batches([symbol], MINUTES_FROM_MS, END_MS + 6 * HOUR_MS, days=31):
+            for _, bars, covered in made.batches([symbol], MINUTES_FROM_MS, until_ms, days=31):
                 store.write(PROVIDER, symbol, Timeframe.M1, bars, covered)
     (home / "config.toml").write_text("\n".join([*LIVELY, *TICKS]) + "\n", encoding="utf-8")
     return home
@@ -271,8 +271,14 @@ def trade(
     end_ms: int = END_MS,
     assignments: Iterable[str] = LIVELY,
     enough: Callable[[StepRecord], bool] | None = None,
+    follow: bool = False,
+    watcher: Quiet | None = None,
 ) -> Quiet:
-    """Trade the account in this process, from where it stands until the end or until it is enough."""
+    """Trade the account in this process, from where it stands until the end or until it is enough.
+
+    With `follow` it is opened for the whole span though its bars are not there yet; what then happens while
+    nothing is due, says a `watcher` of one's own.
+    """
     tree = configuration(assignments)
 
     def wish() -> Wish:
@@ -283,12 +289,12 @@ def trade(
                 pairs=(),
                 timeframe=str(Timeframe.M1),
                 provider=None,
-                start_ms=start_ms,
-                end_ms=end_ms,
+                start_ms=None if follow else start_ms,
+                end_ms=None if follow else end_ms,
             )
         return Wish(kind="replay", choice=choice, start_ms=start_ms, end_ms=end_ms)
 
-    watcher = Quiet(enough)
+    watcher = Quiet(enough) if watcher is None else watcher
     with trading_session(
         home, account_folder(home, name), builtin(), tree, wish, now=lambda: NOW, wait_ms=0, durable=False
     ) as session:
