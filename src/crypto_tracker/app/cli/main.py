@@ -39,8 +39,8 @@ EPILOG = (
 HELP = (
     "Rule-based crypto trading on paper: setups explained scan by scan, one exact simulator, "
     "results after costs.\n\n"
-    "Start with `demo`: it needs no keys and no network. Then `import-data` your bars, `backtest` them, and "
-    "ask `explain` why a coin was bought or not. "
+    "Start with `demo`: it needs no keys and no network. Then `import-data` your bars, `backtest` them, "
+    "`trade` them on paper minute by minute, and ask `explain` why a coin was bought or not. "
     "The options below may stand before or after the command."
 )
 
