@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,15 @@ from crypto_tracker.store.failpoints import TradingFailpoint, on_failpoint
 from crypto_tracker.store.trading import TradingStore
 
 KILLED = 77
+# What the command imports only when it is called.
+IMPORTED = (
+    "app.accounts",
+    "app.cli.trade_view",
+    "app.markets",
+    "app.plugins",
+    "config.versions",
+    "store.reader",
+)
 
 
 def die_at(point: TradingFailpoint, passes: int) -> None:
@@ -65,6 +75,8 @@ def run(wish: dict[str, Any]) -> int:
 
 def main() -> None:
     """For each line of standard input start a process, say which, and say how it ended."""
+    for name in IMPORTED:
+        import_module(f"crypto_tracker.{name}")
     for line in sys.stdin:
         wish = json.loads(line)
         child = os.fork()

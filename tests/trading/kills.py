@@ -63,7 +63,7 @@ def eventually(look: Callable[[], T | None], what: str) -> T:
         found = look()
         if found is not None:
             return found
-        time.sleep(0.002)
+        time.sleep(0.004)
     raise AssertionError(f"waited {DEADLINE_SECONDS} s in vain until {what}")
 
 
