@@ -17,6 +17,7 @@ from crypto_tracker.simulation.state import HELD
 from crypto_tracker.store.trading_records import StepRecord
 from crypto_tracker.store.trading_views import TradingViews
 
+_COMPILES = " (compiles for about 15 s the first time on a machine)"
 _QUIET_MS = 10 * MINUTE_MS  # without a new bar, after which a person is told
 
 
@@ -69,7 +70,7 @@ class Narrator(Watcher):
             yield
             return
         if account.end_ms is None:
-            with self._session.err.status("waiting for the next minute") as status:
+            with self._session.err.status(f"waiting for the first minute{_COMPILES}") as status:
                 self._status = status
                 yield
                 self._status = None
@@ -83,7 +84,7 @@ class Narrator(Watcher):
             transient=True,
         ) as progress:
             progress.add_task(
-                "replaying",
+                f"starting{_COMPILES}",
                 total=(account.end_ms - account.start_ms) // MINUTE_MS,
                 completed=(self._running.trader.state.cursor_ms - account.start_ms) // MINUTE_MS,
             )
