@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from crypto_tracker.core.bars import BAR_FIELDS, Panel
 from crypto_tracker.core.errors import StoreError, UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe, from_ms, month_start_ms
-from crypto_tracker.store.database import sqlite_module
+from crypto_tracker.store.database import plain_rows
 from crypto_tracker.store.reader import BarReader
 from crypto_tracker.store.sources import BarSource, StoredBars, side_by_side
 
@@ -314,18 +314,6 @@ class MinuteFeed:
         found = self._connection.exec_driver_sql(statement, parameters).scalar()
         return None if found is None else int(found)
 
-    def _plain_rows(self, statement: str, parameters: tuple[int | str, ...]) -> Iterator[tuple[float, ...]]:
-        """The rows as the driver gives them; to wrap each once more would take half as long again."""
-        result = self._connection.exec_driver_sql(statement, parameters)
-        try:
-            yield from cast("Iterator[tuple[float, ...]]", result.cursor)
-        except sqlite_module().Error:
-            # The engine has the words for what is wrong with the file: it meets the same when it asks.
-            self._connection.exec_driver_sql(statement, parameters).fetchall()
-            raise
-        finally:
-            result.close()
-
     # --- reading ahead -------------------------------------------------------------------------
 
     def _valid_ahead(self) -> _Ahead | None:
@@ -372,7 +360,7 @@ class MinuteFeed:
 
     def _hot_bars(self, span: tuple[int, int, int, str]) -> Iterator[_Bars]:
         """The rows of the hot tier, some at a time."""
-        numbers = chain.from_iterable(self._plain_rows(_HOT_BARS, span))
+        numbers = chain.from_iterable(plain_rows(self._connection, _HOT_BARS, span))
         while True:
             some = islice(numbers, 6 * _FETCHED_AT_ONCE)
             table = np.fromiter(some, dtype=np.float64).reshape(-1, 6)

@@ -1,6 +1,7 @@
 """The two tiers as one: rows, coverage and suspects of a series, inside one transaction."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,11 +10,13 @@ from sqlalchemy import Connection, Select, select
 from crypto_tracker.core.arrays import IntArray
 from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.store import intervals, tables
-from crypto_tracker.store.batch import VALUE_FIELDS, StoredRows
+from crypto_tracker.store.batch import N_PRICES, VALUE_FIELDS, StoredRows
 from crypto_tracker.store.cold import ColdTier
+from crypto_tracker.store.database import plain_rows
 
+_UNKNOWN = ", ".join(f"ifnull({name}, 9e999)" for name in VALUE_FIELDS[N_PRICES:])
 _HOT_ROWS = (
-    f"SELECT open_time_ms, revision, {', '.join(VALUE_FIELDS)} FROM bars "  # noqa: S608 - our own column names
+    f"SELECT open_time_ms, revision, {', '.join(VALUE_FIELDS[:N_PRICES])}, {_UNKNOWN} FROM bars "  # noqa: S608 - our own column names
     "WHERE symbol_id = ? AND timeframe = ? AND open_time_ms >= ? AND open_time_ms < ? "
     "ORDER BY open_time_ms, revision"
 )
@@ -78,12 +81,12 @@ class Tiers:
 
     def hot_rows(self, symbol_id: int, timeframe: Timeframe, start_ms: int, end_ms: int) -> StoredRows:
         """The rows of the hot tier in [start_ms, end_ms)."""
-        found = self._connection.exec_driver_sql(
-            _HOT_ROWS, (symbol_id, timeframe.value, int(start_ms), int(end_ms))
-        ).fetchall()
-        if not found:
+        values = symbol_id, timeframe.value, int(start_ms), int(end_ms)
+        numbers = chain.from_iterable(plain_rows(self._connection, _HOT_ROWS, values))
+        table = np.fromiter(numbers, dtype=np.float64).reshape(-1, 2 + len(VALUE_FIELDS))
+        if not len(table):
             return StoredRows.none()
-        table = np.array([tuple(row) for row in found], dtype=np.float64)
+        table[np.isinf(table)] = np.nan  # what is unknown
         # Milliseconds are exact in float64 for the next quarter of a million years.
         return StoredRows(
             table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), np.ascontiguousarray(table[:, 2:].T)
