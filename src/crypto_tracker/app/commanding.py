@@ -23,7 +23,9 @@ from crypto_tracker.trading.commands import what_an_account_keeps
 from crypto_tracker.trading.setting import configuration_row, setting, stored_configuration
 
 WAITING = "waiting"
-_LOOK_SECONDS = 0.05  # between two looks for the answer
+_LOOK_SECONDS = 0.1  # between two looks for the answer
+_REPLAY_SECONDS = 10.0  # in which a replay comes to its next minute, unless it is a slow one
+_NEXT_MINUTE_SECONDS = 100.0  # in which paper trading does: a minute, the grace, and some for the step
 _NAMED = 5  # symbols that a refusal lists
 
 
@@ -148,7 +150,9 @@ def refuse_where_nobody_answers(where: Standing, not_before_ms: int | None) -> N
 def default_wait_seconds(where: Standing, not_before_ms: int | None) -> float:
     """How long an answer is waited for unless somebody says otherwise: not at all where none can come now."""
     due = not_before_ms is None or not_before_ms <= where.cursor_ms
-    return 10.0 if where.place.running and due else 0.0
+    if not (where.place.running and due):
+        return 0.0
+    return _NEXT_MINUTE_SECONDS if where.account.end_ms is None else _REPLAY_SECONDS
 
 
 def told(folder: Path) -> list[Told]:
@@ -249,6 +253,11 @@ def _what_it_waits_for(where: Standing, command: Command) -> str:
     later = ""
     if at_ms is not None and at_ms > where.cursor_ms:
         later = f"at the first minute that opens at or after {from_ms(at_ms):%Y-%m-%d %H:%M} UTC"
+    elif at_ms is not None:
+        later = (
+            f"before its next minute, since {from_ms(at_ms):%Y-%m-%d %H:%M} UTC is past: "
+            f"the account stands at {from_ms(where.cursor_ms):%Y-%m-%d %H:%M} UTC"
+        )
     if is_traded(where.place.folder):
         return f"the trader of {name} answers {later or 'before its next minute'}"
     return f"nobody trades {name} now: it acts when the account is traded again" + (

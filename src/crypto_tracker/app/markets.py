@@ -271,7 +271,7 @@ def _base(
     raise DataError(
         f"the span holds no {' or '.join(map(str, bases))} bars "
         f"of {', '.join(map(str, wanted)) or 'any symbol'}{f' from {whose}' if whose else ''}: "
-        "see list-data, and choose --timerange, --pairs, --timeframe and --provider from it"
+        "see list-data, and choose the span, --pairs, --provider and (of a backtest) --timeframe from it"
     )
 
 

@@ -18,10 +18,13 @@ from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.errors import UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, from_ms, to_ms
+from crypto_tracker.store.control import FILE_NAME as CONTROL_FILE
 from crypto_tracker.store.control import Command, ControlStore
 from crypto_tracker.store.database import writer_lock
 from crypto_tracker.store.feed import MinuteFeed
 from crypto_tracker.store.trading import LOCK_NAME, TradingStore
+from crypto_tracker.store.trading_journal import FILE_NAME as TRADING_FILE
+from crypto_tracker.store.trading_journal import TradingJournal
 from crypto_tracker.store.trading_records import Account, ConfigurationRow, StepRecord
 from crypto_tracker.strategies.base import Strategy
 from crypto_tracker.trading.engine import Trader
@@ -197,8 +200,11 @@ def trading_session(
     before the next one begins, which replays do without. Raises StoreError where another process trades the
     account or where its ledger does not add up.
     """
+    made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as closing:
+        if made:
+            closing.callback(_leave_nothing_of_what_was_not_opened, folder)
         store = closing.enter_context(TradingStore.open(folder, wait_ms=wait_ms, durable=durable))
         account = store.journal.account()
         fresh = account is None
@@ -215,14 +221,43 @@ def trading_session(
         yield Session(account=account, trader=trader, store=store, feed=feed, orders=orders, opened=fresh)
 
 
-def forget_account(folder: Path) -> None:
-    """Delete the records of an account that nobody trades now; raises StoreError where somebody does."""
-    if not folder.is_dir():
+def forget_replay(folder: Path) -> None:
+    """Delete the records of a replay that nobody trades now.
+
+    Raises UsageError for any other account, and StoreError where somebody trades it.
+    """
+    account = _account_in(folder)
+    if account is None:
         return
+    if account.kind != REPLAY:
+        raise UsageError(
+            f"the account {folder.name} is one for {account.kind}, whose records are not forgotten: "
+            "choose another --account, or move its folder away by hand"
+        )
     with writer_lock(folder / LOCK_NAME, what=f"the account {folder.name}", wait_ms=1_000):
-        for name in ("trading.db", "control.db"):
-            for suffix in ("", "-wal", "-shm"):
-                (folder / f"{name}{suffix}").unlink(missing_ok=True)
+        _delete_records(folder)
+
+
+def _account_in(folder: Path) -> Account | None:
+    """The account of a folder, None where none was opened there."""
+    if not (folder / TRADING_FILE).is_file():
+        return None
+    with TradingJournal.open(folder) as journal:
+        return journal.account()
+
+
+def _delete_records(folder: Path) -> None:
+    for name in (TRADING_FILE, CONTROL_FILE):
+        for suffix in ("", "-wal", "-shm"):
+            (folder / f"{name}{suffix}").unlink(missing_ok=True)
+
+
+def _leave_nothing_of_what_was_not_opened(folder: Path) -> None:
+    """Remove a folder that was made for an account which could not be opened."""
+    if _account_in(folder) is None:
+        _delete_records(folder)
+        (folder / LOCK_NAME).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def patience_of(account: Account, configuration: Configuration) -> Patience:

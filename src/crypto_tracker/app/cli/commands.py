@@ -43,7 +43,7 @@ WaitOption = Annotated[
         "--wait",
         metavar="SECONDS",
         min=0.0,
-        help="How long to wait for the trader's answer: 10 while it runs, otherwise 0.",
+        help="How long to wait for the trader's answer: until its next minute while it runs, otherwise 0.",
     ),
 ]
 
@@ -334,16 +334,17 @@ class _Telling:
         from crypto_tracker.trading.commands import REFUSED
 
         usual = default_wait_seconds(self.standing, self._not_before_ms)
-        found = tell(
-            self.standing,
-            kind,
-            arguments,
-            actor=actor_of_the_command_line(),
-            now_ms=to_ms(self.session.now()),
-            not_before_ms=self._not_before_ms,
-            offer=offer,
-            wait_seconds=usual if self._wait is None else self._wait,
-        )
+        with self.session.err.status("waiting for the trader, which answers before its next minute"):
+            found = tell(
+                self.standing,
+                kind,
+                arguments,
+                actor=actor_of_the_command_line(),
+                now_ms=to_ms(self.session.now()),
+                not_before_ms=self._not_before_ms,
+                offer=offer,
+                wait_seconds=usual if self._wait is None else self._wait,
+            )
         if self._json:
             document = {"account": self.standing.place.name, **_document(found)}
             if changes is not None:

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
-from crypto_tracker.core.errors import CheckFailed, ConfigError, CryptoTrackerError, UsageError
+from crypto_tracker.core.errors import (
+    CheckFailed,
+    ConfigError,
+    CryptoTrackerError,
+    LedgerMismatch,
+    UsageError,
+)
 
 if TYPE_CHECKING:  # both take a while to import, and --help needs neither
     from rich.console import Console
@@ -42,7 +48,7 @@ def exit_code(error: CryptoTrackerError) -> ExitCode:
     """The code that says what the caller can do about an error."""
     if isinstance(error, UsageError):
         return ExitCode.WRONG_USE
-    if isinstance(error, CheckFailed):
+    if isinstance(error, CheckFailed | LedgerMismatch):
         return ExitCode.FOUND
     return ExitCode.FAILED
 

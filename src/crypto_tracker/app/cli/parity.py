@@ -241,7 +241,7 @@ def _print_cost(session: Session, cost: "Cost") -> None:
     bars = cost.bars
     out.print(
         Text(
-            f"{_counted(bars.late, 'minute')} of single symbols came in late, {bars.revised:,} "
+            f"{_counted(bars.late, 'bar')} of 1m came in late, {bars.revised:,} "
             f"{'was' if bars.revised == 1 else 'were'} revised, {bars.missing:,} "
             f"{'is' if bars.missing == 1 else 'are'} still missing.",
             style="dim",

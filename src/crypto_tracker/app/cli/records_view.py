@@ -173,15 +173,15 @@ def show_positions(
         out.print(line)
         _point(
             session,
-            f"{_amount(each.open_quantity)} bought at {_amount(trade.entry_price)} from "
+            f"{_amount(each.open_quantity)} bought at {_price(trade.entry_price)} from "
             f"{trade.entry_time:%Y-%m-%d %H:%M} UTC on for {_money(trade.invested_quote)}, "
-            f"now at {each.mark_price:g}",
+            f"now at {_price(each.mark_price)}",
         )
         stop = "trailing stop" if each.trailing_armed else "stop"
         _point(
             session,
-            f"{stop} {each.stop_price:g} ({_from(each.mark_price, each.stop_price)}), "
-            f"target {each.target_price:g} ({_from(each.mark_price, each.target_price)})"
+            f"{stop} {_price(each.stop_price)} ({_from(each.mark_price, each.stop_price)}), "
+            f"target {_price(each.target_price)} ({_from(each.mark_price, each.target_price)})"
             f"{'' if each.trailing_armed else ', trailing stop not armed'}",
         )
         left_ms = each.due_ms - read.cursor_ms
@@ -207,12 +207,12 @@ def show_protection(session: Session, read: Reading, found: Protection) -> None:
     _point(
         session,
         f"the day began with {_money(entries.day_base_quote)} and stands at {_signed(entries.day_pnl_quote)} "
-        f"({100 * -entries.day_loss:+.2f} %); at {100 * -entries.day_loss_max:+g} % it opens nothing more",
+        f"({100 * (0.0 - entries.day_loss):+.2f} %); at {100 * -entries.day_loss_max:+g} % it opens "
+        "nothing more",
     )
     for halted in found.halts:
-        _point(
-            session, f"{_minute(halted.time_ms)} UTC {halted.halt.cause}: {halted.halt.sentence}", style="red"
-        )
+        found_at = _minute(halted.time_ms + MINUTE_MS)
+        _point(session, f"{found_at} UTC {halted.halt.cause}: {halted.halt.sentence}", style="red")
     out.print()
     _show_market(session, found.market)
     out.print()
@@ -400,7 +400,7 @@ def _regime(regime: Regime, *, forced: bool) -> Text:
 
 def _order(order: OrderRecord) -> str:
     what = "market buy" if order.kind == "market" else f"rung {order.rung}"
-    price = "" if order.limit_price is None else f" at {_amount(order.limit_price)}"
+    price = "" if order.limit_price is None else f" at {_price(order.limit_price)}"
     why = "" if order.reason is None else f" ({order.reason.code.replace('_', ' ')})"
     return f"{what}{price} for {_money(order.quote)}: {order.status.replace('_', ' ')}{why}"
 
@@ -461,6 +461,15 @@ def _length(span_ms: int) -> str:
 def _from(mark: float, level: float) -> str:
     """How far a level is from the last close."""
     return f"{100 * (level / mark - 1):+.2f} %"
+
+
+def _price(value: Decimal | float) -> str:
+    """A price to eight digits, which is finer than any tick; the exact one is in the JSON document.
+
+    >>> _price(110235.65582500001), _price(Decimal("0.00001234")), _price(Decimal("120"))
+    ('110235.66', '0.00001234', '120')
+    """
+    return _amount(Decimal(f"{value:.8g}"))
 
 
 def _amount(value: Decimal) -> str:

@@ -84,18 +84,20 @@ def trade(
     span = _span(replay)
     place = account_place(session.home, account or _default_name(replay, span))
     pace = _speed(speed, replay)
+    wish = None
     if fresh:
         if replay is None:
             raise UsageError(
                 "--fresh forgets all records, so it is for replays: move the account away by hand"
             )
-        trading.forget_account(place.folder)
+        wish = _wish(session, span, parse_pairs(pairs), provider, follow=follow)
+        trading.forget_replay(place.folder)
     with trading.trading_session(
         session.make_home(),
         place.folder,
         session.strategies,
         session.configuration,
-        lambda: _wish(session, span, parse_pairs(pairs), provider, follow=follow),
+        lambda: wish or _wish(session, span, parse_pairs(pairs), provider, follow=follow),
         now=session.now,
         wait_ms=_LOCK_WAIT_MS,
         durable=replay is None,
@@ -111,7 +113,7 @@ def trade(
             with narrator.showing():
                 running.run(
                     _clock(session, running, pace),
-                    trading.patience_of(running.account, running.trader.setting.configuration),
+                    trading.patience_of(running.account, session.configuration),
                     narrator if replay is not None else narrator.with_daily(daily),
                     now=session.now,
                 )

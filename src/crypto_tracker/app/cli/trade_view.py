@@ -11,6 +11,7 @@ from rich.status import Status
 from crypto_tracker.app.cli.common import Session
 from crypto_tracker.app.trading import DailyParity, Watcher
 from crypto_tracker.app.trading import Session as Trading
+from crypto_tracker.core.decisions import Regime
 from crypto_tracker.core.orders import FillKind, Trade
 from crypto_tracker.core.timeframes import HOUR_MS, MINUTE_MS, from_ms
 from crypto_tracker.simulation.state import HELD
@@ -18,6 +19,7 @@ from crypto_tracker.store.trading_records import StepRecord
 from crypto_tracker.store.trading_views import TradingViews
 
 _COMPILES = " (compiles for about 15 s the first time on a machine)"
+_HELD_MS = 15 * MINUTE_MS  # after which a change of the regime is told
 _QUIET_MS = 10 * MINUTE_MS  # without a new bar, after which a person is told
 
 
@@ -29,7 +31,9 @@ class Narrator(Watcher):
         self._running = running
         self._name = name
         self._quiet = quiet
-        self._regime: str | None = None
+        self._regime: Regime | None = None
+        self._regime_since_ms = 0
+        self._told_regime: Regime | None = None
         self._progress: Progress | None = None
         self._status: Status | None = None
         self._told_quiet_ms: int | None = None
@@ -46,6 +50,9 @@ class Narrator(Watcher):
         span = f"from {_minute(state.cursor_ms)} UTC"
         if account.end_ms is not None:
             span += f" to {_minute(account.end_ms)} UTC"
+        if account.end_ms is not None and state.cursor_ms >= account.end_ms:
+            self.say(f"Account {self._name} has ended its replay: --fresh begins it anew")
+            return
         what = "opened" if self._running.opened else "goes on"
         self.say(
             f"Account {self._name} ({account.kind}) {what}: {len(account.symbols)} symbols, "
@@ -95,10 +102,7 @@ class Narrator(Watcher):
     def stepped(self, record: StepRecord, seconds: float) -> None:  # noqa: ARG002 - others measure it
         """Tell of what the minute brought."""
         self._told_quiet_ms = None
-        regime = record.regime.name
-        if self._regime is not None and regime != self._regime:
-            self._tell(record, f"regime {self._regime} -> {regime}", "magenta")
-        self._regime = regime
+        self._tell_regime(record)
         for result in record.results:
             self._tell(record, f"command {result.kind} {result.status}: {result.sentence}", "cyan")
         for halt in record.halts:
@@ -120,6 +124,22 @@ class Narrator(Watcher):
             self._progress.update(task.id, advance=1, description=f"{from_ms(record.time_ms):%Y-%m-%d}")
         if self._daily is not None:
             self._daily.look(record.time_ms + MINUTE_MS, self)
+
+    def _tell_regime(self, record: StepRecord) -> None:
+        """PANIC at once; other changes once they have held for a while, since some last for minutes only."""
+        if self._told_regime is None:
+            self._told_regime = record.regime
+        if record.regime is not self._regime:
+            self._regime, self._regime_since_ms = record.regime, record.time_ms
+        if record.regime is self._told_regime:
+            return
+        held_ms = record.time_ms + MINUTE_MS - self._regime_since_ms
+        if Regime.PANIC in {record.regime, self._told_regime} or held_ms >= _HELD_MS:
+            words = f"regime {self._told_regime.name} -> {record.regime.name}"
+            if held_ms > MINUTE_MS:
+                words += f" since {from_ms(self._regime_since_ms + MINUTE_MS):%H:%M}"
+            self._tell(record, words, "magenta")
+            self._told_regime = record.regime
 
     def _beat(self, record: StepRecord) -> None:
         """Show that paper trading lives: in a terminal after each minute, else once an hour."""
@@ -168,6 +188,7 @@ def summary_document(running: Trading, folder: Path, name: str) -> dict[str, Any
     account, state = running.account, running.trader.state
     with TradingViews.open(folder) as views:
         sums, minute, positions = views.sums(), views.latest_minute(), views.positions()
+        fees, slippage = views.fill_costs()
     equity = account.capital_quote if minute is None else minute.equity_quote
     return {
         "account": name,
@@ -181,8 +202,8 @@ def summary_document(running: Trading, folder: Path, name: str) -> dict[str, Any
         "trades": sums.trades,
         "wins": sums.wins,
         "pnl_quote": float(sums.pnl_quote),
-        "fee_quote": float(sums.fee_quote),
-        "slippage_quote": float(sums.slippage_quote),
+        "fee_quote": float(fees),
+        "slippage_quote": float(slippage),
         "open_positions": len(positions),
         "equity_quote": float(equity),
         "return_marked": float(equity / account.capital_quote) - 1.0,
