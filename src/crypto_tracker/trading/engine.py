@@ -220,6 +220,13 @@ class Trader:
             offered = setting(row, self.account, self._strategies)
         except ConfigError as error:
             return str(error)
+        before, after = self.setting.instruments.lot, offered.instruments.lot
+        if np.any(before != after):
+            column = int(np.argmax(before != after))
+            return (
+                f"the lot of {self.account.symbols[column]} is {before[column]:g} and would be "
+                f"{after[column]:g}: quantities are held in lots, open another account for that"
+            )
         held = self.setting.configuration.protection.slow_regime.trend_bars
         wanted = offered.configuration.protection.slow_regime.trend_bars
         if wanted != held:
