@@ -37,7 +37,7 @@ from tests.trading.worlds import (
 )
 
 MIDNIGHT = 140  # minutes after the start
-SHORT_MS = START_MS + 200 * MINUTE_MS
+SHORT_MS = START_MS + 160 * MINUTE_MS
 MIDDLE_MS = START_MS + 620 * MINUTE_MS
 
 
@@ -287,21 +287,21 @@ def go_on_after_cuts(folder: Path, tmp_path: Path, end_ms: int, logs: list[bytes
 def test_a_power_cut_that_takes_the_end_of_the_log_leaves_an_earlier_state(
     run: Runner, home: Path, tmp_path: Path
 ):
-    folder = killed_with_its_log(run, home, SHORT_MS, 195)
+    folder = killed_with_its_log(run, home, SHORT_MS, 155)
     log = (folder / "trading.db-wal").read_bytes()
     reached = set()
     for number, damaged in enumerate([log, b"", *damaged_logs(log, cuts=25, seed=1)]):
         copy = after_a_power_cut(folder, tmp_path / f"cut-{number}", damaged)
         reached.add(assert_is_an_earlier_state(copy, SHORT_MS))
         shutil.rmtree(copy)
-    assert {-1, 195} <= reached
+    assert {-1, 155} <= reached
     assert len(reached) > 15
 
 
 def test_an_account_that_lost_the_end_of_its_log_ends_like_an_undisturbed_one(
     run: Runner, home: Path, tmp_path: Path
 ):
-    folder = killed_with_its_log(run, home, SHORT_MS, 195)
+    folder = killed_with_its_log(run, home, SHORT_MS, 155)
     log = (folder / "trading.db-wal").read_bytes()
     damaged = list(damaged_logs(log, cuts=3, seed=2))
     go_on_after_cuts(folder, tmp_path, SHORT_MS, [None, b"", log, *damaged])
