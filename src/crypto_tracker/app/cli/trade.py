@@ -2,6 +2,8 @@
 
 import re
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -105,12 +107,10 @@ def trade(
         _refuse_another(running, place, replay, span, parse_pairs(pairs))
         narrator = Narrator(session, running, place.name, quiet=json_output)
         narrator.began(version(session.configuration))
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: _ask_to_stop(running))
         daily = trading.DailyParity(session.home, place.name, running.account)
         daily.begin_at(running.trader.state.cursor_ms)
         try:
-            with narrator.showing():
+            with _signals_ask_to_stop(running), narrator.showing():
                 running.run(
                     _clock(session, running, pace),
                     trading.patience_of(running.account, session.configuration),
@@ -127,11 +127,21 @@ def trade(
             raise SystemExit(int(ExitCode.INTERRUPTED))
 
 
-def _ask_to_stop(running: "trading.Session") -> None:
+@contextmanager
+def _signals_ask_to_stop(running: "trading.Session") -> Iterator[None]:
     """End after the minute that is being stepped; who asks twice does not want to wait."""
-    if running.stop.asked:
-        raise KeyboardInterrupt
-    running.stop.ask()
+
+    def ask(*_: object) -> None:
+        if running.stop.asked:
+            raise KeyboardInterrupt
+        running.stop.ask()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _span(replay: str | None) -> Timerange | None:
