@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -255,11 +256,13 @@ _LAYOUT = {
 }
 
 
+@cache
 def _mark(dtype: np.dtype[Any]) -> str:
     """What tells one layout of records from another: names, types and places of their fields."""
     return hashlib.blake2b(repr(dtype.descr).encode(), digest_size=8).hexdigest()
 
 
+@cache
 def _packed(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The same fields without the gaps between them, whose bytes mean nothing and may differ."""
     names = dtype.names
