@@ -1,9 +1,11 @@
 """Starting is recovering: the trader as the journal left it."""
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
+from sqlalchemy import Connection
 
 from crypto_tracker.core.arrays import IntArray
 from crypto_tracker.core.errors import LedgerMismatch, StoreError
@@ -41,19 +43,24 @@ def recover(
             f"{row.version}: "
             "restore the account's trading.db from a copy"
         )
-    audit = ledger_audit(journal, account)
-    wrong = audit(state)
-    if wrong is not None:
-        raise LedgerMismatch(wrong)
+    with journal.reading() as connection, ThreadPoolExecutor(1, thread_name_prefix="ledger") as beside:
+        # SQLite goes through the ledger on one core while the window is filled on another.
+        audited = beside.submit(_mismatch, connection, account, state)
+        try:
+            active = setting(journal.configuration(row.version), account, strategies)
+            needs = Needs.of(
+                [entry.strategy for entry in active.entries],
+                active.configuration.protection.slow_regime,
+                has_reference=account.reference is not None,
+            )
+            window = SeenWindow(account.symbols, account.reference, needs)
+            _fill(window, needs, journal, feed, account, state.cursor_ms)
+        finally:
+            # A ledger that does not add up is the first thing to say, whatever else is wrong then.
+            wrong = audited.result()
+            if wrong is not None:
+                raise LedgerMismatch(wrong)
     _verify_records(journal, state.cursor_ms)
-    active = setting(journal.configuration(row.version), account, strategies)
-    needs = Needs.of(
-        [entry.strategy for entry in active.entries],
-        active.configuration.protection.slow_regime,
-        has_reference=account.reference is not None,
-    )
-    window = SeenWindow(account.symbols, account.reference, needs)
-    _fill(window, needs, journal, feed, account, state.cursor_ms)
     day_ms = state.cursor_ms - state.cursor_ms % DAY_MS
     medians = {
         symbol: np.nan if median is None else median
@@ -69,7 +76,7 @@ def recover(
         medians=RangeMedians(account.symbols, day_ms, medians),
         feed=feed,
         people=people,
-        audit=audit,
+        audit=ledger_audit(journal, account),
     )
 
 
@@ -78,16 +85,20 @@ def ledger_audit(journal: TradingJournal, account: Account) -> Callable[[TraderS
 
     def wrong(state: TraderState) -> str | None:
         with journal.reading() as connection:
-            return mismatch(
-                connection,
-                account=account,
-                portfolio=state.portfolio,
-                cursor_ms=state.cursor_ms,
-                version=state.version,
-                numbers=Numbers(state.next_setup, state.next_fill, state.next_trade),
-            )
+            return _mismatch(connection, account, state)
 
     return wrong
+
+
+def _mismatch(connection: Connection, account: Account, state: TraderState) -> str | None:
+    return mismatch(
+        connection,
+        account=account,
+        portfolio=state.portfolio,
+        cursor_ms=state.cursor_ms,
+        version=state.version,
+        numbers=Numbers(state.next_setup, state.next_fill, state.next_trade),
+    )
 
 
 def _verify_records(journal: TradingJournal, cursor_ms: int) -> None:
