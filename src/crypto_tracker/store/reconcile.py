@@ -2,11 +2,12 @@
 
 One row that was lost, added or altered in any of the tables that hold money makes two of them disagree, or a
 table and the trader's state. The trader asks before it goes on, and does not where the answer names a row. A
-year of minutes with a hundred thousand trades takes two to three seconds.
+year of minutes with a hundred thousand trades takes about two seconds of one core.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -75,8 +76,13 @@ def mismatch(
     cursor_ms: int,
     version: str,
     numbers: Numbers | None = None,
+    beside: Connection | None = None,
 ) -> str | None:
-    """The sentence that `reconcile` would raise, None where everything adds up."""
+    """The sentence that `reconcile` would raise, None where everything adds up.
+
+    `beside` is a second connection to the same state: tables are then compared with one another through it
+    while the rest is compared through the first, on two cores in little more than half the time.
+    """
     books = Books(
         connection=connection,
         account=account,
@@ -85,16 +91,28 @@ def mismatch(
         version=version,
         numbers=Numbers() if numbers is None else numbers,
     )
-    for complaint in _complaints(books):
-        file = connection.exec_driver_sql("PRAGMA database_list").first()
-        where = "the account's database" if file is None else str(file[2])
-        return f"the ledger does not add up: {complaint}: restore {where} from a copy"
-    return None
+    if beside is None or beside is connection:
+        complaint = next(_complaints(books), None)
+    else:
+        with ThreadPoolExecutor(1, thread_name_prefix="ledger") as other:
+            later = other.submit(next, _state_complaints(books), None)
+            # What is wrong with the state, or can not even be read, is asked only where the tables are sound.
+            complaint = next(table_complaints(replace(books, connection=beside)), None) or later.result()
+    if complaint is None:
+        return None
+    file = connection.exec_driver_sql("PRAGMA database_list").first()
+    where = "the account's database" if file is None else str(file[2])
+    return f"the ledger does not add up: {complaint}: restore {where} from a copy"
 
 
 def _complaints(books: Books) -> Iterator[str]:
     """Everything that does not fit, in an order in which the later may rely on the earlier."""
     yield from table_complaints(books)
+    yield from _state_complaints(books)
+
+
+def _state_complaints(books: Books) -> Iterator[str]:
+    """What does not fit of fills, trades and the trader's state, where the tables fit together."""
     groups: dict[str, Row[Any]] = {}
     yield from closed_trades(books, groups)
     slots: list[_Slot] = []

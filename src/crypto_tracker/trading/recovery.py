@@ -43,9 +43,13 @@ def recover(
             f"{row.version}: "
             "restore the account's trading.db from a copy"
         )
-    with journal.reading() as connection, ThreadPoolExecutor(1, thread_name_prefix="ledger") as beside:
-        # SQLite goes through the ledger on one core while the window is filled on another.
-        audited = beside.submit(_mismatch, connection, account, state)
+    with (
+        journal.reading() as connection,
+        journal.reading() as beside,
+        ThreadPoolExecutor(1, thread_name_prefix="ledger") as auditor,
+    ):
+        # SQLite goes through the ledger while the window is filled.
+        audited = auditor.submit(_mismatch, connection, beside, account, state)
         try:
             active = setting(journal.configuration(row.version), account, strategies)
             needs = Needs.of(
@@ -84,15 +88,16 @@ def ledger_audit(journal: TradingJournal, account: Account) -> Callable[[TraderS
     """Holds what was committed against a state; gives the sentence that says what does not add up."""
 
     def wrong(state: TraderState) -> str | None:
-        with journal.reading() as connection:
-            return _mismatch(connection, account, state)
+        with journal.reading() as connection, journal.reading() as beside:
+            return _mismatch(connection, beside, account, state)
 
     return wrong
 
 
-def _mismatch(connection: Connection, account: Account, state: TraderState) -> str | None:
+def _mismatch(connection: Connection, beside: Connection, account: Account, state: TraderState) -> str | None:
     return mismatch(
         connection,
+        beside=beside,
         account=account,
         portfolio=state.portfolio,
         cursor_ms=state.cursor_ms,
