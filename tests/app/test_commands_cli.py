@@ -11,6 +11,7 @@ from threading import Event, Thread
 import pytest
 from sqlalchemy import insert, update
 
+from crypto_tracker.app import commanding
 from crypto_tracker.app.commanding import actor_of_the_command_line
 from crypto_tracker.config.tree import load_configuration
 from crypto_tracker.core.timeframes import DAY_MS, to_ms
@@ -107,6 +108,12 @@ def trader(folder: Path, status: str, sentence: str) -> Iterator[None]:
 def stored(folder: Path) -> list[Command]:
     with ControlStore.open(folder) as control:
         return control.commands()
+
+
+@pytest.fixture(autouse=True)
+def _bars_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The account stands in a past year, and is no silent one for that."""
+    monkeypatch.setattr(commanding, "_SILENT_MS", 2**62)
 
 
 @pytest.fixture
@@ -384,10 +391,13 @@ def test_the_changes_are_part_of_the_json_document(tmp_path):
         ("[limits]\nmax_open = 'many'\n", 2, "limits.max_open"),
         ("[limits]\nmax_opne = 12\n", 2, "max_opne"),
         ("[limits\n", 2, "better.toml"),
-        ("[trading]\ncapital_quote = 20000.0\n", 1, "trading.capital_quote was 10000.0"),
-        ("[trading]\nstrategies = ['DCA']\n", 1, "trading.strategies was"),
-        ("[universe]\nsymbols = ['BTC/USD']\n", 1, "universe.symbols differs"),
-        ("", 1, "is traded under this configuration already"),
+        ("[trading]\ncapital_quote = 20000.0\n", 2, "trading.capital_quote was 10000.0"),
+        ("[trading]\nstrategies = ['DCA']\n", 2, "trading.strategies was"),
+        ("[universe]\nsymbols = ['BTC/USD']\n", 2, "universe.symbols differs"),
+        ("", 2, "nothing in it changes what the account"),
+        ("[engine]\ngrace_seconds = 3.0\n", 2, "nothing in it changes what the account"),
+        ("[protection.slow_regime]\ntrend_bars = 10\n", 2, "trend_bars was 200"),
+        ("[instrument_defaults]\nlot = 0.5\n", 2, "quantities are held in lots"),
     ],
 )
 def test_a_configuration_that_can_not_be_taken_is_refused_before_anything_is_written(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from crypto_tracker.app import standing
 from crypto_tracker.config.versions import version
 from crypto_tracker.core.decisions import Reason, Regime, Verdict
 from crypto_tracker.core.errors import StoreError
@@ -34,6 +35,27 @@ from tests.app.kept import (
 )
 
 VERSION = version(configuration())
+
+
+@pytest.fixture(autouse=True)
+def _bars_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The accounts stand in a past year, and are no silent ones for that."""
+    monkeypatch.setattr(standing, "SILENT_MS", 2**62)
+
+
+def test_paper_trading_without_bars_buys_nothing_and_says_why(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    kept_account(tmp_path)
+    monkeypatch.setattr(standing, "SILENT_MS", 10 * MINUTE_MS)
+    for asked in ("status", "protection"):
+        document = told(command, tmp_path, asked)
+        assert document["entries"]["allowed"] is False
+        (why,) = document["entries"]["why_not"]
+        assert why == (
+            "no minute was stepped since 2025-03-01 00:10 UTC: nothing is bought or sold until bars come "
+            "and it is traded"
+        )
 
 
 @pytest.fixture(scope="module")
@@ -257,7 +279,7 @@ def test_show_trades_lists_what_the_filters_leave_and_says_how_many_more(kept: P
     assert "the last 1 of 2 trades" in text
     assert "SOL/USD" in text
     assert "BTC/USD" not in text
-    assert "2 trades, win rate 50.00 %, P&L -10.50, fees 12.00, slippage 3.00" in text
+    assert "2 trades, win rate 50.00 %, P&L -10.50, their fees 12.00 and slippage 3.00" in text
     document = told(command, kept, "show-trades", "--exit-reason", "take_profit", "-p", "BTC/USD")
     assert [trade["trade_group_id"] for trade in document["trades"]] == [BTC_WON.trade_group_id]
     assert document["totals"]["pnl_quote"] == 20

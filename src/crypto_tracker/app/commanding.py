@@ -11,20 +11,26 @@ from crypto_tracker.app.accounts import AccountPlace
 from crypto_tracker.config.keys import dotted
 from crypto_tracker.config.load import Loaded, values
 from crypto_tracker.config.tree import Configuration
-from crypto_tracker.core.errors import CryptoTrackerError, UsageError
+from crypto_tracker.core.errors import ConfigError, CryptoTrackerError, UsageError
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import from_ms
+from crypto_tracker.core.timeframes import MINUTE_MS, from_ms
 from crypto_tracker.store.control import FILE_NAME, AuditEntry, Command, ControlStore
 from crypto_tracker.store.trading import is_traded
 from crypto_tracker.store.trading_records import Account, ConfigurationRow
 from crypto_tracker.store.trading_views import TradingViews
 from crypto_tracker.strategies.base import Strategy
 from crypto_tracker.trading.commands import what_an_account_keeps
-from crypto_tracker.trading.setting import configuration_row, setting, stored_configuration
+from crypto_tracker.trading.setting import (
+    configuration_row,
+    setting,
+    stored_configuration,
+    untradable,
+)
 
 WAITING = "waiting"
 _LOOK_SECONDS = 0.1  # between two looks for the answer
 _REPLAY_SECONDS = 10.0  # in which a replay comes to its next minute, unless it is a slow one
+_SILENT_MS = 5 * MINUTE_MS  # without a minute, after which paper trading is said to have no bars
 _NEXT_MINUTE_SECONDS = 100.0  # in which paper trading does: a minute, the grace, and some for the step
 _NAMED = 5  # symbols that a refusal lists
 
@@ -128,7 +134,7 @@ def tell(
             row, source = offer
             control.offer_configuration(row, source=source, actor=actor, created_at_ms=now_ms)
         control.add(command)
-    return _answer(where, command, wait_seconds)
+    return _answer(where, command, wait_seconds, now_ms)
 
 
 def refuse_where_nobody_answers(where: Standing, not_before_ms: int | None) -> None:
@@ -147,12 +153,14 @@ def refuse_where_nobody_answers(where: Standing, not_before_ms: int | None) -> N
         )
 
 
-def default_wait_seconds(where: Standing, not_before_ms: int | None) -> float:
+def default_wait_seconds(where: Standing, not_before_ms: int | None, now_ms: int) -> float:
     """How long an answer is waited for unless somebody says otherwise: not at all where none can come now."""
     due = not_before_ms is None or not_before_ms <= where.cursor_ms
     if not (where.place.running and due):
         return 0.0
-    return _NEXT_MINUTE_SECONDS if where.account.end_ms is None else _REPLAY_SECONDS
+    if where.account.end_ms is not None:
+        return _REPLAY_SECONDS
+    return 0.0 if now_ms - where.cursor_ms >= _SILENT_MS else _NEXT_MINUTE_SECONDS
 
 
 def told(folder: Path) -> list[Told]:
@@ -188,21 +196,25 @@ def audited(folder: Path) -> list[AuditEntry]:
 def offered(
     where: Standing, configuration: Configuration, strategies: Mapping[str, Strategy]
 ) -> tuple[ConfigurationRow, list[Change]]:
-    """A configuration as it is offered to an account, and what it changes.
+    """A configuration as it is offered to an account, and what it changes of the one that it will replace.
 
-    Raises ConfigError or CryptoTrackerError where the account can not be traded under it, or where nothing
-    that matters to trades would change.
+    That is the one that was offered last and waits, else the one that the account is traded under. Raises
+    ConfigError or CryptoTrackerError where the account can not be traded under it, or where nothing that
+    matters to trades would change.
     """
-    row = configuration_row(configuration)
-    setting(row, where.account, strategies)
-    kept = what_an_account_keeps(where.configuration.document, row.document)
+    row, replaced = configuration_row(configuration), to_be_replaced(where)
+    offer = setting(row, where.account, strategies)
+    active = setting(replaced, where.account, strategies)
+    kept = what_an_account_keeps(replaced.document, row.document) or untradable(active, offer)
     if kept is not None:
-        raise CryptoTrackerError(f"the account {where.place.name} can not take this configuration: {kept}")
-    if row.version == where.configuration.version and not _configuration_waits(where.place.folder):
-        raise CryptoTrackerError(
-            f"the account {where.place.name} is traded under this configuration already ({row.version})"
+        raise ConfigError(f"the account {where.place.name} can not take this configuration: {kept}")
+    if row.version == replaced.version:
+        raise ConfigError(
+            f"nothing in it changes what the account {where.place.name} trades, or will trade once what "
+            f"waits has acted: that is {row.version} already. Values that are no part of the version, such as "
+            "engine.*, are read from your own configuration when `trade` starts"
         )
-    before = values(Loaded(stored_configuration(where.configuration, strategies), {}))
+    before = values(Loaded(stored_configuration(replaced, strategies), {}))
     after = values(Loaded(configuration, {}))
     changes = [
         Change(key=dotted(key), old=before.get(key), new=after.get(key))
@@ -212,12 +224,22 @@ def offered(
     return row, changes
 
 
-def _configuration_waits(folder: Path) -> bool:
-    """Whether the account may be traded under another configuration before a command of now acts."""
-    return any(each.command.kind == "configure" and each.status == WAITING for each in told(folder))
+def to_be_replaced(where: Standing) -> ConfigurationRow:
+    """The configuration that the account will trade under when a command of now acts."""
+    waiting = [
+        str(each.command.arguments["version"])
+        for each in told(where.place.folder)
+        if each.command.kind == "configure" and each.status == WAITING
+    ]
+    if waiting:
+        with ControlStore.open(where.place.folder) as control:
+            row = control.configuration(waiting[-1])
+        if row is not None:
+            return row
+    return where.configuration
 
 
-def _answer(where: Standing, command: Command, wait_seconds: float) -> Told:
+def _answer(where: Standing, command: Command, wait_seconds: float, now_ms: int) -> Told:
     deadline = monotonic() + wait_seconds
     while True:
         found = _answered(where.place.folder, command)
@@ -232,7 +254,9 @@ def _answer(where: Standing, command: Command, wait_seconds: float) -> Told:
         if found is not None:
             return found
         raise CryptoTrackerError(f"the replay of {where.place.name} ended before the command could act")
-    return Told(command=command, status=WAITING, sentence=_what_it_waits_for(now, command), time_ms=None)
+    return Told(
+        command=command, status=WAITING, sentence=_what_it_waits_for(now, command, now_ms), time_ms=None
+    )
 
 
 def _answered(folder: Path, command: Command) -> Told | None:
@@ -248,7 +272,7 @@ def _answered(folder: Path, command: Command) -> Told | None:
     return None
 
 
-def _what_it_waits_for(where: Standing, command: Command) -> str:
+def _what_it_waits_for(where: Standing, command: Command, now_ms: int) -> str:
     name, at_ms = where.place.name, command.not_before_ms
     later = ""
     if at_ms is not None and at_ms > where.cursor_ms:
@@ -259,6 +283,11 @@ def _what_it_waits_for(where: Standing, command: Command) -> str:
             f"the account stands at {from_ms(where.cursor_ms):%Y-%m-%d %H:%M} UTC"
         )
     if is_traded(where.place.folder):
+        if where.account.end_ms is None and now_ms - where.cursor_ms >= _SILENT_MS:
+            return (
+                f"no bars have come for {name} since {from_ms(where.cursor_ms):%Y-%m-%d %H:%M} UTC: its "
+                "trader acts only when they do"
+            )
         return f"the trader of {name} answers {later or 'before its next minute'}"
     return f"nobody trades {name} now: it acts when the account is traded again" + (
         f", {later}" if later else ""

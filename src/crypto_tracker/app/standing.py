@@ -176,7 +176,7 @@ def status(read: Reading, *, newest_bar_ms: int | None, now_ms: int) -> Status:
     positions = views.positions()
     span_ms = None if account.end_ms is None else account.end_ms - account.start_ms
     return Status(
-        entries=entries(read),
+        entries=entries(read, now_ms=now_ms),
         regime=_regime(read.state),
         forced=read.state.forced_regime is not None,
         session=sessions[0] if sessions else None,
@@ -200,14 +200,14 @@ def status(read: Reading, *, newest_bar_ms: int | None, now_ms: int) -> Status:
     )
 
 
-def protection(read: Reading, *, reader: BarReader | None) -> Protection:
+def protection(read: Reading, *, reader: BarReader | None, now_ms: int | None = None) -> Protection:
     """Everything that keeps the account from opening positions."""
     portfolio, rules = read.state.portfolio, read.configuration.protection
     held: dict[str, int] = {}
     for position in read.views.positions():
         held[position.trade.strategy] = held.get(position.trade.strategy, 0) + 1
     return Protection(
-        entries=entries(read),
+        entries=entries(read, now_ms=now_ms),
         market=market_standing(read, reader=reader),
         strategies=tuple(
             StrategyStanding(
@@ -235,15 +235,31 @@ def protection(read: Reading, *, reader: BarReader | None) -> Protection:
     )
 
 
-def entries(read: Reading) -> Entries:
-    """Whether any setup may be admitted, and what stands against it."""
+SILENT_MS = 10 * MINUTE_MS
+"""Without a bar for so long by the clock, paper trading is said to have none."""
+
+
+def silence(read: Reading, now_ms: int) -> str | None:
+    """What to say where paper trading has no bars to trade on, None where it has or is a replay."""
+    if read.account.end_ms is not None or now_ms - read.cursor_ms < SILENT_MS:
+        return None
+    since = f"{from_ms(read.cursor_ms):%Y-%m-%d %H:%M} UTC"
+    return f"no minute was stepped since {since}: nothing is bought or sold until bars come and it is traded"
+
+
+def entries(read: Reading, *, now_ms: int | None = None) -> Entries:
+    """Whether any setup may be admitted, and what stands against it.
+
+    With the time of the clock, also whether paper trading has bars at all.
+    """
     book, state = read.state.portfolio.book[0], read.state
     limit = read.configuration.protection.day_loss_max
     base, equity = to_decimal(book["day_base"]), to_decimal(book["equity"])
     loss = float((base - equity) / base) if base else 0.0
     paused = bool(book["paused"])
     since_ms = read.views.last_applied_ms("pause") if paused else None
-    why_not = []
+    silent = None if now_ms is None else silence(read, now_ms)
+    why_not = [] if silent is None else [silent]
     if state.halted is not None:
         why_not.append(f"halted by a critical error, until a person resumes: {state.halted}")
     elif paused:

@@ -234,6 +234,8 @@ def forget_replay(folder: Path) -> None:
             f"the account {folder.name} is one for {account.kind}, whose records are not forgotten: "
             "choose another --account, or move its folder away by hand"
         )
+    with TradingStore.open(folder, wait_ms=1_000):
+        pass  # else it says who trades it
     with writer_lock(folder / LOCK_NAME, what=f"the account {folder.name}", wait_ms=1_000):
         _delete_records(folder)
 
@@ -258,6 +260,8 @@ def _leave_nothing_of_what_was_not_opened(folder: Path) -> None:
         _delete_records(folder)
         (folder / LOCK_NAME).unlink(missing_ok=True)
         folder.rmdir()
+        if not any(folder.parent.iterdir()):
+            folder.parent.rmdir()
 
 
 def patience_of(account: Account, configuration: Configuration) -> Patience:

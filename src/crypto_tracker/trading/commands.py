@@ -5,7 +5,7 @@ refused is what would change nothing or can not be done, so that nobody believes
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -384,12 +384,12 @@ class _Desk:
         refusal = kept or self._situation.untradable(row)
         if refusal is not None:
             return _Refused(f"the configuration {version} can not be taken: {refusal}")
-        before = self._configuration.version
+        before, changes = self._configuration.version, _changes(self._configuration.document, row.document)
         self._configuration = row
         switched_off = json.loads(row.document)["trading"]["switched_off"]
         self._enabled = [name not in switched_off for name in self._situation.strategies]
         return _Applied(
-            f"the configuration {version} takes the place of {before} from {self._since} on; "
+            f"the configuration {version} takes the place of {before} from {self._since} on ({changes}); "
             "open positions keep the exits that they were opened with",
             [_applied(command, CONFIGURE, value=version)],
         )
@@ -441,6 +441,25 @@ def _by_configuration(name: str) -> _Refused:
 def _members(document: Mapping[str, Any]) -> frozenset[Symbol]:
     universe = Universe.model_validate(document["universe"])
     return frozenset(universe.members(document["trading"]["quote"]))
+
+
+def _changes(before: str, after: str) -> str:
+    """The values in which two configuration documents differ, in words."""
+    old, new = dict(_leaves(json.loads(before))), dict(_leaves(json.loads(after)))
+    changed = [
+        f"{key} {_shown(old.get(key))} -> {_shown(new.get(key))}"
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key) != new.get(key)
+    ]
+    return _some(changed)
+
+
+def _leaves(node: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from _leaves(value, f"{above}.{name}" if above else name)
+    else:
+        yield above, node
 
 
 def _shown(value: object) -> str:

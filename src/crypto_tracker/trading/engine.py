@@ -47,7 +47,7 @@ from crypto_tracker.trading.book import SteppedMinute
 from crypto_tracker.trading.commands import Answers, Situation, answer
 from crypto_tracker.trading.medians import RangeMedians
 from crypto_tracker.trading.seen import SeenRows, bars_digest, encode_cells, encode_revisions, encode_rows
-from crypto_tracker.trading.setting import Setting, setting
+from crypto_tracker.trading.setting import Setting, setting, untradable
 from crypto_tracker.trading.state import TraderState
 from crypto_tracker.trading.window import SeenWindow
 
@@ -217,24 +217,9 @@ class Trader:
     def _untradable(self, row: ConfigurationRow) -> str | None:
         """Why a configuration can not be traded here, None where it can."""
         try:
-            offered = setting(row, self.account, self._strategies)
+            return untradable(self.setting, setting(row, self.account, self._strategies))
         except ConfigError as error:
             return str(error)
-        before, after = self.setting.instruments.lot, offered.instruments.lot
-        if np.any(before != after):
-            column = int(np.argmax(before != after))
-            return (
-                f"the lot of {self.account.symbols[column]} is {before[column]:g} and would be "
-                f"{after[column]:g}: quantities are held in lots, open another account for that"
-            )
-        held = self.setting.configuration.protection.slow_regime.trend_bars
-        wanted = offered.configuration.protection.slow_regime.trend_bars
-        if wanted != held:
-            return (
-                f"protection.slow_regime.trend_bars was {held} when the account was opened and would be "
-                f"{wanted}: the days before are not kept, open another account for that"
-            )
-        return None
 
     def _configure(self, applied: Sequence[AppliedCommand]) -> ConfigurationRow | None:
         """Take over the last configuration that was applied; returns it where it is new to the account."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 
 from crypto_tracker.config.instruments import instruments
@@ -100,6 +101,28 @@ def setting(row: ConfigurationRow, account: Account, strategies: Mapping[str, St
         instruments=instruments(configuration, account.symbols),
         rules=configuration.rules(),
     )
+
+
+def untradable(active: Setting, offered: Setting) -> str | None:
+    """Why an account that trades under `active` can not go on under `offered`, None where it can.
+
+    What it holds and what it has seen must keep their meaning.
+    """
+    before, after = active.instruments.lot, offered.instruments.lot
+    if np.any(before != after):
+        column = int(np.argmax(before != after))
+        return (
+            f"the lot of {active.instruments.symbols[column]} is {before[column]:g} and would be "
+            f"{after[column]:g}: quantities are held in lots, open another account for that"
+        )
+    held = active.configuration.protection.slow_regime.trend_bars
+    wanted = offered.configuration.protection.slow_regime.trend_bars
+    if wanted != held:
+        return (
+            f"protection.slow_regime.trend_bars was {held} when the account was opened and would be "
+            f"{wanted}: the days before are not kept, open another account for that"
+        )
+    return None
 
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -234,8 +234,8 @@ def config(
 ) -> None:
     """Trade an account under another configuration.
 
-    The file is checked whole before anything is written: defaults, then the file, then the environment,
-    then --set. Limits, protection, costs, fills, parameters and `trading.switched_off` may change; what the
+    Defaults, then the file, then the environment, then --set are the whole new configuration: what the file
+    leaves out goes back to its default. It is checked before anything is written. Limits, protection, costs, fills, parameters and `trading.switched_off` may change; what the
     account was opened with (capital, symbols, strategies, reference, time zone) may not. Open positions keep
     the exits that they were opened with.
     """
@@ -295,10 +295,11 @@ class _Telling:
     ) -> None:
         from crypto_tracker.app.accounts import commanded_account
         from crypto_tracker.app.commanding import refuse_where_nobody_answers, standing
-        from crypto_tracker.core.timeframes import to_ms
+        from crypto_tracker.core.timeframes import MINUTE_MS, to_ms
 
         self.session: Session = session_of(context)
-        self._not_before_ms = None if at is None else to_ms(parse_time(at))
+        # A time within a minute means the next one: the first that opens at or after it.
+        self._not_before_ms = None if at is None else -(-to_ms(parse_time(at)) // MINUTE_MS) * MINUTE_MS
         self._wait = wait
         self._json = json_output
         self.standing: Standing = standing(commanded_account(self.session.home, account))
@@ -333,14 +334,15 @@ class _Telling:
         from crypto_tracker.core.timeframes import to_ms
         from crypto_tracker.trading.commands import REFUSED
 
-        usual = default_wait_seconds(self.standing, self._not_before_ms)
+        now_ms = to_ms(self.session.now())
+        usual = default_wait_seconds(self.standing, self._not_before_ms, now_ms)
         with self.session.err.status("waiting for the trader, which answers before its next minute"):
             found = tell(
                 self.standing,
                 kind,
                 arguments,
                 actor=actor_of_the_command_line(),
-                now_ms=to_ms(self.session.now()),
+                now_ms=now_ms,
                 not_before_ms=self._not_before_ms,
                 offer=offer,
                 wait_seconds=usual if self._wait is None else self._wait,
@@ -432,8 +434,12 @@ def _print_changes(
     def shown(value: object) -> str:
         return "nothing" if value is None else json.dumps(value, ensure_ascii=False)
 
+    from crypto_tracker.app.commanding import to_be_replaced
+
+    replaced = to_be_replaced(where).version
+    waits = "" if replaced == where.configuration.version else " (which waits to act)"
     session.out.print(
-        f"Account {where.place.name}, configuration {where.configuration.version} -> {row.version}:",
+        f"Account {where.place.name}, configuration {replaced}{waits} -> {row.version}:",
         markup=False,
         soft_wrap=True,
     )

@@ -238,7 +238,9 @@ class Timerange:
         return None if self.end is None else _to_ms(self.end)
 
 
-def parse_timerange(text: str | None) -> Timerange:
+def parse_timerange(
+    text: str | None, *, option: str = "--timerange", example: str = "20250801-20250901"
+) -> Timerange:
     """Read `FROM-TO`, either side may be missing; each is YYYYMMDD or YYYYMMDDTHHMM in UTC.
 
     >>> parse_timerange("20250801-20250901").end.isoformat()
@@ -250,12 +252,12 @@ def parse_timerange(text: str | None) -> Timerange:
         return Timerange(None, None)
     first, dash, second = text.strip().partition("-")
     if not dash or not (first or second):
-        raise UsageError(f"--timerange {text!r} is no span: write 20250801-20250901 (the end is exclusive)")
-    start = _range_end(first, text) if first else None
-    end = _range_end(second, text) if second else None
+        raise UsageError(f"{option} {text!r} is no span: write {example} (the end is exclusive)")
+    start = _range_end(first, f"{option} {text!r}") if first else None
+    end = _range_end(second, f"{option} {text!r}") if second else None
     if start is not None and end is not None and start >= end:
         empty = "is empty" if start == end else "ends before it starts"
-        raise UsageError(f"--timerange {text!r} {empty}: the end is exclusive and must be later")
+        raise UsageError(f"{option} {text!r} {empty}: the end is exclusive and must be later")
     return Timerange(start, end)
 
 
@@ -266,7 +268,7 @@ def _range_end(text: str, whole: str) -> datetime:
                 return datetime.strptime(text, form).replace(tzinfo=UTC)
             except ValueError:
                 break
-    raise UsageError(f"--timerange {whole!r}: {text!r} is no date: write YYYYMMDD or YYYYMMDDTHHMM, in UTC")
+    raise UsageError(f"{whole}: {text!r} is no date: write YYYYMMDD or YYYYMMDDTHHMM, in UTC")
 
 
 def parse_time(text: str) -> datetime:

@@ -143,10 +143,11 @@ def protection(
     from crypto_tracker.app.cli.records_documents import protection_document
     from crypto_tracker.app.cli.records_view import show_protection
     from crypto_tracker.app.standing import protection as protection_of
+    from crypto_tracker.core.timeframes import to_ms
 
     session = session_of(context)
     with _reading(session, account) as read, _bars(session) as reader:
-        found = protection_of(read, reader=reader)
+        found = protection_of(read, reader=reader, now_ms=to_ms(session.now()))
         if json_output:
             emit_json(protection_document(read, found))
         else:

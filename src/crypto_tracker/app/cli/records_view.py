@@ -408,7 +408,7 @@ def _order(order: OrderRecord) -> str:
 def _sums_line(sums: Sums) -> Text:
     line = Text(f"{_counted(sums.trades, 'trade')}, win rate {percent(sums.win_rate)}, P&L ")
     line.append_text(_gain(sums.pnl_quote))
-    return line.append(f", fees {_money(sums.fee_quote)}, slippage {_money(sums.slippage_quote)}")
+    return line.append(f", their fees {_money(sums.fee_quote)} and slippage {_money(sums.slippage_quote)}")
 
 
 def _point(session: Session, sentence: str, *, style: str = "") -> None:

@@ -86,6 +86,8 @@ def trade(
     span = _span(replay)
     place = account_place(session.home, account or _default_name(replay, span))
     pace = _speed(speed, replay)
+    if follow and replay is None:
+        raise UsageError("--follow is for replays: paper trading waits for bars anyway")
     wish = None
     if fresh:
         if replay is None:
@@ -147,7 +149,7 @@ def _signals_ask_to_stop(running: "trading.Session") -> Iterator[None]:
 def _span(replay: str | None) -> Timerange | None:
     if replay is None:
         return None
-    span = parse_timerange(replay.replace("..", "-"))
+    span = parse_timerange(replay.replace("..", "-"), option="--replay", example="20250801..20250901")
     if span.start is None or span.end is None:
         raise UsageError(f"--replay {replay!r} has no end or no beginning: write 20250801..20250901")
     if span.start.second or span.end.second:

@@ -13,7 +13,7 @@ from crypto_tracker.app.trading import DailyParity, Watcher
 from crypto_tracker.app.trading import Session as Trading
 from crypto_tracker.core.decisions import Regime
 from crypto_tracker.core.orders import FillKind, Trade
-from crypto_tracker.core.timeframes import HOUR_MS, MINUTE_MS, from_ms
+from crypto_tracker.core.timeframes import HOUR_MS, MINUTE_MS, from_ms, to_ms
 from crypto_tracker.simulation.state import HELD
 from crypto_tracker.store.trading_records import StepRecord
 from crypto_tracker.store.trading_views import TradingViews
@@ -58,6 +58,8 @@ class Narrator(Watcher):
             f"Account {self._name} ({account.kind}) {what}: {len(account.symbols)} symbols, "
             f"{', '.join(account.strategies)}, {span}, configuration {state.version}"
         )
+        if account.end_ms is None:
+            self._say_if_bars_are_old()
         if state.version != wanted_version:
             self.say(
                 f"Your configuration now is {wanted_version}, the account trades under {state.version}: "
@@ -68,6 +70,16 @@ class Narrator(Watcher):
             self.say(f"Entries are halted: {state.halted}; `resume` when it is mended", style="bold red")
         elif bool(state.portfolio.book["paused"][0]):
             self.say("Entries are paused; `resume` starts them again", style="yellow")
+
+    def _say_if_bars_are_old(self) -> None:
+        newest_ms = self._running.feed.watermark_ms()
+        if newest_ms is None or to_ms(self._session.now()) - newest_ms >= _QUIET_MS:
+            since = (
+                "there is no bar of these symbols"
+                if newest_ms is None
+                else f"bars end at {_minute(newest_ms)} UTC"
+            )
+            self.alarm(f"{since}: is a collector running? Nothing is opened or closed until bars come")
 
     @contextmanager
     def showing(self) -> Iterator[None]:
@@ -106,7 +118,7 @@ class Narrator(Watcher):
         for result in record.results:
             self._tell(record, f"command {result.kind} {result.status}: {result.sentence}", "cyan")
         for halt in record.halts:
-            self._tell(record, f"ENTRIES HALTED: {halt.sentence}", "bold red")
+            self._tell(record, f"ENTRIES HALTED: {halt.sentence}", "bold red", at_close=True)
         for fill in record.fills if self._running.account.end_ms is None else ():
             if fill.kind is not FillKind.EXIT:
                 rung = "" if fill.kind is FillKind.ENTRY else f" rung {fill.rung}"
@@ -138,7 +150,7 @@ class Narrator(Watcher):
             words = f"regime {self._told_regime.name} -> {record.regime.name}"
             if held_ms > MINUTE_MS:
                 words += f" since {from_ms(self._regime_since_ms + MINUTE_MS):%H:%M}"
-            self._tell(record, words, "magenta")
+            self._tell(record, words, "magenta", at_close=True)
             self._told_regime = record.regime
 
     def _beat(self, record: StepRecord) -> None:
@@ -171,8 +183,10 @@ class Narrator(Watcher):
         if not self._quiet:
             self._session.err.print(sentence, style=style, soft_wrap=True, markup=False)
 
-    def _tell(self, record: StepRecord, words: str, style: str) -> None:
-        self.say(f"{_minute(record.time_ms + MINUTE_MS)}  {words}", style=style)
+    def _tell(self, record: StepRecord, words: str, style: str, *, at_close: bool = False) -> None:
+        """What happened in the minute, under its open time as all records have it; or at its close."""
+        time_ms = record.time_ms + MINUTE_MS if at_close else record.time_ms
+        self.say(f"{_minute(time_ms)}  {words}", style=style)
 
 
 def closed_words(trade: Trade) -> str:
@@ -205,6 +219,7 @@ def summary_document(running: Trading, folder: Path, name: str) -> dict[str, Any
         "fee_quote": float(fees),
         "slippage_quote": float(slippage),
         "open_positions": len(positions),
+        "regime": None if minute is None else minute.regime.name,
         "equity_quote": float(equity),
         "return_marked": float(equity / account.capital_quote) - 1.0,
     }
@@ -218,8 +233,8 @@ def summary(session: Session, running: Trading, folder: Path, name: str) -> None
         f"Account {name} {done} at {_minute(running.trader.state.cursor_ms)} UTC\n"
         f"  equity {facts['equity_quote']:,.2f} ({100.0 * facts['return_marked']:+.2f} %), "
         f"{facts['trades']} closed trades ({facts['pnl_quote']:+,.2f}, {facts['wins']} won), "
-        f"{facts['open_positions']} open\n"
-        f"  in it are fees of {facts['fee_quote']:,.2f} and slippage of {facts['slippage_quote']:,.2f}\n"
+        f"{facts['open_positions']} open, regime {facts['regime']}\n"
+        f"  all fills so far: {facts['fee_quote']:,.2f} of fees, {facts['slippage_quote']:,.2f} of slippage\n"
         f"See show-trades, status and decisions with --account {name}; parity --account {name} proves it.",
         soft_wrap=True,
     )
