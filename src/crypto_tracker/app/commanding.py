@@ -211,8 +211,8 @@ def offered(
     if row.version == replaced.version:
         raise ConfigError(
             f"nothing in it changes what the account {where.place.name} trades, or will trade once what "
-            f"waits has acted: that is {row.version} already. Values that are no part of the version, such as "
-            "engine.*, are read from your own configuration when `trade` starts"
+            f"waits has acted: that is {row.version} already. Values that are no part of the version, such "
+            "as engine.*, are read from your own configuration when `trade` starts"
         )
     before = values(Loaded(stored_configuration(replaced, strategies), {}))
     after = values(Loaded(configuration, {}))

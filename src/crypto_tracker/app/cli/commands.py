@@ -235,9 +235,10 @@ def config(
     """Trade an account under another configuration.
 
     Defaults, then the file, then the environment, then --set are the whole new configuration: what the file
-    leaves out goes back to its default. It is checked before anything is written. Limits, protection, costs, fills, parameters and `trading.switched_off` may change; what the
-    account was opened with (capital, symbols, strategies, reference, time zone) may not. Open positions keep
-    the exits that they were opened with.
+    leaves out goes back to its default. It is checked before anything is written. Limits, protection, costs,
+    fills, parameters and `trading.switched_off` may change; what the account was opened with (capital,
+    symbols, strategies, reference, time zone) may not. Open positions keep the exits that they were opened
+    with.
     """
     from crypto_tracker.app.commanding import offered
 
