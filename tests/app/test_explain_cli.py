@@ -238,6 +238,9 @@ def test_sentences_carry_their_numbers():
     assert portfolio_sentence(Reason.DAY_LOSS, 0.1034, 0.10) == (
         "the day had lost 10.34 %; at 10 % nothing is opened until the day ends"
     )
+    assert portfolio_sentence(Reason.DRAWDOWN, 0.2534, 0.25) == (
+        "equity was 25.34 % below its peak; at 25 % nothing is opened until a person resumes"
+    )
     assert portfolio_sentence(Reason.TRAILING_TOO_TIGHT, 0.005, 0.00603) == (
         "the trailing distance of 0.50 % is below the median bar range of 0.60 %"
     )

@@ -340,8 +340,8 @@ def test_protection_tells_everything_that_is_in_the_way(tmp_path: Path, command:
     state.halted = "the ledger does not add up"
     state.forced = int(Regime.PANIC)
     book, strategies, coins = state.portfolio.book, state.portfolio.strategies, state.portfolio.coins
-    book["paused"] = book["day_latched"] = True
-    book["equity"] = 8_900 * 10**8
+    book["paused"] = book["day_latched"] = book["drawdown_latched"] = True
+    book["equity"], book["peak"] = 8_900 * 10**8, 12_500 * 10**8
     strategies["off"] = [True, False, False]
     strategies["streak"] = [0, 5, 0]
     strategies["blocked_ms"] = [0, CURSOR_MS + 3 * HOUR_MS, 0]
@@ -354,6 +354,8 @@ def test_protection_tells_everything_that_is_in_the_way(tmp_path: Path, command:
         "Nothing is bought",
         "halted by a critical error, until a person resumes: the ledger does not add up",
         "the day has lost 11.00 %",
+        "equity is 28.80 % below its peak of 12,500.00",
+        "the peak of the equity is 12,500.00",
         "the market is in PANIC, which opens nothing",
         "stands at -1,100.00 (-11.00 %)",
         "Market PANIC, forced by a person",
@@ -365,7 +367,8 @@ def test_protection_tells_everything_that_is_in_the_way(tmp_path: Path, command:
     ):
         assert words in text
     document = told(command, tmp_path, "protection")
-    assert (document["entries"]["allowed"], len(document["entries"]["why_not"])) == (False, 3)
+    assert (document["entries"]["allowed"], len(document["entries"]["why_not"])) == (False, 4)
+    assert document["entries"]["drawdown"] == pytest.approx(0.288)
     assert [each["off_by"] for each in document["strategies"]] == [["person"], [], []]
     assert told(command, tmp_path, "status")["entries"] == document["entries"]
 

@@ -219,6 +219,8 @@ class ReferenceSimulator:
         self.day: date | None = None
         self.day_base = self.capital
         self.day_latch = False
+        self.peak = self.capital
+        self.drawdown_latch = False
         self.paused = False
         self.market = market_before(scenario.rules, scenario.strategies)
         self.command_next = 0
@@ -273,8 +275,8 @@ class ReferenceSimulator:
                 self.paused = True
             elif kind is CommandKind.RESUME:
                 self.paused = False
-                self.day_base = self.equity
-                self.day_latch = False
+                self.day_base = self.peak = self.equity
+                self.day_latch = self.drawdown_latch = False
             elif kind is CommandKind.CLOSE:
                 slot = self.slots[column]
                 if slot is not None and slot.position is None:
@@ -742,6 +744,9 @@ class ReferenceSimulator:
             self.day_latch = False
         if (self.day_base - self.equity) / self.day_base >= self.rules.protection.day_loss_max:
             self.day_latch = True
+        self.peak = max(self.peak, self.equity)
+        if (self.peak - self.equity) / self.peak >= self.rules.protection.drawdown_max:
+            self.drawdown_latch = True
 
     def count_streaks(self, now: int) -> None:
         """Point 6."""
@@ -830,6 +835,7 @@ class ReferenceSimulator:
             (Reason.VOLATILITY_HIGH, self.market.switched_off[setup.strategy]),
             (Reason.REGIME_PANIC, self.market.regime is Regime.PANIC),
             (Reason.DAY_LOSS, self.day_latch),
+            (Reason.DRAWDOWN, self.drawdown_latch),
             (Reason.LOSING_STREAK, strategy.blocked_until is not None),
             (Reason.COOLDOWN, symbol.cooldown_until is not None),
             (Reason.DATA_STALE, symbol.last_close_ms is None or now - symbol.last_close_ms >= stale_ms),

@@ -267,6 +267,8 @@ def some_rules(random: Random, frame: Frame) -> Rules:
         changed["shares"] = {name: one_of(random, 0.05, 0.2) for name in frame.strategies[:3]}
     if random.random() < 0.4:
         changed["day_loss_max"] = one_of(random, 0.0, 0.0005, 0.002, 0.01, 0.03)
+    if random.random() < 0.3:
+        changed["drawdown_max"] = one_of(random, 0.0005, 0.002, 0.01, 0.03, 1.0)
     if random.random() < 0.5:
         changed |= {
             "panic_1h": -0.02,
@@ -299,6 +301,7 @@ def some_rules(random: Random, frame: Frame) -> Rules:
             "max_strategy_exposure": 1.0,
             "reserve": one_of(random, 0.0, 0.15, 0.3),
             "day_loss_max": 1.0,
+            "drawdown_max": 1.0,
             "losing_streak": 99,
             "cooldown_stops": 99,
         }

@@ -31,6 +31,7 @@ def _spec_tree() -> dict[str, Any]:
         "sizing": {"mode": "fixed"},
         "protection": {
             "day_loss_max": 0.10,
+            "drawdown_max": 0.25,
             "losing_streak": 5,
             "losing_streak_hours": 12.0,
             "cooldown_stops": 3,

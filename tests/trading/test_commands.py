@@ -141,7 +141,8 @@ def test_a_resume_ends_a_pause_and_says_from_which_equity_the_days_loss_counts()
     commands, sentence = applied(where, command)
     assert commands == one("resume", command_id=command.command_id)
     assert sentence == (
-        f"entries go on from {SINCE}: the pause ends, and the day's loss counts from the equity of 9,876.54"
+        f"entries go on from {SINCE}: the pause ends, and the day's loss and the drawdown count from "
+        "the equity of 9,876.54"
     )
 
 
@@ -151,6 +152,12 @@ def test_a_resume_ends_the_stop_by_the_days_loss_also_together_with_a_pause():
     assert "the stop by the day's loss ends" in applied(where, asked("resume"))[1]
     where.portfolio.book["paused"] = True
     assert "the pause and the stop by the day's loss end," in applied(where, asked("resume"))[1]
+
+
+def test_a_resume_ends_the_stop_by_the_drawdown_which_nothing_else_does():
+    where = situation()
+    where.portfolio.book["drawdown_latched"] = True
+    assert "the stop by the drawdown ends" in applied(where, asked("resume"))[1]
 
 
 def test_a_resume_with_nothing_to_end_is_refused():

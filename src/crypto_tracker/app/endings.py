@@ -21,6 +21,9 @@ _PORTFOLIO_SENTENCES = {
     ),
     Reason.REGIME_PANIC: "the market was in PANIC, which opens nothing",
     Reason.DAY_LOSS: "the day had lost {measured:.2f} %; at {limit:g} % nothing is opened until the day ends",
+    Reason.DRAWDOWN: (
+        "equity was {measured:.2f} % below its peak; at {limit:g} % nothing is opened until a person resumes"
+    ),
     Reason.LOSING_STREAK: "the strategy had lost too often in a row and rests until {limit}",
     Reason.COOLDOWN: "the symbol was stopped out too often in a row and cools down until {limit}",
     Reason.DATA_STALE: "the symbol had no new bar for {measured:.0f} minutes; {limit:.0f} is too long",
@@ -117,7 +120,7 @@ def portfolio_sentence(reason: Reason, measured: float | None, limit: float | No
         if measured is None:
             return "the symbol had no bar in the span yet"
         shown = {name: float(value) / MINUTE_MS for name, value in shown.items()}
-    elif reason in {Reason.VOLATILITY_HIGH, Reason.DAY_LOSS, Reason.TRAILING_TOO_TIGHT}:
+    elif reason in {Reason.VOLATILITY_HIGH, Reason.DAY_LOSS, Reason.DRAWDOWN, Reason.TRAILING_TOO_TIGHT}:
         shown = {name: 100.0 * float(value) for name, value in shown.items()}
     elif reason in {Reason.LOSING_STREAK, Reason.COOLDOWN} and limit is not None:
         shown["limit"] = f"{from_ms(int(limit)):%Y-%m-%d %H:%M} UTC"

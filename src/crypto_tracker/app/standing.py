@@ -69,6 +69,10 @@ class Entries:
     day_loss: float  # of the base, marked; negative while the day gains
     day_loss_max: float
     day_latched: bool
+    peak_quote: Decimal  # highest equity at a close since the start or the last resume
+    drawdown: float  # of the peak
+    drawdown_max: float
+    drawdown_latched: bool
     why_not: tuple[str, ...]
 
 
@@ -253,9 +257,12 @@ def entries(read: Reading, *, now_ms: int | None = None) -> Entries:
     With the time of the clock, also whether paper trading has bars at all.
     """
     book, state = read.state.portfolio.book[0], read.state
-    limit = read.configuration.protection.day_loss_max
+    rules = read.configuration.protection
+    limit = rules.day_loss_max
     base, equity = to_decimal(book["day_base"]), to_decimal(book["equity"])
     loss = float((base - equity) / base) if base else 0.0
+    peak = to_decimal(book["peak"])
+    drawdown = float((peak - equity) / peak) if peak else 0.0
     paused = bool(book["paused"])
     since_ms = read.views.last_applied_ms("pause") if paused else None
     silent = None if now_ms is None else silence(read, now_ms)
@@ -268,6 +275,11 @@ def entries(read: Reading, *, now_ms: int | None = None) -> Entries:
     if book["day_latched"]:
         why_not.append(
             f"the day has lost {100 * loss:.2f} % (at {100 * limit:g} % nothing is opened until it ends)"
+        )
+    if book["drawdown_latched"]:
+        why_not.append(
+            f"equity is {100 * drawdown:.2f} % below its peak of {peak:,.2f} "
+            f"(at {100 * rules.drawdown_max:g} % nothing is opened until a person resumes)"
         )
     if _regime(state) is Regime.PANIC:
         why_not.append("the market is in PANIC, which opens nothing")
@@ -284,6 +296,10 @@ def entries(read: Reading, *, now_ms: int | None = None) -> Entries:
         day_loss=loss,
         day_loss_max=limit,
         day_latched=bool(book["day_latched"]),
+        peak_quote=peak,
+        drawdown=drawdown,
+        drawdown_max=rules.drawdown_max,
+        drawdown_latched=bool(book["drawdown_latched"]),
         why_not=tuple(why_not),
     )
 

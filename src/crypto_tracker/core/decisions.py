@@ -58,6 +58,7 @@ class Reason(IntEnum):
     CONCENTRATION = 78
     SHARE_USED = 79
     NO_CASH = 80
+    DRAWDOWN = 81  # gate after DAY_LOSS
     # after admission
     SLIPPAGE_TOO_HIGH = 90
     EXPIRED = 91

@@ -120,6 +120,7 @@ class Protection(Frozen):
     """What keeps a bad day small. Blocks entries, never exits."""
 
     day_loss_max: Fraction
+    drawdown_max: Fraction  # of the highest marked equity; entries then wait for a person
     losing_streak: Annotated[int, Field(ge=1)]
     losing_streak_hours: Positive
     cooldown_stops: Annotated[int, Field(ge=1)]

@@ -54,7 +54,7 @@ _TIGHT, _OUTRANKED, _SMALL = (
 )
 _STRATEGY_LIMIT, _PORTFOLIO_LIMIT = int64(Reason.STRATEGY_LIMIT), int64(Reason.PORTFOLIO_LIMIT)
 _EXPOSURE, _CONCENTRATION = int64(Reason.STRATEGY_EXPOSURE), int64(Reason.CONCENTRATION)
-_SHARE, _NO_CASH = int64(Reason.SHARE_USED), int64(Reason.NO_CASH)
+_SHARE, _NO_CASH, _DRAWDOWN = int64(Reason.SHARE_USED), int64(Reason.NO_CASH), int64(Reason.DRAWDOWN)
 _C_PAUSE, _C_RESUME, _C_CLOSE = int64(CommandKind.PAUSE), int64(CommandKind.RESUME), int64(CommandKind.CLOSE)
 _C_COOLDOWN, _C_STREAK = int64(CommandKind.CLEAR_COOLDOWN), int64(CommandKind.CLEAR_STREAK)
 _C_OFF, _C_ON = int64(CommandKind.STRATEGY_OFF), int64(CommandKind.STRATEGY_ON)
@@ -713,7 +713,7 @@ def mark_equity(memory, facts, records, bar, closes):
 
 @compiled
 def settle(memory, facts, records, bar, highs, closes, regime, volatility, stop_factor):
-    """CLOSE, steps 1 to 8: equity, market, day, streaks and cooldowns, PANIC, positions."""
+    """CLOSE, steps 1 to 8: equity, market, day, drawdown, streaks and cooldowns, PANIC, positions."""
     book, parameters = memory.book[0], facts.parameters[0]
     close_ms = bar.time_ms + parameters.bar_ms
     mark_equity(memory, facts, records, bar, closes)
@@ -721,6 +721,9 @@ def settle(memory, facts, records, bar, highs, closes, regime, volatility, stop_
     book.stop_factor = stop_factor
     if book.day_base > 0 and (book.day_base - book.equity) / book.day_base >= parameters.day_loss:
         book.day_latched = True
+    book.peak = max(book.peak, book.equity)
+    if book.peak > 0 and (book.peak - book.equity) / book.peak >= parameters.drawdown:
+        book.drawdown_latched = True
     for k in range(len(memory.strategies)):
         strategy = memory.strategies[k]
         if 0 < strategy.blocked_ms <= close_ms:
@@ -772,6 +775,10 @@ def gate(setup, decision, memory, facts, regime, switched_on, close_ms):
         decision.measured = (book.day_base - book.equity) / book.day_base
         decision.limit = parameters.day_loss
         return _DAY_LOSS
+    if book.drawdown_latched:
+        decision.measured = (book.peak - book.equity) / book.peak
+        decision.limit = parameters.drawdown
+        return _DRAWDOWN
     if close_ms < strategy.blocked_ms:
         decision.measured = close_ms
         decision.limit = strategy.blocked_ms
@@ -1038,6 +1045,8 @@ def obey(command, memory, decisions):
         book.paused = False
         book.day_latched = False
         book.day_base = book.equity
+        book.drawdown_latched = False
+        book.peak = book.equity
     elif kind == _C_CLOSE:
         slot = memory.slots[command.symbol]
         if slot.phase == PENDING:

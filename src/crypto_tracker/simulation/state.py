@@ -26,6 +26,8 @@ BOOK_DTYPE = np.dtype(
         ("day", np.int64),
         ("day_base", np.int64),
         ("day_latched", np.bool_),
+        ("peak", np.int64),  # highest equity at a CLOSE since the start or the last resume
+        ("drawdown_latched", np.bool_),
         ("paused", np.bool_),
         ("newest_ms", np.int64),  # latest close time of any symbol's bar
         ("next_trade", np.int64),
@@ -158,6 +160,7 @@ PARAMETER_DTYPE = np.dtype(
         ("reserve", np.float64),
         ("min_confidence", np.float64),
         ("day_loss", np.float64),
+        ("drawdown", np.float64),
         ("streak", np.int32),
         ("streak_ms", np.int64),
         ("cooldown_stops", np.int32),
@@ -190,7 +193,7 @@ class PortfolioState:
     def fresh(cls, symbols: int, strategies: int, capital_e8: int) -> "PortfolioState":
         """A portfolio that holds nothing but its capital."""
         book = np.zeros(1, dtype=BOOK_DTYPE)
-        book["cash"] = book["equity"] = book["day_base"] = capital_e8
+        book["cash"] = book["equity"] = book["day_base"] = book["peak"] = capital_e8
         book["day"] = np.iinfo(np.int64).min
         book["stop_factor"] = 1.0
         coins = np.zeros(symbols, dtype=COIN_DTYPE)
@@ -307,6 +310,7 @@ def parameter_array(rules: Rules, bar_ms: int) -> RecordArray:
         "reserve": limits.reserve,
         "min_confidence": limits.min_confidence,
         "day_loss": protection.day_loss_max,
+        "drawdown": protection.drawdown_max,
         "streak": protection.losing_streak,
         "streak_ms": round(protection.losing_streak_hours * HOUR_MS),
         "cooldown_stops": protection.cooldown_stops,

@@ -143,6 +143,7 @@ class _Desk:
         self._since = f"{from_ms(minute_ms):%Y-%m-%d %H:%M} UTC"
         self._columns = {str(symbol): column for column, symbol in enumerate(situation.symbols)}
         self._paused, self._day_latched = bool(book["paused"]), bool(book["day_latched"])
+        self._drawdown_latched = bool(book["drawdown_latched"])
         self._halted = situation.halted
         self._forced = situation.forced
         self._phase = slots["phase"].copy()
@@ -185,8 +186,11 @@ class _Desk:
         )
 
     def _resume(self, command: Command) -> _Answer:
-        if self._halted is None and not self._paused and not self._day_latched:
-            return _Refused("entries are not stopped: there is no pause, no halt and no day's loss to end")
+        stopped = self._paused or self._day_latched or self._drawdown_latched
+        if self._halted is None and not stopped:
+            return _Refused(
+                "entries are not stopped: there is no pause, no halt, no day's loss and no drawdown to end"
+            )
         if self._halted is not None:
             cause = self._situation.halt_persists()
             if cause is not None:
@@ -197,14 +201,16 @@ class _Desk:
                 ("the halt", self._halted is not None),
                 ("the pause", self._paused and self._halted is None),
                 ("the stop by the day's loss", self._day_latched),
+                ("the stop by the drawdown", self._drawdown_latched),
             )
             if held
         ]
-        self._paused, self._day_latched, self._halted = False, False, None
+        self._paused, self._day_latched, self._drawdown_latched = False, False, False
+        self._halted = None
         equity = to_decimal(int(self._situation.portfolio.book["equity"][0]))
         return _Applied(
             f"entries go on from {self._since}: {' and '.join(ended)} {'end' if len(ended) > 1 else 'ends'}, "
-            f"and the day's loss counts from the equity of {equity:,.2f}",
+            f"and the day's loss and the drawdown count from the equity of {equity:,.2f}",
             [_kernel(command, CommandKind.RESUME)],
         )
 

@@ -243,6 +243,10 @@ def _entries(entries: Entries) -> dict[str, Any]:
         "day_loss": entries.day_loss,
         "day_loss_max": entries.day_loss_max,
         "day_latched": entries.day_latched,
+        "peak_quote": float(entries.peak_quote),
+        "drawdown": entries.drawdown,
+        "drawdown_max": entries.drawdown_max,
+        "drawdown_latched": entries.drawdown_latched,
     }
 
 

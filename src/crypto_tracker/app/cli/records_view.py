@@ -210,6 +210,11 @@ def show_protection(session: Session, read: Reading, found: Protection) -> None:
         f"({100 * (0.0 - entries.day_loss):+.2f} %); at {100 * -entries.day_loss_max:+g} % it opens "
         "nothing more",
     )
+    _point(
+        session,
+        f"the peak of the equity is {_money(entries.peak_quote)}, it stands {percent(entries.drawdown)} "
+        f"below; at {100 * entries.drawdown_max:g} % nothing is opened until a person resumes",
+    )
     for halted in found.halts:
         found_at = _minute(halted.time_ms + MINUTE_MS)
         _point(session, f"{found_at} UTC {halted.halt.cause}: {halted.halt.sentence}", style="red")

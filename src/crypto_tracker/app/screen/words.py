@@ -45,6 +45,7 @@ def refusal(reason: Reason, strategy: str, measured: float, limit: float, now_ms
         Reason.VOLATILITY_HIGH: f"volatility {percent(measured, signed=False)}: {strategy} is off",
         Reason.REGIME_PANIC: "no entries in a PANIC",
         Reason.DAY_LOSS: f"the day has lost {percent(measured, signed=False)}: no entries today",
+        Reason.DRAWDOWN: f"equity is {percent(measured, signed=False)} below its peak: waits for a resume",
         Reason.LOSING_STREAK: f"too many losses in a row, rests {_wait(limit, now_ms)}",
         Reason.COOLDOWN: f"too many stops on this coin, cools down {_wait(limit, now_ms)}",
         Reason.DATA_STALE: f"no bar for {age(int(measured))}" if measured >= 0 else "no recent bar",
