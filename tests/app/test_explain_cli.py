@@ -241,6 +241,9 @@ def test_sentences_carry_their_numbers():
     assert portfolio_sentence(Reason.DRAWDOWN, 0.2534, 0.25) == (
         "equity was 25.34 % below its peak; at 25 % nothing is opened until a person resumes"
     )
+    assert portfolio_sentence(Reason.NO_EDGE, 0.55, 0.6066) == (
+        "a bet with the confidence 0.550 does not pay: target, stop and costs break even at 0.607"
+    )
     assert portfolio_sentence(Reason.TRAILING_TOO_TIGHT, 0.005, 0.00603) == (
         "the trailing distance of 0.50 % is below the median bar range of 0.60 %"
     )

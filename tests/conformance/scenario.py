@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from crypto_tracker.core.arrays import RecordArray
+from crypto_tracker.core.arrays import CodeArray, RecordArray
 from crypto_tracker.core.bars import BAR_FIELDS, Panel
-from crypto_tracker.core.decisions import Regime, Tier
+from crypto_tracker.core.decisions import Regime, SlowRegime, Tier
 from crypto_tracker.core.instruments import Instruments
 from crypto_tracker.core.orders import ExitReason
 from crypto_tracker.core.symbols import Symbol
@@ -235,6 +235,7 @@ def build(case: Case, base: Base) -> Market:
         raise disabled.place.error(f"{disabled.value!r} are not all strategies of this case")
     off = disabled.value.split() if disabled else []
     at_end = settings.take("close_at_end")
+    trend = settings.take("slow_regime")
 
     columns = {symbol: _column(table, timeframe) for symbol, table in case.bars.items()}
     spans = {(min(bars), max(bars)) for bars in columns.values()}
@@ -303,8 +304,15 @@ def build(case: Case, base: Base) -> Market:
         commands=_commands(case, symbols, strategies),
         close_at_end=bool(at_end and choice(at_end.place, at_end.value, ("no", "yes"))),
         rules=_rules(settings.rest()),
+        slow_regime=None if trend is None else _trend(trend, (last - first) // timeframe.ms + 1),
     )
     return Market(market, symbols, setup_rows)
+
+
+def _trend(setting: Setting, bars: int) -> CodeArray:
+    """One slow regime for the whole market."""
+    code = choice(setting.place, setting.value, tuple(regime.name.lower() for regime in SlowRegime))
+    return np.full(bars, code, dtype=np.int8)
 
 
 def _commands(case: Case, symbols: tuple[str, ...], strategies: tuple[str, ...]) -> RecordArray:

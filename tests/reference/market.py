@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crypto_tracker.core.bars import Panel
-from crypto_tracker.core.decisions import Condition, Regime
-from crypto_tracker.portfolio.parameters import RegimeFactors
+from crypto_tracker.core.decisions import Condition, Regime, SlowRegime
+from crypto_tracker.portfolio.parameters import RegimeFactors, Sizing, SizingMode
 from crypto_tracker.simulation.parameters import Rules
 from crypto_tracker.simulation.records import CommandKind, Scenario
 
@@ -132,6 +132,30 @@ def condition_at(bars: ReferenceBars, moment: int, volatility: float, rules: Rul
     return Condition.NONE
 
 
+def trend_at(scenario: Scenario, open_ms: int) -> SlowRegime:
+    """The slow regime at the close of a bar; before the traded bars nobody asks for it."""
+    row = (open_ms - int(scenario.panel.open_time_ms[0])) // scenario.panel.timeframe.ms
+    if scenario.slow_regime is None or row < 0:
+        return SlowRegime.UNKNOWN
+    return SlowRegime(int(scenario.slow_regime[row]))
+
+
+def adaptive_scale(sizing: Sizing, trend: SlowRegime, volatility: float) -> float:
+    """What trend and volatility make of a size in the mode `adaptive`, 1 in the others."""
+    if sizing.mode is not SizingMode.ADAPTIVE:
+        return 1.0
+    factors = sizing.trend_factors
+    by_trend = {
+        SlowRegime.BULL: factors.bull,
+        SlowRegime.BEAR: factors.bear,
+        SlowRegime.CRASH: factors.crash,
+    }.get(trend, factors.neutral)
+    if math.isnan(volatility):
+        return by_trend
+    aimed = math.inf if volatility == 0.0 else sizing.volatility_target / volatility
+    return by_trend * min(max(aimed, sizing.volatility_factor_min), sizing.volatility_factor_max)
+
+
 def market_track(scenario: Scenario) -> list[MarketNow]:
     """The market at every close of a scenario.
 
@@ -166,6 +190,7 @@ def market_track(scenario: Scenario) -> list[MarketNow]:
             volatility = bars.volatility(moment, rule_volatility.samples)
             condition = condition_at(bars, moment, volatility, rules)
         regime = computed if forced is None else forced
+        scale = adaptive_scale(rules.sizing, trend_at(scenario, open_ms), volatility)
         size_factors = []
         for number, name in enumerate(scenario.strategies):
             switch = rule_volatility.switches.get(name)
@@ -175,7 +200,7 @@ def market_track(scenario: Scenario) -> list[MarketNow]:
                 off[number] = False
             size = rule_volatility.sizes.get(name)
             by_volatility = size.factor if size is not None and volatility >= size.threshold else 1.0
-            size_factors.append(factor_of(fast.size_factors, regime) * by_volatility)
+            size_factors.append(factor_of(fast.size_factors, regime) * by_volatility * scale)
         track.append(
             MarketNow(
                 regime=regime,

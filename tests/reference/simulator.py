@@ -16,6 +16,7 @@ from crypto_tracker.core.decisions import Condition, Reason, Regime
 from crypto_tracker.core.orders import ExitReason, FillKind
 from crypto_tracker.core.tiers import ByTier
 from crypto_tracker.core.timeframes import from_ms
+from crypto_tracker.portfolio.parameters import SizingMode
 from crypto_tracker.simulation.parameters import Intrabar
 from crypto_tracker.simulation.records import (
     DECISION_DTYPE,
@@ -900,13 +901,39 @@ class ReferenceSimulator:
                 self.slots[setup.symbol] = slot
 
     def new_slot(self, setup: Setup, size_factor: float | None = None) -> Slot:
-        """The order of a setup under the size factor of now (or the one given)."""
+        """The order of a setup as it is sized now (or its own size times the factor given)."""
         facts = self.instruments[setup.symbol]
-        factor = self.market.size_factors[setup.strategy] if size_factor is None else size_factor
-        quote = amount_e8(setup.size_quote * factor)
+        if size_factor is not None:
+            quote = amount_e8(setup.size_quote * size_factor)
+        else:
+            quote = self.quote_of_a_part(setup, facts, self.market.size_factors[setup.strategy])
         reserve = quote + round(quote * max(facts.taker_fee, facts.maker_fee))
         parts = [Part(rung=rung, quote_left=quote, reserve=reserve) for rung in range(setup.levels)]
         return Slot(setup=setup, fallback=False, market=parts[0], rungs=parts[1:])
+
+    def quote_of_a_part(self, setup: Setup, facts: Instrument, factor: float) -> int:
+        """The sizing (section 5)."""
+        sizing = self.rules.sizing
+        if sizing.mode is SizingMode.FIXED:
+            return amount_e8(setup.size_quote * factor)
+        if sizing.mode is SizingMode.FIXED_FRACTION:
+            return round(self.equity * sizing.fraction * factor / setup.levels)
+        p, lowest = setup.confidence, self.rules.limits.min_confidence
+        win, loss = self.win_and_loss(setup, facts)
+        f = max(p - (1.0 - p) * loss / win, 0.0) if p > self.break_even(setup, facts) else 0.0
+        climbed = 1.0 if lowest == 1.0 else (p - lowest) / (1.0 - lowest)
+        by_confidence = sizing.confidence_low + climbed * (sizing.confidence_high - sizing.confidence_low)
+        asked = self.equity * sizing.kelly * f * by_confidence * factor
+        return round(min(asked, self.equity * sizing.fraction_max) / setup.levels)
+
+    def win_and_loss(self, setup: Setup, facts: Instrument) -> tuple[float, float]:
+        """What the target brings and the stop costs, as fractions, after the costs of a round trip."""
+        return setup.take_profit - facts.round_trip_cost, setup.stop_loss + facts.round_trip_cost
+
+    def break_even(self, setup: Setup, facts: Instrument) -> float:
+        """The share of wins at which the exits of a setup bring nothing."""
+        win, loss = self.win_and_loss(setup, facts)
+        return loss / (win + loss) if win > 0.0 else 1.0
 
     def limit(self, slot: Slot) -> Reason:
         """The first limit that an order would break against what is free now (section 5)."""
@@ -919,6 +946,11 @@ class ReferenceSimulator:
         exposure = sum(other.reserve + self.mark(other.setup.symbol) for other in of_strategy)
         share = limits.shares.get(name, 0.0)
         tests = [
+            (
+                Reason.NO_EDGE,
+                self.rules.sizing.mode is SizingMode.ADAPTIVE
+                and setup.confidence <= self.break_even(setup, self.instruments[setup.symbol]),
+            ),
             (
                 Reason.SIZE_TOO_SMALL,
                 slot.market.quote_left < self.instruments[setup.symbol].min_notional * 1e8,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from crypto_tracker.core.bars import Panel
-from crypto_tracker.core.decisions import Regime, Tier
+from crypto_tracker.core.decisions import Regime, SlowRegime, Tier
 from crypto_tracker.core.instruments import Instruments
 from crypto_tracker.core.orders import ExitReason
 from crypto_tracker.core.symbols import Symbol
@@ -267,6 +267,17 @@ def some_rules(random: Random, frame: Frame) -> Rules:
         changed["shares"] = {name: one_of(random, 0.05, 0.2) for name in frame.strategies[:3]}
     if random.random() < 0.4:
         changed["day_loss_max"] = one_of(random, 0.0, 0.0005, 0.002, 0.01, 0.03)
+    if random.random() < 0.35:
+        changed |= {
+            "sizing__mode": one_of(random, "fixed_fraction", "adaptive", "adaptive"),
+            "fraction": one_of(random, 0.003, 0.01, 0.05, 0.3),
+            "fraction_max": one_of(random, 0.003, 0.02, 0.1, 0.5),
+            "kelly": one_of(random, 0.05, 0.25, 1.0),
+            "volatility_target": one_of(random, 0.005, 0.02, 0.04),
+            "volatility_factor_min": one_of(random, 0.2, 0.9),
+        }
+    if random.random() < 0.05:
+        changed |= {"min_confidence": 1.0} if random.random() < 0.1 else {"min_confidence": 0.0}
     if random.random() < 0.3:
         changed["drawdown_max"] = one_of(random, 0.0005, 0.002, 0.01, 0.03, 1.0)
     if random.random() < 0.5:
@@ -302,6 +313,8 @@ def some_rules(random: Random, frame: Frame) -> Rules:
             "reserve": one_of(random, 0.0, 0.15, 0.3),
             "day_loss_max": 1.0,
             "drawdown_max": 1.0,
+            "sizing__mode": "fixed",
+            "min_confidence": 0.45,
             "losing_streak": 99,
             "cooldown_stops": 99,
         }
@@ -369,7 +382,9 @@ def some_setups(random: Random, frame: Frame, panel: Panel) -> np.ndarray[Any, A
                         "strategy": strategy,
                         "kind": EVENT_SETUP if true else EVENT_RESET,
                         "side": one_of(random, 1, -1, weights=(0.98, 0.02)),
-                        "confidence": one_of(random, 0.3, 0.45, 0.6, 0.6, 0.9, weights=(0.5, 1, 1, 1, 1)),
+                        "confidence": one_of(
+                            random, 0.3, 0.45, 0.6, 0.6, 0.9, 1.0, weights=(0.5, 1, 1, 1, 1, 0.1)
+                        ),
                         "readiness": one_of(random, 80.0, 100.0),
                         "max_hold_ms": hold,
                         "max_entry_gap": gap,
@@ -383,6 +398,14 @@ def some_setups(random: Random, frame: Frame, panel: Panel) -> np.ndarray[Any, A
     rows.sort(key=lambda row: (row["time_ms"], row["symbol"], row["strategy"]))
     names = SETUP_DTYPE.names or ()
     return np.array([tuple(row[name] for name in names) for row in rows], dtype=SETUP_DTYPE)
+
+
+def slow_regimes(random: Random, frame: Frame) -> np.ndarray[Any, np.dtype[np.int8]] | None:
+    """A slow regime that changes once in a while, or none at all."""
+    if random.random() < 0.2:
+        return None
+    changes = np.cumsum(random.random(frame.rows) < 0.1)
+    return random.integers(0, len(SlowRegime), frame.rows + 1)[changes].astype(np.int8)
 
 
 def some_commands(random: Random, frame: Frame) -> np.ndarray[Any, Any]:
@@ -423,4 +446,5 @@ def generate(seed: int) -> Scenario:
         commands=some_commands(random, frame),
         rules=some_rules(random, frame),
         close_at_end=bool(random.random() < 0.4),
+        slow_regime=slow_regimes(random, frame),
     )

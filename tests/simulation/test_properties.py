@@ -14,6 +14,7 @@ from crypto_tracker.core.instruments import Instruments
 from crypto_tracker.core.orders import ExitReason, FillKind
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import HOUR_MS
+from crypto_tracker.portfolio.parameters import SizingMode
 from crypto_tracker.simulation.backtest import Simulator, simulate_portfolio
 from crypto_tracker.simulation.records import Scenario, SimulationResult
 from crypto_tracker.strategies.base import EVENT_SETUP
@@ -44,6 +45,7 @@ def ends_in(scenario: Scenario, rows: int) -> Scenario:
         setups=scenario.setups[scenario.setups["time_ms"] <= end_ms],
         commands=scenario.commands[scenario.commands["time_ms"] < end_ms],
         close_at_end=False,
+        slow_regime=None if scenario.slow_regime is None else scenario.slow_regime[:rows],
     )
 
 
@@ -192,7 +194,7 @@ def admissions(scenario: Scenario, result: SimulationResult) -> dict[int, list[i
 def test_no_limit_is_exceeded_at_admission(seed: int) -> None:
     scenario = of_one_strategy(generate(seed))
     result = simulate_portfolio(scenario)
-    limits, instruments = scenario.rules.limits, scenario.instruments
+    limits, sizing, instruments = scenario.rules.limits, scenario.rules.sizing, scenario.instruments
     factors = scenario.rules.protection.fast_regime.size_factors
     share = limits.shares.get(scenario.strategies[0], 0.0) * (1.0 - limits.reserve)
     for row, accepted in list(admissions(scenario, result).items())[:12]:
@@ -202,9 +204,18 @@ def test_no_limit_is_exceeded_at_admission(seed: int) -> None:
         assert cash >= limits.reserve * equity
         assert equity - cash <= min(share, limits.max_strategy_exposure) * equity  # marks and reserves
         factor = getattr(factors, Regime(int(result.regime[row])).name.lower())
+        stepped = Simulator(scenario)
+        stepped.run_until(row + 1)
+        ordered_now = stepped.state
         for setup in scenario.setups[accepted]:
             column = int(setup["symbol"])
-            quote = round(float(setup["size_quote"]) * factor * 1e8)
+            quote = int(ordered_now.slots["quote"][column])
+            if sizing.mode is SizingMode.FIXED:
+                assert quote == round(float(setup["size_quote"]) * factor * 1e8)
+            elif sizing.mode is SizingMode.FIXED_FRACTION:
+                assert quote == round(equity * sizing.fraction * factor / int(setup["levels"]))
+            else:
+                assert quote <= equity * sizing.fraction_max / int(setup["levels"]) + 1
             fee = max(instruments.taker_fee[column], instruments.maker_fee[column])
             committed = int(setup["levels"]) * (quote + round(quote * float(fee)))
             assert committed <= limits.max_symbol_exposure * equity

@@ -14,7 +14,7 @@ from crypto_tracker.simulation.state import PortfolioState
 from tests.simulation.comparison import differences
 from tests.simulation.generator import generate
 
-MARKETS = range(700, 712)
+MARKETS = range(728, 740)
 
 
 def half_run(seed: int) -> Simulator:

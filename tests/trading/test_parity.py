@@ -4,7 +4,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -185,6 +185,12 @@ def alter(folder: Path, statement: str, *values: object) -> None:
     with sqlite3.connect(folder / "trading.db") as connection:
         assert connection.execute(statement, values).rowcount > 0
     connection.close()
+
+
+def rows_of(folder: Path, query: str) -> list[tuple]:
+    """All rows that a query on an account's records gives."""
+    with closing(sqlite3.connect(folder / "trading.db")) as connection:
+        return connection.execute(query).fetchall()
 
 
 def told(folder: Path, query: str, *values: object) -> tuple:
@@ -449,6 +455,38 @@ def test_the_turn_of_a_month_makes_no_difference(tmp_path: Path, home: Path):
     proof = prove(other, worlds.account_folder(other, "turn")).proof
     assert proof.differences == []
     assert proof.compared.minutes == 300
+
+
+ADAPTIVE = (
+    *worlds.LIVELY,
+    "sizing.mode=adaptive",
+    "protection.slow_regime.trend_bars=40",
+    "protection.slow_regime.sma_fast=5",
+    "protection.slow_regime.sma_slow=20",
+    "costs.taker_fee=0.0002",
+    "costs.maker_fee=0.0002",
+    "costs.slippage={large_cap=0.0,mid_cap=0.0,small_cap=0.0,memecoin=0.0}",
+)
+
+
+def test_sizes_by_the_slow_regime_make_no_difference_also_over_the_close_of_a_day(tmp_path: Path, home: Path):
+    other = without_accounts(home, tmp_path / "home")
+    first_ms = to_ms(datetime(2025, 3, 1, 20, 0, tzinfo=UTC))
+    span = {"start_ms": first_ms, "end_ms": first_ms + 8 * HOUR_MS}
+    worlds.trade(other, name="adaptive", assignments=ADAPTIVE, **span)
+    folder = worlds.account_folder(other, "adaptive")
+    proof = prove(other, folder).proof
+    assert proof.differences == []
+    assert proof.compared.minutes == 480
+    # BULL until midnight, NEUTRAL from then on; without the factor of BULL, orders of the first day are larger.
+    worlds.trade(other, name="plain", assignments=(*ADAPTIVE, "sizing.trend_factors.bull=1.0"), **span)
+    query = "SELECT trade_group_id, quote FROM orders WHERE rung = 0"
+    plain = dict(rows_of(worlds.account_folder(other, "plain"), query))
+    ratios = {group: quote / plain[group] for group, quote in rows_of(folder, query) if group in plain}
+    assert ratios["WIF/USD-DCA-20250301T200500Z"] == pytest.approx(0.7)
+    later = [ratio for group, ratio in ratios.items() if "-20250302T" in group]
+    assert later
+    assert later == pytest.approx([1.0] * len(later), abs=0.02)
 
 
 def test_scans_that_failed_when_they_were_due_are_left_out(tmp_path: Path, home: Path, monkeypatch):

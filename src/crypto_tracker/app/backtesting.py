@@ -9,9 +9,11 @@ import numpy as np
 
 from crypto_tracker.app.markets import Choice, Market, gather
 from crypto_tracker.config.tree import Configuration
-from crypto_tracker.core.arrays import RecordArray
-from crypto_tracker.core.decisions import Reason, Verdict
+from crypto_tracker.core.arrays import CodeArray, RecordArray
+from crypto_tracker.core.decisions import Reason, SlowRegime, Verdict
 from crypto_tracker.core.errors import ConfigError
+from crypto_tracker.core.timeframes import Timeframe
+from crypto_tracker.features.align import align_codes
 from crypto_tracker.simulation.backtest import simulate_portfolio
 from crypto_tracker.simulation.driver import trading_days
 from crypto_tracker.simulation.kernel_ranges import range_medians
@@ -156,6 +158,18 @@ def scenario(
         commands=no_commands(),
         rules=rules,
         close_at_end=close_at_end,
+        slow_regime=slow_regime(market),
+    )
+
+
+def slow_regime(market: Market) -> CodeArray | None:
+    """The slow regime at each close of the span, None where there is no reference."""
+    view = next(iter(market.views.values()), None)
+    if view is None or view.slow_regime is None:
+        return None
+    days = view.reference[Timeframe.D1]
+    return align_codes(
+        view.slow_regime, days.close_time_ms, market.panel.close_time_ms, unknown=SlowRegime.UNKNOWN
     )
 
 

@@ -36,6 +36,10 @@ _PORTFOLIO_SENTENCES = {
     Reason.OUTRANKED: (
         "another strategy's setup in the same symbol had the confidence {limit:.3f}, this one {measured:.3f}"
     ),
+    Reason.NO_EDGE: (
+        "a bet with the confidence {measured:.3f} does not pay: target, stop and costs break even at "
+        "{limit:.3f}"
+    ),
     Reason.SIZE_TOO_SMALL: "one buy would have been {measured:.2f}; the smallest order is {limit:.2f}",
     Reason.STRATEGY_LIMIT: "the strategy held {measured:.0f} positions, as many as it may ({limit:.0f})",
     Reason.PORTFOLIO_LIMIT: "the portfolio held {measured:.0f} positions, as many as it may ({limit:.0f})",

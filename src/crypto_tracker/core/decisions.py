@@ -59,6 +59,7 @@ class Reason(IntEnum):
     SHARE_USED = 79
     NO_CASH = 80
     DRAWDOWN = 81  # gate after DAY_LOSS
+    NO_EDGE = 82  # adaptive sizing would bet nothing
     # after admission
     SLIPPAGE_TOO_HIGH = 90
     EXPIRED = 91

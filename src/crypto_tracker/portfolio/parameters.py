@@ -1,6 +1,7 @@
 """The numbers of the portfolio rules. Defaults stand in `config/defaults.toml`."""
 
-from typing import Annotated, Literal
+from enum import StrEnum
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -30,10 +31,45 @@ class Limits(Frozen):
         return self
 
 
-class Sizing(Frozen):
-    """How large an entry is. `fixed`: the strategy's own quote size times the factors of the market."""
+class SizingMode(StrEnum):
+    """How large an entry is, before the factors of the market."""
 
-    mode: Literal["fixed"]
+    FIXED = "fixed"  # the strategy's own quote size for each level
+    FIXED_FRACTION = "fixed_fraction"  # a share of the equity for the whole order
+    ADAPTIVE = "adaptive"  # a fraction of Kelly's share of the equity, by confidence, trend and volatility
+
+
+class TrendFactors(Frozen):
+    """One factor for each slow regime; UNKNOWN counts as NEUTRAL."""
+
+    bull: Positive
+    neutral: Positive
+    bear: Positive
+    crash: Positive
+
+
+class Sizing(Frozen):
+    """How large an entry is (docs/simulator.md, section 5)."""
+
+    mode: SizingMode
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)]  # of equity, `fixed_fraction`
+    fraction_max: Annotated[float, Field(gt=0.0, le=1.0)]  # of equity, what `adaptive` asks for at most
+    kelly: Annotated[float, Field(gt=0.0, le=1.0)]  # of the share that Kelly's criterion gives
+    confidence_low: Positive  # factor at min_confidence
+    confidence_high: Positive  # factor at 1
+    volatility_target: Positive
+    volatility_factor_min: Positive
+    volatility_factor_max: Positive
+    trend_factors: TrendFactors
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> "Sizing":
+        if self.volatility_factor_min > self.volatility_factor_max:
+            raise ValueError(
+                f"volatility_factor_min ({self.volatility_factor_min:g}) must not be above "
+                f"volatility_factor_max ({self.volatility_factor_max:g})"
+            )
+        return self
 
 
 class RegimeFactors(Frozen):

@@ -4,6 +4,7 @@ import numpy as np
 
 from crypto_tracker.core.arrays import RecordArray
 from crypto_tracker.portfolio.regime import NO_FORCE, MarketState, market_state
+from crypto_tracker.portfolio.sizing import sized
 from crypto_tracker.simulation import kernel
 from crypto_tracker.simulation.driver import (
     Driver,
@@ -97,4 +98,5 @@ def scenario_market(scenario: Scenario, commands: RecordArray) -> MarketState:
         if command["kind"] in (CommandKind.FORCE_REGIME, CommandKind.RELEASE_REGIME):
             value = command["value"] if command["kind"] == CommandKind.FORCE_REGIME else NO_FORCE
             forced[np.searchsorted(panel.open_time_ms, command["time_ms"]) :] = value
-    return market_state(reference, scenario.strategies, scenario.rules.protection, forced)
+    market = market_state(reference, scenario.strategies, scenario.rules.protection, forced)
+    return sized(market, scenario.slow_regime, scenario.rules.sizing)

@@ -19,7 +19,16 @@ from crypto_tracker.core.arrays import BoolArray, CodeArray, FloatArray, IntArra
 from crypto_tracker.core.decisions import Reason, Regime
 from crypto_tracker.core.orders import ExitReason, FillKind
 from crypto_tracker.simulation.records import CommandKind, Outcome
-from crypto_tracker.simulation.state import ADAPTIVE, EMPTY, HELD, OPTIMISTIC, PENDING
+from crypto_tracker.simulation.state import (
+    ADAPTIVE,
+    EMPTY,
+    HELD,
+    OPTIMISTIC,
+    PENDING,
+    SIZE_ADAPTIVE,
+    SIZE_FIXED,
+    SIZE_FRACTION,
+)
 from crypto_tracker.strategies.base import EVENT_RESET
 
 QUOTE = 1e8
@@ -54,7 +63,8 @@ _TIGHT, _OUTRANKED, _SMALL = (
 )
 _STRATEGY_LIMIT, _PORTFOLIO_LIMIT = int64(Reason.STRATEGY_LIMIT), int64(Reason.PORTFOLIO_LIMIT)
 _EXPOSURE, _CONCENTRATION = int64(Reason.STRATEGY_EXPOSURE), int64(Reason.CONCENTRATION)
-_SHARE, _NO_CASH, _DRAWDOWN = int64(Reason.SHARE_USED), int64(Reason.NO_CASH), int64(Reason.DRAWDOWN)
+_SHARE, _NO_CASH = int64(Reason.SHARE_USED), int64(Reason.NO_CASH)
+_DRAWDOWN, _NO_EDGE = int64(Reason.DRAWDOWN), int64(Reason.NO_EDGE)
 _C_PAUSE, _C_RESUME, _C_CLOSE = int64(CommandKind.PAUSE), int64(CommandKind.RESUME), int64(CommandKind.CLOSE)
 _C_COOLDOWN, _C_STREAK = int64(CommandKind.CLEAR_COOLDOWN), int64(CommandKind.CLEAR_STREAK)
 _C_OFF, _C_ON = int64(CommandKind.STRATEGY_OFF), int64(CommandKind.STRATEGY_ON)
@@ -886,6 +896,11 @@ def limit_broken(setup, decision, memory, facts, quote, committed, count, total,
     book, parameters = memory.book[0], facts.parameters[0]
     ins = facts.instruments[setup.symbol]
     equity = float(book.equity)
+    if parameters.size_mode == SIZE_ADAPTIVE:
+        decision.measured = setup.confidence
+        decision.limit = break_even(setup, ins)
+        if setup.confidence <= decision.limit:
+            return _NO_EDGE
     decision.measured = quote / QUOTE
     decision.limit = ins.min_notional
     if quote / QUOTE < ins.min_notional:
@@ -921,9 +936,51 @@ def limit_broken(setup, decision, memory, facts, quote, committed, count, total,
 
 
 @compiled
-def order_quote(setup, factor):
-    """R3: the quote amount of each part of an order, 1e-8 quote."""
+def fixed_quote(setup, factor):
+    """R3: the quote amount of each part of an order of the strategy's own size, 1e-8 quote."""
     return np.int64(np.rint(setup.size_quote * factor * QUOTE))
+
+
+@compiled
+def break_even(setup, ins):
+    """The share of wins at which target and stop, after the costs of a round trip, come to nothing.
+
+    1 where a win would not even pay its costs.
+    """
+    costs = 2.0 * (ins.taker + ins.slippage)
+    win = setup.take_profit - costs
+    if win <= 0.0:
+        return 1.0
+    loss = setup.stop_loss + costs
+    return loss / (win + loss)
+
+
+@compiled
+def kelly_share(setup, ins):
+    """Kelly's share p - (1 - p) / b, p the confidence and b what a win brings for each unit of a loss.
+
+    0 where a bet is not worth its risk. J. L. Kelly, "A New Interpretation of Information Rate", 1956.
+    """
+    if setup.confidence <= break_even(setup, ins):
+        return 0.0
+    costs = 2.0 * (ins.taker + ins.slippage)
+    win, loss = setup.take_profit - costs, setup.stop_loss + costs
+    return max(setup.confidence - (1.0 - setup.confidence) * loss / win, 0.0)
+
+
+@compiled
+def order_quote(setup, factor, equity, ins, parameters):
+    """The quote amount of each part of an order, 1e-8 quote, as the sizing has it (section 5)."""
+    if parameters.size_mode == SIZE_FIXED:
+        return fixed_quote(setup, factor)
+    if parameters.size_mode == SIZE_FRACTION:
+        return np.int64(np.rint(equity * parameters.fraction * factor / setup.levels))
+    span = 1.0 - parameters.min_confidence
+    place = (setup.confidence - parameters.min_confidence) / span if span > 0.0 else 1.0
+    low, high = parameters.confidence_low, parameters.confidence_high
+    by_confidence = low + place * (high - low)
+    wanted = equity * parameters.kelly * kelly_share(setup, ins) * by_confidence * factor
+    return np.int64(np.rint(min(wanted, equity * parameters.fraction_max) / setup.levels))
 
 
 @compiled
@@ -1013,8 +1070,9 @@ def decide(
         i = chosen[rank]
         setup, decision = setups[i], records.decisions[i]
         k, s = int64(setup.strategy), int64(setup.symbol)
-        quote = order_quote(setup, size_factor[k])
-        reserve = order_reserve(quote, facts.instruments[s])
+        ins = facts.instruments[s]
+        quote = order_quote(setup, size_factor[k], float(memory.book[0].equity), ins, facts.parameters[0])
+        reserve = order_reserve(quote, ins)
         committed = reserve * setup.levels
         decision.rank = rank
         decision.reason = limit_broken(
@@ -1191,7 +1249,7 @@ def run_alone(memory, facts, records, bars, market, setups, chosen, outcomes):
         setup = setups[chosen[n]]
         s = int64(setup.symbol)
         own = Facts(facts.instruments[s : s + 1], facts.strategies, facts.parameters)
-        quote = order_quote(setup, 1.0)
+        quote = fixed_quote(setup, 1.0)
         place_order(memory, _ALONE, setup, chosen[n], quote, order_reserve(quote, own.instruments[0]))
         trade_alone(memory, own, records, bars, market, s, setup.time_ms, outcomes[n])
         outcomes[n].setup = chosen[n]

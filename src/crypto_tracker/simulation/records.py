@@ -6,7 +6,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from crypto_tracker.core.arrays import IntArray, RecordArray
+from crypto_tracker.core.arrays import CodeArray, IntArray, RecordArray
 from crypto_tracker.core.bars import Panel
 from crypto_tracker.core.errors import SimulationError
 from crypto_tracker.core.instruments import Instruments
@@ -155,6 +155,8 @@ class Scenario:
     enabled : for each strategy, whether the configuration lets it trade
     setups : SETUP_DTYPE, sorted by (time_ms, symbol, strategy)
     commands : COMMAND_DTYPE, sorted by time_ms
+    slow_regime : `SlowRegime` codes of the reference coin at each close of the panel, int8 (bars,); None
+        where it is unknown throughout
     """
 
     panel: Panel
@@ -166,6 +168,7 @@ class Scenario:
     commands: RecordArray
     rules: Rules
     close_at_end: bool = False
+    slow_regime: CodeArray | None = None
 
     def __post_init__(self) -> None:
         if self.instruments.symbols != self.panel.symbols:
@@ -174,6 +177,8 @@ class Scenario:
             self.reference.open_time_ms[len(self.reference) - len(self.panel) :], self.panel.open_time_ms
         ):
             raise SimulationError("the reference panel must end with the rows of the traded panel")
+        if self.slow_regime is not None and len(self.slow_regime) != len(self.panel):
+            raise SimulationError("a scenario needs the slow regime at every close of its panel, or at none")
         if len(self.enabled) != len(self.strategies):
             raise SimulationError("a scenario needs one `enabled` flag for each strategy")
         if self.setups.dtype != SETUP_DTYPE or self.commands.dtype != COMMAND_DTYPE:

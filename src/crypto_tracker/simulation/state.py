@@ -13,6 +13,7 @@ from crypto_tracker.core.arrays import BoolArray, RecordArray
 from crypto_tracker.core.errors import SimulationError
 from crypto_tracker.core.instruments import Instruments
 from crypto_tracker.core.timeframes import HOUR_MS, MINUTE_MS
+from crypto_tracker.portfolio.parameters import SizingMode
 from crypto_tracker.simulation.parameters import Intrabar, Rules
 from crypto_tracker.simulation.records import MAX_LEVELS
 
@@ -161,6 +162,12 @@ PARAMETER_DTYPE = np.dtype(
         ("min_confidence", np.float64),
         ("day_loss", np.float64),
         ("drawdown", np.float64),
+        ("size_mode", np.int8),
+        ("fraction", np.float64),
+        ("fraction_max", np.float64),
+        ("kelly", np.float64),
+        ("confidence_low", np.float64),
+        ("confidence_high", np.float64),
         ("streak", np.int32),
         ("streak_ms", np.int64),
         ("cooldown_stops", np.int32),
@@ -175,6 +182,12 @@ PARAMETER_DTYPE = np.dtype(
 STRATEGY_PARAMETER_DTYPE = np.dtype([("share", np.float64), ("enabled", np.bool_)], align=True)
 
 PESSIMISTIC, ADAPTIVE, OPTIMISTIC = 0, 1, 2
+SIZE_FIXED, SIZE_FRACTION, SIZE_ADAPTIVE = 0, 1, 2
+_SIZE_MODES = {
+    SizingMode.FIXED: SIZE_FIXED,
+    SizingMode.FIXED_FRACTION: SIZE_FRACTION,
+    SizingMode.ADAPTIVE: SIZE_ADAPTIVE,
+}
 _MODES = {Intrabar.PESSIMISTIC: PESSIMISTIC, Intrabar.ADAPTIVE: ADAPTIVE, Intrabar.OPTIMISTIC: OPTIMISTIC}
 
 
@@ -296,6 +309,7 @@ def parameter_array(rules: Rules, bar_ms: int) -> RecordArray:
     """The kernel's scalar numbers, (1,)."""
     array = np.zeros(1, dtype=PARAMETER_DTYPE)
     limits, protection, fills = rules.limits, rules.protection, rules.fills
+    sizing = rules.sizing
     values = {
         "bar_ms": bar_ms,
         "mode": _MODES[fills.intrabar],
@@ -311,6 +325,12 @@ def parameter_array(rules: Rules, bar_ms: int) -> RecordArray:
         "min_confidence": limits.min_confidence,
         "day_loss": protection.day_loss_max,
         "drawdown": protection.drawdown_max,
+        "size_mode": _SIZE_MODES[sizing.mode],
+        "fraction": sizing.fraction,
+        "fraction_max": sizing.fraction_max,
+        "kelly": sizing.kelly,
+        "confidence_low": sizing.confidence_low,
+        "confidence_high": sizing.confidence_high,
         "streak": protection.losing_streak,
         "streak_ms": round(protection.losing_streak_hours * HOUR_MS),
         "cooldown_stops": protection.cooldown_stops,

@@ -19,7 +19,9 @@ from crypto_tracker.core.money import to_decimal
 from crypto_tracker.core.orders import FillKind
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, Timeframe, from_ms
+from crypto_tracker.portfolio.parameters import SizingMode
 from crypto_tracker.portfolio.regime import NO_FORCE, MarketState, follow_market
+from crypto_tracker.portfolio.sizing import sized
 from crypto_tracker.simulation import ledger
 from crypto_tracker.simulation.live import Stepped, Stepper
 from crypto_tracker.simulation.records import CommandKind
@@ -299,7 +301,14 @@ class Trader:
         market, state.carry = follow_market(
             reference, self.account.strategies, self.setting.rules.protection, forced, state.carry
         )
-        return market
+        return sized(market, self._trend(), self.setting.rules.sizing)
+
+    def _trend(self) -> CodeArray | None:
+        """The slow regime of the last day that is closed, where sizes ask for it and it is known."""
+        if self.setting.rules.sizing.mode is not SizingMode.ADAPTIVE:
+            return None
+        days = self._window.slow_regime(self.setting.configuration.protection.slow_regime)
+        return None if days is None or not len(days) else days[-1:]
 
     # --- what is decided -----------------------------------------------------------------------
 

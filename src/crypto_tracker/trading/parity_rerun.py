@@ -13,11 +13,14 @@ import numpy as np
 
 from crypto_tracker.core.arrays import CodeArray, RecordArray
 from crypto_tracker.core.bars import Panel
-from crypto_tracker.core.decisions import Reason, Verdict
+from crypto_tracker.core.decisions import Reason, SlowRegime, Verdict
 from crypto_tracker.core.money import decimal_of
 from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, Timeframe, from_ms, next_month_ms
+from crypto_tracker.features.align import align_codes
 from crypto_tracker.features.blocks import anchor_ms
+from crypto_tracker.portfolio.parameters import SizingMode
 from crypto_tracker.portfolio.regime import NO_FORCE, MarketState, follow_market
+from crypto_tracker.portfolio.sizing import sized
 from crypto_tracker.portfolio.trend import slow_regime_codes
 from crypto_tracker.simulation import ledger
 from crypto_tracker.simulation.live import Stepped, Stepper
@@ -224,7 +227,17 @@ class Rerun:
         market, state.carry = follow_market(
             reference, self._account.strategies, active.rules.protection, forced, state.carry
         )
-        return market
+        return sized(market, self._trend(piece, active, count), active.rules.sizing)
+
+    def _trend(self, piece: Piece, active: Setting, count: int) -> CodeArray | None:
+        """The slow regime at every close of the piece, where sizes ask for it and there is a reference."""
+        if active.rules.sizing.mode is not SizingMode.ADAPTIVE or self._account.reference is None:
+            return None
+        needed = reference_warmup([], trend_days=_trend_days(active))
+        days = self._panels(REFERENCE, needed, piece)[Timeframe.D1]
+        codes = slow_regime_codes(days, active.configuration.protection.slow_regime)
+        closes = piece.start_ms + MINUTE_MS * np.arange(1, count + 1, dtype=np.int64)
+        return align_codes(codes, days.close_time_ms, closes, unknown=SlowRegime.UNKNOWN)
 
     # --- scans ---------------------------------------------------------------------------------
 

@@ -54,6 +54,7 @@ def refusal(reason: Reason, strategy: str, measured: float, limit: float, now_ms
         Reason.CONFIDENCE_LOW: f"confidence {measured:.2f}, needs {limit:.2f}",
         Reason.TRAILING_TOO_TIGHT: "its trailing stop is within the noise of one minute",
         Reason.OUTRANKED: f"another strategy is surer: {limit:.2f} against {measured:.2f}",
+        Reason.NO_EDGE: f"confidence {measured:.2f} does not pay: its exits break even at {limit:.2f}",
         Reason.SIZE_TOO_SMALL: f"an order of {measured:,.2f} is below the minimum",
         Reason.STRATEGY_LIMIT: f"{strategy} has {measured:.0f} positions, the limit is {limit:.0f}",
         Reason.PORTFOLIO_LIMIT: f"{measured:.0f} positions are open, the limit is {limit:.0f}",

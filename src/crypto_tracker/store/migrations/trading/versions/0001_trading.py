@@ -221,7 +221,7 @@ def upgrade() -> None:
             "'volatility_high', 'regime_panic', 'day_loss', 'losing_streak', 'cooldown', 'symbol_limit', "
             "'same_episode', 'confidence_low', 'trailing_too_tight', 'outranked', 'size_too_small', "
             "'strategy_limit', 'portfolio_limit', 'strategy_exposure', 'concentration', 'share_used', "
-            "'no_cash', 'drawdown', 'slippage_too_high', 'expired', 'cancelled')",
+            "'no_cash', 'drawdown', 'no_edge', 'slippage_too_high', 'expired', 'cancelled')",
             name=op.f("ck_orders_reason"),
         ),
         sa.CheckConstraint(
@@ -301,7 +301,7 @@ def upgrade() -> None:
             "'volatility_high', 'regime_panic', 'day_loss', 'losing_streak', 'cooldown', 'symbol_limit', "
             "'same_episode', 'confidence_low', 'trailing_too_tight', 'outranked', 'size_too_small', "
             "'strategy_limit', 'portfolio_limit', 'strategy_exposure', 'concentration', 'share_used', "
-            "'no_cash', 'drawdown', 'slippage_too_high', 'expired', 'cancelled')",
+            "'no_cash', 'drawdown', 'no_edge', 'slippage_too_high', 'expired', 'cancelled')",
             name=op.f("ck_setups_reason"),
         ),
         sa.CheckConstraint("verdict IN ('TAKE', 'SKIP', 'NEAR_MISS')", name=op.f("ck_setups_verdict")),
