@@ -44,6 +44,7 @@ def test_the_defaults_are_those_of_the_specification():
     assert tree.limits.shares == {"DCA": 0.40, "SWING": 0.30, "CHANNEL": 0.30}
     assert tree.protection.day_loss_max == 0.10
     assert tree.protection.drawdown_max == 0.25
+    assert not tree.protection.close_on_transition
     assert (tree.sizing.mode, tree.sizing.kelly) == ("fixed", 0.25)
     assert (tree.sizing.trend_factors.bear, tree.sizing.trend_factors.bull) == (1.3, 0.7)
     assert (tree.sizing.confidence_low, tree.sizing.confidence_high) == (0.7, 1.3)

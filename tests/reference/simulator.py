@@ -222,6 +222,7 @@ class ReferenceSimulator:
         self.day_latch = False
         self.peak = self.capital
         self.drawdown_latch = False
+        self.favoured_last: int | None = None
         self.paused = False
         self.market = market_before(scenario.rules, scenario.strategies)
         self.command_next = 0
@@ -677,6 +678,7 @@ class ReferenceSimulator:
         self.count_streaks(now)
         if self.market.regime is Regime.PANIC:
             self.cancel_in_panic()
+        self.turn()
         for column, slot in enumerate(self.slots):
             if slot is not None and slot.position is not None:
                 self.raise_trailing(column, row, slot, slot.position)
@@ -794,6 +796,22 @@ class ReferenceSimulator:
                 self.cancel_parts(slot)
             elif slot.market.live:
                 self.end_part(slot.market)
+
+    def turn(self) -> None:
+        """Point 7, the transition."""
+        favoured, before = self.preferred_strategy(), self.favoured_last
+        if favoured is None:
+            return
+        self.favoured_last = favoured
+        if before in {None, favoured} or not self.rules.protection.close_on_transition:
+            return
+        for column, slot in enumerate(self.slots):
+            if slot is None or slot.setup.strategy != before:
+                continue
+            if slot.position is None:
+                self.end_pending(column, slot, Reason.CANCELLED)
+            elif slot.requested is ExitReason.NONE:
+                slot.requested = ExitReason.MARKET_TRANSITION
 
     def raise_trailing(self, column: int, row: int, slot: Slot, position: Position) -> None:
         """Point 8, the trailing stop (R7)."""

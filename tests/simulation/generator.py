@@ -42,6 +42,7 @@ class Frame:
     move: float  # typical move of a bar
     round_numbers: bool  # prices, levels and costs in whole hundredths, so that prices meet levels exactly
     strategies: tuple[str, ...]
+    turning: bool  # the market favours one strategy after the other, and what they hold is closed for it
     crowded: bool  # little capital, wide exits and rising prices: cash becomes scarce before shares do
 
 
@@ -65,14 +66,21 @@ def a_frame(random: Random) -> Frame:
     before = timeframe.ms * int(random.integers(0, rows))
     order = random.permutation(len(STRATEGIES))[: int(random.integers(1, 5))]
     crowded = bool(random.random() < 0.06)
+    turning = bool(random.random() < 0.06) and not crowded
+    timeframe = Timeframe.H1 if turning else timeframe
     return Frame(
         timeframe=timeframe,
         start_ms=timeframe.floor(midnight - before),
         rows=rows,
         symbols=SYMBOLS if crowded else SYMBOLS[: int(random.integers(1, 7))],
-        move=0.03 if crowded else one_of(random, 0.0005, 0.003, 0.01, 0.03, weights=(0.15, 0.35, 0.35, 0.15)),
+        move=0.03
+        if crowded
+        else 0.003
+        if turning
+        else one_of(random, 0.0005, 0.003, 0.01, 0.03, weights=(0.15, 0.35, 0.35, 0.15)),
         round_numbers=bool(random.random() < 0.25) and not crowded,
         strategies=STRATEGIES[:2] if crowded else tuple(STRATEGIES[place] for place in order),
+        turning=turning,
         crowded=crowded,
     )
 
@@ -191,29 +199,33 @@ def a_panel(random: Random, frame: Frame, facts: Instruments, price: Floats) -> 
 def a_reference(random: Random, frame: Frame, traded: Panel) -> Panel | None:
     """The reference coin: absent, one of the symbols, or its own walk with crashes and leaps and holes."""
     fate = random.random()
-    if fate < 0.08 or frame.crowded:
+    if (fate < 0.08 or frame.crowded) and not frame.turning:
         return None
-    if fate < 0.15:
+    if fate < 0.15 and not frame.turning:
         return traded.select([traded.symbols[0]])
     if frame.timeframe is Timeframe.M1:
         earlier = one_of(random, 0, 0, 70, 300, 1_800, weights=(2, 2, 2, 2, 1))
     else:
         earlier = one_of(random, 0, 30, 100, 300)
+    earlier = 40 if frame.turning else earlier
     rows = earlier + frame.rows
     calm = Frame(
         timeframe=frame.timeframe,
         start_ms=0,
         rows=rows,
         symbols=("BTC/USD",),
-        move=one_of(random, 0.0001, 0.001, 0.004),
+        move=0.0001 if frame.turning else one_of(random, 0.0001, 0.001, 0.004),
         round_numbers=False,
         strategies=(),
+        turning=frame.turning,
         crowded=False,
     )
     sides = np.array(a_walk(random, calm, rows, 100.0, 0.0))
     for _ in range(int(random.integers(0, 4))):  # a crash or a leap, inside the traded span or shortly before
         row = int(random.integers(max(0, earlier - 60), rows))
         sides[:, row:] *= one_of(random, 0.94, 0.965, 0.88, 1.06, 1.03, 0.99)
+    if frame.turning:  # up and down by turns that are no whole share of a day
+        sides *= np.where(np.arange(rows) // one_of(random, 5, 7, 9, 17) % 2, 1.008, 0.992)
     gone = missing_rows(random, rows)
     sides[:, gone] = np.nan
     first = frame.start_ms - earlier * frame.timeframe.ms
@@ -297,10 +309,29 @@ def some_rules(random: Random, frame: Frame) -> Rules:
             "sideways_volatility": 1.0,
             "move_24h": one_of(random, 0.02, 0.001),
         }
+    if frame.turning or random.random() < 0.2:
+        changed |= {
+            "close_on_transition": True,
+            "sideways_volatility": 1.0,
+            "move_24h": one_of(random, 0.008, 0.004, 0.002),
+            "sideways": frame.strategies[0],
+            "falling": frame.strategies[-1],
+            "rising": one_of(random, *frame.strategies, "OTHER"),
+        }
     if random.random() < 0.3:
         changed |= {
             "entry_participation": one_of(random, 0.01, 1.0),
             "exit_participation": one_of(random, 0.02, 1.0),
+        }
+    if frame.turning:
+        changed |= {
+            "day_loss_max": 1.0,
+            "drawdown_max": 1.0,
+            "losing_streak": 99,
+            "cooldown_stops": 99,
+            "caution_24h": -0.03,
+            "panic_1h": -0.05,
+            "sizing__mode": "fixed",
         }
     if frame.crowded:
         changed |= {
@@ -334,6 +365,15 @@ def a_plan(random: Random, frame: Frame) -> dict[str, Any]:
             "trailing": one_of(random, 0.0, 0.01),
         }
     move = frame.move
+    if frame.turning:
+        return {
+            "size_quote": one_of(random, 100.0, 33.33),
+            "levels": one_of(random, 1, 3),
+            "spacing": 0.01,
+            "take_profit": one_of(random, 0.05, 0.5),
+            "stop_loss": one_of(random, 0.05, 0.5),
+            "trailing": 0.0,
+        }
     if frame.crowded:
         return {
             "size_quote": one_of(random, 50.0, 79.0),

@@ -48,6 +48,7 @@ def _spec_tree() -> dict[str, Any]:
             "cooldown_stops": 3,
             "cooldown_hours": {"large_cap": 4.0, "mid_cap": 6.0, "small_cap": 12.0, "memecoin": 24.0},
             "cancel_rungs_in_panic": True,
+            "close_on_transition": False,
             "stale_minutes": 10.0,
             "fast_regime": {
                 "panic_1h": -0.05,

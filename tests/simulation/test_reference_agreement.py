@@ -13,7 +13,7 @@ from crypto_tracker.core.errors import SimulationError
 from crypto_tracker.core.orders import ExitReason, FillKind
 from crypto_tracker.simulation.backtest import simulate_portfolio
 from crypto_tracker.simulation.outcomes import simulate_setups
-from crypto_tracker.simulation.records import FILL_DTYPE, Outcome, Scenario, SimulationResult
+from crypto_tracker.simulation.records import FILL_DTYPE, CommandKind, Outcome, Scenario, SimulationResult
 from crypto_tracker.strategies.base import EVENT_SETUP
 from tests.reference import setups as reference_setups
 from tests.reference import simulator as reference
@@ -127,6 +127,10 @@ def test_every_rule_really_happens_in_the_generated_markets() -> None:
             seen[f"ambiguous {ExitReason(int(trade['exit_reason'])).code}"] += 1
         seen.update(f"regime {Regime(int(code)).name.lower()}" for code in result.regime)
         seen["open at the end"] += len(result.open_trades)
+        if not (scenario.commands["kind"] == CommandKind.CLOSE).any():
+            seen["turned against"] += int(
+                (result.trades["exit_reason"] == ExitReason.MARKET_TRANSITION).sum()
+            )
 
     often = {
         **{f"exit {reason.code}": 5 for reason in ExitReason if reason is not ExitReason.NONE},
@@ -152,6 +156,7 @@ def test_every_rule_really_happens_in_the_generated_markets() -> None:
         "volume unknown": 20,
         "fallback": 50,
         "open at the end": 20,
+        "turned against": 20,
     }
     too_rare = {name: seen[name] for name, least in often.items() if seen[name] < least}
     assert not too_rare, f"the generated markets show too little of {too_rare}"
@@ -177,8 +182,11 @@ def test_a_quantity_that_float64_can_not_count_stops_both_with_the_name_of_the_i
     )
     facts = scenario.instruments
     fine = replace(scenario, instruments=replace(facts, lot=np.full_like(facts.lot, 1e-30)))
-    bought = [str(scenario.panel.symbols[fill["symbol"]]) for fill in reference.simulate(scenario).fills]
+    # Also a symbol whose own lot was too coarse to buy any.
+    accepted = reference.simulate(scenario).decisions["reason"] == Reason.ACCEPTED
+    ordered = scenario.setups[accepted & (scenario.setups["kind"] == EVENT_SETUP)]
+    names = [str(scenario.panel.symbols[setup["symbol"]]) for setup in ordered]
     for simulate in (simulate_portfolio, reference.simulate):
         with pytest.raises(SimulationError) as raised:
             simulate(fine)
-        assert any(name in str(raised.value) for name in bought)
+        assert any(name in str(raised.value) for name in names)

@@ -489,6 +489,21 @@ def test_sizes_by_the_slow_regime_make_no_difference_also_over_the_close_of_a_da
     assert later == pytest.approx([1.0] * len(later), abs=0.02)
 
 
+def test_positions_that_the_market_turned_against_make_no_difference(tmp_path: Path, home: Path):
+    other = without_accounts(home, tmp_path / "home")
+    turning = (
+        *worlds.LIVELY,
+        "protection.close_on_transition=true",
+        "protection.condition.move_24h=0.005",
+        "protection.condition.sideways_volatility=0.5",
+    )
+    worlds.trade(other, name="turning", assignments=turning)
+    folder = worlds.account_folder(other, "turning")
+    assert prove(other, folder).proof.differences == []
+    closed = rows_of(folder, "SELECT exit_reason, COUNT(*) FROM trades GROUP BY exit_reason")
+    assert dict(closed)["market_transition"] > 0
+
+
 def test_scans_that_failed_when_they_were_due_are_left_out(tmp_path: Path, home: Path, monkeypatch):
     other = without_accounts(home, tmp_path / "home")
     folder = worlds.account_folder(other, "failing")

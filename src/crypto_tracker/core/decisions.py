@@ -63,7 +63,7 @@ class Reason(IntEnum):
     # after admission
     SLIPPAGE_TOO_HIGH = 90
     EXPIRED = 91
-    CANCELLED = 92  # by a person, before anything was filled
+    CANCELLED = 92  # by a person or a transition, before anything was filled
 
     @property
     def code(self) -> str:

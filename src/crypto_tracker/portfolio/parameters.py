@@ -162,6 +162,7 @@ class Protection(Frozen):
     cooldown_stops: Annotated[int, Field(ge=1)]
     cooldown_hours: ByTier
     cancel_rungs_in_panic: bool
+    close_on_transition: bool  # close what a strategy has when the market turns against it
     stale_minutes: Positive
     fast_regime: FastRegime
     slow_regime: SlowRegimeRules

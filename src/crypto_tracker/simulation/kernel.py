@@ -40,6 +40,7 @@ _ENTRY, _RUNG, _EXIT = int64(FillKind.ENTRY), int64(FillKind.RUNG), int64(FillKi
 _NONE = int64(ExitReason.NONE)
 _TAKE_PROFIT, _STOP_LOSS = int64(ExitReason.TAKE_PROFIT), int64(ExitReason.STOP_LOSS)
 _TRAILING, _TIME = int64(ExitReason.TRAILING_STOP), int64(ExitReason.TIME_EXIT)
+_TRANSITION = int64(ExitReason.MARKET_TRANSITION)
 _DATA_LOST, _END_OF_DATA = int64(ExitReason.DATA_LOST), int64(ExitReason.END_OF_DATA)
 _PANIC = int64(Regime.PANIC)
 _ACCEPTED, _EXPIRED, _CANCELLED = int64(Reason.ACCEPTED), int64(Reason.EXPIRED), int64(Reason.CANCELLED)
@@ -722,8 +723,28 @@ def mark_equity(memory, facts, records, bar, closes):
 
 
 @compiled
-def settle(memory, facts, records, bar, highs, closes, regime, volatility, stop_factor):
-    """CLOSE, steps 1 to 8: equity, market, day, drawdown, streaks and cooldowns, PANIC, positions."""
+def turned_against(book, preferred):
+    """The strategy that the market favoured last and does not any more, -1 where it is none; remembers."""
+    last = book.favoured
+    if preferred < 0 or preferred == last:
+        return int64(-1)
+    book.favoured = preferred
+    return last
+
+
+@compiled
+def ask_to_close(memory, decisions, s, reason):
+    """Section 7, `close`: an order without a fill ends, a position exits at its next open."""
+    slot = memory.slots[s]
+    if slot.phase == PENDING:
+        end_entry(memory, decisions, s, _CANCELLED)
+    elif slot.phase == HELD and slot.trigger == _NONE:
+        slot.request = reason
+
+
+@compiled
+def settle(memory, facts, records, bar, highs, closes, regime, volatility, stop_factor, preferred):
+    """CLOSE, steps 1 to 8: equity, day and drawdown, streaks and cooldowns, PANIC and turns, positions."""
     book, parameters = memory.book[0], facts.parameters[0]
     close_ms = bar.time_ms + parameters.bar_ms
     mark_equity(memory, facts, records, bar, closes)
@@ -747,6 +768,7 @@ def settle(memory, facts, records, bar, highs, closes, regime, volatility, stop_
         if coin.closed != _NONE:
             strategy = memory.strategies[coin.closed_strategy]
             count_closed_trade(coin, strategy, facts.instruments[s], parameters, close_ms)
+    left = turned_against(book, preferred)
     for s in range(len(memory.slots)):
         slot = memory.slots[s]
         if regime == _PANIC and slot.phase != EMPTY:
@@ -754,6 +776,9 @@ def settle(memory, facts, records, bar, highs, closes, regime, volatility, stop_
                 end_parts(memory, s)
             elif memory.parts[s, 0].open:
                 end_entry(memory, records.decisions, s, _REGIME_PANIC)
+        asked = parameters.close_on_transition and slot.strategy == left and slot.request == _NONE
+        if asked and slot.phase != EMPTY:
+            ask_to_close(memory, records.decisions, s, _TRANSITION)
         if slot.phase == HELD:
             follow_position(slot, memory.coins[s], facts.instruments[s], parameters, stop_factor, highs[s])
 
@@ -1106,11 +1131,7 @@ def obey(command, memory, decisions):
         book.drawdown_latched = False
         book.peak = book.equity
     elif kind == _C_CLOSE:
-        slot = memory.slots[command.symbol]
-        if slot.phase == PENDING:
-            end_entry(memory, decisions, int64(command.symbol), _CANCELLED)
-        elif slot.phase == HELD and slot.trigger == _NONE:
-            slot.request = command.value
+        ask_to_close(memory, decisions, int64(command.symbol), int64(command.value))
     elif kind == _C_COOLDOWN:
         memory.coins[command.symbol].stops = 0
         memory.coins[command.symbol].cooldown_ms = 0
@@ -1164,6 +1185,7 @@ def step(memory, facts, records, scratch, bars, market, t, commands, setups, fir
         market.regime[t],
         market.volatility[t],
         market.stop_factor[t],
+        market.preferred[t],
     )
     if last_setup > first_setup:
         decide(

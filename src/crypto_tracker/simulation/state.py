@@ -29,6 +29,7 @@ BOOK_DTYPE = np.dtype(
         ("day_latched", np.bool_),
         ("peak", np.int64),  # highest equity at a CLOSE since the start or the last resume
         ("drawdown_latched", np.bool_),
+        ("favoured", np.int64),  # the strategy that the market favoured last, -1 before any
         ("paused", np.bool_),
         ("newest_ms", np.int64),  # latest close time of any symbol's bar
         ("next_trade", np.int64),
@@ -172,6 +173,7 @@ PARAMETER_DTYPE = np.dtype(
         ("streak_ms", np.int64),
         ("cooldown_stops", np.int32),
         ("cancel_rungs_in_panic", np.bool_),
+        ("close_on_transition", np.bool_),
         ("stale_ms", np.int64),
         ("widen_slope", np.float64),
         ("widen_unit", np.float64),
@@ -208,6 +210,7 @@ class PortfolioState:
         book = np.zeros(1, dtype=BOOK_DTYPE)
         book["cash"] = book["equity"] = book["day_base"] = book["peak"] = capital_e8
         book["day"] = np.iinfo(np.int64).min
+        book["favoured"] = -1
         book["stop_factor"] = 1.0
         coins = np.zeros(symbols, dtype=COIN_DTYPE)
         coins["last_close"] = np.nan
@@ -335,6 +338,7 @@ def parameter_array(rules: Rules, bar_ms: int) -> RecordArray:
         "streak_ms": round(protection.losing_streak_hours * HOUR_MS),
         "cooldown_stops": protection.cooldown_stops,
         "cancel_rungs_in_panic": protection.cancel_rungs_in_panic,
+        "close_on_transition": protection.close_on_transition,
         "stale_ms": round(protection.stale_minutes * MINUTE_MS),
         "widen_slope": protection.stop_widening.slope,
         "widen_unit": protection.stop_widening.unit,
