@@ -80,7 +80,7 @@ _NOT_YET = int64(-1)
 # the time. It can make no arrays then either. Numba's published types do not know the option.
 _OPTIONS: dict[str, Any] = {"cache": True, "_nrt": False}
 compiled = njit(**_OPTIONS)
-compiled_into_caller = njit(**_OPTIONS, forceinline=True)  # what runs for every bar of a position
+compiled_into_caller = njit(**_OPTIONS, forceinline=True)  # what runs for every bar
 compiled_without_gil = njit(**_OPTIONS, nogil=True)
 
 
@@ -701,7 +701,7 @@ def count_closed_trade(coin, strategy, ins, parameters, close_ms):
         coin.stops = 0
 
 
-@compiled
+@compiled_into_caller
 def mark_equity(memory, facts, records, bar, closes):
     """Steps 1 to 3: take over the closes, close positions whose data is lost, add up the equity."""
     book, parameters = memory.book[0], facts.parameters[0]
@@ -723,16 +723,6 @@ def mark_equity(memory, facts, records, bar, closes):
 
 
 @compiled
-def turned_against(book, preferred):
-    """The strategy that the market favoured last and does not any more, -1 where it is none; remembers."""
-    last = book.favoured
-    if preferred < 0 or preferred == last:
-        return int64(-1)
-    book.favoured = preferred
-    return last
-
-
-@compiled
 def ask_to_close(memory, decisions, s, reason):
     """Section 7, `close`: an order without a fill ends, a position exits at its next open."""
     slot = memory.slots[s]
@@ -743,6 +733,19 @@ def ask_to_close(memory, decisions, s, reason):
 
 
 @compiled
+def turn(memory, decisions, preferred, closes):
+    """The market favours another strategy than last: it is remembered, and what the other has is closed."""
+    last = memory.book[0].favoured
+    memory.book[0].favoured = preferred
+    if not closes:
+        return
+    for s in range(len(memory.slots)):
+        slot = memory.slots[s]
+        if slot.phase != EMPTY and slot.strategy == last and slot.request == _NONE:
+            ask_to_close(memory, decisions, s, _TRANSITION)
+
+
+@compiled_into_caller
 def settle(memory, facts, records, bar, highs, closes, regime, volatility, stop_factor, preferred):
     """CLOSE, steps 1 to 8: equity, day and drawdown, streaks and cooldowns, PANIC and turns, positions."""
     book, parameters = memory.book[0], facts.parameters[0]
@@ -768,7 +771,6 @@ def settle(memory, facts, records, bar, highs, closes, regime, volatility, stop_
         if coin.closed != _NONE:
             strategy = memory.strategies[coin.closed_strategy]
             count_closed_trade(coin, strategy, facts.instruments[s], parameters, close_ms)
-    left = turned_against(book, preferred)
     for s in range(len(memory.slots)):
         slot = memory.slots[s]
         if regime == _PANIC and slot.phase != EMPTY:
@@ -776,11 +778,10 @@ def settle(memory, facts, records, bar, highs, closes, regime, volatility, stop_
                 end_parts(memory, s)
             elif memory.parts[s, 0].open:
                 end_entry(memory, records.decisions, s, _REGIME_PANIC)
-        asked = parameters.close_on_transition and slot.strategy == left and slot.request == _NONE
-        if asked and slot.phase != EMPTY:
-            ask_to_close(memory, records.decisions, s, _TRANSITION)
         if slot.phase == HELD:
             follow_position(slot, memory.coins[s], facts.instruments[s], parameters, stop_factor, highs[s])
+    if preferred >= 0 and preferred != book.favoured:
+        turn(memory, records.decisions, preferred, parameters.close_on_transition)
 
 
 # --- decide: setups to orders (section 5) ---------------------------------------------------------
@@ -1162,7 +1163,7 @@ def bar_of(bars, t, s):
     )
 
 
-@compiled
+@compiled_into_caller
 def step(memory, facts, records, scratch, bars, market, t, commands, setups, first_setup, last_setup):
     """One bar of the whole portfolio (R1): commands, OPEN, FALL and RISE by symbol, CLOSE for all."""
     book = memory.book[0]

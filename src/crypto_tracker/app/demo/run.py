@@ -99,6 +99,7 @@ def simulated_part(
             panel=panel,
             reference=None if reference is None else reference.rows(0, len(reference) - rest),
             setups=scenario.setups[:reached],
+            slow_regime=None if scenario.slow_regime is None else scenario.slow_regime[:row],
         ),
         replace(result, decisions=result.decisions[:reached]),
     )
