@@ -365,3 +365,25 @@ def test_the_chain_knows_its_own_newest_revision():
     config.set_main_option("script_location", str(RUNS.directory))
     config.set_main_option("path_separator", "newline")
     assert ScriptDirectory.from_config(config).get_current_head() == RUNS.head
+
+
+def test_a_file_of_an_older_version_is_brought_up_to_date_and_keeps_its_setups(tmp_path):
+    engine = open_engine(tmp_path / FILE_NAME)
+    upgrade(engine, RUNS, "0001")
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO runs VALUES (1, 'backtest', 'finished', 0, '1m', 0, 60000, '[]', '[]', 'v', '{}', '1', 0)"
+        )
+        old = "INSERT INTO setups VALUES (1, ?, 'BTC/USD', 'DCA', 'SKIP', ?, 100, 0.5, 0, 0, NULL, NULL)"
+        connection.exec_driver_sql(old, (60_000, "day_loss"))
+    engine.dispose()
+    store = RunStore.open(tmp_path)
+    assert store.counts(1)["setups"] == 1
+    store.close()
+    engine = open_engine(tmp_path / FILE_NAME)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(old, (120_000, "drawdown"))
+    downgrade(engine, RUNS, "0001")
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT reason FROM setups").scalars().all() == ["day_loss"]
+    engine.dispose()

@@ -96,8 +96,7 @@ def upgrade() -> None:
             "'strategy_off', 'volatility_high', 'regime_panic', 'day_loss', 'losing_streak', "
             "'cooldown', 'symbol_limit', 'same_episode', 'confidence_low', 'trailing_too_tight', "
             "'outranked', 'size_too_small', 'strategy_limit', 'portfolio_limit', 'strategy_exposure', "
-            "'concentration', 'share_used', 'no_cash', 'drawdown', 'no_edge', 'slippage_too_high', "
-            "'expired', 'cancelled')",
+            "'concentration', 'share_used', 'no_cash', 'slippage_too_high', 'expired', 'cancelled')",
             name=op.f("ck_setups_reason"),
         ),
         sa.CheckConstraint("verdict IN ('TAKE', 'SKIP', 'NEAR_MISS')", name=op.f("ck_setups_verdict")),
