@@ -199,7 +199,7 @@ def test_an_open_side_reaches_to_the_end_of_the_bars_and_needs_no_note():
 def test_a_span_without_bars_says_what_was_asked_for():
     message = refusal(DataError, TWO_COINS, "BTC/USD", span=(26, 28))
     assert message.startswith(
-        "the span holds no 1m or 15m or 1h bars of BTC/USD: see list-data, and choose --timerange"
+        "the span holds no 1m or 15m or 1h bars of BTC/USD: see list-data, and choose the span"
     )
     assert "of any symbol:" in refusal(DataError, TWO_COINS, span=(26, 28))
 
