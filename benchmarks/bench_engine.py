@@ -492,6 +492,12 @@ def rss_mib() -> float:
     raise RuntimeError("/proc/self/status does not tell the resident memory: measure on Linux")
 
 
+def window_mib(n_symbols: int, days: int) -> float:
+    """The bars of 5m and 15m that are held after so many days of a month; the next one drops them."""
+    rows = days * DAY_MS // Timeframe.M5.ms + days * DAY_MS // Timeframe.M15.ms
+    return float(rows * n_symbols * 5 * 8 / 2**20)
+
+
 def replays(folder: Path, *, long: bool) -> None:
     """Speed and memory of replays of bars that lie in files."""
     made = market(100)
@@ -519,7 +525,8 @@ def replays(folder: Path, *, long: bool) -> None:
             f"first day {1440 / seconds[0]:,.0f}, last day {1440 / seconds[-1]:,.0f}; "
             f"{told_days[-1][2]} trades\n"
             f"      opened {memory[0]:.0f} | {' '.join(f'{each:.0f}' for each in memory[1:])} | "
-            f"last day / first day {memory[-1] / memory[1]:.2f} x"
+            f"last day / first day {memory[-1] / memory[1]:.2f} x, of which the month's window is "
+            f"{window_mib(n_symbols, n_days) - window_mib(n_symbols, 1):.0f} MiB"
         )
 
 
