@@ -6,14 +6,9 @@ under `migrations/control` make these tables; a test holds the two equal.
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, MetaData, String, Table
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    }
-)
+from crypto_tracker.store.types import NAMING
+
+metadata = MetaData(naming_convention=NAMING)
 
 COMMAND_KINDS = [
     "pause",

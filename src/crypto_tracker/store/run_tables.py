@@ -20,21 +20,9 @@ from sqlalchemy import (
 
 from crypto_tracker.core.decisions import Reason, Verdict
 from crypto_tracker.core.orders import ExitReason, FillKind
-from crypto_tracker.store.types import ExactDecimal
+from crypto_tracker.store.types import NAMING, ExactDecimal, one_of
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    }
-)
-
-
-def _one_of(column: str, values: list[str]) -> CheckConstraint:
-    listed = ", ".join(f"'{value}'" for value in values)
-    return CheckConstraint(f"{column} IN ({listed})", name=column)
+metadata = MetaData(naming_convention=NAMING)
 
 
 def _run_id() -> Column[int]:
@@ -64,8 +52,8 @@ runs = Table(
     Column("configuration", String, nullable=False),  # canonical JSON
     Column("code_version", String, nullable=False),
     Column("recorded_at_ms", BigInteger, nullable=False),
-    _one_of("kind", RUN_KINDS),
-    _one_of("state", RUN_STATES),
+    one_of("kind", RUN_KINDS),
+    one_of("state", RUN_STATES),
     CheckConstraint("end_ms > start_ms", name="span"),
 )
 """One simulation whose records are kept."""
@@ -96,8 +84,8 @@ setups = Table(
     Column("fallback", Boolean, nullable=False),
     Column("measured", Float),
     Column("limit_value", Float),
-    _one_of("verdict", [verdict.value for verdict in Verdict]),
-    _one_of("reason", _REASONS),
+    one_of("verdict", [verdict.value for verdict in Verdict]),
+    one_of("reason", _REASONS),
     Index(None, "run_id", "symbol", "time_ms"),
     sqlite_with_rowid=False,
 )
@@ -121,8 +109,8 @@ fills = Table(
     Column("slippage_quote", ExactDecimal, nullable=False),
     Column("exit_reason", String, nullable=False),
     Column("volume_unknown", Boolean, nullable=False),
-    _one_of("kind", [kind.code for kind in FillKind]),
-    _one_of("exit_reason", _EXITS),
+    one_of("kind", [kind.code for kind in FillKind]),
+    one_of("exit_reason", _EXITS),
     Index(None, "run_id", "trade_group_id"),
     sqlite_with_rowid=False,
 )
@@ -149,7 +137,7 @@ trades = Table(
     Column("entry_fills", Integer, nullable=False),
     Column("ambiguous", Boolean, nullable=False),
     Column("fallback", Boolean, nullable=False),
-    _one_of("exit_reason", _EXITS),
+    one_of("exit_reason", _EXITS),
     Index(None, "run_id", "exit_ms"),
     sqlite_with_rowid=False,
 )

@@ -19,25 +19,13 @@ from sqlalchemy import (
 
 from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.core.validate import BarRule
+from crypto_tracker.store.types import NAMING, one_of
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    }
-)
-
-
-def _one_of(column: str, values: list[str]) -> CheckConstraint:
-    listed = ", ".join(f"'{value}'" for value in values)
-    return CheckConstraint(f"{column} IN ({listed})", name=column)
+metadata = MetaData(naming_convention=NAMING)
 
 
 def _known_timeframe() -> CheckConstraint:
-    return _one_of("timeframe", [timeframe.value for timeframe in Timeframe])
+    return one_of("timeframe", [timeframe.value for timeframe in Timeframe])
 
 
 def _symbol_id(*, primary_key: bool = True) -> Column[int]:
@@ -59,7 +47,7 @@ symbols = Table(
     Column("status", String, nullable=False),
     Column("reason", String),
     UniqueConstraint("provider", "symbol"),
-    _one_of("status", ["active", "inactive"]),
+    one_of("status", ["active", "inactive"]),
     CheckConstraint("(status = 'inactive') = (reason IS NOT NULL)", name="reason_if_inactive"),
 )
 
@@ -126,7 +114,7 @@ suspects = Table(
     Column("status", String, nullable=False),
     Column("confirmed_at_ms", BigInteger),
     _known_timeframe(),
-    _one_of("status", ["unconfirmed", "confirmed"]),
+    one_of("status", ["unconfirmed", "confirmed"]),
     CheckConstraint("(status = 'confirmed') = (confirmed_at_ms IS NOT NULL)", name="confirmed_at"),
     sqlite_with_rowid=False,
 )
@@ -146,7 +134,7 @@ quarantine = Table(
     Column("recorded_at_ms", BigInteger, nullable=False),
     Column("content_key", String, nullable=False, unique=True),
     _known_timeframe(),
-    _one_of("rule", [rule.label for rule in BarRule if rule is not BarRule.VALID]),
+    one_of("rule", [rule.label for rule in BarRule if rule is not BarRule.VALID]),
     Index(None, "symbol_id", "timeframe", "open_time_ms"),
 )
 """Bars that broke a rule, as the source had them. The same bar that comes again is the same row."""

@@ -23,17 +23,9 @@ from sqlalchemy import (
 from crypto_tracker.core.decisions import Reason, Regime, Verdict
 from crypto_tracker.core.orders import ExitReason, FillKind
 from crypto_tracker.simulation.records import CommandKind
-from crypto_tracker.store.types import ExactDecimal, Money
+from crypto_tracker.store.types import NAMING, ExactDecimal, Money, one_of
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    }
-)
+metadata = MetaData(naming_convention=NAMING)
 
 ACCOUNT_KINDS = ["paper", "replay"]
 PARTS = ["traded", "reference"]
@@ -42,11 +34,6 @@ ORDER_STATUSES = ["open", "partially_filled", "filled", "cancelled", "expired"]
 RESULT_STATUSES = ["applied", "refused"]
 _REASONS = [reason.code for reason in Reason]
 _EXITS = [reason.code for reason in ExitReason]
-
-
-def _one_of(column: str, values: list[str]) -> CheckConstraint:
-    listed = ", ".join(f"'{value}'" for value in values)
-    return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
 def _version() -> Column[str]:
@@ -81,7 +68,7 @@ account = Table(
     Column("code_version", String, nullable=False),
     CheckConstraint("account_id = 1", name="only_one"),
     CheckConstraint("end_ms IS NULL OR end_ms > start_ms", name="span"),
-    _one_of("kind", ACCOUNT_KINDS),
+    one_of("kind", ACCOUNT_KINDS),
 )
 """Whose file this is. Nothing here changes after the account was opened."""
 
@@ -92,7 +79,7 @@ history = Table(
     Column("timeframe", String, primary_key=True),
     Column("time_ms", BigInteger, nullable=False),  # open time of the first row
     Column("block", LargeBinary, nullable=False),
-    _one_of("part", PARTS),
+    one_of("part", PARTS),
 )
 """The bars before the start, as they were seen when the account was opened (`trading.seen`)."""
 
@@ -130,7 +117,7 @@ minutes = Table(
     Column("volatility", Float),
     Column("recorded_at_ms", BigInteger, nullable=False),
     Column("digest", LargeBinary, nullable=False),  # of all rows that the step wrote and nobody changes
-    _one_of("regime", [regime.name.lower() for regime in Regime]),
+    one_of("regime", [regime.name.lower() for regime in Regime]),
 )
 """One row for each minute that was stepped: what was seen, and the account at its close."""
 
@@ -141,7 +128,7 @@ seen_rows = Table(
     Column("timeframe", String, primary_key=True),
     Column("time_ms", BigInteger, primary_key=True),  # open time of the coarser bar
     Column("block", LargeBinary, nullable=False),
-    _one_of("part", PARTS),
+    one_of("part", PARTS),
     sqlite_with_rowid=False,
 )
 """The coarser bars as they were seen when they closed, one row for all symbols."""
@@ -153,7 +140,7 @@ healed = Table(
     Column("part", String, primary_key=True),
     Column("timeframe", String, primary_key=True),
     Column("block", LargeBinary, nullable=False),
-    _one_of("part", PARTS),
+    one_of("part", PARTS),
     sqlite_with_rowid=False,
 )
 """Coarser bars that were unknown when they closed and came in later; taken into the window once a day."""
@@ -184,8 +171,8 @@ setups = Table(
     Column("measured", Float),
     Column("limit_value", Float),
     _version(),
-    _one_of("verdict", [verdict.value for verdict in Verdict]),
-    _one_of("reason", _REASONS),
+    one_of("verdict", [verdict.value for verdict in Verdict]),
+    one_of("reason", _REASONS),
     Index(None, "symbol", "time_ms"),
 )
 """Setups with the portfolio's answer, and near misses. TAKE means that an order was placed."""
@@ -206,9 +193,9 @@ orders = Table(
     Column("ended_ms", BigInteger),  # close of the minute in which it was filled or ended
     Column("reason", String),  # why it ended without being filled whole
     _version(),
-    _one_of("reason", _REASONS),
-    _one_of("kind", ORDER_KINDS),
-    _one_of("status", ORDER_STATUSES),
+    one_of("reason", _REASONS),
+    one_of("kind", ORDER_KINDS),
+    one_of("status", ORDER_STATUSES),
     CheckConstraint("(kind = 'market') = (rung = 0)", name="rung_of_kind"),
     CheckConstraint("(status IN ('open', 'partially_filled')) = (ended_ms IS NULL)", name="ended"),
     Index(None, "trade_group_id"),
@@ -233,8 +220,8 @@ fills = Table(
     Column("slippage_quote", Money, nullable=False),
     Column("exit_reason", String, nullable=False),
     Column("volume_unknown", Boolean, nullable=False),
-    _one_of("kind", [kind.code for kind in FillKind]),
-    _one_of("exit_reason", _EXITS),
+    one_of("kind", [kind.code for kind in FillKind]),
+    one_of("exit_reason", _EXITS),
     Index(None, "trade_group_id"),
     Index(None, "bar_open_ms"),
 )
@@ -263,7 +250,7 @@ trades = Table(
     Column("ambiguous", Boolean, nullable=False),
     Column("fallback", Boolean, nullable=False),
     _version(),  # that the setup was decided under
-    _one_of("exit_reason", _EXITS),
+    one_of("exit_reason", _EXITS),
     Index(None, "exit_ms"),
     Index(None, "symbol", "exit_ms"),
 )
@@ -297,8 +284,8 @@ positions = Table(
     Column("due_ms", BigInteger, nullable=False),  # time exit
     Column("exit_pending", String),  # exit reason that was asked for or is under way
     _version(),  # that the setup was decided under
-    _one_of("exit_reason", _EXITS),
-    _one_of("exit_pending", _EXITS),
+    one_of("exit_reason", _EXITS),
+    one_of("exit_pending", _EXITS),
 )
 """What is held now; rewritten by every step that changes it."""
 
@@ -312,7 +299,7 @@ commands_applied = Table(
     Column("strategy", String),
     Column("value", String),  # regime forced, exit reason of a close, configuration version
     Column("command_id", String),  # the person's command; none where the trader itself halted entries
-    _one_of("kind", [kind.name.lower() for kind in CommandKind] + ["configure"]),
+    one_of("kind", [kind.name.lower() for kind in CommandKind] + ["configure"]),
     sqlite_with_rowid=False,
 )
 """The journal of commands, as the simulator got them."""
@@ -326,7 +313,7 @@ command_results = Table(
     Column("time_ms", BigInteger, nullable=False),  # the minute before whose OPEN it was answered
     Column("sentence", String, nullable=False),
     Column("recorded_at_ms", BigInteger, nullable=False),
-    _one_of("status", RESULT_STATUSES),
+    one_of("status", RESULT_STATUSES),
     Index(None, "time_ms"),
 )
 """The trader's answers to commands of the control schema."""
@@ -352,7 +339,7 @@ halts = Table(
     Column("sentence", String, nullable=False),
     Column("strategy", String),  # whose scan failed; its scan of that minute is left out
     Column("recorded_at_ms", BigInteger, nullable=False),
-    _one_of("cause", ["scan_failed", "ledger_mismatch", "invariant_broken"]),
+    one_of("cause", ["scan_failed", "ledger_mismatch", "invariant_broken"]),
 )
 """Critical errors: entries stopped and wait for a person."""
 

@@ -1,11 +1,26 @@
-"""Column types that keep money exact in every database."""
+"""What the tables of all databases share: names of constraints, and column types that keep money exact."""
 
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, Dialect, String, TypeDecorator
+from sqlalchemy import BigInteger, CheckConstraint, Dialect, String, TypeDecorator
 
 from crypto_tracker.core.money import to_decimal, to_e8
+
+NAMING = {
+    "pk": "pk_%(table_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+}
+"""How constraints and indexes are named, so that migrations can name them too."""
+
+
+def one_of(column: str, values: list[str]) -> CheckConstraint:
+    """The constraint that a text column holds one of a closed set."""
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
 class ExactDecimal(TypeDecorator[Decimal]):

@@ -319,8 +319,16 @@ class Trader:
             timeframe = scan_timeframe(entry.strategy, Timeframe.M1)
             if close_ms % timeframe.ms:
                 continue
+            view = self._window.view(
+                entry.strategy,
+                timeframe,
+                close_ms,
+                self.setting.instruments,
+                self.setting.configuration.protection.slow_regime,
+            )
             try:
-                detections = self._detections(index, timeframe, close_ms)
+                scans = scan(entry.strategy, view, entry.parameters, close_ms - timeframe.ms, close_ms)
+                detections = [detection for _, detection in scans]
                 blocks = [
                     (block.time_ms, block.strategy, encode_block(block))
                     for block in (scan_block(each, 0, self.setting.version) for each in detections)
@@ -340,18 +348,6 @@ class Trader:
         setups = np.concatenate(parts)
         found.setups = setups[np.lexsort((setups["strategy"], setups["symbol"], setups["time_ms"]))]
         return found
-
-    def _detections(self, index: int, timeframe: Timeframe, close_ms: int) -> list[Detection]:
-        entry, active = self.setting.entries[index], self.setting
-        view = self._window.view(
-            entry.strategy,
-            timeframe,
-            close_ms,
-            active.instruments,
-            active.configuration.protection.slow_regime,
-        )
-        scans = scan(entry.strategy, view, entry.parameters, close_ms - timeframe.ms, close_ms)
-        return [detection for _, detection in scans]
 
     def _near(self, detection: Detection) -> list[SetupRecord]:
         readiness = self.setting.configuration.decisions.near_miss_readiness

@@ -337,8 +337,9 @@ def _life(read: Reading, status: Status, now_ms: int) -> list[str]:
         lines.append(
             f"the process {last.pid} that traded it since {_minute(last.started_at_ms)} UTC was killed"
         )
-    if status.progress is not None:
-        lines.append(f"replay of {_minute(read.account.start_ms)} to {_minute(read.account.end_ms or 0)} UTC")
+    end_ms = read.account.end_ms
+    if status.progress is not None and end_ms is not None:
+        lines.append(f"replay of {_minute(read.account.start_ms)} to {_minute(end_ms)} UTC")
         lines[-1] += f", {percent(status.progress)} done"
     elif status.lag_ms is not None:
         lines.append(

@@ -233,14 +233,18 @@ def _refuse_another(
         return
     if (account.kind == trading.REPLAY) != (replay is not None):
         raise UsageError(f"the account {place.name} is one for {account.kind}: choose another --account")
-    if span is not None and account.end_ms is not None:
-        start_ms, end_ms = span.start_ms or 0, span.end_ms or 0
-        if not start_ms <= account.start_ms < account.end_ms <= end_ms:
-            raise UsageError(
-                f"the account {place.name} replays {from_ms(account.start_ms):%Y-%m-%d %H:%M} to "
-                f"{from_ms(account.end_ms):%Y-%m-%d %H:%M} UTC: choose another --account, or begin anew "
-                "with --fresh"
-            )
+    start_ms, end_ms = (None, None) if span is None else (span.start_ms, span.end_ms)
+    if (
+        start_ms is not None
+        and end_ms is not None
+        and account.end_ms is not None
+        and not start_ms <= account.start_ms < account.end_ms <= end_ms
+    ):
+        raise UsageError(
+            f"the account {place.name} replays {from_ms(account.start_ms):%Y-%m-%d %H:%M} to "
+            f"{from_ms(account.end_ms):%Y-%m-%d %H:%M} UTC: choose another --account, or begin anew "
+            "with --fresh"
+        )
     if pairs and set(pairs) != set(map(str, account.symbols)):
         raise UsageError(
             f"the account {place.name} trades {', '.join(map(str, account.symbols))}: "
