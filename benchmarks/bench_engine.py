@@ -33,7 +33,6 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from crypto_tracker.app.markets import Choice
 from crypto_tracker.app.trading import FullSpeed, Session, Wish, trading_session
 from crypto_tracker.config.tree import Configuration, load_configuration
 from crypto_tracker.core.bars import Panel
@@ -46,6 +45,7 @@ from crypto_tracker.market.providers.synthetic_settings import SyntheticCoin, Sy
 from crypto_tracker.portfolio.regime import MarketCarry, Regime
 from crypto_tracker.store.bars import BarStore
 from crypto_tracker.store.batch import BarBatch
+from crypto_tracker.store.choice import Choice
 from crypto_tracker.store.feed import MinuteFeed
 from crypto_tracker.store.sources import side_by_side
 from crypto_tracker.store.trading import TradingStore

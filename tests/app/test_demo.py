@@ -16,7 +16,6 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from crypto_tracker.app.backtesting import configured_strategies
 from crypto_tracker.app.cli.main import build as build_command_line
 from crypto_tracker.app.cli.main import main
 from crypto_tracker.app.demo.observer import SYNTHETIC, Observer
@@ -38,6 +37,7 @@ from crypto_tracker.app.screen.snapshot import (
     TradeFacts,
 )
 from crypto_tracker.app.screen.view import render
+from crypto_tracker.config.entries import configured_strategies
 from crypto_tracker.config.tree import load_configuration
 from crypto_tracker.core.clock import ManualClock
 from crypto_tracker.core.decisions import Condition, Reason, Regime

@@ -9,13 +9,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from crypto_tracker.app.markets import choose
 from crypto_tracker.app.trading import AT_ONCE, FullSpeed, Wish, trading_session
 from crypto_tracker.core.clock import ManualClock
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe, to_ms
 from crypto_tracker.store.bars import BarStore
 from crypto_tracker.store.batch import BarBatch
+from crypto_tracker.store.choice import choose
 from crypto_tracker.store.control import Command, ControlStore
 from crypto_tracker.store.feed import UNKNOWN
 from crypto_tracker.store.reader import BarReader

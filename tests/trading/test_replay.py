@@ -6,18 +6,20 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import pytest
 
-from crypto_tracker.app.backtesting import Backtest, configured_strategies, run_backtest, setup_rows
 from crypto_tracker.app.documents import trade_document
-from crypto_tracker.app.markets import choose
+from crypto_tracker.config.entries import configured_strategies
 from crypto_tracker.config.tree import Configuration, load_configuration
 from crypto_tracker.config.versions import version
 from crypto_tracker.core.orders import Fill, Trade
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe, to_ms
+from crypto_tracker.research.backtest import Backtest, run_backtest, setup_rows
 from crypto_tracker.simulation import ledger
+from crypto_tracker.store.choice import choose
 from crypto_tracker.store.reader import BarReader
 from crypto_tracker.store.sources import StoredBars
 from crypto_tracker.store.trading_views import TradingViews
@@ -61,6 +63,7 @@ def backtested(
             keep_blocks=True,
             close_at_end=False,
             progress=lambda _: None,
+            stopwatch=perf_counter,
         )
 
 

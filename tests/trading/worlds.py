@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from crypto_tracker.app.markets import choose
 from crypto_tracker.app.trading import AT_ONCE, FullSpeed, Session, Wish, trading_session
 from crypto_tracker.config.market_data import MarketData
 from crypto_tracker.config.tree import Configuration, load_configuration
@@ -27,6 +26,7 @@ from crypto_tracker.market.providers.synthetic import SyntheticMarket
 from crypto_tracker.market.providers.synthetic_settings import Crash, SyntheticSettings, default_coins
 from crypto_tracker.store.bars import BarStore
 from crypto_tracker.store.batch import BarBatch
+from crypto_tracker.store.choice import choose
 from crypto_tracker.store.control import Command, ControlStore
 from crypto_tracker.store.database import open_engine
 from crypto_tracker.store.reader import BarReader

@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from crypto_tracker.app.endings import ending, portfolio_sentence
-from crypto_tracker.app.markets import BASES, Market
 from crypto_tracker.core.decisions import Reason, Verdict
 from crypto_tracker.core.errors import DataError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import HOUR_MS, MINUTE_MS, Timeframe, from_ms
+from crypto_tracker.research.market import Market
+from crypto_tracker.store.choice import BASES
 from crypto_tracker.store.runs import RunStore
 from crypto_tracker.store.series import SeriesInfo
 from crypto_tracker.store.trading_views import TradingViews, Where

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from crypto_tracker.app.analysis import Ground
-from crypto_tracker.app.markets import Choice
 from crypto_tracker.core.bars import Panel
 from crypto_tracker.core.resample import resample
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, Timeframe, from_ms, to_ms
 from crypto_tracker.market.providers.synthetic import SyntheticMarket
 from crypto_tracker.market.providers.synthetic_settings import SyntheticSettings, default_coins, flash_crash
+from crypto_tracker.store.choice import Choice
 from crypto_tracker.store.sources import StoredBars
 
 # Nine days around the turn of a month, long after genesis, so that every warm-up lies between.

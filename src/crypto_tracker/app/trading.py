@@ -13,11 +13,11 @@ from time import monotonic, sleep
 from typing import Protocol
 
 from crypto_tracker import __version__
-from crypto_tracker.app.markets import Choice
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.errors import UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, from_ms, to_ms
+from crypto_tracker.store.choice import Choice
 from crypto_tracker.store.control import FILE_NAME as CONTROL_FILE
 from crypto_tracker.store.control import Command, ControlStore
 from crypto_tracker.store.database import writer_lock

@@ -157,7 +157,7 @@ def _ground(
         trading = configuration.trading
         yield synthetic_ground(seed, gaps=gaps, quote=trading.quote, reference=trading.reference)
         return
-    from crypto_tracker.app.markets import choose
+    from crypto_tracker.store.choice import choose
     from crypto_tracker.store.reader import BarReader
     from crypto_tracker.store.sources import StoredBars
 

@@ -1,5 +1,6 @@
 """`backtest`: the strategies over stored bars, through the simulator."""
 
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,8 +20,8 @@ from crypto_tracker.app.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from crypto_tracker.app.backtesting import Backtest
-    from crypto_tracker.app.markets import Choice
+    from crypto_tracker.research.backtest import Backtest
+    from crypto_tracker.store.choice import Choice
 
 
 def register(app: typer.Typer) -> None:
@@ -59,10 +60,11 @@ def backtest(
     where the store has it, else 15m or 1h, and the result says so. Setups, fills and trades are
     recorded in HOME/runs.db, where `explain` finds them.
     """
-    from crypto_tracker.app.backtesting import configured_strategies, run_backtest
     from crypto_tracker.app.cli.backtest_view import show
-    from crypto_tracker.app.markets import choose
+    from crypto_tracker.config.entries import configured_strategies
     from crypto_tracker.config.versions import version
+    from crypto_tracker.research.backtest import run_backtest
+    from crypto_tracker.store.choice import choose
     from crypto_tracker.store.reader import BarReader
     from crypto_tracker.store.sources import StoredBars
 
@@ -90,6 +92,7 @@ def backtest(
                 keep_blocks=record_scans,
                 close_at_end=close_at_end,
                 progress=status.update,
+                stopwatch=perf_counter,
             )
             status.update("recording")
             run_id = _record(session, choice, run)
@@ -101,9 +104,9 @@ def backtest(
 
 def _record(session: Session, choice: "Choice", run: "Backtest") -> int:
     from crypto_tracker import __version__
-    from crypto_tracker.app.backtesting import setup_rows
     from crypto_tracker.config.versions import canonical, version
     from crypto_tracker.core.timeframes import to_ms
+    from crypto_tracker.research.backtest import setup_rows
     from crypto_tracker.simulation import ledger
     from crypto_tracker.store.runs import Run, RunStore
 
@@ -135,7 +138,8 @@ def _record(session: Session, choice: "Choice", run: "Backtest") -> int:
 
 
 def _warnings(run: "Backtest", choice: "Choice") -> list[str]:
-    from crypto_tracker.app.markets import no_reference, unknown_trend
+    from crypto_tracker.research.market import unknown_trend
+    from crypto_tracker.store.choice import no_reference
 
     notes = list(choice.notes)
     if run.market.reference is None and choice.reference_symbol is not None:

@@ -10,9 +10,9 @@ from crypto_tracker.app.cli.common import Session
 from crypto_tracker.core.timeframes import from_ms
 
 if TYPE_CHECKING:
-    from crypto_tracker.app.backtesting import Backtest
-    from crypto_tracker.app.markets import Choice
+    from crypto_tracker.research.backtest import Backtest
     from crypto_tracker.simulation.metrics import Figures, GroupFigures
+    from crypto_tracker.store.choice import Choice
 
 _WIDE = 96  # columns from which on tables have air between their columns
 _SYMBOLS_NAMED = 6

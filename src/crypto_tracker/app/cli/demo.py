@@ -143,9 +143,9 @@ def _move_in(
 def _prepare(
     session: Session, made: "SyntheticMarket", days: int, *, keep_blocks: bool
 ) -> "tuple[World, Simulator, Observer]":
-    from crypto_tracker.app.backtesting import configured_strategies
     from crypto_tracker.app.demo.observer import Observer
     from crypto_tracker.app.demo.world import build
+    from crypto_tracker.config.entries import configured_strategies
     from crypto_tracker.config.versions import version
     from crypto_tracker.simulation.backtest import Simulator
 

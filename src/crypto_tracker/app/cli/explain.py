@@ -56,12 +56,13 @@ def explain(
     """
     from contextlib import ExitStack
 
-    from crypto_tracker.app.backtesting import configured_strategies
     from crypto_tracker.app.explaining import explain_symbol, refuse_where_nothing_is_stored
-    from crypto_tracker.app.markets import choose, gather
+    from crypto_tracker.config.entries import configured_strategies
     from crypto_tracker.config.versions import version
     from crypto_tracker.core.symbols import Symbol
     from crypto_tracker.core.timeframes import DAY_MS, to_ms
+    from crypto_tracker.research.market import gather
+    from crypto_tracker.store.choice import choose
     from crypto_tracker.store.reader import BarReader
     from crypto_tracker.store.sources import StoredBars
     from crypto_tracker.strategies.needs import scan_timeframe

@@ -189,8 +189,8 @@ def _wish(
 ) -> "trading.Wish":
     """What an account that is opened now trades, from what the store holds."""
     from crypto_tracker.app import trading
-    from crypto_tracker.app.markets import choose
     from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe, to_ms
+    from crypto_tracker.store.choice import choose
     from crypto_tracker.store.reader import BarReader
 
     start_ms = None if span is None else span.start_ms

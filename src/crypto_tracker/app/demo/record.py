@@ -4,11 +4,11 @@ from datetime import datetime
 from pathlib import Path
 
 from crypto_tracker import __version__
-from crypto_tracker.app.backtesting import setup_rows
 from crypto_tracker.app.demo.run import Outcome
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.config.versions import canonical, version
 from crypto_tracker.core.timeframes import to_ms
+from crypto_tracker.research.backtest import setup_rows
 from crypto_tracker.simulation import ledger
 from crypto_tracker.store.runs import Run, RunStore
 

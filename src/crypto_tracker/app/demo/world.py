@@ -7,9 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crypto_tracker.app.backtesting import Detected, detect, scenario
 from crypto_tracker.app.demo.home import PROVIDER, keep_bars
-from crypto_tracker.app.markets import Market, gather
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.arrays import FloatArray
 from crypto_tracker.core.clock import Clock
@@ -17,6 +15,9 @@ from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, Timeframe, to_ms
 from crypto_tracker.market.providers.synthetic import SyntheticMarket
 from crypto_tracker.market.providers.synthetic_settings import SyntheticSettings, default_coins, flash_crash
+from crypto_tracker.research.backtest import scenario
+from crypto_tracker.research.detection import Detected, detect
+from crypto_tracker.research.market import Market, gather
 from crypto_tracker.simulation.records import Scenario
 from crypto_tracker.store.reader import BarReader
 from crypto_tracker.store.sources import StoredBars

@@ -7,13 +7,14 @@ from functools import cache
 import numpy as np
 import pytest
 
-from crypto_tracker.app.markets import Choice, choose, choose_reference, gather
 from crypto_tracker.config.tree import Configuration, load_configuration
 from crypto_tracker.core.bars import Panel
 from crypto_tracker.core.decisions import SlowRegime
 from crypto_tracker.core.errors import CryptoTrackerError, DataError, UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe, to_ms
+from crypto_tracker.research.market import gather
+from crypto_tracker.store.choice import Choice, choose, choose_reference
 from crypto_tracker.store.series import SeriesInfo
 from crypto_tracker.store.sources import side_by_side
 from crypto_tracker.strategies.base import StrategyEntry

@@ -1,0 +1,1 @@
+"""Experiments over recorded markets: backtests, searches, stress. Trading never imports this room."""

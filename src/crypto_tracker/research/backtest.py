@@ -1,0 +1,159 @@
+"""A backtest from bars to figures: detect, simulate, measure."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from crypto_tracker.config.tree import Configuration
+from crypto_tracker.core.arrays import CodeArray, RecordArray
+from crypto_tracker.core.decisions import Reason, SlowRegime, Verdict
+from crypto_tracker.core.timeframes import Timeframe
+from crypto_tracker.features.align import align_codes
+from crypto_tracker.research.detection import Detected, Note, detect
+from crypto_tracker.research.market import Market, gather
+from crypto_tracker.simulation.backtest import simulate_portfolio
+from crypto_tracker.simulation.driver import trading_days
+from crypto_tracker.simulation.kernel_ranges import range_medians
+from crypto_tracker.simulation.metrics import Figures, figures
+from crypto_tracker.simulation.records import Scenario, SimulationResult, no_commands
+from crypto_tracker.store.choice import Choice
+from crypto_tracker.store.runs import SetupRow
+from crypto_tracker.store.sources import BarSource
+from crypto_tracker.strategies.base import EVENT_SETUP, StrategyEntry
+
+
+@dataclass(slots=True, kw_only=True)
+class Backtest:
+    """One finished backtest."""
+
+    market: Market
+    entries: tuple[StrategyEntry, ...]
+    detected: Detected
+    scenario: Scenario
+    result: SimulationResult
+    figures: Figures
+    seconds: dict[str, float]
+
+
+def run_backtest(
+    source: BarSource,
+    configuration: Configuration,
+    entries: tuple[StrategyEntry, ...],
+    choice: Choice,
+    *,
+    version: str,
+    keep_blocks: bool,
+    close_at_end: bool,
+    progress: Note,
+    stopwatch: Callable[[], float],
+) -> Backtest:
+    """Load, detect, simulate and measure; `progress` is told what is going on, `stopwatch` gives seconds."""
+    began = stopwatch()
+    progress("reading bars")
+    market = gather(
+        source,
+        configuration,
+        entries,
+        choice.symbols,
+        reference_symbol=choice.reference_symbol,
+        base=choice.base,
+        start_ms=choice.start_ms,
+        end_ms=choice.end_ms,
+    )
+    loaded = stopwatch()
+    detected = detect(
+        market,
+        entries,
+        near_miss_readiness=configuration.decisions.near_miss_readiness,
+        version=version,
+        keep_blocks=keep_blocks,
+        progress=lambda name: progress(f"scanning {name}"),
+    )
+    scanned = stopwatch()
+    progress("simulating (the first time compiles for about 15 s)")
+    inputs = scenario(market, entries, detected.setups, configuration, close_at_end=close_at_end)
+    result = simulate_portfolio(inputs)
+    measured = figures(inputs, result, trading_days(inputs.panel.open_time_ms, inputs.rules.timezone))
+    ended = stopwatch()
+    return Backtest(
+        market=market,
+        entries=entries,
+        detected=detected,
+        scenario=inputs,
+        result=result,
+        figures=measured,
+        seconds={"load": loaded - began, "features": scanned - loaded, "simulate": ended - scanned},
+    )
+
+
+def scenario(
+    market: Market,
+    entries: Sequence[StrategyEntry],
+    setups: RecordArray,
+    configuration: Configuration,
+    *,
+    close_at_end: bool = False,
+) -> Scenario:
+    """The simulator's input: setups get the median bar range of the days before (R7)."""
+    rules = configuration.rules()
+    setups = setups.copy()
+    held = setups["kind"] == EVENT_SETUP
+    setups["range_median"][held] = range_medians(
+        market.history, setups[held], rules.fills.trailing_range_days
+    )
+    return Scenario(
+        panel=market.panel,
+        reference=market.reference,
+        instruments=market.instruments,
+        strategies=tuple(entry.strategy.name for entry in entries),
+        enabled=tuple(entry.enabled for entry in entries),
+        setups=setups,
+        commands=no_commands(),
+        rules=rules,
+        close_at_end=close_at_end,
+        slow_regime=slow_regime(market),
+    )
+
+
+def slow_regime(market: Market) -> CodeArray | None:
+    """The slow regime at each close of the span, None where there is no reference."""
+    view = next(iter(market.views.values()), None)
+    if view is None or view.slow_regime is None:
+        return None
+    days = view.reference[Timeframe.D1]
+    return align_codes(
+        view.slow_regime, days.close_time_ms, market.panel.close_time_ms, unknown=SlowRegime.UNKNOWN
+    )
+
+
+def setup_rows(backtest_scenario: Scenario, result: SimulationResult) -> list[SetupRow]:
+    """Every setup with the portfolio's answer, in order of time."""
+    rows = []
+    for setup, decision in zip(backtest_scenario.setups, result.decisions, strict=True):
+        if setup["kind"] != EVENT_SETUP or decision["reason"] < 0:
+            continue
+        reason = Reason(decision["reason"])
+        taken = reason is Reason.ACCEPTED
+        if taken:
+            reason = Reason(decision["end"])
+        rows.append(
+            SetupRow(
+                time_ms=int(setup["time_ms"]),
+                symbol=backtest_scenario.panel.symbols[setup["symbol"]],
+                strategy=backtest_scenario.strategies[setup["strategy"]],
+                verdict=Verdict.TAKE if taken else Verdict.SKIP,
+                reason=reason,
+                readiness=float(setup["readiness"]),
+                confidence=float(setup["confidence"]),
+                rank=int(decision["rank"]) if decision["rank"] >= 0 else None,
+                fallback=bool(decision["fallback"]),
+                measured=_number(decision["measured"]),
+                limit=_number(decision["limit"]),
+            )
+        )
+    return rows
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
