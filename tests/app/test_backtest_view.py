@@ -15,13 +15,22 @@ def group(name: str, pnl_quote: float) -> GroupFigures:
     return GroupFigures(
         name=name,
         n_trades=1_165,
+        n_won=1_165,
         win_rate=1.0,
+        win_rate_low=0.9967,
+        win_rate_high=1.0,
         pnl_quote=pnl_quote,
         invested_quote=100_000.0,
         return_net=pnl_quote / 100_000.0,
+        n_open=0,
+        pnl_open_quote=0.0,
+        pnl_marked_quote=pnl_quote,
+        return_marked=pnl_quote / 100_000.0,
         fees_quote=2_422.89,
         slippage_quote=1_349.27,
         profit_factor=29.32,
+        expectancy_quote=pnl_quote / 1_165,
+        hold_hours_mean=7.5,
     )
 
 
