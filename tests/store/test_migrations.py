@@ -13,10 +13,11 @@ from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from crypto_tracker.core.errors import StoreError
-from crypto_tracker.store import control_tables, run_tables, tables, trading_tables
+from crypto_tracker.store import control_tables, run_tables, tables, trading_tables, trial_tables
 from crypto_tracker.store.database import (
     CONTROL,
     MARKET,
+    RESEARCH,
     RUNS,
     TRADING,
     current_revision,
@@ -33,6 +34,7 @@ CHAINS = [
     pytest.param(RUNS, run_tables.metadata, id="runs"),
     pytest.param(TRADING, trading_tables.metadata, id="trading"),
     pytest.param(CONTROL, control_tables.metadata, id="control"),
+    pytest.param(RESEARCH, trial_tables.metadata, id="research"),
 ]
 
 
@@ -67,7 +69,7 @@ def test_the_migrations_make_exactly_the_tables_that_the_code_uses(engine, tmp_p
     direct.dispose()
 
 
-@pytest.mark.parametrize("chain", [MARKET, RUNS, TRADING, CONTROL], ids=lambda chain: chain.name)
+@pytest.mark.parametrize("chain", [MARKET, RUNS, TRADING, CONTROL, RESEARCH], ids=lambda chain: chain.name)
 def test_the_chain_knows_its_own_newest_revision(chain):
     config = Config()
     config.set_main_option("script_location", str(chain.directory))

@@ -43,6 +43,7 @@ MARKET = Chain("market", _MIGRATIONS / "market", head="0001")
 RUNS = Chain("runs", _MIGRATIONS / "runs", head="0002")
 TRADING = Chain("trading", _MIGRATIONS / "trading", head="0001")
 CONTROL = Chain("control", _MIGRATIONS / "control", head="0001")
+RESEARCH = Chain("research", _MIGRATIONS / "research", head="0001")
 
 
 def open_engine(path: Path, *, read_only: bool = False, busy_timeout_ms: int = 30_000) -> Engine:

@@ -1,0 +1,178 @@
+"""Trials that are remembered, so that a good result can be held against how often one was looked for.
+
+Whoever tries a thousand configurations finds a good one by chance. HOME/research.db therefore remembers every
+configuration that was ever held against a span of bars, by a search or by a backtest. The same configuration
+on the same span is one trial, however often it runs.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Engine, Select, select
+from sqlalchemy.dialects.sqlite import insert
+
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.store import trial_tables as tables
+from crypto_tracker.store.database import RESEARCH, open_engine, upgrade
+
+FILE_NAME = "research.db"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    """The bars that trials are held against.
+
+    Attributes
+    ----------
+    provider_of : whose bars each traded symbol has
+    synthetic : whether any of them are made up
+    """
+
+    start_ms: int
+    end_ms: int
+    base: str
+    provider_of: Mapping[Symbol, str]
+    synthetic: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One configuration that was held against bars.
+
+    Attributes
+    ----------
+    configuration_version : names all values that change trades
+    assignments : `section.key=value` that a search laid over the configuration of the home
+    sharpe : of the daily returns, not annualised; None where it does not exist
+    days, trades : how many of each went into it
+    source : `optimize` or `backtest`
+    """
+
+    data: Data
+    configuration_version: str
+    sharpe: float | None
+    days: int
+    trades: int
+    source: str
+    assignments: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What was tried on bars of a span.
+
+    Attributes
+    ----------
+    trials : how many trials are remembered
+    configurations : of how many different configurations they are
+    variance : of the Sharpe ratios per day (n - 1) of those that have one; 0 below two
+    """
+
+    trials: int
+    configurations: int
+    variance: float
+
+
+class TrialStore:
+    """The trials of a home folder."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @classmethod
+    def open(cls, home: Path) -> "TrialStore":
+        """Open HOME/research.db, made or migrated where needed."""
+        engine = open_engine(home / FILE_NAME)
+        upgrade(engine, RESEARCH)
+        return cls(engine)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._engine.dispose()
+
+    def remember(self, trials: Sequence[Trial], *, recorded_at_ms: int) -> None:
+        """Write trials, in one transaction. One that is known takes the new figures and keeps its source."""
+        if not trials:
+            return
+        statement = insert(tables.trials)
+        statement = statement.on_conflict_do_update(
+            index_elements=["configuration_version", "start_ms", "end_ms", "base", "symbols", "data"],
+            set_={name: statement.excluded[name] for name in ("sharpe", "days", "trades", "recorded_at_ms")},
+        )
+        with self._engine.begin() as connection:
+            connection.execute(statement, [_values(trial, recorded_at_ms) for trial in trials])
+
+    def history(self, data: Data) -> History:
+        """How much was tried on spans that overlap this one, with at least one of its symbols.
+
+        Another base or provider shows the same market, and counts. Made-up bars show none: they count among
+        themselves only.
+        """
+        found = [trial for trial in self._overlapping(data) if _shares(trial, data)]
+        sharpes = [trial.sharpe for trial in found if trial.sharpe is not None]
+        return History(
+            trials=len(found),
+            configurations=len({trial.configuration_version for trial in found}),
+            variance=float(np.var(sharpes, ddof=1)) if len(sharpes) > 1 else 0.0,
+        )
+
+    def trials(self) -> list[Trial]:
+        """Every trial, in the order in which they were first remembered."""
+        return list(self._read(select(tables.trials).order_by(tables.trials.c.trial_id)))
+
+    def _overlapping(self, data: Data) -> Iterable[Trial]:
+        columns = tables.trials.c
+        return self._read(
+            select(tables.trials)
+            .where(columns.start_ms < data.end_ms, columns.end_ms > data.start_ms)
+            .where(columns.synthetic == data.synthetic)
+        )
+
+    def _read(self, query: Select[Any]) -> Iterable[Trial]:
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).all()
+        for row in rows:
+            yield Trial(
+                data=Data(
+                    start_ms=row.start_ms,
+                    end_ms=row.end_ms,
+                    base=row.base,
+                    provider_of={
+                        Symbol.parse(name): provider for name, provider in json.loads(row.data).items()
+                    },
+                    synthetic=row.synthetic,
+                ),
+                configuration_version=row.configuration_version,
+                sharpe=row.sharpe,
+                days=row.days,
+                trades=row.trades,
+                source=row.source,
+                assignments=tuple(json.loads(row.assignments)),
+            )
+
+
+def _shares(trial: Trial, data: Data) -> bool:
+    return not trial.data.provider_of.keys().isdisjoint(data.provider_of)
+
+
+def _values(trial: Trial, recorded_at_ms: int) -> dict[str, object]:
+    whose = {str(symbol): provider for symbol, provider in trial.data.provider_of.items()}
+    return {
+        "start_ms": trial.data.start_ms,
+        "end_ms": trial.data.end_ms,
+        "base": trial.data.base,
+        "symbols": json.dumps(sorted(whose)),
+        "data": json.dumps(whose, sort_keys=True),
+        "synthetic": trial.data.synthetic,
+        "configuration_version": trial.configuration_version,
+        "assignments": json.dumps(list(trial.assignments)),
+        "sharpe": trial.sharpe,
+        "days": trial.days,
+        "trades": trial.trades,
+        "source": trial.source,
+        "recorded_at_ms": recorded_at_ms,
+    }
