@@ -244,6 +244,9 @@ def test_sentences_carry_their_numbers():
     assert portfolio_sentence(Reason.NO_EDGE, 0.55, 0.6066) == (
         "a bet with the confidence 0.550 does not pay: target, stop and costs break even at 0.607"
     )
+    assert portfolio_sentence(Reason.CORRELATION, 0.8231, 0.7) == (
+        "its hourly returns went with those of what is held by 0.823 on average; 0.7 is the most"
+    )
     assert portfolio_sentence(Reason.TRAILING_TOO_TIGHT, 0.005, 0.00603) == (
         "the trailing distance of 0.50 % is below the median bar range of 0.60 %"
     )

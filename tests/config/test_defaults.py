@@ -41,6 +41,7 @@ def test_the_defaults_are_those_of_the_specification():
     assert (tree.limits.max_open, tree.limits.max_open_per_strategy) == (150, 50)
     assert (tree.limits.max_symbol_exposure, tree.limits.max_strategy_exposure) == (0.20, 0.60)
     assert (tree.limits.reserve, tree.limits.min_confidence) == (0.20, 0.45)
+    assert (tree.limits.correlation_limit, tree.limits.max_correlation) == (False, 0.7)
     assert tree.limits.shares == {"DCA": 0.40, "SWING": 0.30, "CHANNEL": 0.30}
     assert tree.protection.day_loss_max == 0.10
     assert tree.protection.drawdown_max == 0.25

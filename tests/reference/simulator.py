@@ -5,6 +5,7 @@ the page, whose section numbers it quotes.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -170,11 +171,20 @@ class SymbolState:
     cooldown_until: int | None = None
     last_close: float = math.nan
     last_close_ms: int | None = None
+    closes_by_hour: dict[int, float] = field(default_factory=dict)  # only hours with a bar in them
 
 
 def by_tier(values: ByTier, tier: int) -> float:
     """The value of a tier."""
     return float([values.large_cap, values.mid_cap, values.small_cap, values.memecoin][tier])
+
+
+def in_order(values: Iterable[float]) -> float:
+    """The sum of the values, added one after the other (`sum` compensates in newer Pythons)."""
+    total = 0.0
+    for value in values:
+        total += value
+    return total
 
 
 def hours_ms(hours: float) -> int:
@@ -683,6 +693,7 @@ class ReferenceSimulator:
             if slot is not None and slot.position is not None:
                 self.raise_trailing(column, row, slot, slot.position)
                 self.set_levels(column, slot, slot.position)
+        self.remember_hour(now)
         batch = self.batch_at(now)
         for setup in batch:
             if setup.kind == EVENT_RESET:
@@ -829,6 +840,13 @@ class ReferenceSimulator:
         if position.high_water >= position.average * (1.0 + setup.take_profit / 2.0):
             self.symbols[column].stops = 0
 
+    def remember_hour(self, now: int) -> None:
+        """Point 9, the closes of full hours."""
+        if now % HOUR_MS == 0:
+            for symbol in self.symbols:
+                if symbol.last_close_ms is not None and now - symbol.last_close_ms < HOUR_MS:
+                    symbol.closes_by_hour[now] = symbol.last_close
+
     def batch_at(self, now: int) -> list[Setup]:
         """The events that become known at this close."""
         batch = []
@@ -910,6 +928,12 @@ class ReferenceSimulator:
             slot = self.new_slot(setup)
             reason = self.limit(slot)
             decision = self.decisions[setup.row]
+            if reason is Reason.ACCEPTED and self.rules.limits.correlation_limit:
+                alike = self.correlation_with_held(setup.symbol, now)
+                if alike is not None and alike > self.rules.limits.max_correlation:
+                    reason = Reason.CORRELATION
+                    decision["measured"] = alike
+                    decision["limit"] = self.rules.limits.max_correlation
             decision["rank"] = rank
             decision["reason"] = reason
             if reason is Reason.ACCEPTED:
@@ -984,6 +1008,39 @@ class ReferenceSimulator:
             if broken:
                 return reason
         return Reason.ACCEPTED
+
+    def correlation_with_held(self, column: int, now: int) -> float | None:
+        """The mean of the known correlations with whatever has a position or an order."""
+        found = [
+            self.correlation(self.symbols[column], self.symbols[other], now)
+            for other, slot in enumerate(self.slots)
+            if slot is not None
+        ]
+        known = [value for value in found if value is not None]
+        return in_order(known) / len(known) if known else None
+
+    def correlation(self, one: SymbolState, other: SymbolState, now: int) -> float | None:
+        """Pearson's correlation of two symbols' hourly returns of 7 d; None where it is not known."""
+        last = now - now % HOUR_MS
+        pairs = []
+        for hour in range(last - 167 * HOUR_MS, last + HOUR_MS, HOUR_MS):
+            gains = [
+                closes[hour] / closes[hour - HOUR_MS] - 1.0
+                for closes in (one.closes_by_hour, other.closes_by_hour)
+                if hour in closes and hour - HOUR_MS in closes
+            ]
+            if len(gains) == 2:
+                pairs.append((gains[0], gains[1]))
+        if len(pairs) < self.rules.limits.correlation_hours_min:
+            return None
+        mean_x = in_order(x for x, _ in pairs) / len(pairs)
+        mean_y = in_order(y for _, y in pairs) / len(pairs)
+        xx = in_order((x - mean_x) * (x - mean_x) for x, _ in pairs)
+        yy = in_order((y - mean_y) * (y - mean_y) for _, y in pairs)
+        xy = in_order((x - mean_x) * (y - mean_y) for x, y in pairs)
+        if xx == 0.0 or yy == 0.0:
+            return None
+        return xy / (math.sqrt(xx) * math.sqrt(yy))
 
     # ---------------------------------------------------------------------------------- the end
 

@@ -1,6 +1,6 @@
 """Seeded markets that are as nasty as the rules allow: every rule of the simulator happens in some of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -352,6 +352,18 @@ def some_rules(random: Random, frame: Frame) -> Rules:
     return spec_rules(**changed)
 
 
+def with_correlation_limit(random: Random, frame: Frame, rules: Rules) -> Rules:
+    """The same rules, in some markets of many hours with a limit on what moves like what is held."""
+    drawn = {
+        "correlation_limit": bool(random.random() < 0.5),
+        "max_correlation": one_of(random, -0.3, 0.0, 0.2),
+        "correlation_hours_min": one_of(random, 2, 3, 12, 84, weights=(3, 3, 1, 0.3)),
+    }
+    if frame.crowded or frame.turning or frame.timeframe is Timeframe.M1:
+        return rules
+    return rules.model_copy(update={"limits": rules.limits.model_copy(update=drawn)})
+
+
 def a_plan(random: Random, frame: Frame) -> dict[str, Any]:
     """How the setups of one strategy are traded."""
     if frame.round_numbers:
@@ -476,7 +488,7 @@ def generate(seed: int) -> Scenario:
     frame = a_frame(random)
     facts, price = some_instruments(random, frame)
     panel = a_panel(random, frame, facts, price)
-    return Scenario(
+    scenario = Scenario(
         panel=panel,
         reference=a_reference(random, frame, panel),
         instruments=facts,
@@ -488,3 +500,4 @@ def generate(seed: int) -> Scenario:
         close_at_end=bool(random.random() < 0.4),
         slow_regime=slow_regimes(random, frame),
     )
+    return replace(scenario, rules=with_correlation_limit(random, frame, scenario.rules))

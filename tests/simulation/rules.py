@@ -27,6 +27,9 @@ def _spec_tree() -> dict[str, Any]:
             "reserve": 0.20,
             "shares": {"DCA": 0.40, "SWING": 0.30, "CHANNEL": 0.30},
             "min_confidence": 0.45,
+            "correlation_limit": False,
+            "max_correlation": 0.7,
+            "correlation_hours_min": 84,
         },
         "sizing": {
             "mode": "fixed",

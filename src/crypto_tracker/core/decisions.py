@@ -60,6 +60,7 @@ class Reason(IntEnum):
     NO_CASH = 80
     DRAWDOWN = 81  # gate after DAY_LOSS
     NO_EDGE = 82  # adaptive sizing would bet nothing
+    CORRELATION = 83  # moves too much like what is held
     # after admission
     SLIPPAGE_TOO_HIGH = 90
     EXPIRED = 91

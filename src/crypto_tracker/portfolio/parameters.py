@@ -11,6 +11,8 @@ from crypto_tracker.core.tiers import ByTier
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 
+CORRELATION_HOURS = 168  # returns, 7 d of them, that the correlation of two symbols looks at
+
 
 class Limits(Frozen):
     """What may be held at once. Exposure counts marks plus reserves, at admission only."""
@@ -22,6 +24,9 @@ class Limits(Frozen):
     reserve: Fraction  # of equity, never committed
     shares: dict[str, Fraction]  # of equity less reserve, by strategy; without a share nothing is opened
     min_confidence: Fraction
+    correlation_limit: bool  # whether a new position is held against what is held already
+    max_correlation: Annotated[float, Field(ge=-1.0, le=1.0)]  # mean with all that is held, at admission
+    correlation_hours_min: Annotated[int, Field(ge=2, le=CORRELATION_HOURS)]  # returns that both must have
 
     @model_validator(mode="after")
     def _shares_sum_to_at_most_one(self) -> "Limits":

@@ -38,7 +38,7 @@ class Simulator:
         self.market = scenario_market(scenario, scenario.commands)
         self.state = PortfolioState.fresh(
             len(panel.symbols), len(scenario.strategies), int(np.rint(rules.capital_quote * kernel.QUOTE))
-        )
+        ).with_hours(rules.limits.correlation_limit)
         self._driver = Driver(
             instruments=scenario.instruments,
             strategies=scenario.strategies,

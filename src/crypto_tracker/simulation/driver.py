@@ -163,7 +163,16 @@ def empty_curve(bars: int) -> kernel.Curve:
 
 def memory(state: PortfolioState) -> kernel.Memory:
     """The state's arrays as the kernel takes them; it writes into them."""
-    return kernel.Memory(state.book, state.slots, state.parts, state.coins, state.strategies, state.episodes)
+    return kernel.Memory(
+        state.book,
+        state.slots,
+        state.parts,
+        state.coins,
+        state.strategies,
+        state.episodes,
+        state.hours_ms,
+        state.hour_closes,
+    )
 
 
 def market_arrays(market: MarketState) -> kernel.MarketArrays:

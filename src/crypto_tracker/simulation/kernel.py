@@ -18,6 +18,7 @@ from numpy import int64
 from crypto_tracker.core.arrays import BoolArray, CodeArray, FloatArray, IntArray, RecordArray
 from crypto_tracker.core.decisions import Reason, Regime
 from crypto_tracker.core.orders import ExitReason, FillKind
+from crypto_tracker.core.timeframes import HOUR_MS
 from crypto_tracker.simulation.records import CommandKind, Outcome
 from crypto_tracker.simulation.state import (
     ADAPTIVE,
@@ -66,6 +67,8 @@ _STRATEGY_LIMIT, _PORTFOLIO_LIMIT = int64(Reason.STRATEGY_LIMIT), int64(Reason.P
 _EXPOSURE, _CONCENTRATION = int64(Reason.STRATEGY_EXPOSURE), int64(Reason.CONCENTRATION)
 _SHARE, _NO_CASH = int64(Reason.SHARE_USED), int64(Reason.NO_CASH)
 _DRAWDOWN, _NO_EDGE = int64(Reason.DRAWDOWN), int64(Reason.NO_EDGE)
+_CORRELATION = int64(Reason.CORRELATION)
+_HOUR_MS = int64(HOUR_MS)
 _C_PAUSE, _C_RESUME, _C_CLOSE = int64(CommandKind.PAUSE), int64(CommandKind.RESUME), int64(CommandKind.CLOSE)
 _C_COOLDOWN, _C_STREAK = int64(CommandKind.CLEAR_COOLDOWN), int64(CommandKind.CLEAR_STREAK)
 _C_OFF, _C_ON = int64(CommandKind.STRATEGY_OFF), int64(CommandKind.STRATEGY_ON)
@@ -93,6 +96,8 @@ class Memory(NamedTuple):
     coins: RecordArray  # COIN_DTYPE (symbols,)
     strategies: RecordArray  # STRATEGY_DTYPE (strategies,)
     episodes: BoolArray  # (strategies, symbols)
+    hours_ms: IntArray  # (hours,), of size 0 where the correlation limit is off
+    hour_closes: FloatArray  # (symbols, hours)
 
 
 class Facts(NamedTuple):
@@ -917,7 +922,71 @@ def exposures(memory, facts, count, exposure):
 
 
 @compiled
-def limit_broken(setup, decision, memory, facts, quote, committed, count, total, exposure):
+def remember_hour(memory, hour_ms):
+    """The closes of the hour that ends at `hour_ms`, NaN for symbols without a bar in it."""
+    place = hour_ms // _HOUR_MS % len(memory.hours_ms)
+    memory.hours_ms[place] = hour_ms
+    for s in range(len(memory.coins)):
+        coin = memory.coins[s]
+        fresh = hour_ms - coin.last_close_ms < _HOUR_MS
+        memory.hour_closes[s, place] = coin.last_close if fresh else np.nan
+
+
+@compiled
+def hourly_return(memory, s, hour_ms):
+    """What a symbol gained in the hour that ends at `hour_ms`, NaN where one of the two closes is missing."""
+    hour = hour_ms // _HOUR_MS
+    now, before = hour % len(memory.hours_ms), (hour - 1) % len(memory.hours_ms)
+    if memory.hours_ms[now] != hour_ms or memory.hours_ms[before] != hour_ms - _HOUR_MS:
+        return np.nan
+    return memory.hour_closes[s, now] / memory.hour_closes[s, before] - 1.0
+
+
+@compiled
+def correlation(memory, a, b, last_hour_ms, fewest):
+    """Pearson's correlation of two symbols over the hours in which both have returns.
+
+    NaN below `fewest` of them, and where one of the two never moved.
+    """
+    first_hour_ms = last_hour_ms - (len(memory.hours_ms) - 2) * _HOUR_MS
+    count, sum_a, sum_b = 0, 0.0, 0.0
+    for hour_ms in range(first_hour_ms, last_hour_ms + 1, _HOUR_MS):
+        x, y = hourly_return(memory, a, hour_ms), hourly_return(memory, b, hour_ms)
+        if not np.isnan(x) and not np.isnan(y):
+            count += 1
+            sum_a += x
+            sum_b += y
+    if count < fewest:
+        return np.nan
+    mean_a, mean_b = sum_a / count, sum_b / count
+    squares_a, squares_b, products = 0.0, 0.0, 0.0
+    for hour_ms in range(first_hour_ms, last_hour_ms + 1, _HOUR_MS):
+        x, y = hourly_return(memory, a, hour_ms), hourly_return(memory, b, hour_ms)
+        if not np.isnan(x) and not np.isnan(y):
+            squares_a += (x - mean_a) * (x - mean_a)
+            squares_b += (y - mean_b) * (y - mean_b)
+            products += (x - mean_a) * (y - mean_b)
+    if squares_a <= 0.0 or squares_b <= 0.0:
+        return np.nan
+    return products / (np.sqrt(squares_a) * np.sqrt(squares_b))
+
+
+@compiled
+def mean_correlation(memory, s, close_ms, fewest):
+    """Mean of the known correlations of a symbol with all that is held or ordered; NaN where none is."""
+    last_hour_ms = close_ms - close_ms % _HOUR_MS
+    known, total = 0, 0.0
+    for other in range(len(memory.slots)):
+        if memory.slots[other].phase != EMPTY:
+            alike = correlation(memory, s, int64(other), last_hour_ms, fewest)
+            if not np.isnan(alike):
+                known += 1
+                total += alike
+    return total / known if known > 0 else np.nan
+
+
+@compiled
+def limit_broken(setup, decision, memory, facts, quote, committed, count, total, exposure, close_ms):
     """The first limit that an order of `committed` would break with what is free now, else ACCEPTED."""
     book, parameters = memory.book[0], facts.parameters[0]
     ins = facts.instruments[setup.symbol]
@@ -956,6 +1025,12 @@ def limit_broken(setup, decision, memory, facts, quote, committed, count, total,
     decision.limit = parameters.reserve * equity / QUOTE
     if book.cash - committed < parameters.reserve * equity:
         return _NO_CASH
+    if len(memory.hours_ms) > 0:
+        fewest = parameters.correlation_hours
+        decision.measured = mean_correlation(memory, int64(setup.symbol), close_ms, fewest)
+        decision.limit = parameters.max_correlation
+        if decision.measured > parameters.max_correlation:
+            return _CORRELATION
     decision.measured = np.nan
     decision.limit = np.nan
     return _ACCEPTED
@@ -1102,7 +1177,7 @@ def decide(
         committed = reserve * setup.levels
         decision.rank = rank
         decision.reason = limit_broken(
-            setup, decision, memory, facts, quote, committed, count[k], total, exposure[k]
+            setup, decision, memory, facts, quote, committed, count[k], total, exposure[k], close_ms
         )
         if decision.reason != _ACCEPTED:
             continue
@@ -1188,6 +1263,9 @@ def step(memory, facts, records, scratch, bars, market, t, commands, setups, fir
         market.stop_factor[t],
         market.preferred[t],
     )
+    close_ms = bars.open_time_ms[t] + facts.parameters[0].bar_ms
+    if len(memory.hours_ms) > 0 and close_ms % _HOUR_MS == 0:
+        remember_hour(memory, close_ms)
     if last_setup > first_setup:
         decide(
             memory,
@@ -1201,7 +1279,7 @@ def step(memory, facts, records, scratch, bars, market, t, commands, setups, fir
             market.preferred[t],
             market.size_factor[t],
             market.switched_on[t],
-            bars.open_time_ms[t] + facts.parameters[0].bar_ms,
+            close_ms,
         )
 
 

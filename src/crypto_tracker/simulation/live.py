@@ -64,7 +64,9 @@ class Stepped:
 class Stepper:
     """Steps a portfolio on, under one set of rules; equal to a simulation of the whole, however it is cut.
 
-    The state is taken over and changed in place. It may go on with another stepper, under other rules.
+    The state is taken over and changed in place. It may go on with another stepper, under other rules. Where
+    they differ from the rules before in whether the last hours are kept, it goes on in the `state` of the
+    new stepper.
     """
 
     def __init__(
@@ -85,7 +87,7 @@ class Stepper:
             )
         if len(enabled) != len(strategies):
             raise SimulationError("a stepper needs one `enabled` flag for each strategy")
-        self.state = state
+        self.state = state.with_hours(rules.limits.correlation_limit)
         self._symbols = instruments.symbols
         self._timeframe = timeframe
         self._timezone = rules.timezone

@@ -3,21 +3,22 @@
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from crypto_tracker.core.arrays import BoolArray, RecordArray
+from crypto_tracker.core.arrays import BoolArray, FloatArray, IntArray, RecordArray
 from crypto_tracker.core.errors import SimulationError
 from crypto_tracker.core.instruments import Instruments
 from crypto_tracker.core.timeframes import HOUR_MS, MINUTE_MS
-from crypto_tracker.portfolio.parameters import SizingMode
+from crypto_tracker.portfolio.parameters import CORRELATION_HOURS, SizingMode
 from crypto_tracker.simulation.parameters import Intrabar, Rules
 from crypto_tracker.simulation.records import MAX_LEVELS
 
 EMPTY, PENDING, HELD = 0, 1, 2  # phases of a slot
+NO_HOUR = -1
 
 BOOK_DTYPE = np.dtype(
     [
@@ -177,6 +178,8 @@ PARAMETER_DTYPE = np.dtype(
         ("stale_ms", np.int64),
         ("widen_slope", np.float64),
         ("widen_unit", np.float64),
+        ("max_correlation", np.float64),
+        ("correlation_hours", np.int64),  # returns that two symbols must share
     ],
     align=True,
 )
@@ -195,7 +198,11 @@ _MODES = {Intrabar.PESSIMISTIC: PESSIMISTIC, Intrabar.ADAPTIVE: ADAPTIVE, Intrab
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PortfolioState:
-    """Everything that one step hands to the next. The arrays are written in place by the kernel."""
+    """Everything that one step hands to the next. The arrays are written in place by the kernel.
+
+    The last hours are kept only where `limits.correlation_limit` asks for them; else both arrays of them have
+    no hours, and the limit says nothing.
+    """
 
     book: RecordArray  # BOOK_DTYPE (1,)
     slots: RecordArray  # SLOT_DTYPE (symbols,)
@@ -203,6 +210,8 @@ class PortfolioState:
     coins: RecordArray  # COIN_DTYPE (symbols,)
     strategies: RecordArray  # STRATEGY_DTYPE (strategies,)
     episodes: BoolArray  # (strategies, symbols), true from an entry until a scan is false
+    hours_ms: IntArray  # (hours,), the full hour at each place of the ring, NO_HOUR where there was none yet
+    hour_closes: FloatArray  # (symbols, hours), closes of these hours, NaN where an hour had no bar
 
     @classmethod
     def fresh(cls, symbols: int, strategies: int, capital_e8: int) -> "PortfolioState":
@@ -222,11 +231,23 @@ class PortfolioState:
             coins=coins,
             strategies=np.zeros(strategies, dtype=STRATEGY_DTYPE),
             episodes=np.zeros((strategies, symbols), dtype=np.bool_),
+            **_no_hours(symbols),
         )
+
+    def with_hours(self, kept: bool) -> "PortfolioState":
+        """The same portfolio, in the same arrays, that keeps the closes of the last hours or does not.
+
+        One that did not keep them yet knows none.
+        """
+        if kept == bool(len(self.hours_ms)):
+            return self
+        hours = _no_hours(len(self.coins), CORRELATION_HOURS + 1 if kept else 0)
+        return replace(self, **hours)
 
     def to_bytes(self) -> bytes:
         """The whole state; `from_bytes` gives it back bit for bit, and equal states give equal bytes."""
-        arrays = {name: getattr(self, name) for name in _LAYOUT}
+        kept = len(self.hours_ms)
+        arrays = {name: getattr(self, name) for name in _LAYOUT if kept or name not in _HOURS}
         layout = {name: [_mark(array.dtype), array.shape] for name, array in arrays.items()}
         header = json.dumps(layout).encode()
         values = [array.astype(_packed(array.dtype)).tobytes() for array in arrays.values()]
@@ -244,6 +265,8 @@ class PortfolioState:
         header = json.loads(content[4:place])
         arrays = {}
         for name, dtype in _LAYOUT.items():
+            if name in _HOURS and name not in header:
+                continue
             mark, shape = header[name]
             if mark != _mark(dtype):
                 raise SimulationError(
@@ -252,7 +275,7 @@ class PortfolioState:
             packed, count = _packed(dtype), math.prod(shape)
             arrays[name] = np.frombuffer(content, packed, count, place).reshape(shape).astype(dtype)
             place += count * packed.itemsize
-        return cls(**arrays)
+        return cls(**(_no_hours(len(arrays["coins"])) | arrays))
 
     def restore(self, earlier: "PortfolioState") -> None:
         """Become what `earlier` is, in the same arrays: whoever holds them sees it."""
@@ -272,7 +295,18 @@ _LAYOUT = {
     "coins": COIN_DTYPE,
     "strategies": STRATEGY_DTYPE,
     "episodes": np.dtype(np.bool_),
+    "hours_ms": np.dtype(np.int64),
+    "hour_closes": np.dtype(np.float64),
 }
+_HOURS = frozenset({"hours_ms", "hour_closes"})  # not among the bytes where no hours are kept
+
+
+def _no_hours(symbols: int, places: int = 0) -> dict[str, Any]:
+    """A ring of the last hours in which there is none yet."""
+    return {
+        "hours_ms": np.full(places, NO_HOUR, dtype=np.int64),
+        "hour_closes": np.full((symbols, places), np.nan),
+    }
 
 
 @cache
@@ -342,6 +376,8 @@ def parameter_array(rules: Rules, bar_ms: int) -> RecordArray:
         "stale_ms": round(protection.stale_minutes * MINUTE_MS),
         "widen_slope": protection.stop_widening.slope,
         "widen_unit": protection.stop_widening.unit,
+        "max_correlation": limits.max_correlation,
+        "correlation_hours": limits.correlation_hours_min,
     }
     for name, value in values.items():
         array[name] = value

@@ -240,13 +240,15 @@ class Trader:
         return row
 
     def _stepper_of(self, active: Setting) -> Stepper:
-        return Stepper(
+        stepper = Stepper(
             instruments=active.instruments,
             strategies=self.account.strategies,
             enabled=active.enabled,
             rules=active.rules,
             state=self.state.portfolio,
         )
+        self.state.portfolio = stepper.state
+        return stepper
 
     def _daily_audit(self) -> list[Halt]:
         if self.state.halted is not None:

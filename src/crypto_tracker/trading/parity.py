@@ -26,7 +26,7 @@ from crypto_tracker.trading.parity_report import Closes, Comparison, Difference,
 from crypto_tracker.trading.parity_rerun import Piece, Replayed, Rerun, Script, first_reads, held_in
 from crypto_tracker.trading.state import TraderState
 
-_STATE_PARTS = ("book", "slots", "parts", "coins", "strategies", "episodes")
+_STATE_PARTS = ("book", "slots", "parts", "coins", "strategies", "episodes", "hours_ms", "hour_closes")
 
 Tell = Callable[[str], None]
 
@@ -291,7 +291,7 @@ def _parts_apart(then: PortfolioState, now: PortfolioState) -> Iterator[str]:
     for part in _STATE_PARTS:
         old, new = getattr(then, part), getattr(now, part)
         if old.dtype.names is None:
-            if not np.array_equal(old, new):
+            if not np.array_equal(old, new, equal_nan=old.dtype.kind == "f"):
                 yield part
             continue
         for name in old.dtype.names:

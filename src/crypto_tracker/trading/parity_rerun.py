@@ -302,6 +302,7 @@ class Rerun:
             setups[rows], active.rules.fills.trailing_range_days
         )
         stepper = _stepper(active, account, state.portfolio)
+        state.portfolio = stepper.state
         stepped = stepper.step(
             self._bars.panel(TRADED, Timeframe.M1, piece.start_ms, piece.end_ms),
             market,

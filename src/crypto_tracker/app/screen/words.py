@@ -62,6 +62,7 @@ def refusal(reason: Reason, strategy: str, measured: float, limit: float, now_ms
         Reason.CONCENTRATION: f"{measured:,.0f} in one coin, the limit is {limit:,.0f}",
         Reason.SHARE_USED: f"its share is used: {measured:,.0f} would exceed {limit:,.0f}",
         Reason.NO_CASH: f"cash would fall to {measured:,.0f}, the reserve is {limit:,.0f}",
+        Reason.CORRELATION: f"moves like what is held: {measured:.2f} on average, the limit is {limit:.2f}",
         Reason.SLIPPAGE_TOO_HIGH: "order dropped: the price jumped away",
         Reason.EXPIRED: "order expired: no trade in its time",
         Reason.CANCELLED: "order cancelled",
