@@ -1,5 +1,7 @@
 """Every setup traded alone: labels and shadow outcomes (docs/simulator.md, section 9)."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from crypto_tracker.core.arrays import IntArray, RecordArray
@@ -30,31 +32,55 @@ def simulate_setups(scenario: Scenario) -> RecordArray:
     Returns OUTCOME_DTYPE rows in the order of the scenario's setups; `setup` is the row there. Limits,
     protection and commands of the scenario do not matter; its regimes widen stops as they would have.
     """
+    chosen = first_of_episode(scenario.setups)
+    outcomes = np.zeros(len(chosen), dtype=OUTCOME_DTYPE)
+    run, _ = _alone(scenario)
+    run(chosen, outcomes)
+    return outcomes
+
+
+def trades_of_setups(scenario: Scenario) -> tuple[RecordArray, RecordArray]:
+    """The same outcomes, and the trade behind each: its amounts, where an outcome has fractions only.
+
+    Returns OUTCOME_DTYPE and TRADE_DTYPE rows in the same order. A setup that came to no closed trade
+    (EXPIRED, UNFINISHED) has a row of zeros, whose `setup` is right all the same.
+    """
+    chosen = first_of_episode(scenario.setups)
+    outcomes = np.zeros(len(chosen), dtype=OUTCOME_DTYPE)
+    trades = np.zeros(len(chosen), dtype=TRADE_DTYPE)
+    trades["setup"] = chosen
+    run, last = _alone(scenario)
+    for n in range(len(chosen)):
+        run(chosen[n : n + 1], outcomes[n : n + 1])
+        if not np.isnan(outcomes["return_net"][n]):
+            trades[n] = last[0]
+    return outcomes, trades
+
+
+def _alone(scenario: Scenario) -> tuple[Callable[[IntArray, RecordArray], None], RecordArray]:
+    """What trades chosen setups one after the other, and where it writes the trade that closed last."""
     refuse_setups_off_the_grid(scenario.setups, scenario.panel)
     panel, rules = scenario.panel, scenario.rules
-    chosen = first_of_episode(scenario.setups)
-    scratch = PortfolioState.fresh(1, len(scenario.strategies), 0)
-    outcomes = np.zeros(len(chosen), dtype=OUTCOME_DTYPE)
-    kernel.run_alone(
-        memory(scratch),
-        kernel.Facts(
-            instrument_array(scenario.instruments, rules),
-            strategy_parameter_array(rules, scenario.strategies, scenario.enabled),
-            parameter_array(rules, panel.timeframe.ms),
-        ),
-        kernel.Records(
-            np.zeros(2 * MAX_LEVELS + 8, dtype=FILL_DTYPE),
-            np.zeros(4, dtype=TRADE_DTYPE),
-            np.zeros(2, dtype=np.int64),
-            np.zeros(len(scenario.setups), dtype=DECISION_DTYPE),
-        ),
-        bar_arrays(panel, rules.timezone),
-        market_arrays(scenario_market(scenario, no_commands())),
-        scenario.setups,
-        chosen,
-        outcomes,
+    state = memory(PortfolioState.fresh(1, len(scenario.strategies), 0))
+    facts = kernel.Facts(
+        instrument_array(scenario.instruments, rules),
+        strategy_parameter_array(rules, scenario.strategies, scenario.enabled),
+        parameter_array(rules, panel.timeframe.ms),
     )
-    return outcomes
+    trades = np.zeros(4, dtype=TRADE_DTYPE)
+    records = kernel.Records(
+        np.zeros(2 * MAX_LEVELS + 8, dtype=FILL_DTYPE),
+        trades,
+        np.zeros(2, dtype=np.int64),
+        np.zeros(len(scenario.setups), dtype=DECISION_DTYPE),
+    )
+    bars = bar_arrays(panel, rules.timezone)
+    market = market_arrays(scenario_market(scenario, no_commands()))
+
+    def run(chosen: IntArray, outcomes: RecordArray) -> None:
+        kernel.run_alone(state, facts, records, bars, market, scenario.setups, chosen, outcomes)
+
+    return run, trades
 
 
 def first_of_episode(setups: RecordArray) -> IntArray:
