@@ -113,6 +113,37 @@ def test_the_state_of_another_layout_is_refused(monkeypatch: pytest.MonkeyPatch)
     assert PortfolioState.from_bytes(data).coins.dtype == wider
 
 
+HOURLY = next(seed for seed in range(800) if generate(seed).rules.limits.correlation_limit)
+
+
+def test_the_last_hours_are_among_the_bytes_where_they_are_kept():
+    state = half_run(HOURLY).state
+    assert state.hour_closes.shape == (len(state.coins), 169)
+    assert (state.hours_ms >= 0).any()
+    assert np.isfinite(state.hour_closes).any()
+    assert same(state, PortfolioState.from_bytes(state.to_bytes()))
+
+
+def test_where_no_hours_are_kept_the_bytes_are_those_of_a_version_that_knew_none():
+    state = half_run(700).state
+    assert len(state.hours_ms) == 0
+    assert b"hour" not in state.to_bytes()
+    again = PortfolioState.from_bytes(state.to_bytes())
+    assert (again.hours_ms.shape, again.hour_closes.shape) == ((0,), (len(state.coins), 0))
+
+
+def test_a_portfolio_begins_and_ceases_to_keep_the_hours_and_is_else_the_same():
+    state = half_run(700).state
+    keeping = state.with_hours(True)
+    assert state.with_hours(False) is state
+    assert keeping.with_hours(True) is keeping
+    assert keeping.coins is state.coins
+    assert keeping.hour_closes.shape == (len(state.coins), 169)
+    assert np.isnan(keeping.hour_closes).all()
+    assert (keeping.hours_ms == state_module.NO_HOUR).all()
+    assert same(keeping.with_hours(False), state)
+
+
 def test_a_fresh_portfolio_holds_its_capital_and_nothing_else():
     state = PortfolioState.fresh(symbols=3, strategies=2, capital_e8=10_000 * 100_000_000)
     assert state.book["cash"][0] == state.book["equity"][0] == 1_000_000_000_000

@@ -278,6 +278,27 @@ def step(
     )
 
 
+def test_a_limit_that_is_switched_on_knows_only_the_hours_that_come_after_it():
+    # Two coins that go together, 100, 150 and 75 at three full hours, are asked for at the third.
+    facts = instruments(["SOL/USD", "ETH/USD"], **FREE)
+    closes = [100.0] * 60 + [150.0] * 60 + [75.0] * 60
+    asked = np.concatenate([a_setup(179, symbol=0), a_setup(179, symbol=1)])
+
+    def answers(switched_on_at: int) -> list[Reason]:
+        state = PortfolioState.fresh(2, 1, 10_000 * 10**8)
+        for start, stop, setups in ((0, switched_on_at, NO_SETUPS), (switched_on_at, 180, asked)):
+            rules = spec_rules(correlation_limit=start > 0, correlation_hours_min=2, shares={"DCA": 1.0})
+            stepper = Stepper(instruments=facts, strategies=DCA, enabled=(True,), rules=rules, state=state)
+            panel = minutes(start, closes[start:stop], facts.symbols)
+            stepped = stepper.step(panel, calm(len(panel)), setups, no_commands(), first_setup_number=0)
+            state = stepper.state
+        return [Reason(code) for code in stepped.decisions["reason"]]
+
+    # Switched on before the first full hour it knows three closes, after it only two, which are one return.
+    assert answers(59) == [Reason.CORRELATION, Reason.ACCEPTED]  # ETH stands before SOL
+    assert answers(60) == [Reason.ACCEPTED, Reason.ACCEPTED]
+
+
 def test_a_position_keeps_the_exits_that_it_was_opened_with_when_the_rules_change():
     before = stepper_under()
     step(before, 0, [100.0], a_setup(0, take_profit=0.10, stop_loss=0.05), number=41)

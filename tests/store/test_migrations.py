@@ -90,6 +90,36 @@ def test_up_down_and_up_again(engine, chain, metadata):
     assert current_revision(engine) == chain.head
 
 
+def test_an_account_of_the_first_version_keeps_its_orders_and_setups(engine):
+    upgrade(engine, TRADING, "0001")
+    setup = "INSERT INTO setups VALUES (?, 'BTC/USD', 'DCA', ?, 'SKIP', ?, 100, 0.5, 0, 0, 0.9, 0.7, 'v1')"
+    order = (
+        "INSERT INTO orders VALUES (?, 'group', 'BTC/USD', 'DCA', 'market', 0, 5, NULL, ?, 60000, ?, ?, 'v1')"
+    )
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO configurations VALUES ('v1', '{}', '{}', 0)")
+        connection.exec_driver_sql(setup, (60_000, 0, "no_cash"))
+        connection.exec_driver_sql(order, ("group/0", "open", None, None))
+        connection.exec_driver_sql(order, ("group/1", "expired", 120_000, "expired"))
+    with pytest.raises(IntegrityError), engine.begin() as connection:
+        connection.exec_driver_sql(setup, (120_000, 1, "correlation"))
+    kept = _orders_and_setups(engine)
+    upgrade(engine, TRADING)
+    assert _orders_and_setups(engine) == kept
+    with engine.begin() as connection:
+        connection.exec_driver_sql(setup, (120_000, 1, "correlation"))
+    downgrade(engine, TRADING, "0001")
+    assert _orders_and_setups(engine) == kept
+
+
+def _orders_and_setups(engine) -> list[list[tuple]]:
+    with engine.connect() as connection:
+        return [
+            [tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {name} ORDER BY 1")]
+            for name in ("orders", "setups")
+        ]
+
+
 def test_a_failed_migration_leaves_nothing_behind(engine):
     with engine.begin() as connection:
         connection.exec_driver_sql(

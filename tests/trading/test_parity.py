@@ -18,7 +18,7 @@ from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe, to_ms
 from crypto_tracker.store.bars import BarStore
 from crypto_tracker.store.batch import BarBatch
-from crypto_tracker.store.control import ControlStore
+from crypto_tracker.store.control import Command, ControlStore
 from crypto_tracker.store.feed import MinuteFeed
 from crypto_tracker.store.trading_journal import TradingJournal
 from crypto_tracker.store.trading_records import StepRecord
@@ -27,6 +27,7 @@ from crypto_tracker.strategies.registry import builtin
 from crypto_tracker.trading.parity import Outcome, check
 from crypto_tracker.trading.parity_report import Difference, Kind
 from crypto_tracker.trading.seen import decode_rows, encode_rows
+from crypto_tracker.trading.setting import configuration_row
 from crypto_tracker.trading.state import TraderState
 from tests.app.conftest import run_command
 from tests.trading import worlds
@@ -502,6 +503,31 @@ def test_positions_that_the_market_turned_against_make_no_difference(tmp_path: P
     assert prove(other, folder).proof.differences == []
     closed = rows_of(folder, "SELECT exit_reason, COUNT(*) FROM trades GROUP BY exit_reason")
     assert dict(closed)["market_transition"] > 0
+
+
+def test_hours_that_are_kept_from_some_minute_on_make_no_difference(tmp_path: Path, home: Path):
+    other = without_accounts(home, tmp_path / "home")
+    folder = worlds.account_folder(other, "alike")
+    folder.mkdir(parents=True)
+    alike, plain = (configuration_row(worlds.configuration(each)) for each in (worlds.ALIKE, worlds.LIVELY))
+    with ControlStore.open(folder) as control:
+        for row, minutes in ((plain, 300), (alike, 420)):
+            control.offer_configuration(row, source="test", actor="test", created_at_ms=0)
+            control.add(
+                Command(
+                    command_id=f"at {minutes}",
+                    kind="configure",
+                    arguments={"version": row.version},
+                    not_before_ms=START_MS + minutes * MINUTE_MS,
+                    actor="test",
+                    created_at_ms=0,
+                )
+            )
+    worlds.trade(other, name="alike", assignments=worlds.ALIKE, end_ms=START_MS + 18 * HOUR_MS)
+    assert prove(other, folder).proof.differences == []
+    refused = rows_of(folder, "SELECT measured, limit_value FROM setups WHERE reason = 'correlation'")
+    assert len(refused) > 0
+    assert all(measured > limit == 0.2 for measured, limit in refused)
 
 
 def test_scans_that_failed_when_they_were_due_are_left_out(tmp_path: Path, home: Path, monkeypatch):

@@ -15,6 +15,7 @@ from crypto_tracker.app.documents import trade_document
 from crypto_tracker.config.entries import configured_strategies
 from crypto_tracker.config.tree import Configuration, load_configuration
 from crypto_tracker.config.versions import version
+from crypto_tracker.core.decisions import Reason
 from crypto_tracker.core.orders import Fill, Trade
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe, to_ms
 from crypto_tracker.research.backtest import Backtest, run_backtest, setup_rows
@@ -27,6 +28,7 @@ from crypto_tracker.strategies.registry import builtin
 from tests.app.conftest import run_command
 from tests.trading.worlds import (
     ACCOUNT,
+    ALIKE,
     END_MS,
     MEDDLED,
     START_MS,
@@ -157,6 +159,18 @@ def test_a_replay_is_the_backtest_to_the_cent(tmp_path: Path, after_minutes: int
     trade(home, start_ms=start_ms, end_ms=end_ms)
     assert len(run.result.trades) >= 18
     assert_replay_is_backtest(account_folder(home), run)
+
+
+def test_a_replay_that_refuses_what_moves_like_what_is_held_is_the_backtest_to_the_cent(tmp_path: Path):
+    home = new_home(tmp_path / "home")
+    run = backtested(home, START_MS, END_MS, configuration(ALIKE))
+    trade(home, assignments=ALIKE, enough=lambda record: record.time_ms >= START_MS + 17 * HOUR_MS)
+    trade(home, assignments=ALIKE)  # the hours of the first session are those of the second
+    assert_replay_is_backtest(account_folder(home), run)
+    refused = run.result.decisions[run.result.decisions["reason"] == Reason.CORRELATION]
+    assert len(refused) >= 3
+    assert (refused["measured"] > 0.2).all()
+    assert len(run.result.trades) >= 10
 
 
 def test_setups_of_one_minute_are_numbered_in_the_order_of_the_strategies():

@@ -64,6 +64,13 @@ LIVELY = (
     "protection.cooldown_hours={large_cap=1,mid_cap=1,small_cap=2,memecoin=3}",
     "limits.min_confidence=0.3",
 )
+# What moves with what is held is refused, after a few hours already.
+ALIKE = (
+    *LIVELY,
+    "limits.correlation_limit=true",
+    "limits.max_correlation=0.2",
+    "limits.correlation_hours_min=4",
+)
 CHANGED = (*LIVELY, "limits.reserve=0.1", "strategies.DCA.size_quote=150", "costs.taker_fee=0.002")
 
 
