@@ -1,0 +1,1 @@
+"""What people look at: pages and reports. It reads results and never makes them."""

@@ -1,0 +1,1 @@
+"""Results as pages that stand alone: one file, no network."""

@@ -1,0 +1,351 @@
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const words = data.words;
+  const main = document.getElementById("main");
+  const quote = data.quote;
+
+  // ---- words and numbers -------------------------------------------------------------------------
+  const none = "–";
+  const amount = (value, digits = 2) => value === null || value === undefined ? none
+    : value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  const whole = (value) => value === null || value === undefined ? none : value.toLocaleString("en-US");
+  const signed = (value, digits = 2) => value === null || value === undefined ? none
+    : (value < 0 ? "−" : value > 0 ? "+" : "") + amount(Math.abs(value), digits);
+  const percent = (value, digits = 2) => value === null || value === undefined ? none : `${amount(100 * value, digits)} %`;
+  const change = (value, digits = 2) => value === null || value === undefined ? none : `${signed(100 * value, digits)} %`;
+  const hours = (value) => value === null || value === undefined ? none
+    : value >= 48 ? `${amount(value / 24, 1)} d` : `${amount(value, 1)} h`;
+  const days = (value) => value === null || value === undefined ? none : `${amount(value, 1)} d`;
+  const ratio = (value) => value === null || value === undefined ? none : amount(value).replace("-", "−");
+  const price = (value) => value === null || value === undefined ? none
+    : value.toLocaleString("en-US", { maximumSignificantDigits: 8 });
+  const iso = (ms) => ms === null || ms === undefined ? none : new Date(ms).toISOString().slice(0, 16).replace("T", " ");
+  const say = (code) => code.replaceAll("_", " ");
+  const tone = (value) => value > 0 ? "gain" : value < 0 ? "loss" : "";
+
+  const element = (name, attributes = {}, ...children) => {
+    const made = document.createElement(name);
+    for (const [key, value] of Object.entries(attributes)) {
+      if (value === undefined || value === null || value === "") continue;
+      if (key === "onclick") made.addEventListener("click", value);
+      else made.setAttribute(key, value);
+    }
+    for (const child of children.flat()) if (child !== null && child !== undefined) made.append(child);
+    return made;
+  };
+  const card = (title, ...children) => element("section", {}, title ? element("h2", {}, title) : null, ...children);
+  const label = (key) => words[key] ? words[key][0] : say(key);
+  const meaning = (key) => words[key] ? words[key][1] : undefined;
+
+  // ---- tables ------------------------------------------------------------------------------------
+  // A column: title, value (what sorts), show (what is read), sign (coloured), text (left-aligned), key.
+  const table = (caption, columns, rows, sortable = false) => {
+    const body = element("tbody");
+    const head = element("tr");
+    const made = element("table", {}, caption ? element("caption", {}, caption) : null, element("thead", {}, head), body);
+    const fill = (list) => body.replaceChildren(...list.map((row) => element("tr", {}, columns.map((column) => {
+      const value = column.value(row);
+      const kind = [column.text ? "text" : "", column.sign ? tone(value) : ""].join(" ").trim();
+      return element("td", { class: kind }, column.show ? column.show(value, row) : value === null ? none : String(value));
+    }))));
+    for (const column of columns) {
+      const title = column.title ?? label(column.key);
+      const cell = element("th", { scope: "col", class: column.text ? "text" : "", title: meaning(column.key) });
+      if (sortable) {
+        cell.append(element("button", { type: "button", onclick: () => {
+          const down = cell.getAttribute("aria-sort") !== "descending";
+          for (const other of head.children) other.removeAttribute("aria-sort");
+          cell.setAttribute("aria-sort", down ? "descending" : "ascending");
+          const order = (a, b) => a === b ? 0 : a === null ? 1 : b === null ? -1 : a < b ? -1 : 1;
+          fill([...rows].sort((a, b) => (down ? -1 : 1) * order(column.value(a), column.value(b))));
+        } }, title));
+      } else cell.append(title);
+      head.append(cell);
+    }
+    fill(rows);
+    return element("div", { class: "scroll" }, made);
+  };
+
+  const figureRows = (rows, columns) => {
+    const body = element("tbody");
+    for (const [key, ...values] of rows) {
+      body.append(element("tr", {}, element("th", { scope: "row", title: meaning(key) }, label(key)),
+        values.map((value) => {
+          const [text, sign] = Array.isArray(value) ? value : [value, 0];
+          return element("td", { class: tone(sign) }, text);
+        })));
+    }
+    const head = columns ? element("thead", {}, element("tr", {}, element("td"), columns.map((name) => element("th", { scope: "col" }, name)))) : null;
+    return element("div", { class: "scroll" }, element("table", {}, head, body));
+  };
+
+  // ---- colours -----------------------------------------------------------------------------------
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  const plots = [];
+  const layout = (more) => {
+    const axis = { gridcolor: colour("grid"), linecolor: colour("line"), zerolinecolor: colour("line"), automargin: true };
+    const base = {
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 8, r: 8, t: 8, b: 8 },
+      font: { family: "system-ui, sans-serif", size: 12, color: colour("dim") },
+      hoverlabel: { font: { family: "system-ui, sans-serif" }, align: "left" },
+      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, showlegend: false, hovermode: "x unified",
+      xaxis: { ...axis }, yaxis: { ...axis },
+    };
+    const made = { ...base, ...more };
+    for (const key of Object.keys(more)) if (/^[xy]axis/.test(key)) made[key] = { ...axis, ...more[key] };
+    return made;
+  };
+  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+  const plot = (height, name, draw) => {
+    const place = element("div", { class: "plot", style: `height:${height}px`, role: "img", "aria-label": name });
+    plots.push(() => { const [traces, shape] = draw(); Plotly.react(place, traces, layout(shape), config); });
+    return place;
+  };
+
+  // ---- head --------------------------------------------------------------------------------------
+  const { about, figures, marked, closed, curve, costs } = data;
+  const hold = data.buy_and_hold ? data.buy_and_hold.performance : null;
+  const named = about.symbols.slice(0, 8).join(", ") + (about.symbols.length > 8 ? ` and ${about.symbols.length - 8} more` : "");
+  document.getElementById("head").append(
+    element("h1", {}, `Backtest ${iso(about.start).slice(0, 10)} to ${iso(about.end).slice(0, 10)}`),
+    element("p", { class: "dim" }, `${named} · ${about.strategies.join(", ")} · ${about.base} bars · ${about.intrabar} order within a bar · times in UTC`),
+    ...about.notes.map((note) => element("p", { class: "note" }, note)),
+  );
+
+  const tile = (key, name, value, sign, more) => element("div", { class: "tile" },
+    element("div", { class: "name", title: meaning(key) }, name), element("div", { class: `value ${tone(sign)}` }, value),
+    element("div", { class: "more" }, more));
+  const trades = data.trades_closed;
+  main.append(element("div", { class: "tiles" },
+    tile("return_net", "Return, marked", change(marked.return_net), marked.return_net, `${signed(marked.pnl_quote)} ${quote}`),
+    tile("return_net", "Return, closed trades", change(closed.return_net), closed.return_net, `${signed(closed.pnl_quote)} ${quote}`),
+    hold ? tile("return_net", "Buy and hold", change(hold.return_net), hold.return_net, `drawdown ${percent(hold.drawdown.depth)}`) : null,
+    tile("depth", "Maximum drawdown", percent(marked.drawdown.depth), -marked.drawdown.depth, `for ${days(marked.drawdown.days)}`),
+    tile("sharpe", "Sharpe", ratio(marked.sharpe), 0, data.deflated && data.deflated.deflated_sharpe !== null
+      ? `deflated ${percent(data.deflated.deflated_sharpe, 0)}, ${data.deflated.trials} tried` : `P(> 0) ${percent(marked.probabilistic_sharpe, 0)}`),
+    tile("win_rate", "Win rate", percent(trades.win_rate, 1), 0, `${whole(trades.n_trades)} closed, ${whole(figures.n_open)} open`),
+    tile("profit_factor", "Profit factor", ratio(trades.profit_factor), 0, `${signed(trades.expectancy_quote)} ${quote} a trade`),
+    tile("share_of_turnover", "Costs", amount(costs.total_quote), 0, `fees ${amount(costs.fees_quote)}, slippage ${amount(costs.slippage_quote)}`),
+  ));
+
+  // ---- equity, drawdown, exposure ----------------------------------------------------------------
+  const bandColour = { panic: "panic", caution: "caution", euphoria: "euphoria", day_loss: "halt", drawdown: "halt", losing_streak: "hold", volatility_high: "hold" };
+  const bandWord = { panic: "PANIC", caution: "CAUTION", euphoria: "EUPHORIA", day_loss: "day's loss", drawdown: "drawdown halt", losing_streak: "losing streak", volatility_high: "volatility" };
+  const lanes = [...new Set(data.bands.map((band) => band.kind))];
+  const moments = curve.time_ms.map((ms) => new Date(ms));
+  const equityPlot = plot(560, "Equity, drawdown and exposure over time, with protections", () => {
+    const line = (name, y, more) => ({ type: "scattergl", mode: "lines", name, x: moments, y, ...more });
+    const traces = [line("marked", curve.marked, { line: { color: colour("mark"), width: 1.6 } }),
+      line("closed trades", curve.closed, { line: { color: colour("closed"), width: 1.4, dash: "dot", shape: "hv" } })];
+    if (curve.buy_and_hold) traces.push(line("buy and hold", curve.buy_and_hold, { line: { color: colour("hold"), width: 1.2 }, visible: "legendonly" }));
+    traces.push({ type: "scatter", mode: "lines", name: "below the peak", x: moments, y: curve.underwater, yaxis: "y2", line: { color: colour("loss"), width: 1 }, fill: "tozeroy" });
+    traces.push({ type: "scatter", mode: "lines", name: "in positions", x: moments, y: curve.exposure, yaxis: "y3", line: { color: colour("closed"), width: 1 }, fill: "tozeroy" });
+    const shapes = data.bands.filter((band) => band.kind !== "losing_streak" && band.kind !== "volatility_high").slice(0, 1500).map((band) => ({
+      type: "rect", xref: "x", yref: "y domain", x0: new Date(band.start_ms), x1: new Date(band.end_ms), y0: 0, y1: 1,
+      fillcolor: colour(bandColour[band.kind]), opacity: 0.2, line: { width: 0 }, layer: "below" }));
+    // A lane each under the equity, so that what is short or overlaps is seen as well.
+    lanes.forEach((kind, lane) => {
+      const x = [], y = [], text = [];
+      for (const band of data.bands) if (band.kind === kind) {
+        x.push(new Date(band.start_ms), new Date(band.end_ms), null); y.push(lanes.length - lane, lanes.length - lane, null);
+        const what = `${bandWord[kind]}${band.strategy ? ` ${band.strategy}` : ""} ${iso(band.start_ms)} to ${iso(band.end_ms)}`;
+        text.push(what, what, "");
+      }
+      traces.push({ type: "scatter", mode: "lines", name: bandWord[kind], x, y, text, hovertemplate: "%{text}<extra></extra>", yaxis: "y4", connectgaps: false, line: { color: colour(bandColour[kind]), width: 6 } });
+    });
+    const room = lanes.length ? Math.min(0.04 * lanes.length, 0.2) : 0;
+    return [traces, {
+      shapes, showlegend: true, grid: undefined,
+      legend: { orientation: "h", x: 0, y: 1.01, yanchor: "bottom", traceorder: "normal" },
+      xaxis: { anchor: "y3", hoverformat: "%Y-%m-%d %H:%M" },
+      yaxis: { domain: [0.42 + room, 1], title: { text: quote }, tickformat: ",.0f", hoverformat: ",.2f" },
+      yaxis4: { domain: [0.4, Math.max(0.4 + room, 0.4001)], range: [0.4, lanes.length + 0.6], visible: false, fixedrange: true },
+      yaxis2: { domain: [0.19, 0.37], tickformat: ".1%", hoverformat: ".2%", title: { text: "drawdown" } },
+      yaxis3: { domain: [0, 0.16], tickformat: ".0%", hoverformat: ".1%", rangemode: "tozero", title: { text: "exposure" } },
+    }];
+  });
+  main.append(card("Equity", element("div", { class: "legend" },
+    lanes.map((kind) => element("span", {}, element("i", { style: `background:var(--${bandColour[kind]})` }), bandWord[kind],
+      ` (${whole(data.bands.filter((band) => band.kind === kind).length)})`))), equityPlot,
+    element("p", { class: "small dim" }, "Marked equity counts open positions at their last closes; the dotted line counts closed trades alone. Buy and hold is in the legend. Shaded: when a protection stood.")));
+
+  // ---- figures -----------------------------------------------------------------------------------
+  const performanceRows = () => {
+    const list = [marked, closed, ...(hold ? [hold] : [])];
+    const row = (key, show, sign) => [key, ...list.map((each) => [show(each[key]), sign ? each[key] : 0])];
+    const fall = (key, show, name) => [name ?? key, ...list.map((each) => show(each.drawdown[key]))];
+    return [row("equity_final", amount), row("pnl_quote", signed, true), row("return_net", change, true), row("return_annual", change, true), row("cagr", change, true),
+      row("volatility", percent), row("sharpe", ratio), row("sortino", ratio), row("calmar", ratio), row("omega", ratio), row("sqn", ratio),
+      row("probabilistic_sharpe", percent), row("best_day", change, true), row("worst_day", change, true),
+      fall("depth", percent), fall("days", days, "drawdown_days"), fall("longest_days", days), fall("underwater_share", percent)];
+  };
+  const tradeRows = () => {
+    const both = [data.trades_closed, data.trades_marked];
+    const row = (key, show, sign) => [key, ...both.map((each) => [show(each[key]), sign ? each[key] : 0])];
+    return [row("n_trades", whole), row("win_rate", percent),
+      ["win_interval", ...both.map((each) => each.win_rate_low === null ? none : `${amount(100 * each.win_rate_low, 1)} to ${percent(each.win_rate_high, 1)}`)],
+      row("profit_factor", ratio), row("payoff_ratio", ratio), row("expectancy_quote", signed, true), row("expectancy_ratio", ratio), row("kelly", change, true),
+      row("gain_mean_quote", signed, true), row("loss_mean_quote", signed, true), row("return_best", change, true), row("return_worst", change, true),
+      row("streak_won", whole), row("streak_lost", whole), row("hold_hours_mean", hours), row("hold_hours_median", hours), row("hold_hours_max", hours)];
+  };
+  const costRows = () => [["turnover_quote", amount(costs.turnover_quote)], ["fees_quote", amount(costs.fees_quote)], ["slippage_quote", amount(costs.slippage_quote)],
+    ["share_of_turnover", percent(costs.share_of_turnover, 3)], ["pnl_before_costs_quote", [signed(costs.pnl_before_costs_quote), costs.pnl_before_costs_quote]],
+    ["exposure", percent(figures.exposure)], ["exposure_max", percent(data.exposure_max)], ["time_in_market", percent(data.time_in_market)],
+    ["ambiguous_share", percent(figures.ambiguous_share)], ["market_change", [change(figures.market_change), figures.market_change]],
+    ...(data.deflated ? [["deflated_sharpe", percent(data.deflated.deflated_sharpe)], ["trials", whole(data.deflated.trials)]] : [])];
+  main.append(element("div", { class: "pair" },
+    card("Performance", figureRows(performanceRows(), ["marked", "closed", ...(hold ? ["held"] : [])])),
+    card("Trades", figureRows(tradeRows(), ["closed", "marked"]), element("h2", { style: "margin-top:1rem" }, "Costs and exposure"), figureRows(costRows()))));
+
+  // ---- months, returns, exits --------------------------------------------------------------------
+  const months = data.breakdown.month;
+  const years = [...new Set(months.map((month) => month.name.slice(0, 4)))];
+  const monthNames = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+  const monthPlot = plot(Math.max(120, 60 + 44 * years.length), "Return of each month", () => {
+    const cell = (year, number, pick) => { const found = months.find((month) => month.name === `${year}-${String(number + 1).padStart(2, "0")}`); return found ? pick(found) : null; };
+    const z = years.map((year) => monthNames.map((_, number) => cell(year, number, (month) => month.return_marked)));
+    const text = years.map((year) => monthNames.map((_, number) => cell(year, number, (month) => signed(100 * month.return_marked, 1)) ?? ""));
+    const custom = years.map((year) => monthNames.map((_, number) => cell(year, number, (month) => `${month.name}: ${change(month.return_marked)} marked, ${signed(month.pnl_closed_quote)} ${quote} closed, ${month.n_trades} trades, drawdown ${percent(month.max_drawdown)}`) ?? ""));
+    const most = Math.max(0.001, ...z.flat().filter((value) => value !== null).map(Math.abs));
+    return [[{ type: "heatmap", x: monthNames, y: years, z, text, customdata: custom, texttemplate: "%{text}", hovertemplate: "%{customdata}<extra></extra>", xgap: 3, ygap: 3, zmin: -most, zmax: most, showscale: false,
+      colorscale: [[0, colour("loss")], [0.5, colour("card")], [1, colour("gain")]], hoverongaps: false }],
+      { hovermode: "closest", xaxis: { side: "top", showgrid: false, zeroline: false }, yaxis: { type: "category", autorange: "reversed", showgrid: false } }];
+  });
+  const returns = data.trades.map((trade) => trade.return_net);
+  const distribution = plot(280, "Distribution of the returns of closed trades", () => [
+    [{ type: "histogram", x: returns, nbinsx: 60, marker: { color: colour("gain") }, opacity: 0.85, hovertemplate: "%{x}: %{y} trades<extra></extra>" }],
+    { hovermode: "closest", bargap: 0.05, xaxis: { tickformat: ".1%", title: { text: "P&L over invested, after costs" } }, yaxis: { title: { text: "trades" } },
+      shapes: [{ type: "line", x0: 0, x1: 0, yref: "paper", y0: 0, y1: 1, line: { color: colour("dim"), width: 1, dash: "dot" } }] }]);
+  const daily = plot(280, "Distribution of the daily returns of the equity", () => [
+    [{ type: "histogram", x: data.daily_returns, nbinsx: 60, marker: { color: colour("hold") }, hovertemplate: "%{x}: %{y} days<extra></extra>" }],
+    { hovermode: "closest", bargap: 0.05, xaxis: { tickformat: ".2%", title: { text: "daily return, marked" } }, yaxis: { title: { text: "days" } } }]);
+  const exits = [...figures.by_exit_reason].sort((a, b) => a.n_trades - b.n_trades);
+  const exitPlot = plot(Math.max(140, 60 + 34 * exits.length), "Exit reasons", () => [
+    [{ type: "bar", orientation: "h", y: exits.map((group) => say(group.name)), x: exits.map((group) => group.pnl_quote), marker: { color: exits.map((group) => colour(group.pnl_quote < 0 ? "loss" : "gain")) },
+      text: exits.map((group) => `${whole(group.n_trades)} trades`), textposition: "auto", hovertemplate: "%{y}: %{x:,.2f}<extra></extra>" }],
+    { hovermode: "closest", xaxis: { title: { text: `P&L, ${quote}` } } }]);
+  main.append(card("Months", monthPlot, element("p", { class: "small dim" }, "Change of the marked equity within each month, in percent.")));
+  if (returns.length) main.append(element("div", { class: "pair" }, card("Returns of closed trades", distribution), card("Exit reasons", exitPlot)));
+  if (data.daily_returns.length > 1) main.append(card("Daily returns", daily));
+
+  // ---- candles -----------------------------------------------------------------------------------
+  if (data.candles.length) {
+    let chosen = data.candles[0];
+    const list = element("select", { "aria-label": "Symbol" }, data.candles.map((each, place) => element("option", { value: place }, `${each.symbol} (${each.timeframe})`)));
+    const everyone = [...data.trades, ...data.open_trades];
+    const candlePlot = plot(460, "Candles with trades", () => {
+      const own = everyone.filter((trade) => trade.symbol === chosen.symbol);
+      const hover = (trade) => `${trade.strategy}${trade.fallback ? " (fallback)" : ""}, ${trade.exit_time === null ? "left open" : say(trade.exit_reason)}<br>${signed(trade.pnl_quote)} ${quote}, ${change(trade.return_net)}<br>in ${iso(trade.entry_time)} at ${price(trade.entry_price)}` +
+        (trade.exit_time === null ? "" : `<br>out ${iso(trade.exit_time)} at ${price(trade.exit_price)}`);
+      const lines = { x: [], y: [] };
+      for (const trade of own) if (trade.exit_time !== null) { lines.x.push(new Date(trade.entry_time), new Date(trade.exit_time), null); lines.y.push(trade.entry_price, trade.exit_price, null); }
+      const gone = own.filter((trade) => trade.exit_time !== null);
+      const mark = (name, from, at, value, symbol, shade) => ({ type: "scatter", mode: "markers", name, x: from.map((trade) => new Date(trade[at])), y: from.map((trade) => trade[value]), text: from.map(hover), hovertemplate: "%{text}<extra></extra>",
+        marker: { symbol, size: 10, color: from.map(shade), line: { color: colour("card"), width: 1 } } });
+      return [[{ type: "candlestick", name: chosen.symbol, x: chosen.time_ms.map((ms) => new Date(ms)), open: chosen.open, high: chosen.high, low: chosen.low, close: chosen.close,
+        increasing: { line: { color: colour("hold"), width: 1 } }, decreasing: { line: { color: colour("dim"), width: 1 } } },
+      { type: "scatter", mode: "lines", x: lines.x, y: lines.y, connectgaps: false, hoverinfo: "skip", line: { color: colour("dim"), width: 1, dash: "dot" } },
+      mark("entry", own, "entry_time", "entry_price", "triangle-up", () => colour("mark")),
+      mark("exit", gone, "exit_time", "exit_price", "triangle-down", (trade) => colour(trade.pnl_quote < 0 ? "loss" : "gain"))],
+      { hovermode: "closest", dragmode: "pan", xaxis: { rangeslider: { visible: false }, type: "date" }, yaxis: { fixedrange: false, tickformat: "~g" } }];
+    });
+    const redraw = plots[plots.length - 1];
+    list.addEventListener("change", () => { chosen = data.candles[Number(list.value)]; redraw(); });
+    main.append(element("section", {}, element("div", { class: "bar" }, element("h2", {}, "Trades on candles"), list), candlePlot,
+      element("p", { class: "small dim" }, "Up: mean entry. Down: mean exit, blue where it gained and orange where it lost. Drag to move, scroll or pinch to zoom, double-click for all.")));
+  }
+
+  // ---- groups ------------------------------------------------------------------------------------
+  const groupColumns = (name) => [
+    { title: name, value: (row) => row.name, text: true, show: (value) => say(value) },
+    { key: "n_trades", value: (row) => row.n_trades, show: whole },
+    { title: "Open", value: (row) => row.n_open, show: whole },
+    { key: "win_rate", value: (row) => row.win_rate, show: (value) => percent(value, 1) },
+    { title: `P&L closed, ${quote}`, value: (row) => row.pnl_quote, show: signed, sign: true },
+    { title: "of invested", value: (row) => row.return_net, show: change, sign: true },
+    { title: `P&L marked, ${quote}`, value: (row) => row.pnl_marked_quote, show: signed, sign: true },
+    { key: "profit_factor", value: (row) => row.profit_factor, show: ratio },
+    { key: "expectancy_quote", value: (row) => row.expectancy_quote, show: signed, sign: true },
+    { key: "hold_hours_mean", value: (row) => row.hold_hours_mean, show: hours },
+    { title: "Fees", value: (row) => row.fees_quote, show: amount },
+    { title: "Slippage", value: (row) => row.slippage_quote, show: amount },
+  ];
+  const groups = (title, rows) => rows.length ? table(title, groupColumns(""), rows, true) : null;
+  main.append(card("In groups",
+    groups("By strategy", figures.by_strategy), groups("By entry tag", data.by_entry_tag), groups("By exit reason", figures.by_exit_reason),
+    groups("By tier", data.by_tier), groups("By fast regime at the decision", data.by_regime), groups("By slow regime at the decision", data.by_slow_regime),
+    groups("By symbol", figures.by_symbol),
+    element("p", { class: "small dim" }, "Percentages of a group are its P&L over what was invested in it, never sums of percentages. A click on a title sorts.")));
+
+  // ---- what came to nothing ----------------------------------------------------------------------
+  const reasons = Object.keys(figures.rejected);
+  const refused = reasons.length ? table(`Setups without a trade (${whole(Object.values(figures.rejected).reduce((a, b) => a + b, 0))} of ${whole(figures.setups)})`, [
+    { title: "Reason", value: (row) => row, text: true, show: say },
+    ...about.strategies.map((name) => ({ title: name, value: (row) => (data.rejected_by_strategy[name] ?? {})[row] ?? 0, show: whole })),
+    { title: "All", value: (row) => figures.rejected[row], show: whole }], reasons, true) : null;
+  const scans = table("What the scans said", [
+    { title: "Strategy", value: (row) => row[0], text: true },
+    { title: "Scans", value: (row) => Object.values(row[1]).reduce((a, b) => a + b, 0), show: whole },
+    { title: "Setups", value: (row) => row[1].accepted ?? 0, show: whole },
+    { title: "Stopped most often by", value: (row) => Object.entries(row[1]).filter(([reason]) => reason !== "accepted").slice(0, 4).map(([reason, count]) => `${say(reason)} ${whole(count)}`).join(", "), text: true }],
+  Object.entries(about.scans));
+  main.append(card("What came to nothing", scans, refused));
+
+  // ---- periods and trades ------------------------------------------------------------------------
+  const periodColumns = [
+    { title: "Period", value: (row) => row.name, text: true },
+    { title: "Equity at its end", value: (row) => row.equity_final, show: amount },
+    { title: "Marked", value: (row) => row.return_marked, show: change, sign: true },
+    { title: "Drawdown", value: (row) => row.max_drawdown, show: percent },
+    { title: "Trades", value: (row) => row.n_trades, show: whole },
+    { title: "Won", value: (row) => row.n_won, show: whole },
+    { title: `P&L closed, ${quote}`, value: (row) => row.pnl_closed_quote, show: signed, sign: true },
+    { title: "of invested", value: (row) => row.return_closed, show: change, sign: true },
+    { title: "Buy and hold", value: (row) => row.return_buy_and_hold, show: change, sign: true }];
+  main.append(card("Over time", ...["month", "week", "day"].filter((name) => data.breakdown[name].length > 1 || name === "month").map((name, place) =>
+    element("details", place === 0 ? { open: "open" } : {}, element("summary", {}, `By ${name} (${data.breakdown[name].length})`), table("", periodColumns, data.breakdown[name], true)))));
+
+  const tradeColumns = [
+    { title: "Symbol", value: (row) => row.symbol, text: true },
+    { title: "Strategy", value: (row) => row.strategy + (row.fallback ? " fallback" : ""), text: true },
+    { title: "In", value: (row) => row.entry_time, show: iso, text: true },
+    { title: "Out", value: (row) => row.exit_time, show: iso, text: true },
+    { title: "Entry", value: (row) => row.entry_price, show: price },
+    { title: "Exit", value: (row) => row.exit_price, show: price },
+    { title: "Invested", value: (row) => row.invested_quote, show: amount },
+    { title: "P&L", value: (row) => row.pnl_quote, show: signed, sign: true },
+    { title: "of invested", value: (row) => row.return_net, show: change, sign: true },
+    { title: "Exit reason", value: (row) => row.exit_reason, show: say, text: true },
+    { title: "Fees", value: (row) => row.fee_quote, show: amount }];
+  if (data.open_trades.length) main.append(card("Left open", table("", tradeColumns.filter((column) => column.title !== "Exit" && column.title !== "Out" && column.title !== "Exit reason"), data.open_trades, true),
+    element("p", { class: "small dim" }, "P&L at the last closes, before the costs of selling.")));
+  if (data.trades.length) {
+    const page = 200;
+    const place = element("div");
+    let first = 0;
+    const search = element("input", { type: "search", placeholder: "symbol, strategy or reason", "aria-label": "Find trades" });
+    const draw = () => {
+      const wanted = search.value.trim().toLowerCase();
+      const rows = data.trades.filter((trade) => !wanted || `${trade.symbol} ${trade.strategy} ${say(trade.exit_reason)}`.toLowerCase().includes(wanted));
+      first = Math.min(first, Math.max(0, Math.floor((rows.length - 1) / page) * page));
+      const turn = (by, name) => element("button", { type: "button", onclick: () => { first += by; draw(); }, ...(first + by < 0 || first + by >= rows.length ? { disabled: "disabled" } : {}) }, name);
+      place.replaceChildren(table("", tradeColumns, rows.slice(first, first + page), true),
+        rows.length > page ? element("div", { class: "bar small dim", style: "margin-top:0.5rem" }, element("span", {}, `${whole(first + 1)} to ${whole(Math.min(first + page, rows.length))} of ${whole(rows.length)}`), element("span", {}, turn(-page, "Earlier"), " ", turn(page, "Later"))) : "");
+    };
+    search.addEventListener("input", () => { first = 0; draw(); });
+    draw();
+    main.append(element("section", {}, element("div", { class: "bar" }, element("h2", {}, `Closed trades (${whole(data.trades.length)})`), search), place));
+  }
+
+  main.append(element("footer", {}, [
+    `configuration ${about.configuration_version}`, `crypto-tracker ${about.code_version}`, about.data_hash ? `data ${about.data_hash}` : null,
+    about.seed === null ? null : `seed ${about.seed}`, about.run_id === null ? null : `run ${about.run_id}`,
+    about.reference ? `reference ${about.reference}` : "no reference coin",
+  ].filter((part) => part !== null).join(" · "), element("p", {}, "A result over the past. It says nothing for certain about what comes, and it is no advice.")));
+
+  const drawAll = () => plots.forEach((draw) => draw());
+  drawAll();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+  document.documentElement.dataset.drawn = "yes";
+})();
