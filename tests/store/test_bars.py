@@ -440,15 +440,15 @@ def test_a_reader_of_an_older_month_file_asks_again_when_it_is_replaced(tmp_path
     with store(tmp_path, cold_rows_min=100) as opened:
         opened.write("binance", BTC, M1, run_of_minutes("12:00", 200))
         with BarReader.open(tmp_path) as reader:
-            read, times = reader._cold.read, []
+            read, times = reader._cold._frame, []
 
-            def read_after_a_replacement(paths: list[str]):
+            def read_after_a_replacement(paths: list[str], columns: list[str]):
                 times.extend(paths)
                 if len(times) == 1:
                     opened.write("binance", BTC, M1, run_of_minutes("2025-03-02 12:00", 200))
-                return read(paths)
+                return read(paths, columns)
 
-            monkeypatch.setattr(reader._cold, "read", read_after_a_replacement)
+            monkeypatch.setattr(reader._cold, "_frame", read_after_a_replacement)
             panel = reader.panel([BTC], M1, at("12:00"), at("2025-03-03 00:00"))
             assert times == [
                 "binance/1m/BTC_USDT/2025-03.g0.parquet",

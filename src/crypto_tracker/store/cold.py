@@ -9,13 +9,14 @@ import contextlib
 import hashlib
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from crypto_tracker.core.arrays import FloatArray
 from crypto_tracker.core.errors import StoreError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe, from_ms
@@ -86,29 +87,59 @@ class ColdTier:
             sha256=hashlib.sha256(content).hexdigest(),
         )
 
-    def read(self, paths: Sequence[str]) -> StoredRows:
+    def read(self, paths: Sequence[str], fields: Sequence[str] = VALUE_FIELDS) -> StoredRows:
         """All rows of some files, in their order: one call for all, since opening them takes the time.
 
-        Raises FileNotFoundError where another process has replaced one of them.
+        `fields` are the first of VALUE_FIELDS, as many as are needed. Raises FileNotFoundError where another
+        process has replaced one of the files.
         """
         if not paths:
             return StoredRows.none()
+        frame = self._frame(paths, ["open_time_ms", "revision", *fields])
+        return StoredRows(
+            frame["open_time_ms"].to_numpy(),
+            frame["revision"].to_numpy().astype(np.int64),
+            np.stack([frame[name].to_numpy() for name in fields]),
+        )
+
+    def read_into(
+        self, paths: Sequence[str], rows: int, skipped: int, columns: Mapping[str, FloatArray]
+    ) -> None:
+        """Write some fields of all rows of files, in their order, into `columns`, without a copy between.
+
+        The files hold `rows` rows; those before `skipped` and those that find no place are left out. Raises
+        FileNotFoundError where another process has replaced one of the files.
+        """
+        frame = self._frame(paths, list(columns))
+        if frame.height != rows:
+            raise StoreError(
+                f"the bar files from {self.folder / paths[0]} on hold {frame.height} rows, and the manifest "
+                f"says {rows}: restore them from a copy"
+            )
+        for name, column in columns.items():
+            place = -skipped
+            for part in frame[name].get_chunks():
+                first, stop = max(place, 0), min(place + len(part), len(column))
+                if first < stop:
+                    column[first:stop] = part.to_numpy()[first - place : stop - place]
+                place += len(part)
+
+    def _frame(self, paths: Sequence[str], columns: list[str]) -> pl.DataFrame:
+        """Some columns of all rows of some files, in their order."""
         try:
-            frame = pl.read_parquet(
-                [self.folder / path for path in paths], hive_partitioning=False, glob=False
+            return pl.read_parquet(
+                [self.folder / path for path in paths],
+                columns=columns,
+                hive_partitioning=False,
+                glob=False,
             )
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             if len(paths) > 1:  # read one by one to say which it is
-                return StoredRows.merged([self.read([path]) for path in paths])
+                return pl.concat([self._frame([path], columns) for path in paths])
             raise StoreError(
                 f"the bar file {self.folder / paths[0]} is damaged ({error}): restore it from a copy, "
                 "or remove its row from the table manifest and import the month again"
             ) from error
-        return StoredRows(
-            frame["open_time_ms"].to_numpy(),
-            frame["revision"].to_numpy().astype(np.int64),
-            np.stack([frame[name].to_numpy() for name in VALUE_FIELDS]),
-        )
 
     def remove(self, path: str) -> None:
         """Remove a file that the manifest no longer names."""

@@ -20,6 +20,7 @@ from crypto_tracker.store import intervals, tables
 from crypto_tracker.store.batch import StoredRows
 from crypto_tracker.store.cold import ColdTier
 from crypto_tracker.store.database import MARKET, current_revision, open_engine, upgrade, writer_lock
+from crypto_tracker.store.filling import StoredSpan, fill
 from crypto_tracker.store.series import SeriesInfo, all_series
 from crypto_tracker.store.tiers import MonthFile, Tiers
 
@@ -37,6 +38,8 @@ SOURCES: Mapping[Timeframe, tuple[Timeframe, ...]] = {
 }
 """Whose bars answer for a timeframe: bar by bar the first one whose coverage holds the whole interval."""
 
+Provider = str | Mapping[Symbol, str] | None
+
 _ATTEMPTS = 5
 T = TypeVar("T")
 
@@ -50,15 +53,6 @@ class SourceSpan:
     timeframe: Timeframe
     tiers: frozenset[str]
     """`hot`, `cold`, both, or none where the span is covered and holds no bar."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Series:
-    """What one request needs to know of a symbol on one stored timeframe."""
-
-    coverage: IntArray
-    files: list[MonthFile]
-    suspects: IntArray
 
 
 class BarReader:
@@ -115,7 +109,7 @@ class BarReader:
         start_ms: int,
         end_ms: int,
         *,
-        provider: str | None = None,
+        provider: Provider = None,
     ) -> Panel:
         """The bars that open in [start_ms, end_ms), one column per symbol; ends are floored to the grid.
 
@@ -124,7 +118,7 @@ class BarReader:
 
         Parameters
         ----------
-        provider : whose bars; None where every symbol has only one
+        provider : whose bars, or whose for each symbol; None where every symbol has only one
 
         Raises
         ------
@@ -133,12 +127,42 @@ class BarReader:
         UsageError
             For a symbol that several providers have, where none is named.
         """
-        panel = Panel.empty(timeframe, symbols, start_ms, end_ms)
-        if not len(panel) or not symbols:
-            return panel
+        grid = _Grid.over(symbols, timeframe, start_ms, end_ms)
+        if grid.is_empty:
+            return Panel.empty(timeframe, symbols, start_ms, end_ms)
         return self.consistently(
-            lambda connection: self._read_panel(connection, Tiers(connection, self._cold), panel, provider)
+            lambda connection: self._read_panel(connection, grid, SOURCES[timeframe], provider)
         )
+
+    def beside_minutes(
+        self,
+        symbols: Sequence[Symbol],
+        timeframe: Timeframe,
+        start_ms: int,
+        end_ms: int,
+        *,
+        provider: Provider = None,
+    ) -> Panel | None:
+        """What `panel` would be without any minutes; None where nothing else answers for a single bar.
+
+        Who has read the minutes already makes the bars of `panel` of these and those.
+        """
+        grid = _Grid.over(symbols, timeframe, start_ms, end_ms)
+        others = tuple(source for source in SOURCES[timeframe] if source is not Timeframe.M1)
+        if grid.is_empty or not others:
+            return None
+
+        def read(connection: Connection) -> Panel | None:
+            ids = list(_symbol_ids(connection, grid.symbols, provider).values())
+            tiers = Tiers(connection, self._cold)
+            covered = [tiers.coverage(ids, source).values() for source in others]
+            if not any(
+                len(intervals.clip(each, grid.start_ms, grid.end_ms)) for of in covered for each in of
+            ):
+                return None
+            return self._read_panel(connection, grid, others, provider)
+
+        return self.consistently(read)
 
     def sources(
         self,
@@ -147,15 +171,13 @@ class BarReader:
         start_ms: int,
         end_ms: int,
         *,
-        provider: str | None = None,
+        provider: Provider = None,
     ) -> dict[Symbol, tuple[SourceSpan, ...]]:
         """For each symbol the stored timeframes and tiers that `panel` answers from; no span is unknown."""
-        panel = Panel.empty(timeframe, symbols, start_ms, end_ms)
-        if not len(panel) or not symbols:
+        grid = _Grid.over(symbols, timeframe, start_ms, end_ms)
+        if grid.is_empty:
             return dict.fromkeys(symbols, ())
-        return self.consistently(
-            lambda connection: self._read_sources(connection, Tiers(connection, self._cold), panel, provider)
-        )
+        return self.consistently(lambda connection: self._read_sources(connection, grid, provider))
 
     def rows(
         self, symbol: Symbol, timeframe: Timeframe, start_ms: int, end_ms: int, *, provider: str | None = None
@@ -201,112 +223,192 @@ class BarReader:
                     ) from error
                 attempt += 1
 
-    def _read_panel(self, connection: Connection, tiers: Tiers, empty: Panel, provider: str | None) -> Panel:
-        start_ms = int(empty.open_time_ms[0])
-        shape = (len(empty), len(empty.symbols))
-        arrays = {name: np.full(shape, np.nan, order="F") for name in BAR_FIELDS}
+    def _read_panel(
+        self, connection: Connection, grid: "_Grid", sources: Sequence[Timeframe], provider: Provider
+    ) -> Panel:
+        tiers = Tiers(connection, self._cold)
+        shape = (len(grid.open_time_ms), len(grid.symbols))
+        arrays = {name: np.empty(shape, order="F") for name in BAR_FIELDS}
         covered = np.zeros(shape, dtype=np.bool_, order="F")
-        step = empty.timeframe.ms
-        for symbol_id, column, source, series, cells in self._answers(connection, tiers, empty, provider):
-            covered[cells, column] = True
-            lower = int(cells.argmax())
-            upper = len(cells) - int(cells[::-1].argmax())
-            span = start_ms + lower * step, start_ms + upper * step
-            files = [file for file in series.files if file.first_ms < span[1] and file.last_ms >= span[0]]
-            rows = tiers.rows(symbol_id, source, *span, files).without(series.suspects).newest()
-            if not len(rows):
-                continue
-            values = _on_grid(rows, source, *span)
-            if source is not empty.timeframe:
-                group = step // source.ms
-                values = resample_columns(values, group)
-            inside = cells[lower:upper]
-            for name, array in arrays.items():
-                found: FloatArray = getattr(values, name)
-                if inside.all():
-                    array[lower:upper, column] = found
-                else:
-                    array[lower:upper, column][inside] = found[inside]
+        begun = np.zeros(shape[1], dtype=np.bool_)
+        for answer in self._answers(connection, tiers, grid, sources, provider):
+            covered[answer.cells, answer.column] = True
+            if not begun[answer.column] and not answer.cells.all():
+                _clear(arrays, answer.column)
+            begun[answer.column] = True
+            lower, upper = _ends(answer.cells)
+            span_ms = grid.time_ms(lower), grid.time_ms(upper)
+            stored = StoredSpan(
+                timeframe=answer.source,
+                start_ms=span_ms[0],
+                end_ms=span_ms[1],
+                files=[
+                    file for file in answer.files if file.first_ms < span_ms[1] and file.last_ms >= span_ms[0]
+                ],
+                hot=tiers.hot_rows(answer.symbol_id, answer.source, *span_ms),
+                suspects=answer.suspects,
+            )
+            places = {name: array[lower:upper, answer.column] for name, array in arrays.items()}
+            inside = answer.cells[lower:upper]
+            _write(self._cold, stored, grid.timeframe, None if inside.all() else inside, places)
+        for column in np.flatnonzero(~begun).tolist():
+            _clear(arrays, column)
         return Panel(
-            timeframe=empty.timeframe,
-            symbols=empty.symbols,
-            open_time_ms=empty.open_time_ms,
+            timeframe=grid.timeframe,
+            symbols=grid.symbols,
+            open_time_ms=grid.open_time_ms,
             covered=covered,
             **arrays,
         )
 
     def _read_sources(
-        self, connection: Connection, tiers: Tiers, empty: Panel, provider: str | None
+        self, connection: Connection, grid: "_Grid", provider: Provider
     ) -> dict[Symbol, tuple[SourceSpan, ...]]:
-        spans: dict[Symbol, list[SourceSpan]] = {symbol: [] for symbol in empty.symbols}
-        for symbol_id, column, source, series, cells in self._answers(connection, tiers, empty, provider):
-            for start_ms, end_ms in intervals.of_bars(empty.open_time_ms[cells], empty.timeframe.ms).tolist():
+        tiers = Tiers(connection, self._cold)
+        spans: dict[Symbol, list[SourceSpan]] = {symbol: [] for symbol in grid.symbols}
+        for answer in self._answers(connection, tiers, grid, SOURCES[grid.timeframe], provider):
+            times = grid.open_time_ms[answer.cells]
+            for start_ms, end_ms in intervals.of_bars(times, grid.timeframe.ms).tolist():
                 answered = set()
-                if any(file.first_ms < end_ms and file.last_ms >= start_ms for file in series.files):
+                if any(file.first_ms < end_ms and file.last_ms >= start_ms for file in answer.files):
                     answered.add("cold")
-                if len(tiers.hot_rows(symbol_id, source, start_ms, end_ms)):
+                if len(tiers.hot_rows(answer.symbol_id, answer.source, start_ms, end_ms)):
                     answered.add("hot")
-                spans[empty.symbols[column]].append(
-                    SourceSpan(start_ms=start_ms, end_ms=end_ms, timeframe=source, tiers=frozenset(answered))
+                spans[grid.symbols[answer.column]].append(
+                    SourceSpan(
+                        start_ms=start_ms, end_ms=end_ms, timeframe=answer.source, tiers=frozenset(answered)
+                    )
                 )
         by_time = attrgetter("start_ms")
         return {symbol: tuple(sorted(found, key=by_time)) for symbol, found in spans.items()}
 
     def _answers(
-        self, connection: Connection, tiers: Tiers, empty: Panel, provider: str | None
-    ) -> Iterator[tuple[int, int, Timeframe, _Series, BoolArray]]:
-        """For each column and source the rows (cells) of the panel for which that source answers."""
-        ids = _symbol_ids(connection, empty.symbols, provider)
-        symbol_ids = list(ids.values())
-        start_ms = int(empty.open_time_ms[0])
-        end_ms = int(empty.open_time_ms[-1]) + empty.timeframe.ms
-        open_cells = np.ones((len(empty), len(symbol_ids)), dtype=np.bool_, order="F")
-        for source in SOURCES[empty.timeframe]:
-            if not open_cells.any():
+        self,
+        connection: Connection,
+        tiers: Tiers,
+        grid: "_Grid",
+        sources: Sequence[Timeframe],
+        provider: Provider,
+    ) -> "Iterator[_Answer]":
+        """For each column and source the rows (cells) of the grid for which that source answers."""
+        symbol_ids = list(_symbol_ids(connection, grid.symbols, provider).values())
+        open_cells = [np.ones(len(grid.open_time_ms), dtype=np.bool_) for _ in symbol_ids]
+        for source in sources:
+            if not any(cells.any() for cells in open_cells):
                 return
             coverage = tiers.coverage(symbol_ids, source)
-            files = tiers.month_files(symbol_ids, source, start_ms, end_ms)
-            suspects = tiers.suspects(symbol_ids, source, start_ms, end_ms)
+            files = tiers.month_files(symbol_ids, source, grid.start_ms, grid.end_ms)
+            suspects = tiers.suspects(symbol_ids, source, grid.start_ms, grid.end_ms)
             for column, symbol_id in enumerate(symbol_ids):
-                fetched = intervals.clip(coverage[symbol_id], start_ms, end_ms)
+                fetched = intervals.clip(coverage[symbol_id], grid.start_ms, grid.end_ms)
                 if not len(fetched):
                     continue
-                cells = intervals.covered_cells(fetched, start_ms, len(empty), empty.timeframe.ms)
-                cells &= open_cells[:, column]
+                cells = intervals.covered_cells(
+                    fetched, grid.start_ms, len(grid.open_time_ms), grid.timeframe.ms
+                )
+                cells &= open_cells[column]
                 if cells.any():
-                    open_cells[cells, column] = False
-                    series = _Series(fetched, files[symbol_id], suspects[symbol_id])
-                    yield symbol_id, column, source, series, cells
+                    open_cells[column] &= ~cells
+                    yield _Answer(symbol_id, column, source, cells, files[symbol_id], suspects[symbol_id])
 
 
-def _on_grid(rows: StoredRows, timeframe: Timeframe, start_ms: int, end_ms: int) -> BarColumns:
-    """The rows of one symbol on the full grid of [start_ms, end_ms), all of it covered."""
-    count = (end_ms - start_ms) // timeframe.ms
-    if len(rows) == count:
-        columns = rows.values[: len(BAR_FIELDS)]
-    else:
-        columns = np.full((len(BAR_FIELDS), count), np.nan)
-        columns[:, (rows.open_time_ms - start_ms) // timeframe.ms] = rows.values[: len(BAR_FIELDS)]
-    open_, high, low, close, volume = columns
-    return BarColumns(open_, high, low, close, volume, covered=np.ones(count, dtype=np.bool_))
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """The rows and columns that are asked for."""
+
+    timeframe: Timeframe
+    symbols: tuple[Symbol, ...]
+    open_time_ms: IntArray
+
+    @classmethod
+    def over(cls, symbols: Sequence[Symbol], timeframe: Timeframe, start_ms: int, end_ms: int) -> "_Grid":
+        """The bars that open in [start_ms, end_ms), whose ends are floored."""
+        times = np.arange(timeframe.floor(start_ms), timeframe.floor(end_ms), timeframe.ms, dtype=np.int64)
+        return cls(timeframe, tuple(symbols), times)
+
+    @property
+    def is_empty(self) -> bool:
+        return not len(self.open_time_ms) or not self.symbols
+
+    @property
+    def start_ms(self) -> int:
+        return int(self.open_time_ms[0])
+
+    @property
+    def end_ms(self) -> int:
+        return int(self.open_time_ms[-1]) + self.timeframe.ms
+
+    def time_ms(self, row: int) -> int:
+        """The open time of a row, also of the one after the last."""
+        return self.start_ms + row * self.timeframe.ms
 
 
-def _symbol_ids(connection: Connection, symbols: Sequence[Symbol], provider: str | None) -> dict[Symbol, int]:
-    """The id of each symbol in the order given, for one provider."""
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """The cells of one column for which one stored timeframe answers, and what is known of that series."""
+
+    symbol_id: int
+    column: int
+    source: Timeframe
+    cells: BoolArray
+    files: list[MonthFile]
+    suspects: IntArray
+
+
+def _ends(cells: BoolArray) -> tuple[int, int]:
+    """The first cell that is true, and the one after the last."""
+    return int(cells.argmax()), len(cells) - int(cells[::-1].argmax())
+
+
+def _clear(arrays: Mapping[str, FloatArray], column: int) -> None:
+    for array in arrays.values():
+        array[:, column] = np.nan
+
+
+def _write(
+    cold: ColdTier,
+    stored: StoredSpan,
+    timeframe: Timeframe,
+    cells: BoolArray | None,
+    places: Mapping[str, FloatArray],
+) -> None:
+    """Write the bars of one symbol into their places, where `cells` is true; everywhere without it."""
+    if cells is None and stored.timeframe is timeframe:
+        fill(cold, stored, places)
+        return
+    count = (stored.end_ms - stored.start_ms) // stored.timeframe.ms
+    columns = {name: np.empty(count) for name in BAR_FIELDS}
+    fill(cold, stored, columns)
+    if stored.timeframe is not timeframe:
+        fine = BarColumns(**columns, covered=np.ones(count, dtype=np.bool_))
+        coarse = resample_columns(fine, timeframe.ms // stored.timeframe.ms)
+        columns = {name: getattr(coarse, name) for name in BAR_FIELDS}
+    for name, place in places.items():
+        if cells is None:
+            place[:] = columns[name]
+        else:
+            place[cells] = columns[name][cells]
+
+
+def _symbol_ids(connection: Connection, symbols: Sequence[Symbol], provider: Provider) -> dict[Symbol, int]:
+    """The id of each symbol in the order given, for one provider or for each its own."""
     table = tables.symbols
     query = select(table.c.symbol, table.c.provider, table.c.symbol_id).where(
         table.c.symbol.in_([str(symbol) for symbol in symbols])
     )
-    if provider is not None:
-        query = query.where(table.c.provider == provider)
+    whose = provider if isinstance(provider, Mapping) else dict.fromkeys(symbols, provider)
     found: dict[str, dict[str, int]] = {}
+    wanted = {str(symbol): whose[symbol] for symbol in symbols}
     for name, theirs, symbol_id in connection.execute(query):
-        found.setdefault(name, {})[theirs] = symbol_id
-    missing = [str(symbol) for symbol in symbols if str(symbol) not in found]
+        if wanted[name] in {None, theirs}:
+            found.setdefault(name, {})[theirs] = symbol_id
+    missing = [symbol for symbol in symbols if str(symbol) not in found]
     if missing:
-        whose = "the store" if provider is None else f"the provider {provider}"
+        named = sorted({each for symbol in missing if (each := whose[symbol]) is not None})
+        of = f"the provider {', '.join(named)}" if named else "the store"
         raise DataError(
-            f"{whose} has no bars of {', '.join(missing)}: `crypto-tracker list-data` shows what there is"
+            f"{of} has no bars of {', '.join(map(str, missing))}: "
+            "`crypto-tracker list-data` shows what there is"
         )
     ids = {}
     for symbol in symbols:

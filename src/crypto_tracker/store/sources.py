@@ -27,15 +27,14 @@ class StoredBars:
         self._provider_of = provider_of
 
     def panel(self, symbols: Sequence[Symbol], timeframe: Timeframe, start_ms: int, end_ms: int) -> Panel:
-        """The bars of `symbols`, read provider by provider."""
-        groups: dict[str, list[Symbol]] = {}
-        for symbol in symbols:
-            groups.setdefault(self._provider_of[symbol], []).append(symbol)
-        panels = [
-            self._reader.panel(members, timeframe, start_ms, end_ms, provider=provider)
-            for provider, members in groups.items()
-        ]
-        return panels[0] if len(panels) == 1 else side_by_side(panels).select(symbols)
+        """The bars of `symbols`, of each those of its provider."""
+        return self._reader.panel(symbols, timeframe, start_ms, end_ms, provider=self._provider_of)
+
+    def beside_minutes(
+        self, symbols: Sequence[Symbol], timeframe: Timeframe, start_ms: int, end_ms: int
+    ) -> Panel | None:
+        """What `panel` would be without any minutes; None where nothing else answers for a single bar."""
+        return self._reader.beside_minutes(symbols, timeframe, start_ms, end_ms, provider=self._provider_of)
 
 
 def side_by_side(panels: Sequence[Panel]) -> Panel:

@@ -30,6 +30,12 @@ class MonthFile(NamedTuple):
     path: str
     first_ms: int
     last_ms: int
+    rows: int
+    bars: int
+
+    def is_full(self, timeframe: Timeframe) -> bool:
+        """Whether there is one row for each bar from the first to the last: its times need not be read."""
+        return self.rows == self.bars == (self.last_ms - self.first_ms) // timeframe.ms + 1
 
 
 class Tiers:
@@ -52,6 +58,8 @@ class Tiers:
                 table.c.path,
                 table.c.first_ms,
                 table.c.last_ms,
+                table.c.rows,
+                table.c.bars,
             )
             .where(table.c.first_ms < end_ms, table.c.last_ms >= start_ms)
             .order_by(table.c.symbol_id, table.c.month_ms)
