@@ -20,6 +20,7 @@ from crypto_tracker.store.trading import TradingStore
 from crypto_tracker.store.trading_records import (
     Account,
     CommandResult,
+    ConfigurationRow,
     Opening,
     OrderRecord,
     PositionRecord,
@@ -239,9 +240,15 @@ def calm_state(version: str) -> TraderState:
     )
 
 
-def kept_account(home: Path, name: str = "paper", *, state: TraderState | None = None) -> Path:
+def kept_account(
+    home: Path,
+    name: str = "paper",
+    *,
+    state: TraderState | None = None,
+    row: ConfigurationRow | None = None,
+) -> Path:
     """The account, opened, traded for ten minutes and stopped again."""
-    row = configuration_row(configuration())
+    row = row or configuration_row(configuration())
     state = state or calm_state(row.version)
     account = Account(
         kind="paper",

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from crypto_tracker.app import standing
@@ -13,10 +14,12 @@ from crypto_tracker.config.versions import version
 from crypto_tracker.core.decisions import Reason, Regime, Verdict
 from crypto_tracker.core.errors import StoreError
 from crypto_tracker.core.timeframes import HOUR_MS, MINUTE_MS
+from crypto_tracker.simulation.state import PENDING
 from crypto_tracker.store.control import Check, ControlStore
 from crypto_tracker.store.control import Command as PersonsCommand
 from crypto_tracker.store.database import open_engine, writer_lock
 from crypto_tracker.store.trading_views import TradingViews, Where, actors, checks, waiting_commands
+from crypto_tracker.trading.setting import configuration_row
 from tests.app.conftest import Command
 from tests.app.kept import (
     BTC,
@@ -348,6 +351,10 @@ def test_protection_tells_everything_that_is_in_the_way(tmp_path: Path, command:
     coins["stops"] = [0, 1, 3]
     coins["cooldown_ms"] = [0, 0, CURSOR_MS + 90 * MINUTE_MS]
     coins["blocked"] = [True, False, False]
+    # An order of SWING in SOL with two parts, a third is filled: 300.5 and 100 reserved.
+    slots, parts = state.portfolio.slots, state.portfolio.parts
+    slots["phase"][2], slots["strategy"][2] = PENDING, 1
+    parts["open"][2, :3], parts["reserve"][2, :3] = (True, True, False), (3_005 * 10**7, 100 * 10**8, 7)
     kept_account(tmp_path, state=state)
     text = said(command, tmp_path, "protection")
     for words in (
@@ -360,6 +367,10 @@ def test_protection_tells_everything_that_is_in_the_way(tmp_path: Path, command:
         "stands at -1,100.00 (-11.00 %)",
         "Market PANIC, forced by a person",
         "off by a person",
+        # 10 coins at 101 and 400.5 of orders; 0.4, 0.3 and 0.3 of the equity of 8,900 less the reserve of a fifth
+        "DCA 0 0.00 2,848.00 0 of 5 off by a person",
+        "SWING 1 1,410.50 2,136.00 5 of 5",
+        "CHANNEL 0 0.00 2,136.00 0 of 5 on",
         "5 of 5 rests until 2025-03-01 03:10 UTC (3h left)",
         "BTC/USD 0 of 3 blocked by a person",
         "ETH/USD 1 of 3",
@@ -370,7 +381,28 @@ def test_protection_tells_everything_that_is_in_the_way(tmp_path: Path, command:
     assert (document["entries"]["allowed"], len(document["entries"]["why_not"])) == (False, 4)
     assert document["entries"]["drawdown"] == pytest.approx(0.288)
     assert [each["off_by"] for each in document["strategies"]] == [["person"], [], []]
+    assert [each["used_quote"] for each in document["strategies"]] == [0.0, 1_410.5, 0.0]
+    assert [each["share_quote"] for each in document["strategies"]] == [2_848.0, 2_136.0, 2_136.0]
+    assert document["correlation"] is None
     assert told(command, tmp_path, "status")["entries"] == document["entries"]
+
+
+def test_protection_tells_how_much_the_correlation_limit_knows(tmp_path: Path, command: Command):
+    # Ten minutes after midnight: 51 of the hours up to then are kept, which are 50 returns, and one that is too old.
+    limits = ("limits.correlation_limit=true", "limits.max_correlation=0.65")
+    row = configuration_row(configuration(*limits))
+    state = calm_state(row.version)
+    state.portfolio = state.portfolio.with_hours(True)
+    newest_ms = CURSOR_MS - 10 * MINUTE_MS
+    state.portfolio.hours_ms[:51] = newest_ms - HOUR_MS * np.arange(51)
+    state.portfolio.hours_ms[60] = newest_ms - 169 * HOUR_MS
+    kept_account(tmp_path, state=state, row=row)
+    assert (
+        "what moved with what is held by more than 0.65 on average is refused, once 84 hours are known; now 50 are"
+        in said(command, tmp_path, "protection")
+    )
+    document = told(command, tmp_path, "protection")
+    assert document["correlation"] == {"hours": 50, "hours_min": 84, "limit": 0.65}
 
 
 def test_accounts_are_listed_the_last_started_at_the_end(tmp_path: Path, command: Command):

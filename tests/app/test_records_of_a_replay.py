@@ -1,12 +1,16 @@
 """What a replay wrote is read back as the backtest over the same bars tells it."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.app.conftest import LIVELY, backtest, copied, run_command
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe, to_ms
+from crypto_tracker.store.reader import BarReader
+from tests.app.conftest import LIVELY, MINUTE_COINS, backtest, copied, run_command
 
 SPAN = ("20250308T1200", "20250309T1200")  # a crash in the night
 
@@ -86,3 +90,19 @@ def test_protection_tells_the_market_of_the_last_close(replayed: tuple[Path, dic
     assert None not in market["returns"].values()
     assert market["condition"] in {"NONE", "SIDEWAYS", "FALLING", "RISING"}
     assert market["slow_regime"] in {"NEUTRAL", "CRASH", "UNKNOWN"}  # two months of days make no trend
+
+
+def test_protection_counts_the_symbols_that_rose_in_a_day(replayed: tuple[Path, dict[str, Any]]):
+    home, _ = replayed
+    now, before = to_ms(datetime(2025, 3, 9, 12, tzinfo=UTC)), to_ms(datetime(2025, 3, 8, 12, tzinfo=UTC))
+    coins = [Symbol(base, "USD") for base in MINUTE_COINS]
+    with BarReader.open(home) as reader:
+        closes = [
+            reader.panel(coins, Timeframe.M1, time_ms - MINUTE_MS, time_ms, provider="synthetic").close[0]
+            for time_ms in (now, before)
+        ]
+    risen = int((closes[0] > closes[1]).sum())
+    assert told(home, "protection")["market"]["breadth"] == {"rising": risen, "symbols": 4}
+    code, out, _ = run_command(home, "protection")
+    assert code == 0
+    assert f"{risen} of 4 symbols stand above their price of 24 h ago" in " ".join(out.split())

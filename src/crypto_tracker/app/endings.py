@@ -50,7 +50,8 @@ _PORTFOLIO_SENTENCES = {
     Reason.SHARE_USED: "with it the strategy would have used {measured:,.2f} of its share of {limit:,.2f}",
     Reason.NO_CASH: "it would have left {measured:,.2f} free; the reserve is {limit:,.2f}",
     Reason.CORRELATION: (
-        "its hourly returns went with those of what is held by {measured:.3f} on average; {limit:g} is the most"
+        "its hourly returns went with those of what is held by {measured:.3f} on average; {limit:g} is the "
+        "most"
     ),
     Reason.SLIPPAGE_TOO_HIGH: (
         "the order was given, but the next open was too far above the decision's close"

@@ -4,7 +4,7 @@ Times of the market are compared with the account's cursor, the close of the las
 never with the wall clock: an account that lags behind, or a replay, has its own present.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,13 +17,15 @@ from crypto_tracker.core.arrays import CodeArray
 from crypto_tracker.core.decisions import Condition, Regime, SlowRegime
 from crypto_tracker.core.money import to_decimal
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe, from_ms
+from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe, from_ms
+from crypto_tracker.portfolio.parameters import CORRELATION_HOURS, Limits
 from crypto_tracker.portfolio.regime import follow_market, reference_lead_ms
 from crypto_tracker.portfolio.trend import slow_regime_codes
+from crypto_tracker.simulation.state import EMPTY, NO_HOUR
 from crypto_tracker.store.control import Check
 from crypto_tracker.store.reader import BarReader
 from crypto_tracker.store.sources import StoredBars
-from crypto_tracker.store.trading_records import REFERENCE, Account, Session
+from crypto_tracker.store.trading_records import REFERENCE, Account, PositionRecord, Session
 from crypto_tracker.store.trading_views import (
     Answered,
     Halted,
@@ -93,13 +95,19 @@ class MarketStanding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrategyStanding:
-    """One strategy: who switched it off, and its losing streak."""
+    """One strategy: who switched it off, its losing streak, and what it has at work.
+
+    `used_quote` are the marks of its positions and the reserves of its orders, `share_quote` the most that
+    they may come to when something is admitted: its share, or its largest exposure where that is less.
+    """
 
     name: str
     off_by: tuple[str, ...]
     losing_streak: int
     rests_until_ms: int | None
     open_positions: int
+    used_quote: Decimal
+    share_quote: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +121,23 @@ class CoinStanding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Breadth:
+    """How many symbols stand above their price of 24 h ago, of those whose prices are known."""
+
+    rising: int
+    symbols: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrelationStanding:
+    """What the correlation limit knows: hourly returns so far, and how many a coin must have."""
+
+    hours: int
+    hours_min: int
+    limit: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Protection:
     """Everything that keeps the account from opening positions."""
 
@@ -121,6 +146,7 @@ class Protection:
     strategies: tuple[StrategyStanding, ...]
     coins: tuple[CoinStanding, ...]
     halts: tuple[Halted, ...]
+    correlation: CorrelationStanding | None  # None where the limit is off
     losing_streak_limit: int
     cooldown_stops_limit: int
 
@@ -207,9 +233,8 @@ def status(read: Reading, *, newest_bar_ms: int | None, now_ms: int) -> Status:
 def protection(read: Reading, *, reader: BarReader | None, now_ms: int | None = None) -> Protection:
     """Everything that keeps the account from opening positions."""
     portfolio, rules = read.state.portfolio, read.configuration.protection
-    held: dict[str, int] = {}
-    for position in read.views.positions():
-        held[position.trade.strategy] = held.get(position.trade.strategy, 0) + 1
+    limits, positions = read.configuration.limits, read.views.positions()
+    equity = int(portfolio.book["equity"][0])
     return Protection(
         entries=entries(read, now_ms=now_ms),
         market=market_standing(read, reader=reader),
@@ -219,7 +244,9 @@ def protection(read: Reading, *, reader: BarReader | None, now_ms: int | None = 
                 off_by=_off_by(read, index),
                 losing_streak=int(portfolio.strategies[index]["streak"]),
                 rests_until_ms=_still(portfolio.strategies[index]["blocked_ms"], read.cursor_ms),
-                open_positions=held.get(name, 0),
+                open_positions=sum(each.trade.strategy == name for each in positions),
+                used_quote=_used(read, index, [each for each in positions if each.trade.strategy == name]),
+                share_quote=to_decimal(round(_share_of_equity(limits, name) * equity)),
             )
             for index, name in enumerate(read.account.strategies)
         ),
@@ -234,9 +261,29 @@ def protection(read: Reading, *, reader: BarReader | None, now_ms: int | None = 
             if coin["stops"] or coin["blocked"] or coin["cooldown_ms"] > read.cursor_ms
         ),
         halts=tuple(read.views.halts(limit=5)),
+        correlation=_correlation(read),
         losing_streak_limit=rules.losing_streak,
         cooldown_stops_limit=rules.cooldown_stops,
     )
+
+
+def breadth(read: Reading, *, reader: BarReader | None) -> Breadth | None:
+    """How many symbols rose in 24 h, by stored bars; None where no price of then is known."""
+    if reader is None:
+        return None
+    then_ms = read.cursor_ms - DAY_MS
+    age_ms = round(read.configuration.protection.fast_regime.max_age_minutes * MINUTE_MS)
+    start_ms = Timeframe.M1.floor(then_ms - max(age_ms, MINUTE_MS))
+    source = StoredBars(reader, read.account.providers)
+    closes = source.panel(read.account.symbols, Timeframe.M1, start_ms, then_ms).close
+    now = read.state.portfolio.coins["last_close"]
+    rising = known = 0
+    for column, price in enumerate(now):
+        before = closes[~np.isnan(closes[:, column]), column]
+        if len(before) and not np.isnan(price):
+            known += 1
+            rising += bool(price > before[-1])
+    return Breadth(rising=rising, symbols=known) if known else None
 
 
 SILENT_MS = 10 * MINUTE_MS
@@ -336,6 +383,32 @@ def market_standing(read: Reading, *, reader: BarReader | None) -> MarketStandin
         condition=condition,
         favoured=favoured,
         slow_regime=_slow_regime(read),
+    )
+
+
+def _used(read: Reading, index: int, positions: Sequence[PositionRecord]) -> Decimal:
+    """Marks of a strategy's positions and reserves of its orders, as the limits count them."""
+    portfolio = read.state.portfolio
+    mine = (portfolio.slots["phase"] != EMPTY) & (portfolio.slots["strategy"] == index)
+    parts = portfolio.parts[mine]
+    reserves = int(parts["reserve"][parts["open"]].sum())
+    marks = sum(round(float(each.open_quantity) * each.mark_price * 1e8) for each in positions)
+    return to_decimal(reserves + marks)
+
+
+def _share_of_equity(limits: Limits, name: str) -> float:
+    return min(limits.shares.get(name, 0.0) * (1.0 - limits.reserve), limits.max_strategy_exposure)
+
+
+def _correlation(read: Reading) -> CorrelationStanding | None:
+    limits = read.configuration.limits
+    if not limits.correlation_limit:
+        return None
+    newest_ms = read.cursor_ms - read.cursor_ms % HOUR_MS
+    kept = read.state.portfolio.hours_ms
+    hours = int(((kept > NO_HOUR) & (kept >= newest_ms - CORRELATION_HOURS * HOUR_MS)).sum())
+    return CorrelationStanding(
+        hours=max(hours - 1, 0), hours_min=limits.correlation_hours_min, limit=limits.max_correlation
     )
 
 

@@ -139,19 +139,21 @@ def positions(
 def protection(
     context: typer.Context, account: AccountOption = None, json_output: JsonOption = False
 ) -> None:
-    """Show what keeps an account from buying: pauses, day loss, streaks, cooldowns, regime, switches."""
+    """Show what keeps an account from buying: pauses, losses, streaks, cooldowns, regime, shares used."""
     from crypto_tracker.app.cli.records_documents import protection_document
     from crypto_tracker.app.cli.records_view import show_protection
+    from crypto_tracker.app.standing import breadth
     from crypto_tracker.app.standing import protection as protection_of
     from crypto_tracker.core.timeframes import to_ms
 
     session = session_of(context)
     with _reading(session, account) as read, _bars(session) as reader:
         found = protection_of(read, reader=reader, now_ms=to_ms(session.now()))
+        risen = breadth(read, reader=reader)
         if json_output:
-            emit_json(protection_document(read, found))
+            emit_json(protection_document(read, found, risen))
         else:
-            show_protection(session, read, found)
+            show_protection(session, read, found, risen)
 
 
 def decisions(

@@ -9,7 +9,7 @@ from typing import Any
 from crypto_tracker.app.accounts import AccountPlace
 from crypto_tracker.app.decided import Decided
 from crypto_tracker.app.documents import trade_document
-from crypto_tracker.app.standing import Entries, Protection, Reading, Status
+from crypto_tracker.app.standing import Breadth, Entries, Protection, Reading, Status
 from crypto_tracker.core.decisions import Reason, Verdict
 from crypto_tracker.core.orders import Trade
 from crypto_tracker.core.timeframes import from_ms
@@ -134,7 +134,7 @@ def positions_document(
     }
 
 
-def protection_document(read: Reading, found: Protection) -> dict[str, Any]:
+def protection_document(read: Reading, found: Protection, risen: Breadth | None) -> dict[str, Any]:
     """Everything that keeps the account from opening positions."""
     market = found.market
     return {
@@ -149,6 +149,7 @@ def protection_document(read: Reading, found: Protection) -> dict[str, Any]:
             "returns": {f"{hours}h": value for hours, value in market.returns.items()},
             "condition": None if market.condition is None else market.condition.name,
             "favoured": market.favoured,
+            "breadth": None if risen is None else asdict(risen),
             "slow_regime": None if market.slow_regime is None else market.slow_regime.name,
         },
         "strategies": [
@@ -159,6 +160,8 @@ def protection_document(read: Reading, found: Protection) -> dict[str, Any]:
                 "losing_streak": each.losing_streak,
                 "rests_until": _time(each.rests_until_ms),
                 "open_positions": each.open_positions,
+                "used_quote": float(each.used_quote),
+                "share_quote": float(each.share_quote),
             }
             for each in found.strategies
         ],
@@ -172,6 +175,7 @@ def protection_document(read: Reading, found: Protection) -> dict[str, Any]:
             for each in found.coins
         ],
         "halts": [{**asdict(each.halt), "time": from_ms(each.time_ms)} for each in found.halts],
+        "correlation": None if found.correlation is None else asdict(found.correlation),
         "losing_streak_limit": found.losing_streak_limit,
         "cooldown_stops_limit": found.cooldown_stops_limit,
     }

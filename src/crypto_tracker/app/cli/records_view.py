@@ -16,6 +16,8 @@ from crypto_tracker.app.standing import (
     NO_SHARE,
     PERSON,
     VOLATILITY,
+    Breadth,
+    CorrelationStanding,
     Entries,
     MarketStanding,
     Protection,
@@ -197,7 +199,7 @@ def show_positions(
             _point(session, _order(order), style="dim")
 
 
-def show_protection(session: Session, read: Reading, found: Protection) -> None:
+def show_protection(session: Session, read: Reading, found: Protection, risen: Breadth | None) -> None:
     """Everything that keeps the account from opening positions."""
     out = session.out
     show_heading(session, read)
@@ -220,14 +222,20 @@ def show_protection(session: Session, read: Reading, found: Protection) -> None:
         _point(session, f"{found_at} UTC {halted.halt.cause}: {halted.halt.sentence}", style="red")
     out.print()
     _show_market(session, found.market)
+    if risen is not None:
+        _point(session, f"{risen.rising} of {risen.symbols} symbols stand above their price of 24 h ago")
+    if found.correlation is not None:
+        _point(session, _correlation(found.correlation))
     out.print()
     table = _table(_gap(session), "Strategies")
-    for name in ("", "Open", "Losses in a row", ""):
+    for name in ("", "Open", "At work", "Of at most", "Losses in a row", ""):
         table.add_column(name, justify="right" if name else "left", overflow="fold")
     for each in found.strategies:
         table.add_row(
             each.name,
             f"{each.open_positions:,}",
+            _money(each.used_quote),
+            _money(each.share_quote),
             f"{each.losing_streak} of {found.losing_streak_limit}",
             _strategy(each, read.cursor_ms),
         )
@@ -382,6 +390,13 @@ def _show_market(session: Session, market: MarketStanding) -> None:
         _point(session, f"the market is {condition}, which {favoured}")
     trend = "not known" if market.slow_regime is None else market.slow_regime.name
     _point(session, f"slow regime, by days: {trend}")
+
+
+def _correlation(standing: CorrelationStanding) -> str:
+    what = f"what moved with what is held by more than {standing.limit:g} on average is refused"
+    if standing.hours >= standing.hours_min:
+        return f"{what}, over {standing.hours} hours"
+    return f"{what}, once {standing.hours_min} hours are known; now {standing.hours} are"
 
 
 def _strategy(each: StrategyStanding, cursor_ms: int) -> Text:
