@@ -1,7 +1,7 @@
 """When protections stood in a finished run: spans to be drawn over its equity.
 
 They follow from the records (docs/simulator.md, sections 4 and 6), so nothing has to be kept for them. Cooldowns
-of single symbols are left out: there would be more of them than a picture can hold.
+of single symbols are left out: they are more than a picture can hold.
 """
 
 from dataclasses import dataclass
@@ -50,20 +50,24 @@ def bands(scenario: Scenario, result: SimulationResult) -> list[Band]:
     switched_on = scenario_market(scenario, scenario.commands).switched_on
     for index, name in enumerate(scenario.strategies):
         found += _spans("volatility_high", name, ~switched_on[:rows, index], closes, step)
-        found += _streaks(name, result.trades[result.trades["strategy"] == index], scenario, int(closes[-1]))
+        found += _streaks(
+            name, result.trades[result.trades["strategy"] == index], scenario, int(closes[-1]) + step
+        )
     return sorted(found, key=lambda band: (band.start_ms, band.kind, band.strategy or ""))
 
 
 def _spans(kind: str, strategy: str | None, on: BoolArray, closes: IntArray, step_ms: int) -> list[Band]:
     edges = np.flatnonzero(np.diff(np.concatenate([[False], on, [False]]).astype(np.int8)))
     return [
-        Band(kind=kind, strategy=strategy, start_ms=int(closes[first]), end_ms=int(closes[stop - 1]) + step_ms)
+        Band(
+            kind=kind, strategy=strategy, start_ms=int(closes[first]), end_ms=int(closes[stop - 1]) + step_ms
+        )
         for first, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
     ]
 
 
 def _day_losses(scenario: Scenario, result: SimulationResult) -> BoolArray:
-    """Closes at which the day's latch was shut: from the first loss of a day that is large enough to its end."""
+    """Closes at which the day's latch was shut: from the first loss that is large enough to the day's end."""
     equity = result.equity_e8.astype(np.float64)
     days = trading_days(scenario.panel.open_time_ms[: len(equity)], scenario.rules.timezone)
     starts = np.flatnonzero(np.diff(days, prepend=days[0] - 1))
@@ -104,7 +108,7 @@ def _streaks(name: str, trades: RecordArray, scenario: Scenario, end_ms: int) ->
                         kind="losing_streak",
                         strategy=name,
                         start_ms=close_ms,
-                        end_ms=min(until_ms, max(end_ms, close_ms)),
+                        end_ms=min(until_ms, end_ms),
                     )
                 )
         elif trade["pnl_e8"] > 0:

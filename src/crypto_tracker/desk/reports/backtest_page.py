@@ -1,11 +1,10 @@
-"""The result of a backtest as one page: figures, curves, candles and every trade, in a file that stands alone."""
+"""The result of a backtest as one page that stands alone: figures, curves, candles and every trade."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from enum import Enum
 from importlib import resources
 from typing import Any
 
@@ -58,31 +57,30 @@ def page(found: Report, bands: Sequence[Band], panel: Panel, *, quote: str, chos
         "PLOTLY": _plotly(),
         "SCRIPT": _template("backtest.js"),
     }
-    text = _template("backtest.html")
-    # Split once at every mark, so that nothing within a part is ever taken for a mark.
-    for name in parts:
-        before, mark, after = text.partition(f"%%{name}%%")
+    rest, made = _template("backtest.html"), ""
+    # Taken mark by mark, so that nothing within a part is ever read as a mark.
+    for name, part in parts.items():
+        before, mark, rest = rest.partition(f"%%{name}%%")
         if not mark:
             raise RuntimeError(f"the template of the page has no place for {name}")
-        parts[name] = before + parts[name]
-        text = after
-    return "".join(parts.values()) + text
+        made += before + part
+    return made + rest
 
 
 def plain(value: Any) -> Any:
     """A value of a result as JSON has it: times in milliseconds, no NaN."""
-    if is_dataclass(value) and not isinstance(value, type):
+    if is_dataclass(value) and not isinstance(value, Symbol | type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return [plain(item) for item in value.tolist()]
+    if isinstance(value, list | tuple | np.ndarray):
+        return [plain(item) for item in (value.tolist() if isinstance(value, np.ndarray) else value)]
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> Any:
     if isinstance(value, ExitReason):
         return value.code
-    if isinstance(value, Enum):
-        return value.name.lower()
     if isinstance(value, datetime):
         return to_ms(value)
     if isinstance(value, date):
@@ -91,8 +89,8 @@ def plain(value: Any) -> Any:
         return float(value)
     if isinstance(value, Symbol):
         return str(value)
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
     return value
 
 

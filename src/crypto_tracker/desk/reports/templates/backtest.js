@@ -47,7 +47,7 @@
     const fill = (list) => body.replaceChildren(...list.map((row) => element("tr", {}, columns.map((column) => {
       const value = column.value(row);
       const kind = [column.text ? "text" : "", column.sign ? tone(value) : ""].join(" ").trim();
-      return element("td", { class: kind }, column.show ? column.show(value, row) : value === null ? none : String(value));
+      return element("td", { class: kind }, column.show ? column.show(value) : value === null ? none : String(value));
     }))));
     for (const column of columns) {
       const title = column.title ?? label(column.key);
@@ -135,7 +135,7 @@
   const lanes = [...new Set(data.bands.map((band) => band.kind))];
   const moments = curve.time_ms.map((ms) => new Date(ms));
   const equityPlot = plot(560, "Equity, drawdown and exposure over time, with protections", () => {
-    const line = (name, y, more) => ({ type: "scattergl", mode: "lines", name, x: moments, y, ...more });
+    const line = (name, y, more) => ({ type: "scatter", mode: "lines", name, x: moments, y, ...more });
     const traces = [line("marked", curve.marked, { line: { color: colour("mark"), width: 1.6 } }),
       line("closed trades", curve.closed, { line: { color: colour("closed"), width: 1.4, dash: "dot", shape: "hv" } })];
     if (curve.buy_and_hold) traces.push(line("buy and hold", curve.buy_and_hold, { line: { color: colour("hold"), width: 1.2 }, visible: "legendonly" }));
@@ -152,23 +152,25 @@
         const what = `${bandWord[kind]}${band.strategy ? ` ${band.strategy}` : ""} ${iso(band.start_ms)} to ${iso(band.end_ms)}`;
         text.push(what, what, "");
       }
-      traces.push({ type: "scatter", mode: "lines", name: bandWord[kind], x, y, text, hovertemplate: "%{text}<extra></extra>", yaxis: "y4", connectgaps: false, line: { color: colour(bandColour[kind]), width: 6 } });
+      // A marker at each end keeps a band of one minute visible.
+      traces.push({ type: "scatter", mode: "lines+markers", name: bandWord[kind], showlegend: false, x, y, text, hovertemplate: "%{text}<extra></extra>", yaxis: "y4", connectgaps: false,
+        line: { color: colour(bandColour[kind]), width: 8 }, marker: { symbol: "line-ns", size: 8, line: { color: colour(bandColour[kind]), width: 2 } } });
     });
     const room = lanes.length ? Math.min(0.04 * lanes.length, 0.2) : 0;
     return [traces, {
       shapes, showlegend: true, grid: undefined,
       legend: { orientation: "h", x: 0, y: 1.01, yanchor: "bottom", traceorder: "normal" },
-      xaxis: { anchor: "y3", hoverformat: "%Y-%m-%d %H:%M" },
+      xaxis: { anchor: "y3", range: [new Date(about.start), new Date(about.end)], hoverformat: "%Y-%m-%d %H:%M" },
       yaxis: { domain: [0.42 + room, 1], title: { text: quote }, tickformat: ",.0f", hoverformat: ",.2f" },
-      yaxis4: { domain: [0.4, Math.max(0.4 + room, 0.4001)], range: [0.4, lanes.length + 0.6], visible: false, fixedrange: true },
+      yaxis4: { domain: [0.4, Math.max(0.4 + room, 0.4001)], range: [0.4, lanes.length + 0.6], fixedrange: true, showgrid: false, zeroline: false, tickvals: lanes.map((_, lane) => lanes.length - lane), ticktext: lanes.map((kind) => bandWord[kind]) },
       yaxis2: { domain: [0.19, 0.37], tickformat: ".1%", hoverformat: ".2%", title: { text: "drawdown" } },
       yaxis3: { domain: [0, 0.16], tickformat: ".0%", hoverformat: ".1%", rangemode: "tozero", title: { text: "exposure" } },
     }];
   });
-  main.append(card("Equity", element("div", { class: "legend" },
-    lanes.map((kind) => element("span", {}, element("i", { style: `background:var(--${bandColour[kind]})` }), bandWord[kind],
-      ` (${whole(data.bands.filter((band) => band.kind === kind).length)})`))), equityPlot,
-    element("p", { class: "small dim" }, "Marked equity counts open positions at their last closes; the dotted line counts closed trades alone. Buy and hold is in the legend. Shaded: when a protection stood.")));
+  const stood = lanes.map((kind) => `${bandWord[kind]} ${whole(data.bands.filter((band) => band.kind === kind).length)}`).join(", ");
+  main.append(card("Equity", equityPlot, element("p", { class: "small dim" },
+    "Marked equity counts open positions at their last closes; the dotted line counts closed trades alone; a click in the legend shows buy and hold.",
+    stood ? ` The bands are times in which a protection stood, ${stood} of them.` : " No protection stood in this run.")));
 
   // ---- figures -----------------------------------------------------------------------------------
   const performanceRows = () => {
@@ -196,7 +198,7 @@
     ...(data.deflated ? [["deflated_sharpe", percent(data.deflated.deflated_sharpe)], ["trials", whole(data.deflated.trials)]] : [])];
   main.append(element("div", { class: "pair" },
     card("Performance", figureRows(performanceRows(), ["marked", "closed", ...(hold ? ["held"] : [])])),
-    card("Trades", figureRows(tradeRows(), ["closed", "marked"]), element("h2", { style: "margin-top:1rem" }, "Costs and exposure"), figureRows(costRows()))));
+    card("Trades", figureRows(tradeRows(), ["closed", "marked"]))));
 
   // ---- months, returns, exits --------------------------------------------------------------------
   const months = data.breakdown.month;
@@ -226,8 +228,9 @@
       text: exits.map((group) => `${whole(group.n_trades)} trades`), textposition: "auto", hovertemplate: "%{y}: %{x:,.2f}<extra></extra>" }],
     { hovermode: "closest", xaxis: { title: { text: `P&L, ${quote}` } } }]);
   main.append(card("Months", monthPlot, element("p", { class: "small dim" }, "Change of the marked equity within each month, in percent.")));
-  if (returns.length) main.append(element("div", { class: "pair" }, card("Returns of closed trades", distribution), card("Exit reasons", exitPlot)));
-  if (data.daily_returns.length > 1) main.append(card("Daily returns", daily));
+  main.append(element("div", { class: "pair" }, card("Costs and exposure", figureRows(costRows())),
+    exits.length ? card("Exit reasons", exitPlot, element("p", { class: "small dim" }, "P&L of the closed trades that left by each.")) : null));
+  if (returns.length) main.append(element("div", { class: "pair" }, card("Returns of closed trades", distribution), card("Daily returns", daily)));
 
   // ---- candles -----------------------------------------------------------------------------------
   if (data.candles.length) {
@@ -248,12 +251,12 @@
       { type: "scatter", mode: "lines", x: lines.x, y: lines.y, connectgaps: false, hoverinfo: "skip", line: { color: colour("dim"), width: 1, dash: "dot" } },
       mark("entry", own, "entry_time", "entry_price", "triangle-up", () => colour("mark")),
       mark("exit", gone, "exit_time", "exit_price", "triangle-down", (trade) => colour(trade.pnl_quote < 0 ? "loss" : "gain"))],
-      { hovermode: "closest", dragmode: "pan", xaxis: { rangeslider: { visible: false }, type: "date" }, yaxis: { fixedrange: false, tickformat: "~g" } }];
+      { hovermode: "closest", xaxis: { rangeslider: { visible: false }, type: "date" }, yaxis: { fixedrange: false, tickformat: "~g" } }];
     });
     const redraw = plots[plots.length - 1];
     list.addEventListener("change", () => { chosen = data.candles[Number(list.value)]; redraw(); });
     main.append(element("section", {}, element("div", { class: "bar" }, element("h2", {}, "Trades on candles"), list), candlePlot,
-      element("p", { class: "small dim" }, "Up: mean entry. Down: mean exit, blue where it gained and orange where it lost. Drag to move, scroll or pinch to zoom, double-click for all.")));
+      element("p", { class: "small dim" }, "Up: mean entry. Down: mean exit, blue where it gained and orange where it lost. Drag over a part to see it larger, double-click for all.")));
   }
 
   // ---- groups ------------------------------------------------------------------------------------
