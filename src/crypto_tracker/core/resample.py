@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crypto_tracker.core.arrays import BoolArray, FloatArray
+from crypto_tracker.core.arrays import BoolArray, FloatArray, RecordArray
 from crypto_tracker.core.bars import BAR_FIELDS, Panel
 from crypto_tracker.core.errors import UsageError
 from crypto_tracker.core.timeframes import Timeframe
+
+_SHORT = 30  # bars; the library itself is quicker with longer groups
 
 
 class BarColumns(NamedTuple):
@@ -42,28 +44,56 @@ def resample_columns(fine: BarColumns, group: int) -> BarColumns:
     >>> [float(field[0]) for field in resample_columns(fine, 2)]
     [10.0, 12.0, 9.0, 11.0, 5.0, 1.0]
     """
-    present = ~np.isnan(fine.close.reshape(-1, group))
+    missing = np.isnan(fine.close)
+    if not missing.any():
+        return BarColumns(
+            open=fine.open[::group].copy(),
+            high=_extreme(np.fmax, fine.high, group),
+            low=_extreme(np.fmin, fine.low, group),
+            close=fine.close[group - 1 :: group].copy(),
+            volume=_added(fine.volume, group),
+            covered=np.ones(len(missing) // group, dtype=np.bool_),
+        )
+    present = ~missing.reshape(-1, group)
     covered = np.logical_and.reduce(fine.covered.reshape(-1, group) | present, axis=1)
     complete = covered & present.any(axis=1)
     rows = np.arange(len(present))
     first = present.argmax(axis=1)
     last = group - 1 - present[:, ::-1].argmax(axis=1)
-    volume = np.zeros(len(present))
-    source_volume = fine.volume.reshape(-1, group)
-    for position in range(group):
-        volume += np.where(present[:, position], source_volume[:, position], 0.0)
 
     def where_complete(values: FloatArray) -> FloatArray:
         return np.where(complete, values, np.nan)
 
     return BarColumns(
         open=where_complete(fine.open.reshape(-1, group)[rows, first]),
-        high=where_complete(np.fmax.reduce(fine.high.reshape(-1, group), axis=1)),
-        low=where_complete(np.fmin.reduce(fine.low.reshape(-1, group), axis=1)),
+        high=where_complete(_extreme(np.fmax, fine.high, group)),
+        low=where_complete(_extreme(np.fmin, fine.low, group)),
         close=where_complete(fine.close.reshape(-1, group)[rows, last]),
-        volume=where_complete(volume),
+        volume=where_complete(_added(np.where(missing, 0.0, fine.volume), group)),
         covered=covered,
     )
+
+
+def _extreme(extreme: np.ufunc, values: FloatArray, group: int) -> FloatArray:
+    """The greatest or smallest of every `group` consecutive values."""
+    groups = values.reshape(-1, group)
+    if group > _SHORT:
+        reduced: FloatArray = extreme.reduce(groups, axis=1)
+        return reduced
+    # Of short groups all first values are compared with all second ones at once, and so on.
+    out = groups[:, 0].copy()
+    for position in range(1, group):
+        extreme(out, groups[:, position], out=out)
+    return out
+
+
+def _added(values: FloatArray, group: int) -> FloatArray:
+    """Every `group` consecutive values added up from left to right."""
+    groups = values.reshape(-1, group)
+    out = np.zeros(len(groups))
+    for position in range(group):
+        out += groups[:, position]
+    return out
 
 
 def resample(panel: Panel, timeframe: Timeframe) -> Panel:
@@ -91,11 +121,16 @@ def resample(panel: Panel, timeframe: Timeframe) -> Panel:
     covered = np.empty(shape, dtype=np.bool_, order="F")
     for column in range(shape[1]):
         open_, high, low, close, volume = (
-            np.pad(getattr(panel, name)[:, column], padding, constant_values=np.nan) for name in BAR_FIELDS
+            _padded(getattr(panel, name)[:, column], padding, np.nan) for name in BAR_FIELDS
         )
-        reached = np.pad(panel.covered[:, column], padding, constant_values=False)
+        reached = _padded(panel.covered[:, column], padding, False)
         coarse = resample_columns(BarColumns(open_, high, low, close, volume, reached), group)
         for name, array in arrays.items():
             array[:, column] = getattr(coarse, name)
         covered[:, column] = coarse.covered
     return Panel(timeframe=timeframe, symbols=panel.symbols, open_time_ms=times, covered=covered, **arrays)
+
+
+def _padded(values: RecordArray, padding: tuple[int, int], value: float) -> RecordArray:
+    """The values with others before and after them; themselves where there are none."""
+    return np.pad(values, padding, constant_values=value) if any(padding) else values
