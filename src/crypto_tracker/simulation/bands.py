@@ -1,7 +1,7 @@
 """When protections stood in a finished run: spans to be drawn over its equity.
 
-They follow from the records (docs/simulator.md, sections 4 and 6), so nothing has to be kept for them. Cooldowns
-of single symbols are left out: they are more than a picture can hold.
+They follow from the records (docs/simulator.md, sections 4 and 6), so nothing has to be kept for them.
+Cooldowns of single symbols are left out: they are more than a picture can hold.
 """
 
 from dataclasses import dataclass
