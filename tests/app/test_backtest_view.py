@@ -1,14 +1,19 @@
 """What `backtest` prints fits a terminal of 80 columns, with every number whole."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
+from rich.console import Console, RenderableType
 
-from crypto_tracker.app.cli.backtest_view import closed_trades, percent
-from crypto_tracker.simulation.metrics import Figures, GroupFigures
+from crypto_tracker.app.cli.backtest_view import closed_trades, costs, percent, performances, trades
+from crypto_tracker.core.orders import ExitReason
+from crypto_tracker.core.timeframes import HOUR_MS
+from crypto_tracker.simulation.metrics import GroupFigures
+from crypto_tracker.simulation.report import Report, report
 from tests.app.conftest import LIVELY, MARCH, Command
+from tests.simulation.hand_made_run import ABOUT, START_MS, closed, run
 
 
 def group(name: str, pnl_quote: float) -> GroupFigures:
@@ -34,53 +39,68 @@ def group(name: str, pnl_quote: float) -> GroupFigures:
     )
 
 
-FIGURES = Figures(
-    equity_start=10_000.0,
-    equity_final=5_188.43,
-    return_net=-0.4812,
-    return_closed=-0.482,
-    max_drawdown=0.4938,
-    sharpe=-2.15,
-    n_trades=2_330,
-    n_open=0,
-    win_rate=0.62,
-    profit_factor=0.77,
-    fees_quote=3_446.15,
-    slippage_quote=2_205.16,
-    ambiguous_share=0.02,
-    exposure=0.3,
-    market_change=1.8765,
-    exits={"take_profit": 1_165, "stop_loss": 1_165},
-    by_strategy=[group("DCA", -13_791.86), group("MEAN_CROSS", 10.0)],
-    by_symbol=[group("1000BONK/USDT:USDT", -746.74), group("FARTCOIN/USDC:USDC", 94.71)],
-    by_exit_reason=[group("take_profit", 13_077.4), group("stop_loss", -15_970.1)],
-    rejected={},
-    setups=2_330,
-)
+def result(by_symbol: Sequence[GroupFigures]) -> Report:
+    """A result with large numbers and long names in its tables."""
+    rows = closed(("BTC", "DCA", ExitReason.TAKE_PROFIT, 1_000_000, 123_456.78))
+    rows["exit_ms"] = rows["entry_ms"] = rows["decision_ms"] = START_MS + HOUR_MS
+    scenario, records = run(rows, equity=(10_000.0, 5_188.43, 1_234_567.89))
+    found = report(scenario, records, ABOUT)
+    return replace(
+        found,
+        figures=replace(
+            found.figures,
+            n_trades=2_330,
+            by_strategy=[group("DCA", -13_791.86), group("MEAN_CROSS", 10.0)],
+            by_symbol=list(by_symbol),
+            by_exit_reason=[group("take_profit", 13_077.4), group("stop_loss", -15_970.1)],
+        ),
+    )
 
 
-def printed(figures: Figures, *, width: int, gap: int) -> list[str]:
+SYMBOLS = [group("1000BONK/USDT:USDT", -746.74), group("FARTCOIN/USDC:USDC", 94.71)]
+
+
+def printed(table: RenderableType | None, *, width: int) -> list[str]:
     out = io.StringIO()
-    Console(file=out, width=width).print(closed_trades(figures, gap))
+    Console(file=out, width=width).print(table)
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
 def test_no_name_and_no_number_is_cut_at_80_columns():
-    lines = printed(FIGURES, width=80, gap=1)
+    lines = printed(closed_trades(result(SYMBOLS), 1), width=80)
     assert "…" not in "".join(lines)
     assert all(len(line) <= 80 for line in lines)
     rows = {line.split()[0]: line.split()[1:] for line in lines if line}
-    assert rows["DCA"] == [
-        "1,165", "100.00", "%", "-13,791.86", "-13.79", "%", "29.32", "2,422.89", "1,349.27",
+    assert rows["MEAN_CROSS"] == [
+        "1,165", "100.00", "%", "+10.00", "+0.01", "%", "29.32", "2,422.89", "1,349.27",
     ]  # fmt: skip
     assert rows.keys() >= {"MEAN_CROSS", "1000BONK/USDT:USDT", "FARTCOIN/USDC:USDC", "stop_loss"}
 
 
 def test_of_many_symbols_those_at_both_ends_are_shown():
     many = [group(f"C{place}/USD", float(place)) for place in range(-10, 10)]
-    text = "\n".join(printed(replace(FIGURES, by_symbol=many), width=80, gap=1))
+    text = "\n".join(printed(closed_trades(result(many), 1), width=80))
     shown = [symbol.name for symbol in many if f"{symbol.name} " in text]
     assert shown == ["C-10/USD", "C-9/USD", "C-8/USD", "C-7/USD", "C6/USD", "C7/USD", "C8/USD", "C9/USD"]
+    assert "of 20 symbols" in text
+
+
+def test_marked_closed_and_held_stand_side_by_side():
+    lines = printed(performances(result(SYMBOLS), 2), width=100)
+    (row,) = [line for line in lines if line.startswith("Equity at end")]
+    # The trade closed with 123,456.78; both symbols stayed where they were, less what buying them cost.
+    assert row.split()[3:5] == ["1,234,567.89", "133,456.78"]
+    assert 9_900 < float(row.split()[5].replace(",", "")) < 10_000
+
+
+def test_a_win_rate_comes_with_its_interval():
+    text = "\n".join(printed(trades(result(SYMBOLS), 2), width=80))
+    assert "21 to 100 %" in text  # one trade, won: Wilson's interval begins at 1 / (1 + 1.96^2)
+
+
+def test_costs_are_rows_of_their_own():
+    lines = printed(costs(result(SYMBOLS), 1), width=80)
+    assert [line.split("  ")[0] for line in lines if line][1:3] == ["Fees", "Slippage (in the prices)"]
 
 
 @pytest.mark.parametrize("width", [80, 100])
@@ -88,12 +108,25 @@ def test_a_whole_result_keeps_within_the_terminal(
     home, command: Command, monkeypatch: pytest.MonkeyPatch, width: int
 ):
     monkeypatch.setenv("COLUMNS", str(width))
-    code, out, _ = command(home, "backtest", *MARCH, *LIVELY)
+    code, out, _ = command(
+        home, "backtest", *MARCH, *LIVELY, "--breakdown", "day,week", "--breakdown", "month"
+    )
     assert code == 0
     assert "…" not in out
     assert all(len(line) <= width for line in out.splitlines())
-    for name in ("DCA", "SWING", "CHANNEL", "take_profit", "ETH/USD", "reference BTC/USD"):
+    for name in (
+        "DCA",
+        "SWING",
+        "CHANNEL",
+        "take_profit",
+        "ETH/USD",
+        "reference BTC/USD",
+        "2025-03-08",
+        "2025-W10",
+        "2025-03 ",
+    ):
         assert name in out
+    assert out.index("Performance") < out.index("Costs") < out.index("Closed trades") < out.index("By day")
 
 
 def test_shares_are_printed_as_people_write_them():

@@ -1,7 +1,8 @@
-"""A backtest from bars to figures: detect, simulate, measure."""
+"""A backtest from bars to records: read, detect, simulate."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -10,7 +11,8 @@ from crypto_tracker.core.arrays import CodeArray, RecordArray
 from crypto_tracker.core.decisions import Reason, SlowRegime, Verdict
 from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.features.align import align_codes
-from crypto_tracker.research.detection import Detected, Note, detect
+from crypto_tracker.research.data_hash import DataHash, WitnessedBars
+from crypto_tracker.research.detection import Detected, detect
 from crypto_tracker.research.market import Market, gather
 from crypto_tracker.simulation.backtest import simulate_portfolio
 from crypto_tracker.simulation.driver import trading_days
@@ -22,6 +24,11 @@ from crypto_tracker.store.runs import SetupRow
 from crypto_tracker.store.sources import BarSource
 from crypto_tracker.strategies.base import EVENT_SETUP, StrategyEntry
 
+Progress = Callable[[str, float], None]
+
+# What share of the whole work is done when a stage begins, as measured on a year of minutes of many symbols.
+_SCANS_BEGIN, _SIMULATION_BEGINS, _FIGURES_BEGIN = 0.15, 0.9, 0.97
+
 
 @dataclass(slots=True, kw_only=True)
 class Backtest:
@@ -32,8 +39,14 @@ class Backtest:
     detected: Detected
     scenario: Scenario
     result: SimulationResult
-    figures: Figures
+    data_hash: DataHash
     seconds: dict[str, float]
+
+    @property
+    def figures(self) -> Figures:
+        """The essential figures, measured anew each time; `simulation.report` measures all."""
+        panel, rules = self.scenario.panel, self.scenario.rules
+        return figures(self.scenario, self.result, trading_days(panel.open_time_ms, rules.timezone))
 
 
 def run_backtest(
@@ -45,14 +58,19 @@ def run_backtest(
     version: str,
     keep_blocks: bool,
     close_at_end: bool,
-    progress: Note,
+    progress: Progress,
     stopwatch: Callable[[], float],
 ) -> Backtest:
-    """Load, detect, simulate and measure; `progress` is told what is going on, `stopwatch` gives seconds."""
+    """Load, detect and simulate.
+
+    `progress` is told what is going on and what share of the whole work is done, 0 to 1; `stopwatch` gives
+    seconds.
+    """
     began = stopwatch()
-    progress("reading bars")
+    progress("reading bars", 0.0)
+    witnessed = WitnessedBars(source)
     market = gather(
-        source,
+        witnessed,
         configuration,
         entries,
         choice.symbols,
@@ -62,29 +80,34 @@ def run_backtest(
         end_ms=choice.end_ms,
     )
     loaded = stopwatch()
+    progress("scanning", _SCANS_BEGIN)
     detected = detect(
         market,
         entries,
         near_miss_readiness=configuration.decisions.near_miss_readiness,
         version=version,
         keep_blocks=keep_blocks,
-        progress=lambda name: progress(f"scanning {name}"),
+        progress=partial(_scanning, progress),
     )
     scanned = stopwatch()
-    progress("simulating (the first time compiles for about 15 s)")
+    progress("simulating (the first time compiles for about 15 s)", _SIMULATION_BEGINS)
     inputs = scenario(market, entries, detected.setups, configuration, close_at_end=close_at_end)
     result = simulate_portfolio(inputs)
-    measured = figures(inputs, result, trading_days(inputs.panel.open_time_ms, inputs.rules.timezone))
     ended = stopwatch()
+    progress("measuring", _FIGURES_BEGIN)
     return Backtest(
         market=market,
         entries=entries,
         detected=detected,
         scenario=inputs,
         result=result,
-        figures=measured,
+        data_hash=witnessed.data_hash(),
         seconds={"load": loaded - began, "features": scanned - loaded, "simulate": ended - scanned},
     )
+
+
+def _scanning(progress: Progress, name: str, share: float = 0.0) -> None:
+    progress(f"scanning {name}", _SCANS_BEGIN + share * (_SIMULATION_BEGINS - _SCANS_BEGIN))
 
 
 def scenario(

@@ -1,12 +1,14 @@
 """`backtest`: the strategies over stored bars, through the simulator."""
 
-from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from crypto_tracker.app.cli.common import (
     BaseOption,
+    ExitCode,
     JsonOption,
     PairsOption,
     Session,
@@ -14,34 +16,48 @@ from crypto_tracker.app.cli.common import (
     TimerangeOption,
     command,
     emit_json,
+    json_text,
     parse_pairs,
     parse_timerange,
     session_of,
 )
+from crypto_tracker.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from crypto_tracker.research.backtest import Backtest
-    from crypto_tracker.store.choice import Choice
+    from crypto_tracker.research.bundle import Document
+
+PERIODS = ("day", "week", "month")
 
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
     examples = (
         "backtest --timerange 20250801-20250901 -p BTC/USDT,ETH/USDT",
-        "backtest --timerange 20240101- --strategy SWING -i 1h",
+        "backtest --timerange 20240101- --strategy SWING -i 1h --breakdown month",
         "backtest -p BTC/USDT --set limits.min_confidence=0.6 --json",
+        "backtest --timerange 20250801-20250901 --export august.json",
+        "backtest --rerun august.json",
     )
     command(app, "backtest", examples=examples)(backtest)
 
 
 def backtest(
     context: typer.Context,
+    *,
     timerange: TimerangeOption = None,
     pairs: PairsOption = None,
     strategy: StrategyOption = None,
     timeframe: BaseOption = None,
     provider: Annotated[
         str | None, typer.Option("--provider", metavar="NAME", help="Whose bars, where several have them.")
+    ] = None,
+    breakdown: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--breakdown",
+            metavar="PERIOD",
+            help="Also by day, week or month; several as day,month or by repeating it.",
+        ),
     ] = None,
     record_scans: Annotated[
         bool,
@@ -52,27 +68,62 @@ def backtest(
     close_at_end: Annotated[
         bool, typer.Option("--close-at-end", help="Close what is still open at the last close of the span.")
     ] = False,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            "--export",
+            metavar="FILE",
+            help="Write the bundle: choice, digest of the bars, configuration, figures, every trade.",
+        ),
+    ] = None,
+    rerun: Annotated[
+        Path | None,
+        typer.Option(
+            "--rerun",
+            metavar="FILE",
+            help="Run a bundle again, from it alone, and say whether the result is identical; "
+            "exit code 3 if not.",
+        ),
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Trade stored bars with every strategy, after fees and slippage, and show what came of it.
 
     Without --pairs every symbol of the configured universe (or else of the store) takes part. The base is 1m
     where the store has it, else 15m or 1h, and the result says so. Setups, fills and trades are
-    recorded in HOME/runs.db, where `explain` finds them.
+    recorded in HOME/runs.db, where `explain` finds them. docs/figures.md says what each figure means.
     """
-    from crypto_tracker.app.cli.backtest_view import show
-    from crypto_tracker.config.entries import configured_strategies
-    from crypto_tracker.config.versions import version
-    from crypto_tracker.research.backtest import run_backtest
+    session = session_of(context)
+    if rerun is not None:
+        asked = {
+            "--timerange": timerange,
+            "--pairs": pairs,
+            "--strategy": strategy,
+            "--timeframe": timeframe,
+            "--provider": provider,
+            "--breakdown": breakdown,
+            "--record-scans": record_scans,
+            "--close-at-end": close_at_end,
+            "--export": export,
+            "--set": session.assignments,
+            "--config": session.config_path,
+        }
+        _run_again(session, rerun, [name for name, value in asked.items() if value], json_output)
+        return
+    from crypto_tracker.app import backtesting
+    from crypto_tracker.app.cli.backtest_files import refuse_unwritable, write_whole
+    from crypto_tracker.app.cli.backtest_progress import progress_bar
+    from crypto_tracker.research.bundle import Options
     from crypto_tracker.store.choice import choose
     from crypto_tracker.store.reader import BarReader
-    from crypto_tracker.store.sources import StoredBars
 
-    session = session_of(context)
     span = parse_timerange(timerange)
+    periods = _periods(breakdown)
+    if export is not None:
+        refuse_unwritable(export, "--export")
     configuration = session.configuration
-    entries = configured_strategies(dict(session.strategies), configuration, strategy)
-    with BarReader.open(session.home) as reader:
+    options = Options(strategies=tuple(strategy or ()), close_at_end=close_at_end)
+    with BarReader.open(session.home) as reader, progress_bar(session.err) as progress:
         choice = choose(
             reader.series(),
             configuration,
@@ -82,118 +133,96 @@ def backtest(
             start_ms=span.start_ms,
             end_ms=span.end_ms,
         )
-        with session.err.status("reading bars") as status:
-            run = run_backtest(
-                StoredBars(reader, choice.provider_of),
-                configuration,
-                entries,
-                choice,
-                version=version(configuration),
-                keep_blocks=record_scans,
-                close_at_end=close_at_end,
-                progress=status.update,
-                stopwatch=perf_counter,
-            )
-            status.update("recording")
-            run_id = _record(session, choice, run)
+        run, found = backtesting.measured_run(
+            reader,
+            configuration,
+            session.strategies,
+            choice,
+            options,
+            keep_blocks=record_scans,
+            progress=progress,
+        )
+        home, now = session.make_home(), session.now()
+        found = backtesting.remembered(home, configuration, session.assignments, run, found, now=now)
+        found = backtesting.recorded(home, configuration, run, found, now=now, progress=progress)
+    if export is not None:
+        write_whole(export, json_text(backtesting.bundled(configuration, choice, options, run, found)))
     if json_output:
-        emit_json(_document(run, choice, version(configuration), run_id))
+        from crypto_tracker.app.backtest_document import document
+
+        emit_json(document(found))
     else:
-        show(session, run, choice, _warnings(run, choice), version(configuration), run_id)
+        from crypto_tracker.app.cli.backtest_view import show
+
+        show(session.out, found, periods)
 
 
-def _record(session: Session, choice: "Choice", run: "Backtest") -> int:
-    from crypto_tracker import __version__
-    from crypto_tracker.config.versions import canonical, version
-    from crypto_tracker.core.timeframes import to_ms
-    from crypto_tracker.research.backtest import setup_rows
-    from crypto_tracker.simulation import ledger
-    from crypto_tracker.store.runs import Run, RunStore
+def _periods(asked: list[str] | None) -> tuple[str, ...]:
+    """The periods of --breakdown, each once, the shortest first."""
+    names = {name for text in asked or () for name in text.replace(",", " ").split()}
+    unknown = names - set(PERIODS)
+    if unknown or (asked and not names):
+        raise UsageError(f"--breakdown {' '.join(asked or ())}: choose of {', '.join(PERIODS)}")
+    return tuple(period for period in PERIODS if period in names)
 
-    result, names = run.result, (run.scenario.panel.symbols, run.scenario.strategies)
-    store = RunStore.open(session.make_home())
-    try:
-        return store.record(
-            Run(
-                kind="backtest",
-                synthetic="synthetic" in choice.provider_of.values(),
-                base=str(choice.base),
-                start_ms=run.market.start_ms,
-                end_ms=run.market.end_ms,
-                symbols=run.market.panel.symbols,
-                strategies=run.scenario.strategies,
-                configuration_version=version(session.configuration),
-                configuration=canonical(session.configuration),
-                code_version=__version__,
-            ),
-            state="finished",
-            recorded_at_ms=to_ms(session.now()),
-            setups=[*setup_rows(run.scenario, run.result), *run.detected.near],
-            fills=ledger.fills(result.fills, [result.trades, result.open_trades], *names),
-            trades=[*ledger.trades(result.trades, *names), *ledger.trades(result.open_trades, *names)],
-            blocks=run.detected.blocks,
+
+def _run_again(session: Session, path: Path, others: list[str], json_output: bool) -> None:
+    from crypto_tracker.app import backtesting
+    from crypto_tracker.app.cli.backtest_progress import progress_bar
+    from crypto_tracker.research.bundle import differences, read_bundle
+    from crypto_tracker.store.reader import BarReader
+
+    if others:
+        raise UsageError(
+            f"--rerun takes everything from the bundle, so {', '.join(others)} cannot stand beside it"
         )
-    finally:
-        store.close()
-
-
-def _warnings(run: "Backtest", choice: "Choice") -> list[str]:
-    from crypto_tracker.research.market import unknown_trend
-    from crypto_tracker.store.choice import no_reference
-
-    notes = list(choice.notes)
-    if run.market.reference is None and choice.reference_symbol is not None:
-        notes.append(no_reference(choice.reference_symbol.base, choice.base))
-    trend = unknown_trend(run.market)
-    if trend is not None:
-        notes.append(trend)
-    shares = run.scenario.rules.limits.shares
-    notes += [
-        f"{name} has no share of the capital, so it opens nothing: give it one under [limits.shares]"
-        for name in run.scenario.strategies
-        if not shares.get(name)
-    ]
-    share = run.figures.ambiguous_share
-    limit = run.scenario.rules.fills.ambiguous_warning
-    if share is not None and share > limit:
-        notes.append(
-            f"{100.0 * share:.1f} % of the exits could have been another one in the same bar "
-            f"(more than {100.0 * limit:g} %): "
-            "compare with --set fills.intrabar=optimistic"
+    bundle = read_bundle(path)
+    configuration = bundle.configuration(session.strategies)
+    with BarReader.open(session.home) as reader, progress_bar(session.err) as progress:
+        run, found = backtesting.measured_run(
+            reader,
+            configuration,
+            session.strategies,
+            bundle.choice,
+            bundle.options,
+            keep_blocks=False,
+            progress=progress,
         )
-    if "synthetic" in choice.provider_of.values():
-        notes.append("SYNTHETIC bars: this result says nothing about any real market")
-    return notes
+    after = backtesting.bundled(configuration, bundle.choice, bundle.options, run, found)
+    after = json.loads(json_text(after))  # as whoever reads its file sees it
+    differing = differences(bundle.document, after)
+    code = bundle.document["code"]
+    other_code = None
+    if code != after["code"]:
+        other_code = (
+            f"the code was {code['version']} ({code['digest']}), "
+            f"it is {after['code']['version']} ({after['code']['digest']})"
+        )
+    if json_output:
+        emit_json({"identical": not differing, "differences": differing, "other_code": other_code})
+    else:
+        _tell(session, path, after, differing, other_code)
+    if differing:
+        raise SystemExit(int(ExitCode.FOUND))
 
 
-def _document(run: "Backtest", choice: "Choice", version: str, run_id: int) -> dict[str, Any]:
-    from dataclasses import asdict
+def _tell(
+    session: Session, path: Path, after: "Document", differing: list[str], other_code: str | None
+) -> None:
+    from rich.text import Text
 
-    from crypto_tracker.app.documents import trade_document
-    from crypto_tracker.core.timeframes import from_ms
-    from crypto_tracker.simulation import ledger
-
-    names = (run.scenario.panel.symbols, run.scenario.strategies)
-    document = asdict(run.figures)
-    document.update(
-        {
-            "run_id": run_id,
-            "configuration_version": version,
-            "base": str(choice.base),
-            "start": from_ms(run.market.start_ms),
-            "end": from_ms(run.market.end_ms),
-            "symbols": [str(symbol) for symbol in run.market.panel.symbols],
-            "providers": {str(symbol): name for symbol, name in choice.provider_of.items()},
-            "reference": None if choice.reference_symbol is None else str(choice.reference_symbol),
-            "strategies": list(run.scenario.strategies),
-            "intrabar": str(run.scenario.rules.fills.intrabar),
-            "bars": int(run.market.panel.present.sum()),
-            "notes": _warnings(run, choice),
-            "scans": run.detected.scans,
-            "near_misses": run.detected.n_near,
-            "seconds": {name: round(value, 4) for name, value in run.seconds.items()},
-            "trades": [trade_document(trade) for trade in ledger.trades(run.result.trades, *names)],
-            "open_trades": [trade_document(trade) for trade in ledger.trades(run.result.open_trades, *names)],
-        }
-    )
-    return document
+    counts = {kind: f"{part['count']:,}" for kind, part in after["records"].items()}
+    if differing:
+        session.out.print(Text(f"{path} does not come out again:", style="red"))
+        for sentence in differing:
+            session.out.print(Text(f"- {sentence}"))
+    else:
+        session.out.print(
+            Text(
+                f"Identical: {counts['trades']} closed and {counts['open_trades']} open trades, "
+                f"{counts['fills']} fills, {counts['decisions']} decisions, {counts['closes']} closes, "
+                "and every figure."
+            )
+        )
+    if other_code is not None:
+        session.out.print(Text(f"{other_code}.".capitalize(), style="dim"))

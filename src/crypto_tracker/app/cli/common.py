@@ -188,8 +188,13 @@ BaseOption = Annotated[
 
 def emit_json(document: Any) -> None:
     """Write one JSON document to standard output. Numbers that do not exist (NaN, infinity) become null."""
-    sys.stdout.write(json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.write(json_text(document))
     sys.stdout.flush()
+
+
+def json_text(document: Any) -> str:
+    """The document as `emit_json` writes it."""
+    return json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,31 @@
+"""How far long work is: a bar with the time left, on standard error, and only on a terminal."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+
+@contextmanager
+def progress_bar(console: Console) -> Iterator[Callable[[str, float], None]]:
+    """A function that is told what is being done and what share of the whole is done, 0 to 1.
+
+    The bar leaves no trace when the work ends, however it ends. Away from a terminal nothing is written.
+    """
+    if not console.is_terminal:
+        yield lambda _what, _share: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=1.0)
+
+        def tell(what: str, share: float) -> None:
+            progress.update(task, description=what, completed=share)
+
+        yield tell

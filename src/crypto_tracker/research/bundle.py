@@ -1,0 +1,270 @@
+"""The bundle of a backtest: one JSON file that says what was run and what came of it, and can be run again.
+
+It holds the choice of bars and a digest of them, the configuration, the code, the options, the figures, every
+trade, and digests of all records. A later run reads nothing but this file and the bars that it names.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ValidationError
+
+from crypto_tracker.config.fields import changes_trades
+from crypto_tracker.config.tree import Configuration, configuration_model, load_configuration
+from crypto_tracker.config.versions import canonical, version
+from crypto_tracker.core.arrays import RecordArray
+from crypto_tracker.core.errors import ConfigError, CryptoTrackerError, DataError
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import Timeframe
+from crypto_tracker.research.data_hash import DIGITS
+from crypto_tracker.simulation.records import SimulationResult
+from crypto_tracker.store.choice import Choice
+from crypto_tracker.strategies.base import Strategy
+
+FORMAT = "crypto-tracker backtest"
+FORMAT_VERSION = 1
+_RECORDS = ("fills", "trades", "open_trades", "decisions")
+_NOT_COMPARED = ("run_id", "seconds", "deflated", "notes")
+_PARTS = (
+    "code",
+    "data",
+    "configuration_version",
+    "configuration",
+    "records",
+    "figures",
+    "trades",
+    "open_trades",
+)
+_CURVES = ("equity_e8", "cash_e8", "reserved_e8", "regime")
+
+Document = dict[str, Any]  # JSON as it was read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line asked for beside the choice of bars and the configuration."""
+
+    strategies: tuple[str, ...]  # those named, which trade even where switched off; empty for the configured
+    close_at_end: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A bundle that has been read."""
+
+    choice: Choice
+    options: Options
+    document: Document
+
+    def configuration(self, installed: Mapping[str, Strategy]) -> Configuration:
+        """The configuration of the run, from the bundle alone.
+
+        What changes no trade (paths, secrets) has its default. Raises ConfigError where a strategy of the
+        run is not installed, or where this version does not know the configuration any more.
+        """
+        wanted = self.document["configuration"]
+        names = wanted["strategies"]
+        missing = [name for name in names if name not in installed]
+        if missing:
+            raise ConfigError(
+                f"the bundle was made with {', '.join(missing)}, which is not installed: "
+                "put its file into HOME/strategies, or install its package"
+            )
+        models = {name: installed[name].parameters_model for name in installed if name in names}
+        plain = load_configuration(models, file=None, environment={}, assignments=()).tree
+        table = _completed(plain, plain.model_dump(mode="json"), wanted)
+        try:
+            return configuration_model(models).model_validate_json(json.dumps(table), strict=True)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            raise ConfigError(
+                f"the configuration of the bundle does not suit this version, {place}: {first['msg']}; "
+                f"run it with code {self.document['code']['version']}"
+            ) from None
+
+
+def bundle(
+    figures: Document,
+    *,
+    choice: Choice,
+    options: Options,
+    configuration: Configuration,
+    data: Document,
+    code: Document,
+    seed: int | None,
+    result: SimulationResult,
+) -> Document:
+    """The document of a run; `figures` is what `--json` shows, with the trades in it.
+
+    What differs between two equal runs (its number, how long it took) is left out.
+    """
+    shown = {name: value for name, value in figures.items() if name not in _NOT_COMPARED}
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "code": code,
+        "data": data,
+        "configuration_version": version(configuration),
+        "configuration": json.loads(canonical(configuration)),
+        "seed": seed,
+        "choice": {
+            "symbols": [str(symbol) for symbol in choice.symbols],
+            "providers": {str(symbol): name for symbol, name in choice.provider_of.items()},
+            "base": str(choice.base),
+            "start_ms": choice.start_ms,
+            "end_ms": choice.end_ms,
+            "reference": None if choice.reference_symbol is None else str(choice.reference_symbol),
+        },
+        "options": {"strategies": list(options.strategies), "close_at_end": options.close_at_end},
+        "records": record_digests(result),
+        "figures": {name: value for name, value in shown.items() if name not in ("trades", "open_trades")},
+        "trades": shown["trades"],
+        "open_trades": shown["open_trades"],
+    }
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read a bundle; raises DataError where the file is none, or one of a later format."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"there is no bundle {path}: backtest --export writes one") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"the bundle {path} cannot be read: {error}") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise DataError(f"{path} is no bundle of a backtest: backtest --export writes one")
+    if document.get("format_version") != FORMAT_VERSION:
+        raise DataError(
+            f"{path} has format {document.get('format_version')}, this version reads {FORMAT_VERSION}: "
+            "run it with the version that wrote it"
+        )
+    try:
+        chosen, options = document["choice"], document["options"]
+        reference = chosen["reference"]
+        choice = Choice(
+            symbols=tuple(Symbol.parse(name) for name in chosen["symbols"]),
+            base=Timeframe.parse(chosen["base"]),
+            start_ms=int(chosen["start_ms"]),
+            end_ms=int(chosen["end_ms"]),
+            provider_of={Symbol.parse(name): str(whose) for name, whose in chosen["providers"].items()},
+            reference_symbol=None if reference is None else Symbol.parse(reference),
+            notes=(),
+        )
+        missing = [name for name in _PARTS if name not in document]
+        if missing:
+            raise KeyError(missing[0])
+        return Bundle(
+            choice=choice,
+            options=Options(
+                strategies=tuple(options["strategies"]), close_at_end=bool(options["close_at_end"])
+            ),
+            document=document,
+        )
+    except (KeyError, TypeError, AttributeError, ValueError, CryptoTrackerError) as error:
+        raise DataError(
+            f"the bundle {path} is damaged ({type(error).__name__}: {error}): export the run again"
+        ) from error
+
+
+def record_digests(result: SimulationResult) -> dict[str, dict[str, int | str]]:
+    """For each kind of record how many there are, and a digest of all of them, field by field."""
+    digests: dict[str, dict[str, int | str]] = {}
+    for name in _RECORDS:
+        rows = getattr(result, name)
+        digest = hashlib.sha256()
+        for field in rows.dtype.names:
+            digest.update(f"{field} ".encode())
+            digest.update(_bytes_of(rows[field]))
+        digests[name] = {"count": len(rows), "digest": digest.hexdigest()[:DIGITS]}
+    digest = hashlib.sha256()
+    for name in _CURVES:
+        digest.update(f"{name} ".encode())
+        digest.update(_bytes_of(getattr(result, name)))
+    digests["closes"] = {"count": len(result.equity_e8), "digest": digest.hexdigest()[:DIGITS]}
+    return digests
+
+
+def differences(before: Document, after: Document) -> list[str]:
+    """What is different in a second run, in sentences; nothing where every record and figure is the same.
+
+    Other bars are named by their symbols; of records the first one that differs is named.
+    """
+    found: list[str] = []
+    bars = _different_keys(before["data"]["symbols"], after["data"]["symbols"])
+    if bars:
+        found.append(f"the bars of {', '.join(bars)} are not those that were read then")
+    if before["configuration_version"] != after["configuration_version"]:
+        found.append(
+            f"this version completes the configuration to {after['configuration_version']}, "
+            f"it was {before['configuration_version']}"
+        )
+    for kind in ("trades", "open_trades"):
+        found += _different_trades(kind.replace("_", " "), before[kind], after[kind])
+    for kind, then in before["records"].items():
+        now = after["records"].get(kind)
+        if now == then or any(kind.replace("_", " ") in sentence for sentence in found):
+            continue
+        if now is None or now["count"] != then["count"]:
+            found.append(f"{kind}: {then['count']:,} then, {0 if now is None else now['count']:,} now")
+        else:
+            found.append(f"{kind}: as many as then, but not the same ({then['digest']}, now {now['digest']})")
+    figures = _different_keys(before["figures"], after["figures"])
+    if figures:
+        first = figures[0]
+        found.append(
+            f"figures: {_brief(before['figures'].get(first))} then and "
+            f"{_brief(after['figures'].get(first))} now for {first}"
+            + (f", and {len(figures) - 1} more differ" if len(figures) > 1 else "")
+        )
+    return found
+
+
+def _different_trades(kind: str, before: list[Document], after: list[Document]) -> list[str]:
+    for place, (then, now) in enumerate(zip(before, after, strict=False), start=1):
+        fields = _different_keys(then, now)
+        if fields:
+            first = fields[0]
+            whose = f"{kind}: number {place} ({then['trade_group_id']}) is the first to differ: {first} was"
+            return [f"{whose} {_brief(then.get(first))}, now {_brief(now.get(first))}"]
+    if len(before) == len(after):
+        return []
+    longer = before if len(before) > len(after) else after
+    place = min(len(before), len(after))
+    first = longer[place]["trade_group_id"]
+    return [f"{kind}: {len(before):,} then, {len(after):,} now; {first} is the first that only one has"]
+
+
+def _different_keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    return [name for name in {**before, **after} if before.get(name) != after.get(name)]
+
+
+def _brief(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _bytes_of(values: RecordArray) -> bytes:
+    whole = np.ascontiguousarray(values)
+    if whole.dtype.kind == "f":  # every NaN counts as the same one
+        whole = np.where(np.isnan(whole), np.nan, whole)
+    return whole.tobytes()
+
+
+def _completed(node: Any, defaults: Any, wanted: Any) -> Any:
+    """The wanted values, with the defaults of those that the configuration version leaves out."""
+    if not isinstance(node, BaseModel) or not isinstance(wanted, Mapping):
+        return wanted
+    fields = type(node).model_fields
+    table = {name: value for name, value in wanted.items() if name not in fields}
+    for name, field in fields.items():
+        if name in wanted and changes_trades(field):
+            table[name] = _completed(getattr(node, name), defaults[name], wanted[name])
+        else:
+            table[name] = defaults[name]
+    return table

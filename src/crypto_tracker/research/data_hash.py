@@ -1,0 +1,132 @@
+"""Names exactly the bars that a run reads, so that a later run can say whether they are still the same.
+
+The digest of a column is XXH64 (Y. Collet, "xxHash", 2012) over the bits of its values, read where they lie.
+That goes nearly as fast as memory can be read; against forgery it is no help.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from numba import njit
+
+from crypto_tracker.core.arrays import BoolArray, IntArray
+from crypto_tracker.core.bars import BAR_FIELDS, Panel
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import Timeframe
+from crypto_tracker.store.sources import BarSource
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+DIGITS = 16  # hexadecimal, of a name
+
+_PRIME_1 = np.uint64(0x9E3779B185EBCA87)
+_PRIME_2 = np.uint64(0xC2B2AE3D27D4EB4F)
+_PRIME_3 = np.uint64(0x165667B19E3779F9)
+_PRIME_4 = np.uint64(0x85EBCA77C2B2AE63)
+_PRIME_5 = np.uint64(0x27D4EB2F165667C5)
+_SIGNLESS = np.uint64(0x7FFFFFFFFFFFFFFF)
+_INFINITY = np.uint64(0x7FF0000000000000)
+_MISSING = np.uint64(0x7FF8000000000000)
+
+
+@dataclass(frozen=True, slots=True)
+class DataHash:
+    """The name of all bars that were read, and of those of each symbol."""
+
+    total: str
+    symbols: Mapping[str, str]
+
+
+class WitnessedBars:
+    """A bar source that remembers a digest of all that it gave."""
+
+    def __init__(self, source: BarSource) -> None:
+        self._source = source
+        self._seen: dict[Symbol, dict[tuple[str, int, int], int]] = {}
+
+    def panel(self, symbols: Sequence[Symbol], timeframe: Timeframe, start_ms: int, end_ms: int) -> Panel:
+        """The bars of the source, unchanged."""
+        panel = self._source.panel(symbols, timeframe, start_ms, end_ms)
+        for column, symbol in enumerate(panel.symbols):
+            first = int(panel.open_time_ms[0]) if len(panel) else start_ms
+            key = (str(timeframe), first, len(panel))
+            self._seen.setdefault(symbol, {})[key] = column_digest(panel, column)
+        return panel
+
+    def data_hash(self) -> DataHash:
+        """The names of what was given so far; the order of the requests does not matter."""
+        symbols = {
+            str(symbol): _name(f"{key} {digest:016x}" for key, digest in sorted(parts.items()))
+            for symbol, parts in sorted(self._seen.items())
+        }
+        return DataHash(_name(f"{symbol} {name}" for symbol, name in symbols.items()), symbols)
+
+
+def column_digest(panel: Panel, column: int) -> int:
+    """The digest of one symbol's bars: prices, volume, and where they are known to be complete."""
+    columns = [getattr(panel, field)[:, column] for field in BAR_FIELDS]
+    digest = 0
+    for values in (*columns, _edges(panel.covered[:, column])):
+        digest = int(xxh64(values.view(np.uint64), np.uint64(digest)))
+    return digest
+
+
+def compiled(function: _Function) -> _Function:
+    """Compile at the first call and keep the result on disk; the type stays that of the Python function."""
+    return cast(_Function, njit(cache=True, nogil=True)(function))
+
+
+@compiled
+def _turned(word: np.uint64, bits: int) -> np.uint64:
+    return (word << np.uint64(bits)) | (word >> np.uint64(64 - bits))
+
+
+@compiled
+def _round(state: np.uint64, word: np.uint64) -> np.uint64:
+    known = word if (word & _SIGNLESS) <= _INFINITY else _MISSING
+    return _turned(state + known * _PRIME_2, 31) * _PRIME_1
+
+
+@compiled
+def _merged(state: np.uint64, lane: np.uint64) -> np.uint64:
+    return (state ^ (_turned(lane * _PRIME_2, 31) * _PRIME_1)) * _PRIME_1 + _PRIME_4
+
+
+@compiled
+def xxh64(words: np.ndarray[tuple[int], np.dtype[np.uint64]], seed: np.uint64) -> np.uint64:
+    """XXH64 of 64-bit words; every NaN counts as the same one.
+
+    >>> hex(xxh64(np.zeros(0, dtype=np.uint64), np.uint64(0)))
+    '0xef46db3751d8e999'
+    """
+    count = len(words)
+    whole = count - count % 4
+    if count >= 4:
+        a, b, c, d = seed + _PRIME_1 + _PRIME_2, seed + _PRIME_2, seed, seed - _PRIME_1
+        for i in range(0, whole, 4):
+            a = _round(a, words[i])
+            b = _round(b, words[i + 1])
+            c = _round(c, words[i + 2])
+            d = _round(d, words[i + 3])
+        value = _turned(a, 1) + _turned(b, 7) + _turned(c, 12) + _turned(d, 18)
+        value = _merged(_merged(_merged(_merged(value, a), b), c), d)
+    else:
+        value = seed + _PRIME_5
+    value += np.uint64(8 * count)
+    for i in range(whole, count):
+        value = _turned(value ^ _round(np.uint64(0), words[i]), 27) * _PRIME_1 + _PRIME_4
+    value = (value ^ (value >> np.uint64(33))) * _PRIME_2
+    value = (value ^ (value >> np.uint64(29))) * _PRIME_3
+    return value ^ (value >> np.uint64(32))
+
+
+def _edges(covered: BoolArray) -> IntArray:
+    """Where the column turns from known to unknown or back, the state before it taken as unknown."""
+    return np.flatnonzero(np.diff(covered, prepend=False)).astype(np.int64)
+
+
+def _name(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:DIGITS]
