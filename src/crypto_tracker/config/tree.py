@@ -16,6 +16,7 @@ from crypto_tracker.config.keys import Key, dotted
 from crypto_tracker.config.layers import TextFile
 from crypto_tracker.config.load import Loaded, load
 from crypto_tracker.config.market_data import MarketData
+from crypto_tracker.config.research import Optimize, Research
 from crypto_tracker.config.universe import InstrumentOverride, Universe, check_symbol
 from crypto_tracker.core.errors import ConfigError
 from crypto_tracker.core.model import Frozen
@@ -70,6 +71,10 @@ class Configuration(Frozen):
     fills: FillRules
     instrument_defaults: InstrumentDefaults
     instruments: dict[str, InstrumentOverride]
+    research: Annotated[Research, NoTrade("where experiments run does not change what they find")]
+    optimize: Annotated[
+        Optimize, NoTrade("it says how parameters are searched and judged, not what they are")
+    ]
 
     @field_validator("instruments")
     @classmethod

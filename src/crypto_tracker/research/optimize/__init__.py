@@ -1,0 +1,1 @@
+"""Searches for better parameters: in sample, walked forward, and held against chance."""
