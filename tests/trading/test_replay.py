@@ -64,7 +64,7 @@ def backtested(
             version=version(tree),
             keep_blocks=True,
             close_at_end=False,
-            progress=lambda _: None,
+            progress=lambda _what, _share: None,
             stopwatch=perf_counter,
         )
 
