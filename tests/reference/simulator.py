@@ -1040,7 +1040,7 @@ class ReferenceSimulator:
         xy = in_order((x - mean_x) * (y - mean_y) for x, y in pairs)
         if xx == 0.0 or yy == 0.0:
             return None
-        return xy / (math.sqrt(xx) * math.sqrt(yy))
+        return min(max(xy / (math.sqrt(xx) * math.sqrt(yy)), -1.0), 1.0)
 
     # ---------------------------------------------------------------------------------- the end
 

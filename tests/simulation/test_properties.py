@@ -351,3 +351,30 @@ def test_the_accounts_close_in_thousands_of_markets(first: int) -> None:
     check = test_cash_and_equity_recomputed_from_the_fills_equal_the_state_at_every_bar
     for seed in range(first, first + 500):
         check.hypothesis.inner_test(seed)  # the body of the property, without its search
+
+
+def with_correlations(seed: int, *, limit: bool, highest: float) -> Scenario:
+    scenario = generate(seed)
+    changed = {"correlation_limit": limit, "max_correlation": highest, "correlation_hours_min": 2}
+    limits = scenario.rules.limits.model_copy(update=changed)
+    return replace(scenario, rules=scenario.rules.model_copy(update={"limits": limits}))
+
+
+@given(seed=seeds)
+@settings(max_examples=EXAMPLES)
+def test_a_correlation_of_at_most_1_refuses_nothing(seed: int):
+    found = differences(
+        simulate_portfolio(with_correlations(seed, limit=True, highest=1.0)),
+        simulate_portfolio(with_correlations(seed, limit=False, highest=1.0)),
+    )
+    assert found == []
+
+
+@given(seed=seeds, highest=st.floats(-1.0, 1.0))
+@settings(max_examples=EXAMPLES)
+def test_what_is_refused_for_its_correlation_says_how_far_it_is_above_the_limit(seed: int, highest: float):
+    decisions = simulate_portfolio(with_correlations(seed, limit=True, highest=highest)).decisions
+    refused = decisions[decisions["reason"] == Reason.CORRELATION]
+    assert (refused["limit"] == highest).all()
+    assert ((refused["measured"] > highest) & (refused["measured"] <= 1.0)).all()
+    assert (refused["rank"] >= 0).all()

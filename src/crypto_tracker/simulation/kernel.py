@@ -968,7 +968,7 @@ def correlation(memory, a, b, last_hour_ms, fewest):
             products += (x - mean_a) * (y - mean_b)
     if squares_a <= 0.0 or squares_b <= 0.0:
         return np.nan
-    return products / (np.sqrt(squares_a) * np.sqrt(squares_b))
+    return max(-1.0, min(1.0, products / (np.sqrt(squares_a) * np.sqrt(squares_b))))
 
 
 @compiled
