@@ -29,6 +29,7 @@ COMMAND_MODULES = (
     "crypto_tracker.app.cli.commands",
     "crypto_tracker.app.cli.analysis",
     "crypto_tracker.app.cli.null_test",
+    "crypto_tracker.app.cli.crash_report",
     "crypto_tracker.app.cli.list_strategies",
     "crypto_tracker.app.cli.new_strategy",
 )

@@ -75,8 +75,8 @@ def summary(stress: "Stress") -> str:
         said = f"In the worst of them ({worst.name}) {left}."
     return (
         f"{said} Change is in points of the capital. Costs x {rules.costs_factor:g} finds setups again; all "
-        f"others keep them. Missing bars, in runs of {rules.missing_run:g} on average (seed {rules.seed}), are "
-        "missing for the simulator only."
+        f"others keep them. Missing bars, in runs of {rules.missing_run:g} on average (seed {rules.seed}), "
+        "are missing for the simulator only."
     )
 
 
