@@ -51,11 +51,13 @@ def martingale(number: int = 0, *, days: int, jumps: Jumps = Jumps.TRADED, seed:
 
 
 @cache
-def lively(days: int = 10) -> tuple[Configuration, tuple[StrategyEntry, ...], Market, Detected, Scenario]:
+def lively(
+    days: int = 10, number: int = 0
+) -> tuple[Configuration, tuple[StrategyEntry, ...], Market, Detected, Scenario]:
     """A market in which much is traded, and what is found there."""
     tree = configuration()
     strategies = entries(tree)
-    made = martingale(days=days)
+    made = martingale(number, days=days)
     market = gather(
         made,
         tree,

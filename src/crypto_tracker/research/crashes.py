@@ -171,42 +171,38 @@ def find_crashes(panel: Panel, *, depth_min: float = SHARP_FALL) -> list[Crash]:
     """Every fall of the one symbol of `panel` by at least `depth_min` within 24 h, in order of time.
 
     The fall of a close is measured from the highest close of the 24 h before it. The deepest fall is taken
-    first, with the last of its highest closes as the peak; from 24 h before that peak to 24 h after its
-    trough no other one is sought; then comes the deepest of those that are left.
+    first, with the last of its highest closes as the peak. The bars from 24 h before that peak to 24 h after
+    its trough are laid aside, and what is left is searched in the same way.
     """
     if len(panel.symbols) != 1:
         raise UsageError(f"crashes are sought in one symbol, not in {len(panel.symbols)}")
     close = np.asarray(panel.close[:, 0])
     bar = panel.timeframe.ms
     window, quiet = FALL_HOURS * HOUR_MS // bar, QUIET_HOURS * HOUR_MS // bar
-    known = ~np.isnan(close)
-    highest = rolling_max(close, window + 1)
-    fall = np.where(known, 1.0 - close / highest, 0.0)
-    left = np.where(fall >= depth_min, fall, 0.0)
+    left = close.copy()
+    fall = falls(left, window)
     found = []
-    while len(left) and left.max() > 0.0:
-        trough = int(left.argmax())
-        before = close[max(0, trough - window) : trough + 1]
-        peak = trough - int(np.flatnonzero(before[::-1] == highest[trough])[0])
-        after = close[trough : trough + quiet + 1]
-        depth = close[peak] - close[trough]
-        inside = close[peak : trough + 1]
-        fastest = float(np.nanmax(1.0 - inside / rolling_max(inside, FLASH_HOURS * HOUR_MS // bar)))
-        found.append(
-            Crash(
-                kind=_kind(float(fall[trough]), fastest),
-                peak_ms=int(panel.close_time_ms[peak]),
-                trough_ms=int(panel.close_time_ms[trough]),
-                peak_price=float(close[peak]),
-                trough_price=float(close[trough]),
-                fastest=fastest,
-                regained=float((np.nanmax(after) - close[trough]) / depth)
-                if known[trough + 1 : trough + quiet + 1].any()
-                else None,
-            )
-        )
-        left[max(0, peak - quiet) : trough + quiet + 1] = 0.0
+    while len(fall) and fall.max() >= depth_min:
+        trough = int(fall.argmax())
+        before = left[max(0, trough - window) : trough + 1]
+        peak = trough - int(np.flatnonzero(before[::-1] == np.nanmax(before))[0])
+        found.append(_crash(panel, peak, trough, quiet))
+        aside = slice(max(0, peak - quiet), trough + quiet + 1)
+        left[aside] = np.nan
+        fall[aside] = 0.0
+        # Only the bars that looked back at what is now aside have another fall.
+        after = left[aside.stop - 1 : aside.stop + window]
+        fall[aside.stop - 1 : aside.stop + window] = falls(after, window)
     return sorted(found, key=lambda crash: crash.trough_ms)
+
+
+def falls(close: FloatArray, window: int) -> FloatArray:
+    """Fall of each close from the highest of the `window` bars before it and itself; 0 where there is none.
+
+    >>> falls(np.array([100.0, 75.0, np.nan, 75.0]), 2).tolist()
+    [0.0, 0.25, 0.0, 0.0]
+    """
+    return np.where(np.isnan(close), 0.0, np.maximum(1.0 - close / rolling_max(close, window + 1), 0.0))
 
 
 def rolling_max(values: FloatArray, window: int) -> FloatArray:
@@ -369,6 +365,24 @@ def _kind(depth: float, fastest: float) -> CrashClass:
     if fastest > FLASH_FALL:
         return CrashClass.FLASH_CRASH
     return CrashClass.SHARP_CORRECTION if depth >= SHARP_FALL else CrashClass.MODERATE_CORRECTION
+
+
+def _crash(panel: Panel, peak: int, trough: int, quiet: int) -> Crash:
+    close = np.asarray(panel.close[:, 0])
+    inside, after = close[peak : trough + 1], close[trough + 1 : trough + quiet + 1]
+    fastest = float(falls(inside, FLASH_HOURS * HOUR_MS // panel.timeframe.ms - 1).max())
+    regained = None
+    if not np.isnan(after).all():
+        regained = max(float((np.nanmax(after) - close[trough]) / (close[peak] - close[trough])), 0.0)
+    return Crash(
+        kind=_kind(float(1.0 - close[trough] / close[peak]), fastest),
+        peak_ms=int(panel.close_time_ms[peak]),
+        trough_ms=int(panel.close_time_ms[trough]),
+        peak_price=float(close[peak]),
+        trough_price=float(close[trough]),
+        fastest=fastest,
+        regained=regained,
+    )
 
 
 def _scenario(market: Market, entries: Sequence[StrategyEntry], configuration: Configuration) -> Scenario:

@@ -152,8 +152,8 @@ def survival(base: float, stressed: float) -> float | None:
     where the base gained nothing: a loss that is smaller under stress is no merit, and a ratio of two
     losses would call the greater one the better.
 
-    >>> survival(0.10, 0.04), survival(0.10, 0.12), survival(0.10, -0.05), survival(-0.10, -0.02)
-    (0.4, 1.0, -0.5, None)
+    >>> survival(0.2, 0.05), survival(0.2, 0.3), survival(0.2, -0.1), survival(-0.2, -0.1)
+    (0.25, 1.0, -0.5, None)
     """
     return min(stressed / base, 1.0) if base > 0.0 else None
 
