@@ -26,6 +26,7 @@ from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, Timeframe
 from crypto_tracker.research.backtest import scenario
 from crypto_tracker.research.detection import detect
+from crypto_tracker.research.executor import outcome
 from crypto_tracker.research.market import gather
 from crypto_tracker.simulation.kernel import QUOTE
 from crypto_tracker.simulation.outcomes import trades_of_setups
@@ -209,23 +210,24 @@ def run_markets(
     trade: Callable[[int], MarketRun],
     markets: Iterable[int],
     *,
-    executor: Executor | None,
+    executor: Executor,
     progress: Callable[[int], None],
 ) -> list[MarketRun]:
-    """Trade every market, in the processes of the executor or, without one, here; in order of their numbers.
+    """Trade every market where the executor works; the runs come in the order of their numbers.
 
-    `trade` must be able to travel to other processes. `progress` is told how many markets are done. The order
-    in which they end changes nothing.
+    `trade` must be able to travel to other processes. `progress` is told how many markets are done.
     """
     done: list[MarketRun] = []
-    if executor is None:
-        for number in markets:
-            done.append(trade(number))
-            progress(len(done))
-        return done
-    waiting = [executor.submit(trade, number) for number in markets]
+    waiting = []
+    for number in markets:
+        future = executor.submit(trade, number)
+        if not future.done():
+            waiting.append(future)
+            continue
+        done.append(outcome(future))
+        progress(len(done))
     for future in as_completed(waiting):
-        done.append(future.result())
+        done.append(outcome(future))
         progress(len(done))
     return sorted(done, key=lambda run: run.market)
 

@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
         "backtest -p BTC/USDT --set limits.min_confidence=0.6 --json",
         "backtest --timerange 20250801-20250901 --export august.json",
         "backtest --rerun august.json",
+        "backtest --timerange 20250801-20250901 --stress",
     )
     command(app, "backtest", examples=examples)(backtest)
 
@@ -68,6 +69,17 @@ def backtest(
     close_at_end: Annotated[
         bool, typer.Option("--close-at-end", help="Close what is still open at the last close of the span.")
     ] = False,
+    stress: Annotated[
+        bool,
+        typer.Option(
+            "--stress",
+            help="Repeat the run under other orders within a bar, doubled costs, later entries, a quarter of "
+            "the volume and missing bars, and say how much of it survives.",
+        ),
+    ] = False,
+    stress_seed: Annotated[
+        int, typer.Option("--stress-seed", min=0, help="Of the bars that --stress takes away.")
+    ] = 1,
     export: Annotated[
         Path | None,
         typer.Option(
@@ -104,6 +116,7 @@ def backtest(
             "--breakdown": breakdown,
             "--record-scans": record_scans,
             "--close-at-end": close_at_end,
+            "--stress": stress,
             "--export": export,
             "--set": session.assignments,
             "--config": session.config_path,
@@ -113,6 +126,7 @@ def backtest(
     from crypto_tracker.app import backtesting
     from crypto_tracker.app.cli.backtest_files import refuse_unwritable, write_whole
     from crypto_tracker.app.cli.backtest_progress import progress_bar
+    from crypto_tracker.app.cli.stress_view import show_stress, stress_document, stressed
     from crypto_tracker.research.bundle import Options
     from crypto_tracker.store.choice import choose
     from crypto_tracker.store.reader import BarReader
@@ -145,16 +159,20 @@ def backtest(
         home, now = session.make_home(), session.now()
         found = backtesting.remembered(home, configuration, session.assignments, run, found, now=now)
         found = backtesting.recorded(home, configuration, run, found, now=now, progress=progress)
+        pressed = stressed(configuration, run, seed=stress_seed, progress=progress) if stress else None
     if export is not None:
         write_whole(export, json_text(backtesting.bundled(configuration, choice, options, run, found)))
     if json_output:
         from crypto_tracker.app.backtest_document import document
 
-        emit_json(document(found))
+        more = {} if pressed is None else {"stress": stress_document(pressed)}
+        emit_json({**document(found), **more})
     else:
         from crypto_tracker.app.cli.backtest_view import show
 
         show(session.out, found, periods)
+        if pressed is not None:
+            show_stress(session.out, pressed)
 
 
 def _periods(asked: list[str] | None) -> tuple[str, ...]:

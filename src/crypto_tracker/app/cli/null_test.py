@@ -1,8 +1,5 @@
 """`null-test`: on markets that nobody can beat, no strategy and no fill may make money from nothing."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -25,8 +22,6 @@ from crypto_tracker.core.errors import CheckFailed, SimulationError, UsageError
 from crypto_tracker.core.timeframes import DAY_MS, to_ms
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
     from rich.text import Text
 
     from crypto_tracker.config.tree import Configuration
@@ -74,8 +69,13 @@ def null_test(
     ] = "traded",
     strategy: StrategyOption = None,
     timeframe: BaseOption = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, help="Processes; otherwise one for each core.")
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=1,
+            help="Processes; otherwise research.workers, and one for each core where it is 0.",
+        ),
     ] = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -111,7 +111,7 @@ def null_test(
         timeframe=timeframe,
     )
     began = perf_counter()
-    result = _result(session, world, markets, jobs)
+    result = _result(session, world, markets, workers)
     seconds = perf_counter() - began
     if json_output:
         emit_json(_document(result, world, seconds))
@@ -207,18 +207,20 @@ def _market(seed: int, quote: str, jumps: "Jumps", days: int, number: int) -> "M
     )
 
 
-def _result(session: Session, world: World, markets: int, jobs: int | None) -> "NullTest":
+def _result(session: Session, world: World, markets: int, workers: int | None) -> "NullTest":
     """Trade every market with a progress bar, and judge them."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from crypto_tracker.research.executor import opened, worker_count
     from crypto_tracker.research.null_test import judge, run_markets
 
     names = [entry.strategy.name for entry in opened_world(world).entries]
-    wanted = min(jobs or os.cpu_count() or 1, markets)
+    settings = session.configuration.research
+    wanted = min(workers or worker_count(settings), markets)
     columns = (TextColumn("Markets"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
         Progress(*columns, console=session.err, transient=True) as progress,
-        _processes(wanted) as executor,
+        opened(settings, workers=wanted) as executor,
     ):
         task = progress.add_task("markets", total=markets)
         runs = run_markets(
@@ -228,33 +230,6 @@ def _result(session: Session, world: World, markets: int, jobs: int | None) -> "
             progress=lambda done: progress.update(task, completed=done),
         )
     return judge(runs, names, seed=world.seed)
-
-
-@contextmanager
-def _processes(count: int) -> "Iterator[Executor | None]":
-    """So many processes beside this one; None for one, which is this one."""
-    if count == 1:
-        yield None
-        return
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-
-    # Fresh processes: a fork of one that has threads (the progress bar) may wait for them for ever.
-    fresh = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(count, mp_context=fresh, initializer=_leave_interrupts_to_the_first)
-    try:
-        yield executor
-    except BrokenProcessPool as error:
-        raise SimulationError("a process that traded markets was killed: ask for fewer --jobs") from error
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
-def _leave_interrupts_to_the_first() -> None:
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def show(session: Session, result: "NullTest", world: World, seconds: float) -> None:

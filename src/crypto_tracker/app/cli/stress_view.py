@@ -3,33 +3,34 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from crypto_tracker.app.cli.common import Session
-
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from crypto_tracker.config.tree import Configuration
     from crypto_tracker.research.backtest import Backtest
     from crypto_tracker.research.stress import Progress, Stress
 
 
-def stressed(session: Session, run: "Backtest", *, seed: int, progress: "Progress") -> "Stress":
+def stressed(configuration: "Configuration", run: "Backtest", *, seed: int, progress: "Progress") -> "Stress":
     """Repeat a finished run under worse assumptions; `seed` chooses the bars that are missing."""
     from crypto_tracker.research.stress import StressRules, stress_test
 
     return stress_test(
         run.market,
         run.entries,
-        session.configuration,
+        configuration,
         run.scenario,
         StressRules(seed=seed),
-        progress=progress,
+        progress=lambda name, share: progress(f"stress: {name}", share),
     )
 
 
-def show_stress(session: Session, stress: "Stress") -> None:
+def show_stress(out: "Console", stress: "Stress") -> None:
     """Print the runs below each other, and what they amount to."""
     from rich.table import Table
     from rich.text import Text
 
-    out, base = session.out, stress.base
+    base = stress.base
     gap = 2 if out.width >= 96 else 1
     table = Table(
         box=None,
