@@ -66,6 +66,11 @@ def closed(*rows: tuple[str, str, ExitReason, float, float]) -> Rows:
     return trades
 
 
+def closed_with(pnl: Sequence[float] | Rows, *, invested: float) -> Rows:
+    """Trades of BTC by DCA, each with this P&L on the same investment, in the order of closing."""
+    return closed(*(("BTC", "DCA", ExitReason.TIME_EXIT, invested, float(each)) for each in pnl))
+
+
 def curve(*values: float) -> Rows:
     return np.array(values) * E8
 

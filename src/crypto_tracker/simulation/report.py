@@ -102,7 +102,7 @@ class Deflated:
 
     Attributes
     ----------
-    trials : different configurations tried on this span, this one included
+    trials : configurations tried on overlapping spans, this one included
     sharpe_expected : annual Sharpe ratio that the best of so many reaches by chance alone
     deflated_sharpe : probability that the true ratio is above 0, given the search
     """
