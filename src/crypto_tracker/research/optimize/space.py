@@ -17,6 +17,7 @@ Loader = Callable[[Sequence[str]], Configuration]
 _RANGE = re.compile(r"(?P<low>[^:,]+):(?P<high>[^:,]+)(?::(?P<step>[^:,]+))?")
 _DIGITS = 6  # of a number drawn from a range: more would pretend that they matter
 _STEPS_MAX = 10_000
+_ROUNDING = 1.0 + 1e-9  # 0.5 - 0.4 is a little less than 0.1
 
 # What changes the bars that are read, or which strategies measure them; sets of one search share both.
 _GATHERED: tuple[Key, ...] = (
@@ -68,7 +69,7 @@ class Range:
     @property
     def steps(self) -> int:
         """How many steps fit; 0 where there is no step."""
-        return 0 if self.step is None else int((self.high - self.low) / self.step + 1e-9)
+        return 0 if self.step is None else int((self.high - self.low) / self.step * _ROUNDING)
 
     def text(self, number: float) -> str:
         """A number as an assignment writes it."""
@@ -127,13 +128,13 @@ def parse_space(
         name = dotted(dimension.key)
         if keys.count(dimension.key) > 1:
             raise UsageError(f"--space names {name} twice: give it one range or list")
-        _refuse_what_is_shared(dimension.key, scanning)
         versions = set()
         for value in _ends(dimension):
             try:
                 versions.add(version(load([f"{name}={value}"])))
             except ConfigError as error:
                 raise ConfigError(str(error).replace(f"--set {name}", f"--space {name}")) from None
+        _refuse_what_is_shared(dimension.key, scanning)
         if versions == {base}:
             raise UsageError(f"--space {name}: it changes no trade, so there is nothing to search")
     return space
@@ -222,7 +223,9 @@ def _range(text: str, key: Key, span: re.Match[str], now: Any) -> Range:
     if whole and not all(_is_whole(part) for part in parts):
         raise UsageError(f"--space {text!r}: {dotted(key)} is a whole number, so its range has whole numbers")
     low, high, step = numbers[0], numbers[1], numbers[2] if len(numbers) > 2 else 1.0 if whole else None
-    if not (float("-inf") < low < high < float("inf")) or (step is not None and not 0.0 < step <= high - low):
+    if not (float("-inf") < low < high < float("inf")) or (
+        step is not None and not 0.0 < step <= (high - low) * _ROUNDING
+    ):
         raise UsageError(
             f"--space {text!r}: low must be below high, and a step above 0 and at most as long as the range"
         )
