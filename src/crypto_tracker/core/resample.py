@@ -5,13 +5,15 @@ interval without a source bar is `no_trade`; an interval that is not wholly cove
 of prices is no hourly bar.
 """
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from crypto_tracker.core.arrays import BoolArray, FloatArray, RecordArray
+from crypto_tracker.core.arrays import BoolArray, FloatArray, IntArray, RecordArray
 from crypto_tracker.core.bars import BAR_FIELDS, Panel
 from crypto_tracker.core.errors import UsageError
+from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe
 
 _SHORT = 30  # bars; the library itself is quicker with longer groups
@@ -116,19 +118,63 @@ def resample(panel: Panel, timeframe: Timeframe) -> Panel:
     before = (first_ms - start_ms) // fine_ms
     padding = (before, len(times) * group - before - len(panel))
 
-    shape = (len(times), len(panel.symbols))
-    arrays = {name: np.empty(shape, order="F") for name in BAR_FIELDS}
-    covered = np.empty(shape, dtype=np.bool_, order="F")
-    for column in range(shape[1]):
+    def fine(column: int) -> BarColumns:
         open_, high, low, close, volume = (
             _padded(getattr(panel, name)[:, column], padding, np.nan) for name in BAR_FIELDS
         )
-        reached = _padded(panel.covered[:, column], padding, False)
-        coarse = resample_columns(BarColumns(open_, high, low, close, volume, reached), group)
+        covered = _padded(panel.covered[:, column], padding, False)
+        return BarColumns(open_, high, low, close, volume, covered)
+
+    return _resampled(timeframe, panel.symbols, times, fine, group)
+
+
+def resample_between(parts: Sequence[Panel], timeframe: Timeframe, start_ms: int, end_ms: int) -> Panel:
+    """The bars of `timeframe` that open in [start_ms, end_ms), from panels of which one follows the other.
+
+    Both ends lie on the grid of `timeframe` and within the panels, whose timeframe divides it. It is what
+    `resample` makes of their rows, without a copy of them.
+    """
+    fine_ms = parts[0].timeframe.ms
+    rows = [
+        (panel, *np.searchsorted(panel.open_time_ms, [start_ms, end_ms]).tolist())
+        for panel in parts
+        if len(panel)
+    ]
+    rows = [(panel, first, stop) for panel, first, stop in rows if first < stop]
+    times = np.arange(start_ms, end_ms, timeframe.ms, dtype=np.int64)
+    if sum(stop - first for _, first, stop in rows) * fine_ms != len(times) * timeframe.ms:
+        raise UsageError(f"{timeframe} bars were asked for where no {parts[0].timeframe} bars are held")
+
+    def fine(column: int) -> BarColumns:
+        found = [
+            [getattr(panel, name)[first:stop, column] for panel, first, stop in rows]
+            for name in (*BAR_FIELDS, "covered")
+        ]
+        open_, high, low, close, volume, covered = (
+            each[0] if len(each) == 1 else np.concatenate(each) for each in found
+        )
+        return BarColumns(open_, high, low, close, volume, covered)
+
+    return _resampled(timeframe, parts[0].symbols, times, fine, timeframe.ms // fine_ms)
+
+
+def _resampled(
+    timeframe: Timeframe,
+    symbols: tuple[Symbol, ...],
+    times: IntArray,
+    fine: Callable[[int], BarColumns],
+    group: int,
+) -> Panel:
+    """The panel of coarser bars of all symbols; `fine` gives the finer ones of a column."""
+    shape = (len(times), len(symbols))
+    arrays = {name: np.empty(shape, order="F") for name in BAR_FIELDS}
+    covered = np.empty(shape, dtype=np.bool_, order="F")
+    for column in range(shape[1] if len(times) else 0):
+        coarse = resample_columns(fine(column), group)
         for name, array in arrays.items():
             array[:, column] = getattr(coarse, name)
         covered[:, column] = coarse.covered
-    return Panel(timeframe=timeframe, symbols=panel.symbols, open_time_ms=times, covered=covered, **arrays)
+    return Panel(timeframe=timeframe, symbols=symbols, open_time_ms=times, covered=covered, **arrays)
 
 
 def _padded(values: RecordArray, padding: tuple[int, int], value: float) -> RecordArray:

@@ -11,12 +11,11 @@ from crypto_tracker.core.arrays import CodeArray, RecordArray
 from crypto_tracker.core.decisions import Reason, SlowRegime, Verdict
 from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.features.align import align_codes
-from crypto_tracker.research.data_hash import DataHash, WitnessedBars
+from crypto_tracker.research.data_hash import DataHash, witness
 from crypto_tracker.research.detection import Detected, detect
 from crypto_tracker.research.market import Market, gather
 from crypto_tracker.simulation.backtest import simulate_portfolio
 from crypto_tracker.simulation.driver import trading_days
-from crypto_tracker.simulation.kernel_ranges import range_medians
 from crypto_tracker.simulation.metrics import Figures, figures
 from crypto_tracker.simulation.records import Scenario, SimulationResult, no_commands
 from crypto_tracker.store.choice import Choice
@@ -68,7 +67,7 @@ def run_backtest(
     """
     began = stopwatch()
     progress("reading bars", 0.0)
-    witnessed = WitnessedBars(source)
+    witnessed = witness(source)
     market = gather(
         witnessed,
         configuration,
@@ -122,9 +121,7 @@ def scenario(
     rules = configuration.rules()
     setups = setups.copy()
     held = setups["kind"] == EVENT_SETUP
-    setups["range_median"][held] = range_medians(
-        market.history, setups[held], rules.fills.trailing_range_days
-    )
+    setups["range_median"][held] = market.range_medians(setups[held], rules.fills.trailing_range_days)
     return Scenario(
         panel=market.panel,
         reference=market.reference,

@@ -16,7 +16,7 @@ from crypto_tracker.core.arrays import BoolArray, IntArray
 from crypto_tracker.core.bars import BAR_FIELDS, Panel
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe
-from crypto_tracker.store.sources import BarSource
+from crypto_tracker.store.sources import BarSource, MinuteSource
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -50,11 +50,14 @@ class WitnessedBars:
     def panel(self, symbols: Sequence[Symbol], timeframe: Timeframe, start_ms: int, end_ms: int) -> Panel:
         """The bars of the source, unchanged."""
         panel = self._source.panel(symbols, timeframe, start_ms, end_ms)
+        self._remember(panel, str(timeframe), start_ms)
+        return panel
+
+    def _remember(self, panel: Panel, kind: str, start_ms: int) -> None:
         for column, symbol in enumerate(panel.symbols):
             first = int(panel.open_time_ms[0]) if len(panel) else start_ms
-            key = (str(timeframe), first, len(panel))
+            key = (kind, first, len(panel))
             self._seen.setdefault(symbol, {})[key] = column_digest(panel, column)
-        return panel
 
     def data_hash(self) -> DataHash:
         """The names of what was given so far; the order of the requests does not matter."""
@@ -63,6 +66,28 @@ class WitnessedBars:
             for symbol, parts in sorted(self._seen.items())
         }
         return DataHash(_name(f"{symbol} {name}" for symbol, name in symbols.items()), symbols)
+
+
+class WitnessedMinutes(WitnessedBars):
+    """The same of a source whose coarser bars are made of its minutes."""
+
+    def __init__(self, source: MinuteSource) -> None:
+        super().__init__(source)
+        self._minutes = source
+
+    def beside_minutes(
+        self, symbols: Sequence[Symbol], timeframe: Timeframe, start_ms: int, end_ms: int
+    ) -> Panel | None:
+        """What the source has beside its minutes, unchanged."""
+        panel = self._minutes.beside_minutes(symbols, timeframe, start_ms, end_ms)
+        if panel is not None:
+            self._remember(panel, f"{timeframe} beside minutes", start_ms)
+        return panel
+
+
+def witness(source: BarSource) -> WitnessedBars:
+    """The source, with its abilities, that remembers what it gave."""
+    return WitnessedMinutes(source) if isinstance(source, MinuteSource) else WitnessedBars(source)
 
 
 def column_digest(panel: Panel, column: int) -> int:

@@ -3,17 +3,21 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from crypto_tracker.config.instruments import instruments
 from crypto_tracker.config.tree import Configuration
+from crypto_tracker.core.arrays import CodeArray, FloatArray, RecordArray
 from crypto_tracker.core.bars import Panel
 from crypto_tracker.core.decisions import SlowRegime
 from crypto_tracker.core.errors import DataError
 from crypto_tracker.core.instruments import Instruments
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, Timeframe
-from crypto_tracker.features.blocks import anchor_ms
+from crypto_tracker.features.blocks import BarsOfMinutes, PanelsOnDemand, anchor_ms, joined
 from crypto_tracker.portfolio.trend import slow_regime_codes
-from crypto_tracker.store.sources import BarSource
+from crypto_tracker.simulation.kernel_ranges import range_medians
+from crypto_tracker.store.sources import BarSource, MinuteSource
 from crypto_tracker.strategies.base import MarketView, Strategy, StrategyEntry
 from crypto_tracker.strategies.needs import (
     REFERENCE_LEAD_DAYS,
@@ -32,7 +36,7 @@ class Market:
     ----------
     base : timeframe of the bars that orders meet
     panel : base bars of the span
-    history : base bars of the span and of the days before that rule R7 looks at
+    before : base bars of the days before it that rule R7 looks at, or that coarser bars are made of
     reference : base bars of the reference coin, ending with the span; None where it is not in the data
     views : what strategies see, by the timeframe that is scanned
     """
@@ -42,10 +46,37 @@ class Market:
     end_ms: int
     instruments: Instruments
     panel: Panel
-    history: Panel
+    before: Panel
     reference_symbol: Symbol | None
     reference: Panel | None
     views: Mapping[Timeframe, MarketView]
+
+    @property
+    def history(self) -> Panel:
+        """Base bars of the days before the span and of the span: a copy, and so twice the memory."""
+        return joined(self.before, self.panel)
+
+    def range_medians(self, setups: RecordArray, days: int) -> FloatArray:
+        """For each setup the median bar range of the `days` days before its day (R7)."""
+        return range_medians([self.before, self.panel], setups, days)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReferenceBars:
+    """The reference coin over a whole span, and what comes before it.
+
+    Attributes
+    ----------
+    symbol : None where no reference was chosen
+    base : base bars, ending with the span; None where the coin has none in the span
+    panels : what strategies and the slow regime read, by timeframe
+    trend : the slow regime, one code for each daily bar; None without a reference
+    """
+
+    symbol: Symbol | None
+    base: Panel | None
+    panels: Mapping[Timeframe, Panel]
+    trend: CodeArray | None
 
 
 def gather(
@@ -63,60 +94,143 @@ def gather(
 
     The span is cut to whole base bars. Raises DataError when no symbol has a single one in it.
     """
+    entries = tuple(entries)
+    start_ms, end_ms = whole_bars(base, start_ms, end_ms)
+    reference = gather_reference(
+        source, configuration, entries, reference_symbol, base=base, start_ms=start_ms, end_ms=end_ms
+    )
+    market = gather_traded(
+        source, configuration, entries, symbols, reference, base=base, start_ms=start_ms, end_ms=end_ms
+    )
+    if not has_bars(market.panel):
+        raise no_bars(market.panel.symbols, base)
+    return market
+
+
+def whole_bars(base: Timeframe, start_ms: int, end_ms: int) -> tuple[int, int]:
+    """The whole base bars of a span: its start rounded up, its end down."""
+    return base.floor(start_ms + base.ms - 1), base.floor(end_ms)
+
+
+def has_bars(panel: Panel) -> bool:
+    """Whether a single bar is there."""
+    return any(not np.isnan(panel.close[:, column]).all() for column in range(len(panel.symbols)))
+
+
+def no_bars(symbols: Sequence[Symbol], base: Timeframe) -> DataError:
+    """What is said where no symbol has a single base bar in the span."""
+    return DataError(
+        f"there is no {base} bar of {', '.join(map(str, symbols[:5]))} in the span: "
+        "see list-data for what is stored, and choose --timerange and --pairs from it"
+    )
+
+
+def gather_reference(
+    source: BarSource,
+    configuration: Configuration,
+    entries: Sequence[StrategyEntry],
+    symbol: Symbol | None,
+    *,
+    base: Timeframe,
+    start_ms: int,
+    end_ms: int,
+) -> ReferenceBars:
+    """Read the reference coin over a span that lies on the grid of the base."""
+    if symbol is None:
+        return ReferenceBars(symbol=None, base=None, panels={}, trend=None)
+    minutes = source.panel([symbol], base, start_ms - REFERENCE_LEAD_DAYS * DAY_MS, end_ms)
+    needed = reference_warmup(
+        [entry.strategy for entry in entries],
+        trend_days=TREND_SPANS * configuration.protection.slow_regime.trend_bars,
+    )
+    panels = {
+        timeframe: source.panel([symbol], timeframe, anchor_ms(timeframe, bars, start_ms), end_ms)
+        for timeframe, bars in needed.items()
+    }
+    return ReferenceBars(
+        symbol=symbol,
+        base=minutes if has_bars(minutes.between(start_ms, end_ms)) else None,
+        panels=panels,
+        trend=slow_regime_codes(panels[Timeframe.D1], configuration.protection.slow_regime),
+    )
+
+
+def gather_traded(
+    source: BarSource,
+    configuration: Configuration,
+    entries: Sequence[StrategyEntry],
+    symbols: Sequence[Symbol],
+    reference: ReferenceBars,
+    *,
+    base: Timeframe,
+    start_ms: int,
+    end_ms: int,
+) -> Market:
+    """Read what is traded over a span that lies on the grid of the base, beside a reference that is read.
+
+    The reference reaches over the span and may reach beyond it. The market may hold not a single bar.
+    """
     ordered = tuple(sorted(symbols))
-    start_ms, end_ms = base.floor(start_ms + base.ms - 1), base.floor(end_ms)
-    history_start = (start_ms // DAY_MS - configuration.fills.trailing_range_days) * DAY_MS
-    history = source.panel(ordered, base, history_start, end_ms)
-    panel = history.between(start_ms, end_ms)
-    if not panel.present.any():
-        raise DataError(
-            f"there is no {base} bar of {', '.join(map(str, ordered[:5]))} in the span: "
-            "see list-data for what is stored, and choose --timerange and --pairs from it"
-        )
-    facts = instruments(configuration, ordered)
     by_scan: dict[Timeframe, list[Strategy]] = {}
     for entry in entries:
         by_scan.setdefault(scan_timeframe(entry.strategy, base), []).append(entry.strategy)
     warmups = {timeframe: traded_warmup(strategies, timeframe) for timeframe, strategies in by_scan.items()}
-    reference, reference_panels, trend = None, {}, None
-    if reference_symbol is not None:
-        reference = source.panel([reference_symbol], base, start_ms - REFERENCE_LEAD_DAYS * DAY_MS, end_ms)
-        if not reference.between(start_ms, end_ms).present.any():
-            reference = None
-        needed = reference_warmup(
-            [strategy for strategies in by_scan.values() for strategy in strategies],
-            trend_days=TREND_SPANS * configuration.protection.slow_regime.trend_bars,
-        )
-        reference_panels = {
-            timeframe: source.panel(
-                [reference_symbol], timeframe, anchor_ms(timeframe, bars, start_ms), end_ms
-            )
-            for timeframe, bars in needed.items()
-        }
-        trend = slow_regime_codes(reference_panels[Timeframe.D1], configuration.protection.slow_regime)
-    views = {
-        timeframe: MarketView(
-            timeframe=timeframe,
-            panels={
-                each: source.panel(ordered, each, anchor_ms(each, bars, start_ms), end_ms)
-                for each, bars in needed.items()
-            },
-            reference=reference_panels,
-            instruments=facts,
-            slow_regime=trend,
-        )
-        for timeframe, needed in warmups.items()
-    }
+    before_ms = (start_ms // DAY_MS - configuration.fills.trailing_range_days) * DAY_MS
+    of_minutes = base is Timeframe.M1 and isinstance(source, MinuteSource)
+    if of_minutes:  # strategies that read minutes read these
+        read = [anchor_ms(base, needed[base], start_ms) for needed in warmups.values() if base in needed]
+        before_ms = min([before_ms, *read]) // DAY_MS * DAY_MS
+    before = source.panel(ordered, base, before_ms, start_ms)
+    panel = source.panel(ordered, base, start_ms, end_ms)
+
+    def bars(timeframe: Timeframe, from_ms: int) -> Panel | BarsOfMinutes:
+        if isinstance(source, MinuteSource) and of_minutes and len(panel):
+            return _made_of_minutes(source, before, panel, timeframe, from_ms)
+        return source.panel(ordered, timeframe, from_ms, end_ms)
+
+    facts = instruments(configuration, ordered)
     return Market(
         base=base,
         start_ms=start_ms,
         end_ms=end_ms,
         instruments=facts,
         panel=panel,
-        history=history,
-        reference_symbol=reference_symbol,
-        reference=reference,
-        views=views,
+        before=before,
+        reference_symbol=reference.symbol,
+        reference=None if reference.base is None else _ending(reference.base, start_ms, end_ms),
+        views={
+            timeframe: MarketView(
+                timeframe=timeframe,
+                panels=PanelsOnDemand(
+                    {each: bars(each, anchor_ms(each, count, start_ms)) for each, count in needed.items()}
+                ),
+                reference=reference.panels,
+                instruments=facts,
+                slow_regime=reference.trend,
+            )
+            for timeframe, needed in warmups.items()
+        },
+    )
+
+
+def _ending(reference: Panel, start_ms: int, end_ms: int) -> Panel:
+    """The reference's bars of the span and their lead."""
+    return reference.between(start_ms - REFERENCE_LEAD_DAYS * DAY_MS, end_ms)
+
+
+def _made_of_minutes(
+    source: MinuteSource, before: Panel, panel: Panel, timeframe: Timeframe, from_ms: int
+) -> BarsOfMinutes:
+    """The bars of `timeframe` from `from_ms` to the end of the minutes, as the source would give them."""
+    minutes_ms = int(before.open_time_ms[0]) if len(before) else int(panel.open_time_ms[0])
+    made_ms = max(from_ms, minutes_ms)  # the minutes begin with a day
+    end_ms = int(panel.close_time_ms[-1])
+    return BarsOfMinutes(
+        timeframe=timeframe,
+        start_ms=from_ms,
+        minutes=(before, panel),
+        lead=source.panel(panel.symbols, timeframe, from_ms, made_ms) if from_ms < made_ms else None,
+        beside=source.beside_minutes(panel.symbols, timeframe, made_ms, end_ms),
     )
 
 

@@ -27,7 +27,6 @@ from crypto_tracker.features.blocks import closing_within, month_blocks
 from crypto_tracker.research.backtest import slow_regime
 from crypto_tracker.research.market import Market
 from crypto_tracker.simulation.driver import trading_days
-from crypto_tracker.simulation.kernel_ranges import range_medians
 from crypto_tracker.simulation.records import Scenario, no_commands
 from crypto_tracker.strategies.base import (
     EVENT_RESET,
@@ -73,7 +72,10 @@ def prepare(
     """Compute the features of a market and write everything that simulations over it need to a folder."""
     shelf = _Shelf(folder)
     # A setup at the last close of the span is decided on the day after it.
-    days = np.arange(int(market.history.open_time_ms[0]) // DAY_MS, market.end_ms // DAY_MS + 1)
+    days = np.arange(
+        int((market.before if len(market.before) else market.panel).open_time_ms[0]) // DAY_MS,
+        market.end_ms // DAY_MS + 1,
+    )
     index: dict[str, Any] = {
         "start_ms": market.start_ms,
         "end_ms": market.end_ms,
@@ -277,7 +279,7 @@ def _medians(market: Market, days: IntArray, trailing_days: int) -> FloatArray:
     wanted = np.zeros(len(days) * symbols, dtype=SETUP_DTYPE)
     wanted["time_ms"] = np.repeat(days * DAY_MS, symbols)
     wanted["symbol"] = np.tile(np.arange(symbols), len(days))
-    return range_medians(market.history, wanted, trailing_days).reshape(len(days), symbols)
+    return market.range_medians(wanted, trailing_days).reshape(len(days), symbols)
 
 
 def _within(events: RecordArray, start_ms: int, end_ms: int) -> RecordArray:

@@ -4,51 +4,60 @@ A median over 30 days of minutes for every symbol and day would sort the same ba
 day is sorted once, and the median of a window is found by bisection over the sorted days.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numba import njit
 
-from crypto_tracker.core.arrays import FloatArray, RecordArray
+from crypto_tracker.core.arrays import FloatArray, IntArray, RecordArray
 from crypto_tracker.core.bars import Panel
 from crypto_tracker.core.timeframes import DAY_MS
 
 
-def range_medians(panel: Panel, setups: RecordArray, days: int) -> FloatArray:
+def range_medians(bars: Panel | Sequence[Panel], setups: RecordArray, days: int) -> FloatArray:
     """For each setup the median of (high - low) / low over the `days` whole UTC days before its day.
 
-    NaN where the panel holds no bar of those days. The panel may begin before the simulated span, and should.
+    NaN where the bars hold none of those days. They are one panel, or panels of which one follows the other,
+    and may begin before the simulated span, and should.
     """
+    panels = [panel for panel in ([bars] if isinstance(bars, Panel) else bars) if len(panel)]
     result = np.full(len(setups), np.nan)
-    if not len(setups) or not len(panel):
+    if not len(setups) or not panels:
         return result
-    day_of_row = panel.open_time_ms // DAY_MS
-    first_day = int(day_of_row[0])
-    count = int(day_of_row[-1]) - first_day + 1
-    starts = np.searchsorted(day_of_row, np.arange(first_day, first_day + count + 1))
+    times = np.concatenate([panel.open_time_ms for panel in panels])
+    first_day, last_day = int(times[0]) // DAY_MS, int(times[-1]) // DAY_MS
+    starts = np.searchsorted(times, np.arange(first_day, last_day + 2) * DAY_MS)
     day_of_setup = setups["time_ms"] // DAY_MS - first_day
-    for symbol in np.unique(setups["symbol"]):
-        rows = np.flatnonzero(setups["symbol"] == symbol)
+    order = np.argsort(setups["symbol"], kind="stable")
+    symbols, firsts = np.unique(setups["symbol"][order], return_index=True)
+    for symbol, rows in zip(symbols.tolist(), np.split(order, firsts[1:]), strict=True):
         wanted, place = np.unique(day_of_setup[rows], return_inverse=True)
-        ranges = (panel.high[:, symbol] - panel.low[:, symbol]) / panel.low[:, symbol]
-        result[rows] = _medians(ranges, starts, wanted, days)[place]
+        ranges = np.concatenate(
+            [(panel.high[:, symbol] - panel.low[:, symbol]) / panel.low[:, symbol] for panel in panels]
+        )
+        result[rows] = _medians(*_sorted_days(ranges, starts), wanted, days)[place]
     return result
 
 
+def _sorted_days(ranges: FloatArray, starts: IntArray) -> tuple[FloatArray, IntArray]:
+    """The ranges of each day sorted, missing ones left out, and where each day begins among them."""
+    length = int(np.diff(starts).max())
+    whole = np.full((len(starts) - 1, length), np.nan)
+    for day in range(len(whole)):
+        part = ranges[starts[day] : starts[day + 1]]
+        whole[day, : len(part)] = part
+    whole.sort(axis=1)  # NaN stands last
+    counts = np.count_nonzero(~np.isnan(whole), axis=1)
+    values = whole.ravel() if counts.min() == length else whole[np.arange(length) < counts[:, None]]
+    return values, np.concatenate([[0], np.cumsum(counts)])
+
+
 @njit(cache=True)
-def _medians(ranges, starts, wanted, days):
+def _medians(values, begins, wanted, days):
     """The median of each window [day - days, day), NaN where it holds nothing."""
-    values = np.empty(len(ranges))
-    begins = np.zeros(len(starts), dtype=np.int64)
-    for day in range(len(starts) - 1):
-        n = begins[day]
-        for value in ranges[starts[day] : starts[day + 1]]:
-            if not np.isnan(value):
-                values[n] = value
-                n += 1
-        values[begins[day] : n].sort()
-        begins[day + 1] = n
     result = np.full(len(wanted), np.nan)
     for i in range(len(wanted)):
-        first, last = max(wanted[i] - days, 0), min(wanted[i], len(starts) - 1)
+        first, last = max(wanted[i] - days, 0), min(wanted[i], len(begins) - 1)
         if last > first and begins[last] > begins[first]:
             result[i] = _median_of_sorted_days(values, begins[first : last + 1])
     return result

@@ -1,7 +1,7 @@
 """Where bars are asked for: anything that gives panels, and the store with a provider for each symbol."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +16,17 @@ class BarSource(Protocol):
 
     def panel(self, symbols: Sequence[Symbol], timeframe: Timeframe, start_ms: int, end_ms: int) -> Panel:
         """The bars of `symbols` over [start_ms, end_ms), fetched or derived."""
+        ...
+
+
+@runtime_checkable
+class MinuteSource(BarSource, Protocol):
+    """A bar source whose coarser bars can be made of minutes that were read already."""
+
+    def beside_minutes(
+        self, symbols: Sequence[Symbol], timeframe: Timeframe, start_ms: int, end_ms: int
+    ) -> Panel | None:
+        """What `panel` would be without any minutes; None where nothing else answers for a single bar."""
         ...
 
 
