@@ -1,0 +1,336 @@
+"""The bundle of a backtest: what it holds, and that it comes out again, or says what does not."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crypto_tracker.core.clock import ManualClock
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, Timeframe
+from crypto_tracker.research.bundle import differences
+from crypto_tracker.store.bars import BarStore
+from crypto_tracker.store.batch import BarBatch
+from crypto_tracker.store.reader import BarReader
+from crypto_tracker.store.runs import FILE_NAME
+from tests.app.books import Document
+from tests.app.conftest import LIVELY, MARCH_MS, backtest, copied, default_market_data, run_command
+
+SPAN = ("--timerange", "20250308-20250310", "--pairs", "ETH/USD,PEPE/USD")
+
+
+@pytest.fixture(scope="module")
+def exported(market_home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Document]:
+    """A home, the bundle of a run in it, and what the run printed."""
+    folder = tmp_path_factory.mktemp("bundle")
+    home = copied(market_home, folder / "home")
+    return home, folder / "run.json", backtest(home, *SPAN, *LIVELY, "--export", str(folder / "run.json"))
+
+
+def read(path: Path) -> Document:
+    document: Document = json.loads(path.read_text(encoding="utf-8"))
+    return document
+
+
+def rerun(home: Path, bundle: Path) -> tuple[int, Document]:
+    code, out, err = run_command(home, "backtest", "--rerun", str(bundle), "--json")
+    assert err == ""
+    document: Document = json.loads(out)
+    return code, document
+
+
+def changed(bundle: Path, to: Path, change: Callable[[Document], None]) -> Path:
+    document = read(bundle)
+    change(document)
+    to.write_text(json.dumps(document), encoding="utf-8")
+    return to
+
+
+# ----------------------------------------------------------------------------------------- what it holds
+
+
+def test_a_bundle_names_everything_that_the_result_depends_on(exported: tuple[Path, Path, Document]):
+    _, path, printed = exported
+    bundle = read(path)
+    assert bundle["configuration_version"] == printed["configuration_version"]
+    assert bundle["configuration"]["strategies"]["SWING"]["breakout"] == 1.001
+    assert bundle["data"]["hash"] == printed["data_hash"]
+    assert bundle["data"]["symbols"].keys() == {"BTC/USD", "ETH/USD", "PEPE/USD"}  # the reference is read too
+    assert bundle["choice"] == {
+        "symbols": ["ETH/USD", "PEPE/USD"],
+        "providers": dict.fromkeys(["ETH/USD", "PEPE/USD", "BTC/USD"], "synthetic"),
+        "base": "1m",
+        "start_ms": MARCH_MS + 7 * DAY_MS,
+        "end_ms": MARCH_MS + 9 * DAY_MS,
+        "reference": "BTC/USD",
+    }
+    assert bundle["options"] == {"strategies": [], "close_at_end": False}
+    assert (bundle["code"]["version"], bundle["seed"]) == (printed["code_version"], None)
+    assert bundle["trades"] == printed["trades"]
+    assert len(printed["trades"]) > 5
+    assert bundle["open_trades"] == printed["open_trades"]
+    assert bundle["records"]["trades"]["count"] == printed["n_trades"]
+    for name in ("marked", "breakdown", "by_tier", "costs", "rejected", "max_drawdown"):
+        assert bundle["figures"][name] == printed[name]
+
+
+def test_two_equal_runs_write_equal_files(exported: tuple[Path, Path, Document], tmp_path: Path):
+    home, path, _ = exported
+    backtest(home, *SPAN, *LIVELY, "--export", str(tmp_path / "again.json"))
+    assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
+
+
+def test_an_export_replaces_a_file_whole_and_leaves_nothing_beside_it(home: Path, tmp_path: Path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "run.json").write_text("what was there", encoding="utf-8")
+    backtest(home, *SPAN, "--export", str(folder / "run.json"))
+    assert read(folder / "run.json")["format"] == "crypto-tracker backtest"
+    assert [path.name for path in folder.iterdir()] == ["run.json"]
+
+
+# -------------------------------------------------------------------------------------- it comes out again
+
+
+def test_a_bundle_comes_out_again_and_nothing_is_recorded(exported: tuple[Path, Path, Document], home: Path):
+    _, path, printed = exported
+    code, out, err = run_command(home, "backtest", "--rerun", str(path))
+    assert (code, err) == (0, "")
+    assert out.startswith(f"Identical: {printed['n_trades']} closed and {printed['n_open']} open trades")
+    assert not (home / FILE_NAME).exists()
+    assert not (home / "research.db").exists()
+
+
+def test_a_bundle_does_not_read_the_configuration_of_the_home(
+    exported: tuple[Path, Path, Document], home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    _, path, printed = exported
+    (home / "config.toml").write_text("[limits]\nmax_open = 1\n", encoding="utf-8")
+    monkeypatch.setenv("CRYPTO_TRACKER__COSTS__TAKER_FEE", "0.02")
+    other = backtest(home, *SPAN, *LIVELY)
+    assert other["fees_quote"] != printed["fees_quote"]
+    assert rerun(home, path) == (0, {"identical": True, "differences": [], "other_code": None})
+
+
+def test_the_options_of_a_run_belong_to_its_bundle(home: Path, tmp_path: Path):
+    path = tmp_path / "run.json"
+    off = ("--set", 'trading.switched_off=["DCA"]', "--strategy", "dca", "--close-at-end")
+    span = ("--timerange", "20250308-20250309T0600")
+    printed = backtest(home, *span, *off, "--export", str(path))
+    assert printed["n_trades"] > 0
+    assert "end_of_data" in printed["exits"]
+    assert rerun(home, path)[0] == 0
+
+
+def test_a_coarse_base_belongs_to_the_choice(home: Path, tmp_path: Path):
+    path = tmp_path / "run.json"
+    assert backtest(home, *SPAN, "-i", "1h", "--export", str(path))["base"] == "1h"
+    assert rerun(home, path)[0] == 0
+
+
+# ------------------------------------------------------------------------------------- what is different
+
+
+def test_other_bars_are_named_by_their_symbols(exported: tuple[Path, Path, Document], home: Path):
+    _, path, _ = exported
+    eth, at_ms = Symbol("ETH", "USD"), MARCH_MS + 7 * DAY_MS + 600 * MINUTE_MS
+    with BarReader.open(home) as reader:
+        bar = reader.panel([eth], Timeframe.M1, at_ms, at_ms + MINUTE_MS, provider="synthetic")
+    batch = BarBatch(
+        open_time_ms=np.array([at_ms]),
+        open=bar.open[:, 0], high=bar.high[:, 0] * 1.0005, low=bar.low[:, 0], close=bar.close[:, 0],
+        volume=bar.volume[:, 0],
+    )  # fmt: skip
+    clock = ManualClock(datetime(2025, 6, 1, tzinfo=UTC))
+    with BarStore.open(home, market_data=default_market_data(), clock=clock) as store:
+        store.write("synthetic", eth, Timeframe.M1, batch)
+    code, told = rerun(home, path)
+    assert code == 3
+    assert told["identical"] is False
+    assert told["differences"][0] == "the bars of ETH/USD are not those that were read then"
+
+
+def test_the_first_trade_that_differs_is_named_with_its_field(
+    exported: tuple[Path, Path, Document], tmp_path: Path
+):
+    home, path, printed = exported
+
+    def meddle(document: Document) -> None:
+        document["trades"][3]["exit_price"] = 1.5
+        document["trades"][5]["pnl_quote"] = 0.0
+
+    code, out, _ = run_command(home, "backtest", "--rerun", str(changed(path, tmp_path / "b.json", meddle)))
+    assert code == 3
+    told = " ".join(out.split())
+    third = printed["trades"][3]
+    assert "does not come out again:" in told
+    assert f"number 4 ({third['trade_group_id']}) is the first to differ: exit_price was 1.5, now" in told
+    assert out.count("first to differ") == 1
+
+
+def test_another_figure_is_named(exported: tuple[Path, Path, Document], tmp_path: Path):
+    home, path, printed = exported
+
+    def meddle(document: Document) -> None:
+        document["figures"]["sharpe"] = 7.0
+
+    code, told = rerun(home, changed(path, tmp_path / "b.json", meddle))
+    assert (code, told["differences"]) == (3, [f"figures: 7.0 then and {printed['sharpe']} now for sharpe"])
+
+
+def test_other_code_that_does_the_same_is_told_and_is_no_difference(
+    exported: tuple[Path, Path, Document], tmp_path: Path
+):
+    home, path, _ = exported
+
+    def meddle(document: Document) -> None:
+        document["code"] = {"version": "0.0.9", "digest": "0" * 16}
+
+    bundle = changed(path, tmp_path / "b.json", meddle)
+    code, told = rerun(home, bundle)
+    assert (code, told["identical"]) == (0, True)
+    assert told["other_code"].startswith("the code was 0.0.9 (0000000000000000), it is 0.1.0 (")
+    assert "The code was 0.0.9" in run_command(home, "backtest", "--rerun", str(bundle))[1]
+
+
+def plain(**changes: Any) -> Document:
+    """A bundle as small as one can be."""
+    trade = {"trade_group_id": "BTC-1", "pnl_quote": 1.0}
+    return {
+        "data": {"symbols": {"BTC/USD": "a", "ETH/USD": "b"}},
+        "configuration_version": "v",
+        "records": {"fills": {"count": 2, "digest": "f"}, "trades": {"count": 1, "digest": "t"}},
+        "figures": {"sharpe": 1.0, "n_trades": 1},
+        "trades": [trade],
+        "open_trades": [],
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(
+    ("after", "sentences"),
+    [
+        (plain(), []),
+        (
+            plain(data={"symbols": {"BTC/USD": "a", "ETH/USD": "c", "SOL/USD": "d"}}),
+            ["the bars of ETH/USD, SOL/USD are not those that were read then"],
+        ),
+        (
+            plain(trades=[plain()["trades"][0], {"trade_group_id": "BTC-2", "pnl_quote": 2.0}]),
+            ["trades: 1 then, 2 now; BTC-2 is the first that only one has"],
+        ),
+        (plain(trades=[]), ["trades: 1 then, 0 now; BTC-1 is the first that only one has"]),
+        (
+            plain(records={"fills": {"count": 2, "digest": "g"}, "trades": {"count": 1, "digest": "t"}}),
+            ["fills: as many as then, but not the same (f, now g)"],
+        ),
+        (
+            plain(records={"fills": {"count": 3, "digest": "g"}, "trades": {"count": 1, "digest": "t"}}),
+            ["fills: 2 then, 3 now"],
+        ),
+        (
+            plain(figures={"sharpe": 2.0, "n_trades": 2}),
+            ["figures: 1.0 then and 2.0 now for sharpe, and 1 more differ"],
+        ),
+        (
+            plain(configuration_version="w"),
+            ["this version completes the configuration to w, it was v"],
+        ),
+    ],
+)
+def test_differences_are_told_in_sentences(after: Document, sentences: list[str]):
+    assert differences(plain(), after) == sentences
+
+
+# --------------------------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "words"),
+    [
+        (None, 1, "there is no bundle"),
+        ("nonsense", 1, "cannot be read"),
+        ("[1, 2]", 1, "is no bundle of a backtest"),
+        ('{"format": "crypto-tracker backtest", "format_version": 99}', 1, "has format 99"),
+        ('{"format": "crypto-tracker backtest", "format_version": 1}', 1, "is damaged"),
+    ],
+)
+def test_what_is_no_bundle_is_refused(home: Path, tmp_path: Path, content: str | None, code: int, words: str):
+    path = tmp_path / "b.json"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    ended, out, err = run_command(home, "backtest", "--rerun", str(path))
+    assert (ended, out) == (code, "")
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_a_part_that_is_missing_is_damage(exported: tuple[Path, Path, Document], tmp_path: Path):
+    home, path, _ = exported
+    bundle = changed(path, tmp_path / "b.json", lambda document: document.pop("records"))
+    code, _, err = run_command(home, "backtest", "--rerun", str(bundle))
+    assert code == 1
+    assert "is damaged (KeyError: 'records')" in err
+
+
+def test_a_strategy_that_is_not_installed_is_named(exported: tuple[Path, Path, Document], tmp_path: Path):
+    home, path, _ = exported
+
+    def meddle(document: Document) -> None:
+        document["configuration"]["strategies"]["MINE"] = {}
+
+    code, _, err = run_command(home, "backtest", "--rerun", str(changed(path, tmp_path / "b.json", meddle)))
+    assert code == 2
+    assert "made with MINE, which is not installed" in err
+
+
+def test_a_key_that_this_version_does_not_know_is_named(
+    exported: tuple[Path, Path, Document], tmp_path: Path
+):
+    home, path, _ = exported
+
+    def meddle(document: Document) -> None:
+        document["configuration"]["limits"]["max_luck"] = 7
+
+    code, _, err = run_command(home, "backtest", "--rerun", str(changed(path, tmp_path / "b.json", meddle)))
+    assert code == 2
+    assert "limits.max_luck" in err
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        ("--timerange", "20250308-20250309"),
+        ("--close-at-end",),
+        ("--set", "limits.max_open=3"),
+        ("-p", "ETH/USD"),
+    ],
+)
+def test_nothing_may_stand_beside_a_bundle(exported: tuple[Path, Path, Document], others: tuple[str, ...]):
+    home, path, _ = exported
+    code, out, err = run_command(home, "backtest", "--rerun", str(path), *others)
+    assert (code, out) == (2, "")
+    assert "--rerun takes everything from the bundle" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--export", "{}/missing/run.json"), "there is no folder"),
+        (("--export", "{}"), "is a folder"),
+        (("--breakdown", "year"), "choose of day, week, month"),
+        (("--breakdown", ","), "choose of day, week, month"),
+    ],
+)
+def test_a_wrong_place_or_period_is_said_before_the_work(
+    home: Path, tmp_path: Path, arguments: tuple[str, ...], words: str
+):
+    asked = [argument.format(tmp_path) for argument in arguments]
+    code, out, err = run_command(home, "backtest", *SPAN, *asked)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert not (home / FILE_NAME).exists()
