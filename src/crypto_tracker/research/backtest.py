@@ -1,5 +1,6 @@
 """A backtest from bars to records: read, detect, simulate."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -149,31 +150,50 @@ def slow_regime(market: Market) -> CodeArray | None:
 
 def setup_rows(backtest_scenario: Scenario, result: SimulationResult) -> list[SetupRow]:
     """Every setup with the portfolio's answer, in order of time."""
-    rows = []
-    for setup, decision in zip(backtest_scenario.setups, result.decisions, strict=True):
-        if setup["kind"] != EVENT_SETUP or decision["reason"] < 0:
-            continue
-        reason = Reason(decision["reason"])
-        taken = reason is Reason.ACCEPTED
-        if taken:
-            reason = Reason(decision["end"])
-        rows.append(
-            SetupRow(
-                time_ms=int(setup["time_ms"]),
-                symbol=backtest_scenario.panel.symbols[setup["symbol"]],
-                strategy=backtest_scenario.strategies[setup["strategy"]],
-                verdict=Verdict.TAKE if taken else Verdict.SKIP,
-                reason=reason,
-                readiness=float(setup["readiness"]),
-                confidence=float(setup["confidence"]),
-                rank=int(decision["rank"]) if decision["rank"] >= 0 else None,
-                fallback=bool(decision["fallback"]),
-                measured=_number(decision["measured"]),
-                limit=_number(decision["limit"]),
-            )
+    decided = (backtest_scenario.setups["kind"] == EVENT_SETUP) & (result.decisions["reason"] >= 0)
+    setups, decisions = backtest_scenario.setups[decided], result.decisions[decided]
+    taken = decisions["reason"] == Reason.ACCEPTED
+    reasons = [Reason(code) for code in np.where(taken, decisions["end"], decisions["reason"]).tolist()]
+    symbols, strategies = backtest_scenario.panel.symbols, backtest_scenario.strategies
+    columns = zip(
+        setups["time_ms"].tolist(),
+        setups["symbol"].tolist(),
+        setups["strategy"].tolist(),
+        taken.tolist(),
+        reasons,
+        setups["readiness"].tolist(),
+        setups["confidence"].tolist(),
+        decisions["rank"].tolist(),
+        decisions["fallback"].tolist(),
+        decisions["measured"].tolist(),
+        decisions["limit"].tolist(),
+        strict=True,
+    )
+    return [
+        SetupRow(
+            time_ms=time_ms,
+            symbol=symbols[symbol],
+            strategy=strategies[strategy],
+            verdict=Verdict.TAKE if took else Verdict.SKIP,
+            reason=reason,
+            readiness=readiness,
+            confidence=confidence,
+            rank=rank if rank >= 0 else None,
+            fallback=fallback,
+            measured=None if math.isnan(measured) else measured,
+            limit=None if math.isnan(limit) else limit,
         )
-    return rows
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+        for (
+            time_ms,
+            symbol,
+            strategy,
+            took,
+            reason,
+            readiness,
+            confidence,
+            rank,
+            fallback,
+            measured,
+            limit,
+        ) in columns
+    ]

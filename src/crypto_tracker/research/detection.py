@@ -25,7 +25,6 @@ Block = tuple[int, str, bytes]
 Progress = Callable[[str, float], None]
 
 THREADS = 2  # months that are measured at a time, each of which needs memory of its own
-_AHEAD = 1  # months that may be ready before they are asked for
 
 
 @dataclass(slots=True, kw_only=True)
@@ -165,10 +164,10 @@ def _months(market: Market, entry: StrategyEntry) -> list[tuple[int, int]]:
 
 
 def _in_order(pool: ThreadPoolExecutor, jobs: Sequence[Callable[[], T]]) -> Iterator[T]:
-    """The results of all jobs in their order; few are begun before they are asked for."""
+    """The results of all jobs in their order; no more are begun than can be done at a time."""
     begun: deque[Future[T]] = deque()
     waiting = iter(jobs)
-    for job in islice(waiting, THREADS + _AHEAD):
+    for job in islice(waiting, THREADS):
         begun.append(pool.submit(job))
     while begun:
         result = begun.popleft().result()

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, Row, delete, func, insert, select
+from sqlalchemy import Connection, Engine, Row, delete, func, insert, select
 
 from crypto_tracker.core.decisions import Reason, Verdict
 from crypto_tracker.core.orders import Fill, Trade
@@ -16,6 +17,22 @@ from crypto_tracker.store import run_tables as tables
 from crypto_tracker.store.database import RUNS, open_engine, upgrade
 
 FILE_NAME = "runs.db"
+
+_SETUP_COLUMNS = (
+    "run_id",
+    "time_ms",
+    "symbol",
+    "strategy",
+    "verdict",
+    "reason",
+    "readiness",
+    "confidence",
+    "rank",
+    "fallback",
+    "measured",
+    "limit_value",
+)
+_ROWS_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +97,7 @@ class RunStore:
         *,
         state: str,
         recorded_at_ms: int,
-        setups: Sequence[SetupRow],
+        setups: Iterable[SetupRow],
         fills: Sequence[Fill],
         trades: Sequence[Trade],
         blocks: Iterable[tuple[int, str, bytes]] = (),
@@ -107,8 +124,7 @@ class RunStore:
             if key is None:  # pragma: no cover - SQLAlchemy gives it for every single-row insert
                 raise RuntimeError("the database gave no number for the run")
             run_id = int(key[0])
-            if setups:
-                connection.execute(insert(tables.setups), [_setup_values(run_id, row) for row in setups])
+            _insert_setups(connection, run_id, setups)
             if fills:
                 connection.execute(
                     insert(tables.fills), [_fill_values(run_id, n, fill) for n, fill in enumerate(fills)]
@@ -203,21 +219,32 @@ class RunStore:
             connection.execute(delete(tables.runs).where(tables.runs.c.run_id == run_id))
 
 
-def _setup_values(run_id: int, row: SetupRow) -> dict[str, Any]:
-    return {
-        "run_id": run_id,
-        "time_ms": row.time_ms,
-        "symbol": str(row.symbol),
-        "strategy": row.strategy,
-        "verdict": row.verdict.value,
-        "reason": row.reason.code,
-        "readiness": row.readiness,
-        "confidence": row.confidence,
-        "rank": row.rank,
-        "fallback": row.fallback,
-        "measured": row.measured,
-        "limit_value": row.limit,
-    }
+def _insert_setups(connection: Connection, run_id: int, setups: Iterable[SetupRow]) -> None:
+    """Write setups, of which there may be hundreds of thousands, straight through the driver."""
+    marks = ", ".join("?" * len(_SETUP_COLUMNS))
+    statement = f"INSERT INTO setups ({', '.join(_SETUP_COLUMNS)}) VALUES ({marks})"  # noqa: S608 - our own names
+    waiting = iter(setups)
+    while rows := list(islice(waiting, _ROWS_AT_ONCE)):
+        connection.exec_driver_sql(
+            statement,
+            [
+                (
+                    run_id,
+                    row.time_ms,
+                    str(row.symbol),
+                    row.strategy,
+                    row.verdict.value,
+                    row.reason.code,
+                    row.readiness,
+                    row.confidence,
+                    row.rank,
+                    row.fallback,
+                    row.measured,
+                    row.limit,
+                )
+                for row in rows
+            ],
+        )
 
 
 def _fill_values(run_id: int, sequence: int, fill: Fill) -> dict[str, Any]:
