@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format nightly bench lock schema clean
+.PHONY: help setup demo test check format nightly bench peers lock schema clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ nightly: setup ## Run the slow proofs: tens of thousands of cases, soak, peers
 bench: setup ## Measure speed: every benchmarks/bench_*.py
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
 
+peers: setup ## Measure other backtesters on the same bars; they go to benchmarks/.environments
+	@$(BIN)/python benchmarks/bench_peers.py $(ARGS)
+
 lock: setup ## Choose package versions anew, within the bounds of pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate \
 		--extra dev pyproject.toml -o requirements.lock
@@ -62,5 +65,6 @@ schema: setup ## Write docs/config-schema.json anew after the configuration tree
 	mv $(VENV)/schema.json docs/config-schema.json
 
 clean: ## Remove the environment, caches and builds; what you made under user_data stays
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) benchmarks/.environments build dist
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""freqtrade's backtester."""

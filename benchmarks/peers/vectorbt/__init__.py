@@ -1,0 +1,1 @@
+"""vectorbt, with its Numba and its Rust engine."""
