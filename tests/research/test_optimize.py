@@ -390,7 +390,7 @@ def test_values_that_do_not_go_together_are_left_out_and_said():
 
 
 def test_optuna_comes_nearer_to_the_best_than_its_first_guesses_and_repeats_itself():
-    request = requested("optuna", "limits.min_confidence=0.1:0.9", trials=40)
+    request = requested("optuna", "limits.min_confidence=0.1:0.9", trials=28)
     found = searched(request, Drawn(near(0.62)))
     again = searched(request, Drawn(near(0.62)))
     assert found.by_span == again.by_span
