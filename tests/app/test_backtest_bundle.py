@@ -93,6 +93,14 @@ def test_an_export_replaces_a_file_whole_and_leaves_nothing_beside_it(home: Path
     assert [path.name for path in folder.iterdir()] == ["run.json"]
 
 
+def test_a_page_is_written_beside_it_on_request(home: Path, tmp_path: Path):
+    document = backtest(home, *SPAN, "--html", str(tmp_path / "run.html"))
+    text = (tmp_path / "run.html").read_text(encoding="utf-8")
+    assert text.lower().startswith("<!doctype html>")
+    assert document["data_hash"] in text
+    assert [path.name for path in tmp_path.glob("*run*")] == ["run.html"]
+
+
 # -------------------------------------------------------------------------------------- it comes out again
 
 
@@ -322,6 +330,7 @@ def test_nothing_may_stand_beside_a_bundle(exported: tuple[Path, Path, Document]
     [
         (("--export", "{}/missing/run.json"), "there is no folder"),
         (("--export", "{}"), "is a folder"),
+        (("--html", "{}/missing/run.html"), "there is no folder"),
         (("--breakdown", "year"), "choose of day, week, month"),
         (("--breakdown", ","), "choose of day, week, month"),
     ],

@@ -24,7 +24,9 @@ from crypto_tracker.app.cli.common import (
 from crypto_tracker.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from crypto_tracker.research.backtest import Backtest
     from crypto_tracker.research.bundle import Document
+    from crypto_tracker.simulation.report import Report
 
 PERIODS = ("day", "week", "month")
 
@@ -35,7 +37,7 @@ def register(app: typer.Typer) -> None:
         "backtest --timerange 20250801-20250901 -p BTC/USDT,ETH/USDT",
         "backtest --timerange 20240101- --strategy SWING -i 1h --breakdown month",
         "backtest -p BTC/USDT --set limits.min_confidence=0.6 --json",
-        "backtest --timerange 20250801-20250901 --export august.json",
+        "backtest --timerange 20250801-20250901 --html august.html --export august.json",
         "backtest --rerun august.json",
         "backtest --timerange 20250801-20250901 --stress",
     )
@@ -88,6 +90,12 @@ def backtest(
             help="Write the bundle: choice, digest of the bars, configuration, figures, every trade.",
         ),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html", metavar="FILE", help="Write the result as a page with charts, which needs no network."
+        ),
+    ] = None,
     rerun: Annotated[
         Path | None,
         typer.Option(
@@ -118,6 +126,7 @@ def backtest(
             "--close-at-end": close_at_end,
             "--stress": stress,
             "--export": export,
+            "--html": html,
             "--set": session.assignments,
             "--config": session.config_path,
         }
@@ -133,8 +142,9 @@ def backtest(
 
     span = parse_timerange(timerange)
     periods = _periods(breakdown)
-    if export is not None:
-        refuse_unwritable(export, "--export")
+    for path, option in ((export, "--export"), (html, "--html")):
+        if path is not None:
+            refuse_unwritable(path, option)
     configuration = session.configuration
     options = Options(strategies=tuple(strategy or ()), close_at_end=close_at_end)
     with BarReader.open(session.home) as reader, progress_bar(session.err) as progress:
@@ -162,6 +172,8 @@ def backtest(
         pressed = stressed(configuration, run, seed=stress_seed, progress=progress) if stress else None
     if export is not None:
         write_whole(export, json_text(backtesting.bundled(configuration, choice, options, run, found)))
+    if html is not None:
+        write_whole(html, _page(run, found))
     if json_output:
         from crypto_tracker.app.backtest_document import document
 
@@ -173,6 +185,15 @@ def backtest(
         show(session.out, found, periods)
         if pressed is not None:
             show_stress(session.out, pressed)
+
+
+def _page(run: "Backtest", found: "Report") -> str:
+    from crypto_tracker.desk.reports.backtest_page import page
+    from crypto_tracker.simulation.bands import bands
+
+    panel = run.scenario.panel
+    quote = " + ".join(sorted({symbol.quote for symbol in panel.symbols}))
+    return page(found, bands(run.scenario, run.result), panel, quote=quote, chosen=None)
 
 
 def _periods(asked: list[str] | None) -> tuple[str, ...]:
