@@ -129,7 +129,7 @@ def build(
         near_miss_readiness=configuration.decisions.near_miss_readiness,
         version=version,
         keep_blocks=keep_blocks,
-        progress=lambda name: tell(f"{name} scans {len(made.symbols)} coins over {days} days"),
+        progress=lambda name, _share: tell(f"{name} scans {len(made.symbols)} coins over {days} days"),
     )
     return World(
         seed=seed,
