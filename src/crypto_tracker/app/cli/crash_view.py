@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from crypto_tracker.app.cli.crash_report import Told
     from crypto_tracker.research.crashes import CrashRun
 
+WIDTH_MAX = 100  # of sentences
 _SHORT = {"FLASH_CRASH": "flash", "SHARP_CORRECTION": "sharp", "MODERATE_CORRECTION": "moderate"}
 
 
@@ -27,8 +28,9 @@ def show(
 ) -> None:
     """Print the crashes of each source, and what each protection did over all of them."""
     out = session.out
+    width = min(out.width, WIDTH_MAX)
     for note in notes:
-        out.print(Text(f"! {note}", style="yellow"))
+        out.print(Text(f"! {note}", style="yellow"), width=width)
     for source in dict.fromkeys(each.source for each in told):
         own = [each for each in told if each.source == source]
         said = (
@@ -37,7 +39,9 @@ def show(
             if source == "stored"
             else "SYNTHETIC bars: they say nothing about any real market"
         )
-        out.print(f"[bold]{len(own)} {source} {'crash' if len(own) == 1 else 'crashes'}[/bold]  {said}")
+        out.print(
+            f"[bold]{len(own)} {source} {'crash' if len(own) == 1 else 'crashes'}[/bold]  {said}", width=width
+        )
         out.print(crashes(own))
         out.print()
         if details:
@@ -53,7 +57,8 @@ def show(
                 "below 0 it made the result worse. Drawdown: the worst of any crash, with the protection and "
                 "without. Refused: entries that it refused first; another rule may have done so after it.",
                 style="dim",
-            )
+            ),
+            width=width,
         )
 
 

@@ -40,6 +40,7 @@ START_MS = to_ms(datetime(2025, 3, 1, tzinfo=UTC))
 LEAD_DAYS = 52  # bars before it: 300 of 4 h are 50 days
 DEFAULT_DAYS = 122
 DEFAULT_MARKETS = 200
+WIDTH_MAX = 100  # of sentences
 _VARIABLES = "CRYPTO_TRACKER"  # only these variables travel to other processes
 
 
@@ -238,17 +239,19 @@ def show(session: Session, result: "NullTest", world: World, seconds: float) -> 
     from rich.text import Text
 
     trades = sum(each.pessimistic.trades for each in result.strategies if each.pessimistic is not None)
+    width = min(session.out.width, WIDTH_MAX)
     coins = len(opened_world(world).ground.symbols)
     session.out.print(
         f"[bold]Null test[/bold]  {result.markets} martingale markets of {coins} coins "
         f"and {world.days} days, seed {world.seed}, jumps {world.jumps}",
-        soft_wrap=True,
+        width=width,
     )
     session.out.print(
         Text(
             f"{trades:,} setups traded alone, each under both orders within a bar; % of the planned amount",
             style="dim",
-        )
+        ),
+        width=width,
     )
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("Strategy", no_wrap=True)
@@ -280,7 +283,8 @@ def show(session: Session, result: "NullTest", world: World, seconds: float) -> 
             f"from, to: whole markets drawn again, at {100.0 * result.confidence:.2f} %, so that all "
             f"intervals hold together at 95 %\n{seconds:.1f} s",
             style="dim",
-        )
+        ),
+        width=width,
     )
     for name in result.unjudged:
         session.out.print(

@@ -3,6 +3,8 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+WIDTH_MAX = 100  # of sentences
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -59,7 +61,7 @@ def show_stress(out: "Console", stress: "Stress") -> None:
             f"{100.0 * run.max_drawdown:.2f} %",
         )
     out.print(table)
-    out.print(Text(summary(stress), style="dim"))
+    out.print(Text(summary(stress), style="dim"), width=min(out.width, WIDTH_MAX))
     out.print()
 
 
