@@ -205,10 +205,14 @@ def test_other_code_that_does_the_same_is_told_and_is_no_difference(
     assert "The code was 0.0.9" in run_command(home, "backtest", "--rerun", str(bundle))[1]
 
 
+OTHER_CODE = "are not those that were read then, unless other code reads other bars of the same market"
+
+
 def plain(**changes: Any) -> Document:
     """A bundle as small as one can be."""
     trade = {"trade_group_id": "BTC-1", "pnl_quote": 1.0}
     return {
+        "code": {"version": "1", "digest": "c"},
         "data": {"symbols": {"BTC/USD": "a", "ETH/USD": "b"}},
         "configuration_version": "v",
         "records": {"fills": {"count": 2, "digest": "f"}, "trades": {"count": 1, "digest": "t"}},
@@ -243,6 +247,14 @@ def plain(**changes: Any) -> Document:
         (
             plain(figures={"sharpe": 2.0, "n_trades": 2}),
             ["figures: 1.0 then and 2.0 now for sharpe, and 1 more differ"],
+        ),
+        (
+            plain(
+                data={"symbols": {"BTC/USD": "x", "ETH/USD": "b"}},
+                code={"version": "1", "digest": "d"},
+                figures={"sharpe": 1.0, "n_trades": 1, "data_hash": "other"},
+            ),
+            [f"the bars of BTC/USD {OTHER_CODE}"],
         ),
         (
             plain(configuration_version="w"),

@@ -30,6 +30,7 @@ FORMAT = "crypto-tracker backtest"
 FORMAT_VERSION = 1
 _RECORDS = ("fills", "trades", "open_trades", "decisions")
 _NOT_COMPARED = ("run_id", "seconds", "deflated", "notes")
+_TOLD_BEFORE = ("data_hash", "code_version", "configuration_version")
 _PARTS = (
     "code",
     "data",
@@ -198,7 +199,9 @@ def differences(before: Document, after: Document) -> list[str]:
     found: list[str] = []
     bars = _different_keys(before["data"]["symbols"], after["data"]["symbols"])
     if bars:
-        found.append(f"the bars of {', '.join(bars)} are not those that were read then")
+        told = f"the bars of {', '.join(bars)} are not those that were read then"
+        other = before["code"] != after["code"]
+        found.append(told + (", unless other code reads other bars of the same market" if other else ""))
     if before["configuration_version"] != after["configuration_version"]:
         found.append(
             f"this version completes the configuration to {after['configuration_version']}, "
@@ -214,7 +217,9 @@ def differences(before: Document, after: Document) -> list[str]:
             found.append(f"{kind}: {then['count']:,} then, {0 if now is None else now['count']:,} now")
         else:
             found.append(f"{kind}: as many as then, but not the same ({then['digest']}, now {now['digest']})")
-    figures = _different_keys(before["figures"], after["figures"])
+    figures = [
+        name for name in _different_keys(before["figures"], after["figures"]) if name not in _TOLD_BEFORE
+    ]
     if figures:
         first = figures[0]
         found.append(

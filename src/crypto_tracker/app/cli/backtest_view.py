@@ -11,7 +11,7 @@ from crypto_tracker.core.orders import Trade
 from crypto_tracker.simulation.breakdown import Period
 from crypto_tracker.simulation.metrics import GroupFigures
 from crypto_tracker.simulation.performance import Drawdown, Performance
-from crypto_tracker.simulation.report import Report
+from crypto_tracker.simulation.report import Deflated, Report
 from crypto_tracker.simulation.trade_figures import TradeFigures
 
 _WIDE = 96  # columns from which on tables have air between their columns
@@ -205,12 +205,7 @@ def _sentences(found: Report) -> Text:
     """When the equity fell, what the search leaves of the Sharpe ratio, and what the market did."""
     lines = [_fall(found.marked.drawdown)]
     if found.deflated is not None:
-        search = found.deflated
-        lines.append(
-            f"After {search.trials:,} trial{'s' if search.trials > 1 else ''} on this span chance alone "
-            f"reaches a Sharpe of {search.sharpe_expected:.2f}; deflated Sharpe "
-            f"{percent(search.deflated_sharpe)}."
-        )
+        lines.append(_search(found.deflated))
     if found.figures.market_change is not None and found.buy_and_hold is not None:
         lines.append(
             f"Market change (mean) {100.0 * found.figures.market_change:+.2f} %; buying and holding "
@@ -218,6 +213,15 @@ def _sentences(found: Report) -> Text:
             f"{100.0 * found.buy_and_hold.return_sold:+.2f} % when sold at the end."
         )
     return Text("\n".join(line for line in lines if line))
+
+
+def _search(search: Deflated) -> str:
+    if search.trials == 1:
+        return "No other trial on this span is remembered, so there is no search to deflate the Sharpe for."
+    return (
+        f"The best of {search.trials:,} trials on this span reaches a Sharpe of {search.sharpe_expected:.2f} "
+        f"by chance alone; deflated Sharpe {percent(search.deflated_sharpe)}."
+    )
 
 
 def _fall(fall: Drawdown) -> str:
