@@ -5,7 +5,7 @@ result is kept: what was measured is never measured again within a search.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor, Future, as_completed
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -21,6 +21,9 @@ from crypto_tracker.simulation.backtest import simulate_portfolio
 from crypto_tracker.strategies.base import Strategy
 
 Span = tuple[int, int]  # [start, end) in milliseconds
+Jobs = dict[Future[list[Measured]], tuple[ParameterSet, list[Span]]]
+
+_WAITING_MAX = 256  # jobs handed out and not yet finished
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,27 +124,35 @@ class Evaluator:
         self._known: dict[tuple[str, Span], Measured] = {}
 
     def measure(self, sets: Iterable[ParameterSet], spans: Sequence[Span]) -> None:
-        """Measure every set on every span, where that was not done before."""
-        jobs = {}
-        done = 0
-        for each in distinct(sets):
-            missing = [span for span in dict.fromkeys(spans) if (each.version, span) not in self._known]
-            if missing:
+        """Measure every set on every span, where that was not done before.
+
+        Sets are taken as there is room for their work, so that making them costs no time of its own.
+        """
+        jobs: Jobs = {}
+        try:
+            for each in distinct(sets):
+                missing = [span for span in dict.fromkeys(spans) if (each.version, span) not in self._known]
+                if not missing:
+                    self._progress(1)
+                    continue
                 future = self._executor.submit(work, self._workplace, each.document, missing)
                 jobs[future] = each, missing
-            else:
-                done += 1
-        self._progress(done)
-        try:
-            for future in as_completed(list(jobs)):
-                self._keep(future, *jobs.pop(future))
-                self._progress(1)
+                self._collect(jobs, waiting=len(jobs) >= _WAITING_MAX)
+            while jobs:
+                self._collect(jobs, waiting=True)
         except BaseException:
             # Ctrl-C, or a job that failed: what others have finished in the meantime is not lost.
             for future, job in jobs.items():
                 if future.done() and not future.cancelled() and future.exception() is None:
                     self._keep(future, *job)
             raise
+
+    def _collect(self, jobs: Jobs, *, waiting: bool) -> None:
+        """Keep the results that are there; where `waiting`, at least one."""
+        done, _ = wait(jobs, timeout=None if waiting else 0.0, return_when=FIRST_COMPLETED)
+        for future in done:
+            self._keep(future, *jobs.pop(future))
+            self._progress(1)
 
     def _keep(self, future: Future[list[Measured]], each: ParameterSet, spans: Sequence[Span]) -> None:
         results: list[Measured] = outcome(future)

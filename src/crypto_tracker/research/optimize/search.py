@@ -1,6 +1,6 @@
 """Which parameter sets are tried: every one of a grid, some at random, or those that Optuna proposes."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,7 +67,7 @@ class Candidates:
     @property
     def everything(self) -> list[ParameterSet]:
         """Every set once, the current one first."""
-        return distinct([self.current, *(each for sets in self.by_span.values() for each in sets)])
+        return list(distinct([self.current, *(each for sets in self.by_span.values() for each in sets)]))
 
 
 def known_method(name: str) -> str:
@@ -102,14 +102,15 @@ def search(
             )
         return candidates
     note("searching")
-    combinations: Sequence[tuple[str, ...]] | Iterator[tuple[str, ...]]
+    combinations: Iterable[tuple[str, ...]]
     if request.method == "grid":
         combinations = grid(request.space, most=request.trials)
     else:
         combinations = drawn(request.space, trials=request.trials, seed=request.seed)
-    sets = [candidates.current, *_valid(combinations, request.space, load, candidates)]
-    candidates.by_span = dict.fromkeys(searched, distinct(sets))
-    evaluator.measure(sets, [*searched, whole])
+    sets: list[ParameterSet] = []
+    tried = distinct(_valid(combinations, request.space, load, candidates))
+    evaluator.measure(_kept(tried, sets), [*searched, whole])
+    candidates.by_span = dict.fromkeys(searched, sets)
     return candidates
 
 
@@ -123,12 +124,17 @@ def best(request: Request, sets: Sequence[ParameterSet], results: Sequence[Measu
     return max(scored, key=lambda pair: pair[0])[1] if scored else None
 
 
+def _kept(sets: Iterable[ParameterSet], into: list[ParameterSet]) -> Iterator[ParameterSet]:
+    for each in sets:
+        into.append(each)
+        yield each
+
+
 def _valid(
-    combinations: Sequence[tuple[str, ...]] | Iterator[tuple[str, ...]],
-    space: Space,
-    load: Loader,
-    candidates: Candidates,
+    combinations: Iterable[tuple[str, ...]], space: Space, load: Loader, candidates: Candidates
 ) -> Iterator[ParameterSet]:
+    """The current configuration, and every combination whose values go together."""
+    yield candidates.current
     for values in combinations:
         try:
             yield point(space, values, load)
@@ -172,7 +178,7 @@ def _adaptive(
             else:
                 study.tell(trial, score)
             sets.append(each)
-    return distinct(sets)
+    return list(distinct(sets))
 
 
 def _suggested(trial: Any, dimension: Dimension) -> str:

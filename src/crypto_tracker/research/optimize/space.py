@@ -157,12 +157,13 @@ def parameter_set(assignments: Sequence[str], load: Loader) -> ParameterSet:
     )
 
 
-def distinct(sets: Iterable[ParameterSet]) -> list[ParameterSet]:
+def distinct(sets: Iterable[ParameterSet]) -> Iterator[ParameterSet]:
     """Each configuration once, in the order in which it comes first."""
-    found: dict[str, ParameterSet] = {}
+    seen: set[str] = set()
     for each in sets:
-        found.setdefault(each.version, each)
-    return list(found.values())
+        if each.version not in seen:
+            seen.add(each.version)
+            yield each
 
 
 def grid(space: Space, *, most: int) -> list[tuple[str, ...]]:
