@@ -345,6 +345,8 @@ def test_nothing_may_stand_beside_a_bundle(exported: tuple[Path, Path, Document]
         (("--html", "{}/missing/run.html"), "there is no folder"),
         (("--breakdown", "year"), "choose of day, week, month"),
         (("--breakdown", ","), "choose of day, week, month"),
+        (("--breakdown", "day", "fortnight"), "--breakdown day fortnight: choose of day, week, month"),
+        (("august",), "backtest takes no argument, but august was given"),
     ],
 )
 def test_a_wrong_place_or_period_is_said_before_the_work(

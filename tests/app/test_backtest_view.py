@@ -109,7 +109,7 @@ def test_a_whole_result_keeps_within_the_terminal(
 ):
     monkeypatch.setenv("COLUMNS", str(width))
     code, out, _ = command(
-        home, "backtest", *MARCH, *LIVELY, "--breakdown", "day,week", "--breakdown", "month"
+        home, "backtest", *MARCH, *LIVELY, "--breakdown", "day", "week", "--breakdown", "month"
     )
     assert code == 0
     assert "…" not in out

@@ -35,13 +35,15 @@ def register(app: typer.Typer) -> None:
     """Add the command of this module."""
     examples = (
         "backtest --timerange 20250801-20250901 -p BTC/USDT,ETH/USDT",
-        "backtest --timerange 20240101- --strategy SWING -i 1h --breakdown month",
+        "backtest --strategy SWING -i 1h --breakdown week month",
         "backtest -p BTC/USDT --set limits.min_confidence=0.6 --json",
-        "backtest --timerange 20250801-20250901 --html august.html --export august.json",
+        "backtest --timerange 20250801-20250901 --export august.json",
         "backtest --rerun august.json",
+        "backtest --timerange 20250801-20250901 --html august.html",
         "backtest --timerange 20250801-20250901 --stress",
     )
-    command(app, "backtest", examples=examples)(backtest)
+    # What is left over may be further periods: --breakdown day week month.
+    command(app, "backtest", examples=examples, context_settings={"allow_extra_args": True})(backtest)
 
 
 def backtest(
@@ -59,7 +61,7 @@ def backtest(
         typer.Option(
             "--breakdown",
             metavar="PERIOD",
-            help="Also by day, week or month; several as day,month or by repeating it.",
+            help="Also by day, week or month; several: day week month.",
         ),
     ] = None,
     record_scans: Annotated[
@@ -114,6 +116,7 @@ def backtest(
     recorded in HOME/runs.db, where `explain` finds them. docs/figures.md says what each figure means.
     """
     session = session_of(context)
+    periods = _periods(breakdown, context.args)
     if rerun is not None:
         asked = {
             "--timerange": timerange,
@@ -141,7 +144,6 @@ def backtest(
     from crypto_tracker.store.reader import BarReader
 
     span = parse_timerange(timerange)
-    periods = _periods(breakdown)
     for path, option in ((export, "--export"), (html, "--html")):
         if path is not None:
             refuse_unwritable(path, option)
@@ -196,12 +198,15 @@ def _page(run: "Backtest", found: "Report") -> str:
     return page(found, bands(run.scenario, run.result), panel, quote=quote, chosen=None)
 
 
-def _periods(asked: list[str] | None) -> tuple[str, ...]:
-    """The periods of --breakdown, each once, the shortest first."""
-    names = {name for text in asked or () for name in text.replace(",", " ").split()}
+def _periods(asked: list[str] | None, more: list[str]) -> tuple[str, ...]:
+    """The periods of --breakdown and what follows them, each once, the shortest first."""
+    if more and not asked:
+        raise UsageError(f"backtest takes no argument, but {' '.join(more)} was given: see backtest --help")
+    told = [*(asked or ()), *more]
+    names = {name for text in told for name in text.replace(",", " ").split()}
     unknown = names - set(PERIODS)
-    if unknown or (asked and not names):
-        raise UsageError(f"--breakdown {' '.join(asked or ())}: choose of {', '.join(PERIODS)}")
+    if unknown or (told and not names):
+        raise UsageError(f"--breakdown {' '.join(told)}: choose of {', '.join(PERIODS)}")
     return tuple(period for period in PERIODS if period in names)
 
 
