@@ -16,11 +16,15 @@ from crypto_tracker.core.arrays import BoolArray, IntArray
 from crypto_tracker.core.bars import BAR_FIELDS, Panel
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe
+from crypto_tracker.features.blocks import month_blocks
+from crypto_tracker.store import intervals
 from crypto_tracker.store.sources import BarSource, MinuteSource
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 DIGITS = 16  # hexadecimal, of a name
+
+_ALL = slice(None)
 
 _PRIME_1 = np.uint64(0x9E3779B185EBCA87)
 _PRIME_2 = np.uint64(0xC2B2AE3D27D4EB4F)
@@ -41,26 +45,40 @@ class DataHash:
 
 
 class WitnessedBars:
-    """A bar source that remembers a digest of all that it gave."""
+    """A bar source that remembers a digest of all that it gave.
+
+    A bar that is given again is not noted again, and digests end with the calendar month: a span that is read
+    month after month gets the name that it has when it is read at once.
+    """
 
     def __init__(self, source: BarSource) -> None:
         self._source = source
         self._seen: dict[Symbol, dict[tuple[str, int, int], int]] = {}
+        self._given: dict[tuple[Symbol, str], IntArray] = {}
 
     def panel(self, symbols: Sequence[Symbol], timeframe: Timeframe, start_ms: int, end_ms: int) -> Panel:
         """The bars of the source, unchanged."""
         panel = self._source.panel(symbols, timeframe, start_ms, end_ms)
-        self._remember(panel, str(timeframe), start_ms)
+        self._remember(panel, str(timeframe))
         return panel
 
-    def _remember(self, panel: Panel, kind: str, start_ms: int) -> None:
+    def _remember(self, panel: Panel, kind: str) -> None:
+        if not len(panel):
+            return
+        span = intervals.as_intervals([(int(panel.open_time_ms[0]), int(panel.close_time_ms[-1]))])
         for column, symbol in enumerate(panel.symbols):
-            first = int(panel.open_time_ms[0]) if len(panel) else start_ms
-            key = (kind, first, len(panel))
-            self._seen.setdefault(symbol, {})[key] = column_digest(panel, column)
+            seen = self._seen.setdefault(symbol, {})
+            given = self._given.get((symbol, kind), intervals.EMPTY)
+            self._given[symbol, kind] = intervals.union(given, span)
+            for start_ms, end_ms in intervals.subtract(span, given).tolist():
+                for first_ms, stop_ms in month_blocks(start_ms, end_ms):
+                    first, stop = np.searchsorted(panel.open_time_ms, [first_ms, stop_ms])
+                    rows = slice(int(first), int(stop))
+                    if panel.covered[rows, column].any():
+                        seen[kind, first_ms, rows.stop - rows.start] = column_digest(panel, column, rows)
 
     def data_hash(self) -> DataHash:
-        """The names of what was given so far; the order of the requests does not matter."""
+        """The names of what was given so far."""
         symbols = {
             str(symbol): _name(f"{key} {digest:016x}" for key, digest in sorted(parts.items()))
             for symbol, parts in sorted(self._seen.items())
@@ -81,7 +99,7 @@ class WitnessedMinutes(WitnessedBars):
         """What the source has beside its minutes, unchanged."""
         panel = self._minutes.beside_minutes(symbols, timeframe, start_ms, end_ms)
         if panel is not None:
-            self._remember(panel, f"{timeframe} beside minutes", start_ms)
+            self._remember(panel, f"{timeframe} beside minutes")
         return panel
 
 
@@ -90,11 +108,11 @@ def witness(source: BarSource) -> WitnessedBars:
     return WitnessedMinutes(source) if isinstance(source, MinuteSource) else WitnessedBars(source)
 
 
-def column_digest(panel: Panel, column: int) -> int:
-    """The digest of one symbol's bars: prices, volume, and where they are known to be complete."""
-    columns = [getattr(panel, field)[:, column] for field in BAR_FIELDS]
+def column_digest(panel: Panel, column: int, rows: slice = _ALL) -> int:
+    """The digest of some bars of a symbol: prices, volume, and where they are known to be complete."""
+    columns = [getattr(panel, field)[rows, column] for field in BAR_FIELDS]
     digest = 0
-    for values in (*columns, _edges(panel.covered[:, column])):
+    for values in (*columns, _edges(panel.covered[rows, column])):
         digest = int(xxh64(values.view(np.uint64), np.uint64(digest)))
     return digest
 

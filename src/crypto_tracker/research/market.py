@@ -165,10 +165,12 @@ def gather_traded(
     base: Timeframe,
     start_ms: int,
     end_ms: int,
+    lead_source: BarSource | None = None,
 ) -> Market:
     """Read what is traded over a span that lies on the grid of the base, beside a reference that is read.
 
     The reference reaches over the span and may reach beyond it. The market may hold not a single bar.
+    `lead_source` gives the coarser bars from before the minutes, where it is not the source that does.
     """
     ordered = tuple(sorted(symbols))
     by_scan: dict[Timeframe, list[Strategy]] = {}
@@ -185,7 +187,7 @@ def gather_traded(
 
     def bars(timeframe: Timeframe, from_ms: int) -> Panel | BarsOfMinutes:
         if isinstance(source, MinuteSource) and of_minutes and len(panel):
-            return _made_of_minutes(source, before, panel, timeframe, from_ms)
+            return _made_of_minutes(source, lead_source or source, before, panel, timeframe, from_ms)
         return source.panel(ordered, timeframe, from_ms, end_ms)
 
     facts = instruments(configuration, ordered)
@@ -219,7 +221,12 @@ def _ending(reference: Panel, start_ms: int, end_ms: int) -> Panel:
 
 
 def _made_of_minutes(
-    source: MinuteSource, before: Panel, panel: Panel, timeframe: Timeframe, from_ms: int
+    source: MinuteSource,
+    lead_source: BarSource,
+    before: Panel,
+    panel: Panel,
+    timeframe: Timeframe,
+    from_ms: int,
 ) -> BarsOfMinutes:
     """The bars of `timeframe` from `from_ms` to the end of the minutes, as the source would give them."""
     minutes_ms = int(before.open_time_ms[0]) if len(before) else int(panel.open_time_ms[0])
@@ -229,7 +236,7 @@ def _made_of_minutes(
         timeframe=timeframe,
         start_ms=from_ms,
         minutes=(before, panel),
-        lead=source.panel(panel.symbols, timeframe, from_ms, made_ms) if from_ms < made_ms else None,
+        lead=lead_source.panel(panel.symbols, timeframe, from_ms, made_ms) if from_ms < made_ms else None,
         beside=source.beside_minutes(panel.symbols, timeframe, made_ms, end_ms),
     )
 

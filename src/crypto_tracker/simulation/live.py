@@ -104,6 +104,7 @@ class Stepper:
         commands: RecordArray,
         *,
         first_setup_number: int,
+        close_at_end: bool = False,
     ) -> Stepped:
         """Step every bar of the panel.
 
@@ -114,6 +115,7 @@ class Stepper:
         setups : SETUP_DTYPE, those decided at closes of the panel, sorted by (time_ms, symbol, strategy)
         commands : COMMAND_DTYPE, sorted by time_ms, none of them after the panel's last open
         first_setup_number : of the first row of `setups` that is a setup; those after it count on
+        close_at_end : close what is held at its last close and cancel what is pending, after the last bar
 
         Raises SimulationError for inputs that do not fit together, and when a quantity can not be exact; the
         state is of no use after that.
@@ -130,6 +132,12 @@ class Stepper:
         cursor = np.array([0, count], dtype=np.int64)
         self._driver.forget()
         self._driver.run(state, inputs, decisions, curve, cursor, 0, len(panel))
+        if close_at_end:
+            self._driver.end_all(state, inputs, decisions)
+            book = state.book
+            book["equity"] = book["cash"] + book["reserved"]
+            for name in ("equity", "cash", "reserved"):
+                getattr(curve, name)[-1] = book[name][0]
         trades = self._driver.trades()
         number_of = np.concatenate([before, numbers])
         trades["setup"] = number_of[trades["setup"]]
