@@ -41,7 +41,7 @@ _STEPS = 13  # runs of one crash, for the progress bar
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
     examples = (
-        "crash-report -p BTC/USDT,ETH/USDT --timerange 20250101-20260101",
+        "crash-report -p BTC/USDT,ETH/USDT --timerange 20250101-",
         "crash-report --depth 0.10 --synthetic 5 --details",
     )
     command(app, "crash-report", examples=examples)(crash_report)

@@ -1,5 +1,6 @@
 """What `crash-report` prints: the crashes, and what each protection did in them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from crypto_tracker.research.crashes import CrashRun
 
 WIDTH_MAX = 100  # of sentences
+_NOTES_SHOWN = 3  # of each source, the most frequent
 _SHORT = {"FLASH_CRASH": "flash", "SHARP_CORRECTION": "sharp", "MODERATE_CORRECTION": "moderate"}
 
 
@@ -42,6 +44,13 @@ def show(
         out.print(
             f"[bold]{len(own)} {source} {'crash' if len(own) == 1 else 'crashes'}[/bold]  {said}", width=width
         )
+        counts = Counter(note for each in own for note in each.notes)
+        for note, count in counts.most_common(_NOTES_SHOWN):
+            where = "" if count == len(own) else f" ({count} of {len(own)})"
+            out.print(Text(f"! {note}{where}", style="yellow"), width=width)
+        if len(counts) > _NOTES_SHOWN:
+            more = f"! and {len(counts) - _NOTES_SHOWN} notes on single crashes: --json has all"
+            out.print(Text(more, style="yellow"), width=width)
         out.print(crashes(own))
         out.print()
         if details:
