@@ -124,6 +124,28 @@ def test_a_bundle_does_not_read_the_configuration_of_the_home(
     assert rerun(home, path) == (0, {"identical": True, "differences": [], "other_code": None})
 
 
+def test_a_strategy_that_came_later_does_not_matter(exported: tuple[Path, Path, Document], home: Path):
+    _, path, _ = exported
+    code, _, err = run_command(home, "new-strategy", "LATER")
+    assert code == 0, err
+    assert "LATER" in run_command(home, "list-strategies")[1]
+    assert rerun(home, path) == (0, {"identical": True, "differences": [], "other_code": None})
+
+
+def test_a_strategy_of_ones_own_belongs_to_the_code(home: Path, tmp_path: Path):
+    """Its rules are no part of the configuration; a change of its file is told."""
+    run_command(home, "new-strategy", "MINE")
+    path = tmp_path / "run.json"
+    backtest(home, *SPAN, "--strategy", "MINE", "--export", str(path))
+    assert rerun(home, path) == (0, {"identical": True, "differences": [], "other_code": None})
+    (module,) = [each for each in (home / "strategies").rglob("*.py") if "class Mine" in each.read_text()]
+    with module.open("a", encoding="utf-8") as file:
+        file.write("\n# changed\n")
+    code, told = rerun(home, path)
+    assert (code, told["identical"]) == (0, True)
+    assert told["other_code"] is not None
+
+
 def test_the_options_of_a_run_belong_to_its_bundle(home: Path, tmp_path: Path):
     path = tmp_path / "run.json"
     off = ("--set", 'trading.switched_off=["DCA"]', "--strategy", "dca", "--close-at-end")

@@ -14,10 +14,16 @@ import pytest
 from crypto_tracker.app import backtesting
 from crypto_tracker.app.cli import backtest_files
 from crypto_tracker.app.cli.backtest_files import write_whole
+from crypto_tracker.config.tree import load_configuration
 from crypto_tracker.core.errors import UsageError
+from crypto_tracker.core.timeframes import DAY_MS
+from crypto_tracker.research.bundle import Options
+from crypto_tracker.store.choice import choose
 from crypto_tracker.store.database import open_engine
+from crypto_tracker.store.reader import BarReader
 from crypto_tracker.store.runs import FILE_NAME
-from tests.app.conftest import LIVELY, MARCH, run_command
+from crypto_tracker.strategies.registry import builtin
+from tests.app.conftest import LIVELY, MARCH, MARCH_MS, run_command
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_SECONDS = 60.0
@@ -130,6 +136,29 @@ def test_a_full_disk_is_said_in_one_sentence(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(UsageError, match=r"cannot be written: .*No space left"):
         write_whole(tmp_path / "run.json", "text")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_tells_the_share_of_the_whole_work_and_never_goes_back(home: Path):
+    strategies = builtin()
+    models = {name: strategy.parameters_model for name, strategy in strategies.items()}
+    configuration = load_configuration(models, file=None, environment={}, assignments=()).tree
+    told: list[tuple[str, float]] = []
+    with BarReader.open(home) as reader:
+        choice = choose(
+            reader.series(), configuration, pairs=("ETH/USD",), timeframe=None, provider=None,
+            start_ms=MARCH_MS - 3 * DAY_MS, end_ms=MARCH_MS + 3 * DAY_MS,
+        )  # fmt: skip
+        backtesting.measured_run(
+            reader, configuration, strategies, choice, Options(strategies=(), close_at_end=False),
+            keep_blocks=False, progress=lambda what, share: told.append((what, share)),
+        )  # fmt: skip
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1] < 1.0) == (0.0, True)
+    scans = [share for what, share in told if what.startswith("scanning")]
+    assert len(set(scans)) >= 6  # three strategies, in each of the two months
+    words = [what.split()[0] for what, _ in told]
+    assert list(dict.fromkeys(words)) == ["reading", "scanning", "simulating", "measuring"]
 
 
 def test_away_from_a_terminal_nothing_is_said_of_progress(home: Path):
