@@ -45,6 +45,10 @@ def show(session: Session, found: "Found", file: Path | None, *, refused_file: P
         out.print(Text(f"! {note}", style="yellow"))
     for sentence in dict.fromkeys(result.candidates.refused.values()):
         out.print(Text(f"! not tried: {sentence}", style="yellow"))
+    for number, each in enumerate(result.windows, start=1):
+        if not each.eligible:
+            why = f"no set had {result.request.trades_min:,} trades in sample, so it kept the current one"
+            out.print(Text(f"! window {number}: {why}", style="yellow"))
     out.print()
     out.print(_windows(result))
     out.print()
@@ -163,14 +167,14 @@ def _asked(result: "Optimized") -> str:
     request = result.request
     return (
         f"configuration {result.candidates.current.version} and {result.tried - 1:,} others "
-        f"({request.method}, seed {request.seed}), best {request.objective} with at least "
-        f"{request.trades_min:,} trades in sample"
+        f"({request.method}, seed {request.seed})\n"
+        f"chosen by {request.objective}, with at least {request.trades_min:,} trades in sample"
     )
 
 
 def _windows(result: "Optimized") -> Table:
     objective = result.request.objective
-    table = _table("Windows: searched in sample, traded out of sample, beside the current configuration")
+    table = _table("Windows, beside the current configuration")
     table.add_column("", justify="right")
     table.add_column("Out of\nsample from", no_wrap=True)
     for name in (
@@ -226,7 +230,7 @@ def _values(result: "Optimized") -> dict[str, list[str]]:
 def _curves(result: "Optimized") -> Table:
     evidence = result.evidence
     days = len(evidence.chosen)
-    table = _table(f"Out of sample, all windows one after the other ({days} days)")
+    table = _table(f"Out of sample, {days} days one after the other")
     table.add_column("")
     for name in ("Return", "Sharpe", "Maximum\ndrawdown", "Trades"):
         table.add_column(name, justify="right", no_wrap=True)
