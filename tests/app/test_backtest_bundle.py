@@ -379,3 +379,28 @@ def test_a_wrong_place_or_period_is_said_before_the_work(
     assert (code, out) == (2, "")
     assert words in err
     assert not (home / FILE_NAME).exists()
+
+
+# ------------------------------------------------------------------------------------------ real minutes
+
+
+@pytest.mark.market_data
+def test_the_august_of_the_readme_is_what_it_shows_and_comes_out_again(
+    market_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    home, path = tmp_path / "home", tmp_path / "august.json"
+    for coin in ("BTCUSDT", "ETHUSDT"):
+        code, _, err = run_command(home, "import-data", str(market_data / "bars" / "1m" / f"{coin}.parquet"))
+        assert code == 0, err
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").splitlines()
+    (asked,) = [
+        place for place, line in enumerate(readme) if line.startswith("    $ crypto-tracker backtest")
+    ]
+    shown = readme[asked + 1 : readme.index("", asked)]
+    assert len(shown) > 10
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = run_command(home, *readme[asked].split()[2:], "--export", str(path))
+    assert code == 0, err
+    printed = {" ".join(line.split()) for line in out.splitlines()}
+    assert [line for line in shown if " ".join(line.split()) not in printed] == []
+    assert rerun(home, path) == (0, {"identical": True, "differences": [], "other_code": None})
