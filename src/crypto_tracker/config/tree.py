@@ -21,7 +21,9 @@ from crypto_tracker.config.universe import InstrumentOverride, Universe, check_s
 from crypto_tracker.core.errors import ConfigError
 from crypto_tracker.core.model import Frozen
 from crypto_tracker.portfolio.parameters import Limits, Protection, Sizing
+from crypto_tracker.simulation.paired import Comparing
 from crypto_tracker.simulation.parameters import Costs, FillRules, InstrumentDefaults, Rules
+from crypto_tracker.simulation.scorecard import Targets
 
 
 class Trading(Frozen):
@@ -75,6 +77,8 @@ class Configuration(Frozen):
     optimize: Annotated[
         Optimize, NoTrade("it says how parameters are searched and judged, not what they are")
     ]
+    compare: Annotated[Comparing, NoTrade("it says when two results are told apart, not what they are")]
+    scorecard: Annotated[Targets, NoTrade("what is asked of a result does not change it")]
 
     @field_validator("instruments")
     @classmethod
@@ -172,6 +176,8 @@ def _strategy_names(tree: Configuration) -> Iterator[tuple[Key, str]]:
         yield ("protection", "volatility", "switches", name), name
     for name in tree.protection.volatility.sizes:
         yield ("protection", "volatility", "sizes", name), name
+    for name in tree.scorecard.strategy_win_rate_min:
+        yield ("scorecard", "strategy_win_rate_min", name), name
     condition = tree.protection.condition
     for market, name in (
         ("sideways", condition.sideways),

@@ -30,6 +30,8 @@ COMMAND_MODULES = (
     "crypto_tracker.app.cli.analysis",
     "crypto_tracker.app.cli.null_test",
     "crypto_tracker.app.cli.crash_report",
+    "crypto_tracker.app.cli.compare",
+    "crypto_tracker.app.cli.scorecard",
     "crypto_tracker.app.cli.list_strategies",
     "crypto_tracker.app.cli.new_strategy",
 )

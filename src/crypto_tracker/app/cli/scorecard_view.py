@@ -1,0 +1,142 @@
+"""What `scorecard` says: one line for each target, and the verdict."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from math import isinf
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from crypto_tracker.core.timeframes import from_ms
+from crypto_tracker.simulation.scorecard import DayShares, Row, Scorecard, State, Targets, Verdict
+
+WIDTH_MAX = 100
+_NAMES = {
+    "win_rate": "Win rate, overall",
+    "setup_quality": "Quality of approved setups",
+    "false_positives": "False positives",
+    "model_accuracy": "Model accuracy",
+    "confidence_correlation": "Confidence correlation",
+    "profit_factor": "Profit factor",
+    "max_drawdown": "Maximum drawdown",
+    "sharpe": "Sharpe, a year",
+    "pnl_net": "P&L after costs",
+    "uptime": "Uptime",
+    "data_quality": "Data quality",
+}
+_PLAIN = {"confidence_correlation", "profit_factor", "sharpe"}
+_STYLES = {State.MET: "green", State.NOT_MET: "red", State.NOT_KNOWN: "yellow"}
+_VERDICTS = {Verdict.GO_ON: "bold green", Verdict.OPTIMISE: "bold yellow", Verdict.PIVOT: "bold red"}
+
+
+def show(out: Console, card: Scorecard, targets: Targets) -> None:
+    """Print a scorecard for people."""
+    side, width = card.evidence, min(out.width, WIDTH_MAX)
+    made_up = "SYNTHETIC " if side.synthetic else ""
+    out.print(Text.assemble(("Scorecard", "bold"), f"  {side.name}"))
+    out.print(
+        Text(
+            f"{from_ms(side.start_ms):%Y-%m-%d %H:%M} to {from_ms(side.end_ms):%Y-%m-%d %H:%M} UTC, "
+            f"{made_up}{side.base} bars of {len(side.symbols)} symbols, "
+            f"configuration {side.configuration_version}",
+            style="dim",
+        ),
+        width=width,
+    )
+    for note in card.notes:
+        out.print(Text(f"! {note}", style="yellow"), width=width)
+    out.print()
+    out.print(_rows(card, targets), width=width)
+    out.print()
+    out.print(Text(card.sentence, style=_VERDICTS[card.verdict]), width=width)
+
+
+def document(
+    card: Scorecard,
+    targets: Targets,
+    *,
+    uptime: DayShares | str,
+    data_quality: DayShares | str,
+) -> dict[str, Any]:
+    """The same as one JSON document; fractions are of one, an interval without bound on a side has null."""
+    side = card.evidence
+    return {
+        "name": side.name,
+        "source": side.source.value,
+        "start": from_ms(side.start_ms),
+        "end": from_ms(side.end_ms),
+        "base": side.base,
+        "symbols": [str(symbol) for symbol in side.symbols],
+        "strategies": list(side.strategies),
+        "synthetic": side.synthetic,
+        "configuration_version": side.configuration_version,
+        "code_version": side.code_version,
+        "notes": list(card.notes),
+        "rows": [
+            {**asdict(row), "state": row.state.value, "thin": row.thin, "sure": row.sure} for row in card.rows
+        ],
+        "met": card.count(State.MET),
+        "not_met": card.count(State.NOT_MET),
+        "not_known": card.count(State.NOT_KNOWN),
+        "verdict": card.verdict.value,
+        "sentence": card.sentence,
+        "targets": targets.model_dump(mode="json"),
+        "uptime_source": _source(uptime),
+        "data_quality_source": _source(data_quality),
+    }
+
+
+def _rows(card: Scorecard, targets: Targets) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("Target", no_wrap=True)
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("Value", justify="right", no_wrap=True)
+    table.add_column(f"{100 * targets.confidence:g} % interval", justify="right", no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
+    table.add_column("")
+    for row in card.rows:
+        written = _written(row)
+        table.add_row(
+            _name(row),
+            f"{'>' if row.above else '<'} {written(row.target)}",
+            "-" if row.value is None else written(row.value),
+            _interval(row, written),
+            f"{row.n:,} {row.unit}",
+            Text(_state(row), style=_STYLES[row.state]),
+        )
+    return table
+
+
+def _name(row: Row) -> str:
+    name, dot, strategy = row.name.partition(".")
+    return f"Win rate, {strategy}" if dot else _NAMES[name]
+
+
+def _state(row: Row) -> str:
+    if row.state is State.MET:
+        return "met" if row.sure else "met, may be chance"
+    if row.state is State.NOT_MET:
+        return "not met" if row.sure else "not met, may be chance"
+    return f"thin: {row.n_min:,} needed" if row.thin else f"not known: {row.why}"
+
+
+def _interval(row: Row, written: Callable[[float], str]) -> str:
+    if row.low is None or row.high is None:
+        return "-"
+    upper = "no end" if isinf(row.high) else written(row.high)
+    return f"{written(row.low)} to {upper}"
+
+
+def _written(row: Row) -> Callable[[float], str]:
+    name = row.name.partition(".")[0]
+    if name in _PLAIN:
+        return lambda value: f"{value:.2f}"
+    if name == "pnl_net":
+        return lambda value: f"{value:+,.0f}" if value else "0"
+    return lambda value: f"{100.0 * value:.1f} %"
+
+
+def _source(shares: DayShares | str) -> str:
+    return shares if isinstance(shares, str) else shares.source
