@@ -156,6 +156,19 @@ def test_the_options_of_a_run_belong_to_its_bundle(home: Path, tmp_path: Path):
     assert rerun(home, path)[0] == 0
 
 
+def test_a_run_in_months_is_the_run_at_once(home: Path, tmp_path: Path):
+    span = ("--timerange", "20250225-20250306", "--pairs", "ETH/USD,PEPE/USD", *LIVELY)
+    at_once, in_months = tmp_path / "at_once.json", tmp_path / "in_months.json"
+    backtest(home, *span, "--export", str(at_once))
+    page = tmp_path / "page.html"
+    document = backtest(home, *span, "--in-months", "--export", str(in_months), "--html", str(page))
+    assert document["n_trades"] > 5
+    assert in_months.read_bytes() == at_once.read_bytes()
+    assert "PEPE/USD" in page.read_text(encoding="utf-8")
+    assert run_command(home, "backtest", "--rerun", str(at_once), "--in-months")[0] == 0
+    assert run_command(home, "backtest", "--rerun", str(in_months))[0] == 0
+
+
 def test_a_coarse_base_belongs_to_the_choice(home: Path, tmp_path: Path):
     path = tmp_path / "run.json"
     assert backtest(home, *SPAN, "-i", "1h", "--export", str(path))["base"] == "1h"
@@ -368,6 +381,7 @@ def test_nothing_may_stand_beside_a_bundle(exported: tuple[Path, Path, Document]
         (("--breakdown", "year"), "choose of day, week, month"),
         (("--breakdown", ","), "choose of day, week, month"),
         (("--breakdown", "day", "fortnight"), "--breakdown day fortnight: choose of day, week, month"),
+        (("--stress", "--in-months"), "which --in-months does not keep"),
         (("august",), "backtest takes no argument, but august was given"),
     ],
 )

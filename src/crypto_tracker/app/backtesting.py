@@ -18,6 +18,7 @@ from crypto_tracker.config.versions import canonical, version
 from crypto_tracker.core.timeframes import DAY_MS, from_ms, to_ms
 from crypto_tracker.research.backtest import Backtest, Progress, run_backtest, setup_rows
 from crypto_tracker.research.bundle import Document, Options, bundle
+from crypto_tracker.research.chunks import run_in_months
 from crypto_tracker.research.data_hash import DIGITS
 from crypto_tracker.research.market import unknown_trend
 from crypto_tracker.simulation import ledger
@@ -32,7 +33,7 @@ from crypto_tracker.strategies.base import Strategy
 
 _SYNTHETIC = "synthetic"
 _FEW_DAYS = 30  # a shorter span says little of a year
-_RECORDING = 0.92  # share of the whole work that is done when recording begins
+_MEASURING, _RECORDING = 0.87, 0.92  # shares of the whole work that are done when these begin
 
 
 def measured_run(
@@ -44,9 +45,13 @@ def measured_run(
     *,
     keep_blocks: bool,
     progress: Progress,
+    in_months: bool = False,
 ) -> tuple[Backtest, Report]:
-    """Run the strategies of a configuration over the chosen bars, and measure what came of it."""
-    run = run_backtest(
+    """Run the strategies of a configuration over the chosen bars, and measure what came of it.
+
+    With `in_months` one month is read after the other, and the run keeps the closes of its bars alone.
+    """
+    run = (run_in_months if in_months else run_backtest)(
         StoredBars(reader, choice.provider_of),
         configuration,
         configured_strategies(dict(installed), configuration, options.strategies),
@@ -54,7 +59,7 @@ def measured_run(
         version=version(configuration),
         keep_blocks=keep_blocks,
         close_at_end=options.close_at_end,
-        progress=progress,
+        progress=(lambda what, share: progress(what, _MEASURING * share)) if in_months else progress,
         stopwatch=perf_counter,
     )
     began = perf_counter()
