@@ -133,6 +133,10 @@ class PanelsOnDemand(Mapping[Timeframe, Panel]):
             whole = self._whole[timeframe] = bars.between(bars.start_ms, bars.end_ms)
         return whole
 
+    def __contains__(self, timeframe: object) -> bool:
+        """Whether there are bars of a timeframe; none are made to find out."""
+        return timeframe in self._bars
+
     def __iter__(self) -> Iterator[Timeframe]:
         return iter(self._bars)
 

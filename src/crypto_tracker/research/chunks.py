@@ -5,6 +5,8 @@ what the simulator remembers, which scans were setups last, and the number of se
 coin, one column, is read once for all of them. Of the traded bars only the closes are kept.
 """
 
+import ctypes
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 
@@ -86,6 +88,7 @@ def run_in_months(
         scenario(market, entries, np.zeros(0, SETUP_DTYPE), configuration, close_at_end=close_at_end)
     )
     months = list(month_blocks(start_ms, end_ms))
+    month: Market | None = None
     for number, (first_ms, stop_ms) in enumerate(months):
         progress(f"simulating {from_ms(first_ms):%B %Y}", number / len(months))
         month = gather_traded(
@@ -97,8 +100,7 @@ def run_in_months(
             base=base,
             start_ms=first_ms,
             end_ms=stop_ms,
-            # Coarser bars from before were made of the minutes of the months before, or noted with the first.
-            lead_source=source if number else None,
+            earlier=month,
         )
         closes.keep(month.panel)
         stage.done("load")
@@ -108,6 +110,7 @@ def run_in_months(
         days = configuration.fills.trailing_range_days
         setups["range_median"][held] = month.range_medians(setups[held], days)
         simulation.step(month.panel, setups, is_last=number == len(months) - 1)
+        _give_back()
         stage.done("simulate")
     if not has_bars(closes.panel):
         raise no_bars(symbols, base)
@@ -122,6 +125,14 @@ def run_in_months(
         data_hash=witnessed.data_hash(),
         seconds=seconds,
     )
+
+
+def _give_back() -> None:
+    """Give memory that is free again back to the system, where the C library keeps it and can be told so."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 class _Stages:

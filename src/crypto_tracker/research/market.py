@@ -56,6 +56,17 @@ class Market:
         """Base bars of the days before the span and of the span: a copy, and so twice the memory."""
         return joined(self.before, self.panel)
 
+    def from_on(self, time_ms: int) -> Panel | None:
+        """The base bars to the end of the span from `time_ms` or before; None where none of them was read.
+
+        Where the span itself reaches back so far, it is the panel of the span, and no copy.
+        """
+        if not len(self.panel) or time_ms >= self.panel.open_time_ms[0]:
+            return self.panel if len(self.panel) else None
+        if not len(self.before) or time_ms < self.before.open_time_ms[0]:
+            return None
+        return joined(self.before.between(time_ms, self.start_ms), self.panel)
+
     def range_medians(self, setups: RecordArray, days: int) -> FloatArray:
         """For each setup the median bar range of the `days` days before its day (R7)."""
         return range_medians([self.before, self.panel], setups, days)
@@ -165,12 +176,12 @@ def gather_traded(
     base: Timeframe,
     start_ms: int,
     end_ms: int,
-    lead_source: BarSource | None = None,
+    earlier: Market | None = None,
 ) -> Market:
     """Read what is traded over a span that lies on the grid of the base, beside a reference that is read.
 
-    The reference reaches over the span and may reach beyond it. The market may hold not a single bar.
-    `lead_source` gives the coarser bars from before the minutes, where it is not the source that does.
+    The reference reaches over the span and may reach beyond it. The market may hold not a single bar. Bars
+    from before the span are not read again where `earlier`, the market of the span before, holds them.
     """
     ordered = tuple(sorted(symbols))
     by_scan: dict[Timeframe, list[Strategy]] = {}
@@ -182,12 +193,15 @@ def gather_traded(
     if of_minutes:  # strategies that read minutes read these
         read = [anchor_ms(base, needed[base], start_ms) for needed in warmups.values() if base in needed]
         before_ms = min([before_ms, *read]) // DAY_MS * DAY_MS
-    before = source.panel(ordered, base, before_ms, start_ms)
+    before = None if earlier is None else earlier.from_on(before_ms)
+    if before is None:
+        before = source.panel(ordered, base, before_ms, start_ms)
     panel = source.panel(ordered, base, start_ms, end_ms)
 
-    def bars(timeframe: Timeframe, from_ms: int) -> Panel | BarsOfMinutes:
+    def bars(scan: Timeframe, timeframe: Timeframe, from_ms: int) -> Panel | BarsOfMinutes:
         if isinstance(source, MinuteSource) and of_minutes and len(panel):
-            return _made_of_minutes(source, lead_source or source, before, panel, timeframe, from_ms)
+            held = None if earlier is None else earlier.views[scan].panels
+            return _made_of_minutes(source, (before, panel), timeframe, from_ms, held)
         return source.panel(ordered, timeframe, from_ms, end_ms)
 
     facts = instruments(configuration, ordered)
@@ -204,7 +218,10 @@ def gather_traded(
             timeframe: MarketView(
                 timeframe=timeframe,
                 panels=PanelsOnDemand(
-                    {each: bars(each, anchor_ms(each, count, start_ms)) for each, count in needed.items()}
+                    {
+                        each: bars(timeframe, each, anchor_ms(each, count, start_ms))
+                        for each, count in needed.items()
+                    }
                 ),
                 reference=reference.panels,
                 instruments=facts,
@@ -222,22 +239,30 @@ def _ending(reference: Panel, start_ms: int, end_ms: int) -> Panel:
 
 def _made_of_minutes(
     source: MinuteSource,
-    lead_source: BarSource,
-    before: Panel,
-    panel: Panel,
+    minutes: tuple[Panel, Panel],
     timeframe: Timeframe,
     from_ms: int,
+    held: Mapping[Timeframe, Panel] | None,
 ) -> BarsOfMinutes:
-    """The bars of `timeframe` from `from_ms` to the end of the minutes, as the source would give them."""
+    """The bars of `timeframe` from `from_ms` to the end of the minutes, as the source would give them.
+
+    Those before the minutes are read where `held`, the bars of the span before, does not hold them.
+    """
+    before, panel = minutes
     minutes_ms = int(before.open_time_ms[0]) if len(before) else int(panel.open_time_ms[0])
-    made_ms = max(from_ms, minutes_ms)  # the minutes begin with a day
-    end_ms = int(panel.close_time_ms[-1])
+    made_ms = max(from_ms, -(-minutes_ms // DAY_MS) * DAY_MS)  # a day begins with a bar of any timeframe
+    lead = None
+    if from_ms < made_ms:
+        if isinstance(held, PanelsOnDemand):
+            lead = held.closing_by(timeframe, from_ms, made_ms)
+        if lead is None or len(lead) * timeframe.ms != made_ms - from_ms:
+            lead = source.panel(panel.symbols, timeframe, from_ms, made_ms)
     return BarsOfMinutes(
         timeframe=timeframe,
         start_ms=from_ms,
-        minutes=(before, panel),
-        lead=lead_source.panel(panel.symbols, timeframe, from_ms, made_ms) if from_ms < made_ms else None,
-        beside=source.beside_minutes(panel.symbols, timeframe, made_ms, end_ms),
+        minutes=minutes,
+        lead=lead,
+        beside=source.beside_minutes(panel.symbols, timeframe, made_ms, int(panel.close_time_ms[-1])),
     )
 
 
