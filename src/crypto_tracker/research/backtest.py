@@ -90,7 +90,7 @@ def run_backtest(
         progress=partial(_scanning, progress),
     )
     scanned = stopwatch()
-    progress("simulating (the first time compiles for about 15 s)", _SIMULATION_BEGINS)
+    progress("simulating (compiles the first time)", _SIMULATION_BEGINS)
     inputs = scenario(market, entries, detected.setups, configuration, close_at_end=close_at_end)
     result = simulate_portfolio(inputs)
     ended = stopwatch()

@@ -17,8 +17,8 @@ def progress_bar(console: Console) -> Iterator[Callable[[str, float], None]]:
         yield lambda _what, _share: None
         return
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
+        TextColumn("{task.description:<36}"),
+        BarColumn(bar_width=24),
         TaskProgressColumn(),
         TimeRemainingColumn(),
     )
