@@ -24,7 +24,7 @@ from crypto_tracker.simulation.performance import (
     volatility,
 )
 from crypto_tracker.simulation.statistics import probabilistic_sharpe_of_moments, sharpe_ratio
-from crypto_tracker.simulation.trade_figures import trade_figures
+from crypto_tracker.simulation.trade_figures import kelly, trade_figures
 from tests.simulation.hand_made_run import Rows, closed_with
 from tests.simulation.judged.quantstats_judge import DAYS, daily_return
 
@@ -73,6 +73,19 @@ def test_ratios_of_two_days():
     assert sortino(returns) == pytest.approx(0.025 / (0.05 / sqrt(2.0)) * sqrt(365))
     assert omega(returns) == pytest.approx(2.0)
     assert sqn(returns) == pytest.approx(sqrt(2.0) * 0.025 / (0.15 / sqrt(2.0)))
+
+
+def test_the_published_example_of_the_sortino_ratio():
+    """Rollinger, Hoffman, "Sortino: A 'Sharper' Ratio", Red Rock Capital, 2013: eight years, target 0."""
+    found = sortino(np.array([0.17, 0.15, 0.23, -0.05, 0.12, 0.09, 0.13, -0.04]))
+    assert found is not None
+    assert round(found / sqrt(365), 3) == 4.417
+
+
+def test_the_known_example_of_kelly():
+    """Even odds and six wins in ten: a fifth of the capital. Kelly 1956: 2 p - 1."""
+    assert kelly(np.array([1.0] * 6 + [-1.0] * 4)) == pytest.approx(0.2)
+    assert kelly(np.array([1.0] * 4 + [-1.0] * 6)) == pytest.approx(-0.2)
 
 
 def test_without_a_losing_day_there_is_no_sortino_no_omega_no_calmar():
