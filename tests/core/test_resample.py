@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from crypto_tracker.core.bars import BAR_FIELDS, Panel
 from crypto_tracker.core.errors import UsageError
-from crypto_tracker.core.resample import resample
+from crypto_tracker.core.resample import resample, resample_between
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe
 
@@ -132,3 +132,34 @@ def test_any_minutes_become_the_bars_that_a_slow_loop_makes_of_them(market, star
     assert coarse.covered.ravel().tolist() == [known for _, known in expected]
     # To the last bit: the volume is added up from left to right.
     np.testing.assert_array_equal(rows(coarse), [bar for bar, _ in expected])
+
+
+# --------------------------------------------------------------------------- panels that follow one another
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([1.0, 2.0, 3.0, NAN]), st.booleans()), min_size=60, max_size=60),
+    st.integers(0, 60),
+    st.sampled_from([Timeframe.M5, Timeframe.M15]),
+)
+def test_parts_that_follow_one_another_are_resampled_as_one(bars, cut, timeframe):
+    table: list[Bar] = [(close, close + 1, close - 0.5, close, 2 * close) for close, _ in bars]
+    whole = minutes(table, [known for _, known in bars])
+    made = resample_between([whole.rows(0, cut), whole.rows(cut, 60)], timeframe, 15 * 60_000, 60 * 60_000)
+    expected = resample(whole, timeframe).between(15 * 60_000, 60 * 60_000)
+    for name in (*BAR_FIELDS, "covered", "open_time_ms"):
+        np.testing.assert_array_equal(getattr(made, name), getattr(expected, name))
+
+
+def test_bars_for_which_there_are_no_minutes_are_refused():
+    with pytest.raises(UsageError, match="5m bars were asked for where no 1m bars are held"):
+        resample_between([minutes([(1, 1, 1, 1, 1)] * 7)], Timeframe.M5, 0, 10 * 60_000)
+
+
+def test_long_groups_are_merged_as_short_ones():
+    rng = np.random.default_rng(1)
+    close = np.where(rng.random(240) < 0.2, NAN, rng.normal(100, 1, 240))
+    table: list[Bar] = [(value, value + 1, value - 1, value, 3.0) for value in close]
+    day = resample(minutes(table), Timeframe.H4)
+    known = close[~np.isnan(close)]
+    assert rows(day) == [[known[0], known.max() + 1, known.min() - 1, known[-1], 3.0 * len(known)]]

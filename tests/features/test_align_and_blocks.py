@@ -105,3 +105,17 @@ def test_bars_that_are_still_open_are_not_closed():
     closed = blocks.closing_by(panel, utc(2025, 3, 1, 2), utc(2025, 3, 1, 4, 59))
     assert ((closed.open_time_ms - utc(2025, 3, 1)) // HOUR_MS).tolist() == [2, 3]
     assert len(blocks.closing_by(panel, utc(2025, 3, 1) - DAY_MS, utc(2025, 3, 1))) == 0
+
+
+def test_whether_bars_are_there_is_told_without_making_them():
+    minutes = random_walk(Timeframe.M1, NOON - DAY_MS, NOON + DAY_MS, [BTC, ETH], seed=1)
+    bars = blocks.BarsOfMinutes(
+        timeframe=Timeframe.M5, start_ms=NOON - DAY_MS, minutes=[minutes], lead=None, beside=None
+    )
+    panels = blocks.PanelsOnDemand({Timeframe.M5: bars, Timeframe.M1: minutes})
+    assert Timeframe.M5 in panels
+    assert Timeframe.H1 not in panels
+    assert (len(panels), list(panels)) == (2, [Timeframe.M5, Timeframe.M1])
+    assert not panels._whole
+    assert panels[Timeframe.M1] is minutes
+    assert panels[Timeframe.M5] is panels[Timeframe.M5]

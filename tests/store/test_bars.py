@@ -12,7 +12,7 @@ from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, Timeframe
 from crypto_tracker.store import tables
 from crypto_tracker.store.batch import BarBatch
 from crypto_tracker.store.reader import BarReader
-from tests.store.shelf import BTC, ETH, MINUTE, NAN, at, closes, drawn, run_of_minutes, store
+from tests.store.shelf import BTC, ETH, MINUTE, NAN, at, closes, drawn, part, run_of_minutes, store
 
 M1 = Timeframe.M1
 
@@ -511,3 +511,79 @@ def test_of_many_files_the_damaged_one_is_named(tmp_path):
         with pytest.raises(StoreError, match=r"2025-03\.g0\.parquet is damaged") as error:
             opened.reader.panel([BTC], M1, at("2025-02-01 00:00"), at("2025-03-02 00:00"))
         assert good not in str(error.value)
+
+
+# ------------------------------------------------------------------------------------- straight into place
+
+
+def test_full_months_are_read_without_their_times_and_others_with_them(tmp_path, monkeypatch):
+    with store(tmp_path, cold_rows_min=100) as opened:
+        opened.write("binance", BTC, M1, run_of_minutes("2025-02-28 22:00", 240))
+        opened.write("binance", ETH, M1, part(run_of_minutes("2025-03-01 12:00", 300), np.r_[0:150, 151:300]))
+        reader = opened.reader
+        read, columns = reader._cold._frame, []
+
+        def noted(paths: list[str], names: list[str]):
+            columns.append((len(paths), "open_time_ms" in names))
+            return read(paths, names)
+
+        monkeypatch.setattr(reader._cold, "_frame", noted)
+        panel = reader.panel([BTC, ETH], M1, at("2025-02-28 23:00"), at("2025-03-01 15:00"))
+        assert columns == [(2, False), (1, True)]
+        assert panel.close[:3, 0].tolist() == [100 * (1 + 1e-4 * n) for n in (60, 61, 62)]
+        assert (panel.present.sum(axis=0).tolist(), panel.covered.sum(axis=0).tolist()) == (
+            [180, 179],
+            [180, 179],
+        )
+
+
+def test_a_correction_or_a_doubt_within_a_full_month_counts(tmp_path):
+    with store(tmp_path, cold_rows_min=100) as opened:
+        opened.write("binance", BTC, M1, run_of_minutes("12:00", 200))
+        opened.write("binance", BTC, M1, drawn("12:01 100.5\n15:30 180"))
+        assert closes(opened, "12:00", "12:03") == [100, 100.5, 100.02]
+        # A price that jumped and that nothing confirms is missing.
+        jumped = run_of_minutes("12:00", 200)
+        for values in (jumped.open, jumped.high, jumped.low):
+            values[5] *= 3  # the close is the same array as the open
+        assert opened.write("binance", ETH, M1, jumped).suspect == 1
+        assert cold_files(tmp_path)[-1] == "binance/1m/ETH_USDT/2025-03.g0.parquet"
+        assert closes(opened, "12:05", "12:06", ETH) == ["no trade"]
+        assert closes(opened, "12:06", "12:07", ETH) == pytest.approx([100.06])
+
+
+def test_a_file_of_other_rows_than_the_manifest_says_is_a_clear_error(tmp_path):
+    import shutil
+
+    with store(tmp_path, cold_rows_min=100) as opened:
+        opened.write("binance", BTC, M1, run_of_minutes("12:00", 200))
+        opened.write("binance", ETH, M1, run_of_minutes("12:00", 300))
+        folder = tmp_path / "bars/binance/1m"
+        shutil.copy(folder / "ETH_USDT/2025-03.g0.parquet", folder / "BTC_USDT/2025-03.g0.parquet")
+        with pytest.raises(StoreError, match="hold 300 rows, and the manifest says 200"):
+            opened.reader.panel([BTC], M1, at("12:00"), at("13:00"))
+
+
+def test_each_symbol_is_read_from_its_own_provider(tmp_path):
+    with store(tmp_path) as opened:
+        opened.write("binance", BTC, M1, drawn("12:00 100"))
+        opened.write("kraken", BTC, M1, drawn("12:00 101"))
+        opened.write("kraken", ETH, M1, drawn("12:00 50"))
+        whose = {BTC: "binance", ETH: "kraken"}
+        panel = opened.reader.panel([ETH, BTC], M1, at("12:00"), at("12:01"), provider=whose)
+        assert panel.close.tolist() == [[50, 100]]
+        with pytest.raises(DataError, match="the provider binance has no bars of ETH/USDT"):
+            opened.reader.panel([ETH], M1, at("12:00"), at("12:01"), provider={ETH: "binance"})
+
+
+def test_what_there_is_beside_minutes(tmp_path):
+    with store(tmp_path) as opened:
+        opened.write("binance", BTC, M1, run_of_minutes("12:00", 60))
+        span = at("12:00"), at("14:00")
+        assert opened.reader.beside_minutes([BTC], Timeframe.M15, *span) is None
+        opened.write("binance", BTC, Timeframe.M15, run_of_minutes("12:30", 4, step=15 * MINUTE, price=50.0))
+        beside = opened.reader.beside_minutes([BTC], Timeframe.M15, *span)
+        assert beside is not None
+        assert beside.covered[:, 0].tolist() == [False, False, True, True, True, True, False, False]
+        assert opened.reader.beside_minutes([BTC], M1, *span) is None
+        assert opened.reader.beside_minutes([BTC], Timeframe.M15, at("14:00"), at("15:00")) is None

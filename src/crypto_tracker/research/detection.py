@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import TypeVar
 
 import numpy as np
@@ -78,8 +78,9 @@ class Scanning:
         self._counts: list[Counter[int]] = [Counter() for _ in entries]
         self._parts: list[RecordArray] = [np.zeros(0, dtype=SETUP_DTYPE)]
         self._n_near = 0
-        self._near: list[SetupRow] = []
-        self._blocks: list[Block] = []
+        # Of each strategy, so that they stand in the same order however the span was cut.
+        self._near: list[list[SetupRow]] = [[] for _ in entries]
+        self._blocks: list[list[Block]] = [[] for _ in entries]
 
     def scan(self, market: Market, progress: Progress | None = None) -> RecordArray:
         """Scan the span of `market`, which follows those before; its setups in the order of the simulator."""
@@ -109,8 +110,8 @@ class Scanning:
                 for entry, counts in zip(self._entries, self._counts, strict=True)
             },
             n_near=self._n_near,
-            near=self._near,
-            blocks=self._blocks,
+            near=list(chain.from_iterable(self._near)),
+            blocks=list(chain.from_iterable(self._blocks)),
         )
 
     def _month(self, market: Market, entry: StrategyEntry, block: tuple[int, int]) -> list["_Month"]:
@@ -137,8 +138,8 @@ class Scanning:
         counts = month.counts
         self._counts[index].update({code: int(counts[code]) for code in np.flatnonzero(counts).tolist()})
         self._n_near += month.n_near
-        self._near.extend(month.near)
-        self._blocks.extend(month.blocks)
+        self._near[index].extend(month.near)
+        self._blocks[index].extend(month.blocks)
         was_setup = self._was_setup.get(index)
         if was_setup is None:
             was_setup = self._was_setup[index] = np.zeros(len(month.detection.panel.symbols), dtype=np.bool_)
