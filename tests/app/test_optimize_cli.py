@@ -66,6 +66,7 @@ def test_a_search_says_what_it_tried_and_judges_it(searched):
     assert document["tried"] == 7
     assert document["synthetic"]
     assert any("SYNTHETIC" in note for note in document["notes"])
+    assert any("the slow regime is UNKNOWN" in note for note in document["notes"])
     assert [window["out_of_sample"]["end"] for window in document["windows"]] == [
         window["out_of_sample"]["start"] for window in document["windows"][1:]
     ] + ["2025-03-16T00:00:00Z"]
@@ -147,7 +148,7 @@ def test_trials_of_other_searches_count_against_this_one(searched, tmp_path):
 def test_a_search_with_a_seed_repeats_itself_however_many_work(home, method, workers):
     arguments = [
         *SEARCH[:4], "--space", "strategies.DCA.drop.large_cap=0.01:0.05", "--windows", "2", "--min-trades", "1",
-        "--method", method, "--trials", "3", "--seed", "7",
+        "--method", method, "--trials", "3", "--seed", "7", "--strategy", "dca",
     ]  # fmt: skip
     one = optimized(home, *arguments, "--workers", "1")
     assert optimized(home, *arguments, "--workers", workers) == one
@@ -285,6 +286,22 @@ def test_a_recommendation_is_printed_and_written(searched, tmp_path, monkeypatch
     assert (code, before) == (2, False)
     assert "exists already" in err
     assert run_command(copy, "--config", str(path), "show-config")[0] == 0
+
+
+@pytest.mark.nightly
+def test_a_strategy_of_the_home_is_searched_in_processes_too(home):
+    assert run_command(home, "new-strategy", "MYOWN")[0] == 0
+    document = optimized(
+        home,
+        *SEARCH[:4],
+        "--strategy", "MYOWN",
+        "--space", "strategies.MYOWN.volume_factor=1.0,2.5",
+        "--set", "limits.shares.DCA=0.1",
+        "--set", "limits.shares.MYOWN=0.3",
+        "--windows", "2", "--min-trades", "1", "--workers", "2",
+    )  # fmt: skip
+    assert document["tried"] == 3
+    assert document["out_of_sample"]["trades"] > 0
 
 
 def test_ctrl_c_ends_the_workers_and_what_was_finished_is_remembered(home):

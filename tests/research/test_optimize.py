@@ -59,6 +59,8 @@ def test_a_range_with_a_step_holds_its_ends_where_the_step_meets_them():
     assert drop.values == ("0.02", "0.03", "0.04", "0.05")
     (beside,) = parsed("strategies.DCA.drop.large_cap=0.02:0.05:0.02")
     assert beside.values == ("0.02", "0.04")
+    (falling,) = parsed("protection.fast_regime.panic_1h=-0.07:-0.05:0.01")
+    assert falling.values == ("-0.07", "-0.06", "-0.05")
 
 
 def test_whole_numbers_stay_whole_and_step_by_one():

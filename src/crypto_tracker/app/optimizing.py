@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +20,7 @@ from crypto_tracker.config.tree import Configuration, load_configuration
 from crypto_tracker.core.errors import ConfigError
 from crypto_tracker.core.timeframes import to_ms
 from crypto_tracker.research.executor import opened, worker_count
-from crypto_tracker.research.market import gather
+from crypto_tracker.research.market import gather, unknown_trend
 from crypto_tracker.research.optimize.evaluation import Workplace, leave
 from crypto_tracker.research.optimize.objective import Measured, known_objective
 from crypto_tracker.research.optimize.run import Lengths, Optimized, optimize
@@ -28,12 +28,13 @@ from crypto_tracker.research.optimize.search import Request, known_method
 from crypto_tracker.research.optimize.space import Loader, ParameterSet, Space, parse_space
 from crypto_tracker.research.prepared import Progress, prepare
 from crypto_tracker.simulation.statistics import sharpe_ratio
-from crypto_tracker.store.choice import Choice, choose
+from crypto_tracker.store.choice import Choice, choose, no_reference
 from crypto_tracker.store.reader import BarReader
 from crypto_tracker.store.sources import StoredBars
 from crypto_tracker.store.trials import Data, Trial, TrialStore
 from crypto_tracker.strategies.base import StrategyEntry
 
+_SYNTHETIC = "synthetic"
 _READ, _MEASURED = 0.05, 0.15  # share of the whole work that is done when bars are read, and measured
 
 
@@ -61,12 +62,19 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A finished search, with what its readers need to know of the data."""
+    """A finished search, with what its readers need to know besides.
+
+    Attributes
+    ----------
+    current : the values that the searched keys have in the configuration
+    confidence : of the interval of the lead
+    """
 
     result: Optimized
     choice: Choice
     data: Data
     notes: tuple[str, ...]
+    current: Mapping[str, str]
     confidence: float
 
 
@@ -90,8 +98,9 @@ def run(session: Session, asked: Asked, *, progress: Progress) -> Found:
         )
         with TemporaryDirectory(prefix="optimize-", dir=session.make_home()) as scratch:
             folder = Path(scratch).absolute()
-            _prepare(reader, configuration, entries, choice, folder, progress)
-            return _searched(session, asked, request, settings, choice, folder, load, progress)
+            notes = _prepare(reader, configuration, entries, choice, folder, progress)
+            found = _searched(session, asked, request, settings, choice, folder, load, progress)
+            return replace(found, notes=notes)
 
 
 def _prepare(
@@ -101,7 +110,8 @@ def _prepare(
     choice: Choice,
     folder: Path,
     progress: Progress,
-) -> None:
+) -> tuple[str, ...]:
+    """Read and measure the bars into a folder; returns what a reader of the result should know of them."""
     market = gather(
         StoredBars(reader, choice.provider_of),
         configuration,
@@ -113,6 +123,15 @@ def _prepare(
         end_ms=choice.end_ms,
     )
     prepare(market, entries, configuration, folder, progress=_part(progress, _READ, _MEASURED))
+    notes = list(choice.notes)
+    if market.reference is None and choice.reference_symbol is not None:
+        notes.append(no_reference(choice.reference_symbol.base, choice.base))
+    trend = unknown_trend(market)
+    if trend is not None:
+        notes.append(trend)
+    if _SYNTHETIC in choice.provider_of.values():
+        notes.append("SYNTHETIC bars: this result says nothing about any real market")
+    return tuple(notes)
 
 
 def _searched(
@@ -134,7 +153,7 @@ def _searched(
         end_ms=choice.base.floor(choice.end_ms),
         base=str(choice.base),
         provider_of=traded,
-        synthetic="synthetic" in choice.provider_of.values(),
+        synthetic=_SYNTHETIC in choice.provider_of.values(),
     )
     store = TrialStore.open(session.home)
 
@@ -170,14 +189,12 @@ def _searched(
     finally:
         leave(workplace)
         store.close()
-    notes = list(choice.notes)
-    if data.synthetic:
-        notes.append("SYNTHETIC bars: this result says nothing about any real market")
     return Found(
         result=result,
         choice=choice,
         data=data,
-        notes=tuple(notes),
+        notes=choice.notes,
+        current={dotted(each.key): _written(values(session.loaded).get(each.key)) for each in request.space},
         confidence=session.configuration.optimize.confidence,
     )
 
@@ -258,6 +275,13 @@ def _models(session: Session) -> Mapping[str, Any]:
 
 def _part(progress: Progress, first: float, last: float) -> Progress:
     return lambda what, share: progress(what, first + share * (last - first))
+
+
+def _written(value: Any) -> str:
+    """A value as an assignment writes it."""
+    if value is None:
+        return "(not set)"
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _toml(value: Any) -> str:

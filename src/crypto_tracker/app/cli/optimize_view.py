@@ -52,7 +52,7 @@ def show(session: Session, found: "Found", file: Path | None, *, refused_file: P
     out.print()
     out.print(_windows(result))
     out.print()
-    out.print(_parameters(result))
+    out.print(_parameters(found))
     out.print()
     out.print(_curves(result))
     out.print()
@@ -111,8 +111,8 @@ def document(found: "Found", file: Path | None) -> dict[str, Any]:
             "chosen_in_sample": _measured(result.proposal_in_sample),
         },
         "parameters": {
-            key: {"chosen": values, "most_frequent": most_frequent(values)[0]}
-            for key, values in _values(result).items()
+            key: {"current": found.current[key], "chosen": values, "most_frequent": most_frequent(values)[0]}
+            for key, values in _values(found).items()
         },
         "out_of_sample": {
             "days": len(evidence.chosen),
@@ -175,7 +175,7 @@ def _asked(result: "Optimized") -> str:
 def _windows(result: "Optimized") -> Table:
     objective = result.request.objective
     table = _table("Windows, beside the current configuration")
-    table.add_column("", justify="right")
+    table.add_column("", justify="right", no_wrap=True)
     table.add_column("Out of\nsample from", no_wrap=True)
     for name in (
         "Days\nin/out",
@@ -186,7 +186,6 @@ def _windows(result: "Optimized") -> Table:
         "Return\nout",
         "Current\nout",
         "Trades\nin/out",
-        "Could be\nchosen",
     ):
         table.add_column(name, justify="right", no_wrap=True)
     for number, each in enumerate(result.windows, start=1):
@@ -201,30 +200,30 @@ def _windows(result: "Optimized") -> Table:
             _percent(each.out_of_sample.figures["return"]),
             _percent(each.current_out_of_sample.figures["return"]),
             f"{each.in_sample.trades}/{each.out_of_sample.trades}",
-            f"{each.eligible:,}",
         )
     return table
 
 
-def _parameters(result: "Optimized") -> Table:
+def _parameters(found: "Found") -> Table:
+    result = found.result
     table = _table("What was chosen")
     table.add_column("Parameter", overflow="fold")
     for number in range(1, len(result.windows) + 1):
         table.add_column(str(number), justify="right", overflow="fold")
-    table.add_column("Latest", justify="right", overflow="fold")
-    table.add_column("Most often", justify="right", overflow="fold")
-    for key, values in _values(result).items():
+    for name in ("Latest", "Current", "Most often"):
+        table.add_column(name, justify="right", overflow="fold")
+    for key, values in _values(found).items():
         value, count = most_frequent(values)
-        table.add_row(key, *values, f"{value} ({count} of {len(values)})")
+        table.add_row(key, *values, found.current[key], f"{value} ({count}/{len(values)})")
     return table
 
 
-def _values(result: "Optimized") -> dict[str, list[str]]:
-    """For each key what every window chose, the latest span last; `=` where it left the current value."""
+def _values(found: "Found") -> dict[str, list[str]]:
+    """For each key what every window chose, the latest span last."""
+    result = found.result
     sets = [*(each.chosen for each in result.windows), result.proposal]
     given = [dict(assignment.split("=", 1) for assignment in each.assignments) for each in sets]
-    keys = [dotted(dimension.key) for dimension in result.request.space]
-    return {key: [values.get(key, "=") for values in given] for key in keys}
+    return {key: [values.get(key, now) for values in given] for key, now in found.current.items()}
 
 
 def _curves(result: "Optimized") -> Table:
