@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from peers.comparison import Verdict, compare
 from peers.environments import PEERS, CannotRunError, interpreter, last_line
-from peers.market import MINUTES_OF_DAY, drawn_bars
+from peers.market import MINUTES_OF_DAY, crowded_entries, drawn_bars
 from peers.protocol import Bars, Exits, Task, Trades
 
 SYMBOLS, DAYS = 20, 180
@@ -36,6 +36,8 @@ EXITS = (
     Exits(0.030, 0.025, 12),
     Exits(0.012, 0.030, 8),
 )
+# Trade lists are held against ours once more on entries about 90 minutes apart, whether or not one is held.
+CROWDED_DAYS, CROWDED_REPETITIONS, CROWDED_MINUTES = 10, 2, 60
 LEVELS = (0.010, 0.012, 0.015, 0.018, 0.021, 0.025, 0.030, 0.035)
 MANY = tuple(Exits(target, stop, 12) for target in LEVELS for stop in LEVELS)
 OURS = "ours"
@@ -61,16 +63,22 @@ class Engine:
     rounds: int = 2
     many: bool = False
     against: str = SHARED  # which of our trade lists has its order of high and low within a bar
+    turns_down: bool = True  # whether it can be told to turn down entries while it holds
 
 
 ENGINES = (
     Engine(OURS, rounds=3, many=True),
-    Engine("vectorbt", many=True),
-    Engine("backtesting", days=20, repetitions=2),
-    Engine("nautilus_trader", days=20, repetitions=2, against=OPTIMISTIC),
-    Engine("freqtrade", days=20, repetitions=2),
-    Engine("backtrader", days=20, repetitions=2),
+    Engine("vectorbt", many=True, turns_down=False),
+    Engine("backtesting", days=60, repetitions=2),
+    Engine("nautilus_trader", days=12, repetitions=2, against=OPTIMISTIC),
+    Engine("freqtrade", days=12, repetitions=2),
+    Engine("backtrader", days=12, repetitions=2),
 )
+
+
+def named(verdicts: Counter[Verdict]) -> dict[str, int]:
+    """Verdicts by the names that files have for them."""
+    return {verdict.name.lower(): count for verdict, count in verdicts.most_common()}
 
 
 @dataclass
@@ -97,10 +105,7 @@ class Row:
 
     def document(self) -> dict[str, Any]:
         """For `--json`."""
-        verdicts = (
-            None if self.verdicts is None else {name.name.lower(): n for name, n in self.verdicts.items()}
-        )
-        return {**vars(self), "verdicts": verdicts}
+        return {**vars(self), "verdicts": None if self.verdicts is None else named(self.verdicts)}
 
 
 @dataclass
@@ -114,6 +119,7 @@ class Report:
     stages: dict[str, dict[str, float]] = field(default_factory=dict)
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+    crowded: dict[str, Counter[Verdict]] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """For `--json`."""
@@ -126,6 +132,7 @@ class Report:
             "fee": FEE,
             "rows": [row.document() for row in self.rows],
             "many_sets": {"sets": len(MANY), "rows": [row.document() for row in self.together]},
+            "crowded": {engine: named(verdicts) for engine, verdicts in self.crowded.items()},
             "stages": self.stages,
             "versions": self.versions,
             "missing": self.missing,
@@ -144,8 +151,8 @@ def machine() -> str:
     )
 
 
-def run_engine(engine: Engine, bars: Path, folder: Path) -> dict[str, Any]:
-    """Start an engine in its environment and read its answer.
+def run_engine(engine: Engine, bars: Path, folder: Path, *, crowded: bool = False) -> dict[str, Any]:
+    """Start an engine in its environment and read its answer, with the crowded entries once and for few bars.
 
     Raises CannotRunError with the last line of what it said.
     """
@@ -153,14 +160,15 @@ def run_engine(engine: Engine, bars: Path, folder: Path) -> dict[str, Any]:
     task, answer = folder / f"{engine.name}.task.json", folder / f"{engine.name}.json"
     Task(
         bars=bars,
-        rows=engine.days * MINUTES_OF_DAY,
+        rows=(CROWDED_DAYS if crowded else engine.days) * MINUTES_OF_DAY,
         symbols=SYMBOLS,
         fee=FEE,
-        exits=EXITS[: engine.repetitions],
-        many=MANY if engine.many else (),
-        rounds=engine.rounds,
+        exits=EXITS[: CROWDED_REPETITIONS if crowded else engine.repetitions],
+        many=MANY if engine.many and not crowded else (),
+        rounds=1 if crowded else engine.rounds,
+        crowded=crowded,
     ).write(task)
-    print(f"Running {engine.name} ...", file=sys.stderr)
+    print(f"Running {engine.name}{' on crowded entries' if crowded else ''} ...", file=sys.stderr)
     try:
         done = subprocess.run(  # noqa: S603 - our own script in an environment of ours
             [str(python), "-m", f"peers.{engine.name}.run", str(task), str(answer)],
@@ -190,22 +198,32 @@ def nanoseconds(takes: list[dict[str, float]], bars: int) -> float:
 def measure(chosen: tuple[Engine, ...]) -> Report:
     """Run every engine and hold it against ours, which runs first."""
     whole = drawn_bars(symbols=SYMBOLS, days=DAYS, spacing_minutes=max(exits.bars for exits in EXITS))
+    crowded_row, crowded_symbol = crowded_entries(whole, every_minutes=CROWDED_MINUTES)
+    crowd = replace(whole, signal_row=crowded_row, signal_symbol=crowded_symbol)
     report = Report(machine(), whole)
     own: dict[str, list[Trades]] = {}
+    own_crowded: dict[str, list[Trades]] = {}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        np.savez(folder / "bars.npz", **vars(whole))
+        folder, stored = Path(name), Path(name) / "bars.npz"
+        np.savez(stored, **vars(whole), crowded_row=crowded_row, crowded_symbol=crowded_symbol)
         for engine in chosen:
             try:
-                answer = run_engine(engine, folder / "bars.npz", folder)
+                answer = run_engine(engine, stored, folder)
+                answer_crowded = (
+                    run_engine(engine, stored, folder, crowded=True) if engine.turns_down else None
+                )
             except CannotRunError as reason:
                 if engine.name == OURS:
                     raise
                 report.missing[engine.name] = str(reason)
                 continue
-            lists = {key: [Trades(**each) for each in lists] for key, lists in answer["trades"].items()}
-            own = own or lists
-            add_rows(report, engine, answer, lists, own[engine.against])
+            own = own or trade_lists(answer)
+            add_rows(report, engine, answer, own[engine.against])
+            if answer_crowded:
+                own_crowded = own_crowded or trade_lists(answer_crowded)
+                for variant, lists in trade_lists(answer_crowded).items():
+                    verdicts = compared(crowd, CROWDED_DAYS, own_crowded[engine.against], lists)
+                    report.crowded[title(engine.name, variant)] = verdicts
     reference = next(row.nanoseconds for row in report.rows if row.engine == f"{TITLES[OURS]}, {SHARED}")
     for row in report.rows:
         row.times_ours = row.nanoseconds / reference
@@ -221,9 +239,21 @@ def title(engine: str, variant: str) -> str:
     return f"{TITLES.get(engine, engine)}, {variant.removeprefix(f'{TOGETHER}, ')}"
 
 
-def add_rows(
-    report: Report, engine: Engine, answer: dict[str, Any], lists: dict[str, list[Trades]], own: list[Trades]
-) -> None:
+def trade_lists(answer: dict[str, Any]) -> dict[str, list[Trades]]:
+    """The trades of an answer, by variant of the engine, one list for each repetition."""
+    return {key: [Trades(**each) for each in lists] for key, lists in answer["trades"].items()}
+
+
+def compared(bars: Bars, days: int, own: list[Trades], other: list[Trades]) -> Counter[Verdict]:
+    """All repetitions that the other engine ran, over the first days of the bars."""
+    part = bars.first(rows=days * MINUTES_OF_DAY, symbols=SYMBOLS)
+    verdicts: Counter[Verdict] = Counter()
+    for exits, ours, theirs in zip(EXITS, own, other, strict=False):
+        verdicts.update(compare(part, exits, ours, theirs))
+    return verdicts
+
+
+def add_rows(report: Report, engine: Engine, answer: dict[str, Any], own: list[Trades]) -> None:
     """A row for every variant that an engine measured, and what it needed besides."""
     versions, bars = answer["versions"], answer["bars"]
     report.versions[engine.name] = {"python": answer["python"], **versions}
@@ -239,13 +269,10 @@ def add_rows(
             report.together.append(row)
             continue
         report.rows.append(row)
-        traded = lists.get(variant, [])
+        traded = trade_lists(answer).get(variant, [])
         row.trades = round(mean(len(trades) for trades in traded)) if traded else 0
         if engine.name != OURS:
-            part = report.bars.first(rows=engine.days * MINUTES_OF_DAY, symbols=SYMBOLS)
-            row.verdicts = sum(
-                (compare(part, EXITS[at], own[at], trades) for at, trades in enumerate(traded)), Counter()
-            )
+            row.verdicts = compared(report.bars, engine.days, own, traded)
 
 
 def print_report(report: Report) -> None:
@@ -271,9 +298,19 @@ def print_report(report: Report) -> None:
         print(f"{name:30}{seconds}{stages['memory_mb']:18,.0f}")
     print("\ntrades that differ from ours, and why")
     for row in report.rows:
-        for verdict, count in (row.verdicts or Counter()).most_common():
-            if verdict is not Verdict.SAME:
-                print(f"{row.engine:26}{count:6,}  {verdict}")
+        print_differences(row.engine, row.verdicts or Counter())
+    print(f"\nand on {CROWDED_DAYS} days of entries that come while positions are held")
+    for engine, verdicts in report.crowded.items():
+        if not engine.startswith(TITLES[OURS]):
+            print(f"{engine:26}{verdicts[Verdict.SAME]:6,}  {Verdict.SAME}")
+            print_differences(engine, verdicts)
+
+
+def print_differences(engine: str, verdicts: Counter[Verdict]) -> None:
+    """A line for every kind of difference."""
+    for verdict, count in verdicts.most_common():
+        if verdict is not Verdict.SAME:
+            print(f"{engine:26}{count:6,}  {verdict}")
 
 
 def measured(row: Row, bars: int) -> str:

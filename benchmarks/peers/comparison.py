@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 
+from peers.market import SIGNAL_MINUTES
 from peers.protocol import Bars, Exits, Trades
 
 TOLERANCE = 1e-8  # of a price, and of a cost as a fraction of what was paid
@@ -26,6 +27,8 @@ class Verdict(StrEnum):
     TIME_PRICE = "left by time at the close before; ours at the open"
     NAME = "same bar and price, another name for the exit"
     FEES = "same exit, other fees"
+    HELD = "one of the two still held the position before"
+    AGAIN = "left in the bar of the entry, and entered again on the same signal"
     ONLY_OURS = "only ours has it"
     ONLY_THEIRS = "only the other has it"
     UNEXPLAINED = "unexplained"
@@ -50,9 +53,9 @@ def compare(bars: Bars, exits: Exits, ours: Trades, theirs: Trades) -> Counter[V
     symbols = bars.close.shape[1]
     own, other = (_by_entry(trades, last, symbols) for trades in (ours, theirs))
     verdicts = Counter(verdict(bars, exits, own[key], other[key]) for key in own.keys() & other.keys())
-    verdicts[Verdict.ONLY_OURS] = len(own.keys() - other.keys())
-    verdicts[Verdict.ONLY_THEIRS] = len(other.keys() - own.keys())
-    return +verdicts
+    verdicts.update(_missing(own, other, Verdict.ONLY_OURS))
+    verdicts.update(_missing(other, own, Verdict.ONLY_THEIRS))
+    return verdicts
 
 
 def verdict(bars: Bars, exits: Exits, own: Trade, other: Trade) -> Verdict:
@@ -99,6 +102,25 @@ def _within_a_bar(bars: Bars, exits: Exits, own: Trade, other: Trade) -> Verdict
         and _close(other.exit_price, bars.close[own.exit_row - 1, own.symbol]),
     }
     return next((name for name, holds in borne_out.items() if holds), Verdict.UNEXPLAINED)
+
+
+def _missing(
+    having: dict[tuple[int, int], Trade], lacking: dict[tuple[int, int], Trade], name: Verdict
+) -> list[Verdict]:
+    """Why trades of one list are not in the other: it still held another, or for no reason that is known."""
+    around: dict[int, list[Trade]] = {}
+    for trade in (*having.values(), *lacking.values()):
+        around.setdefault(trade.symbol, []).append(trade)
+    verdicts = []
+    for symbol, row in having.keys() - lacking.keys():
+        near = [each for each in around[symbol] if each.entry_row < row]
+        if any(row <= each.exit_row and lacking.get((symbol, each.entry_row)) is each for each in near):
+            verdicts.append(Verdict.HELD)
+        elif any(row < each.entry_row + SIGNAL_MINUTES and each.exit_row == each.entry_row for each in near):
+            verdicts.append(Verdict.AGAIN)
+        else:
+            verdicts.append(name)
+    return verdicts
 
 
 def _close(a: float, b: float) -> bool:

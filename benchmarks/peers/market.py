@@ -41,6 +41,12 @@ def drawn_bars(*, symbols: int, days: int, spacing_minutes: int, seed: int = 1) 
     )
 
 
+def crowded_entries(bars: Bars, *, every_minutes: int, seed: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and symbols of entries that come whether or not a position is held, in order of time."""
+    rows, symbols = bars.close.shape
+    return _spaced(np.random.default_rng(seed), rows, symbols, every_minutes)
+
+
 def _spaced(
     rng: np.random.Generator, rows: int, symbols: int, spacing_minutes: int
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ import resource
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any, TypeVar
@@ -94,6 +94,7 @@ class Task:
     exits: tuple[Exits, ...]
     many: tuple[Exits, ...]  # parameter sets to be tried together; all with the same hours
     rounds: int  # how often every repetition is measured
+    crowded: bool = False  # the other list of entries, of which many come while a position is held
 
     def write(self, path: Path) -> None:
         """Write the task for the engine's process."""
@@ -105,6 +106,7 @@ class Task:
             "exits": [vars(exits) for exits in self.exits],
             "many": [vars(exits) for exits in self.many],
             "rounds": self.rounds,
+            "crowded": self.crowded,
         }
         path.write_text(json.dumps(document), encoding="utf-8")
 
@@ -120,14 +122,17 @@ class Task:
             exits=tuple(Exits(**exits) for exits in document["exits"]),
             many=tuple(Exits(**exits) for exits in document["many"]),
             rounds=document["rounds"],
+            crowded=document["crowded"],
         )
 
     def load(self) -> Bars:
         """The slice of the bars that this task is about."""
+        names = {field.name: field.name for field in fields(Bars)}
+        if self.crowded:
+            names |= {"signal_row": "crowded_row", "signal_symbol": "crowded_symbol"}
         with np.load(self.bars) as arrays:
-            return Bars(**{name: arrays[name] for name in arrays.files}).first(
-                rows=self.rows, symbols=self.symbols
-            )
+            whole = Bars(**{name: arrays[stored] for name, stored in names.items()})
+        return whole.first(rows=self.rows, symbols=self.symbols)
 
 
 @dataclass

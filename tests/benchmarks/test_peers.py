@@ -112,6 +112,29 @@ def test_trades_of_one_list_only_are_counted_unless_the_bars_end_too_soon():
     assert judged(short, ours, Trades()) == {}
 
 
+def listed(*rows: tuple[int, int]) -> Trades:
+    """Trades told by the bars of entry and exit alone."""
+    trades = Trades()
+    for entry_row, exit_row in rows:
+        trades.append(0, entry_row, exit_row, 100.0, 110.0, "take_profit", FEES)
+    return trades
+
+
+def test_a_trade_is_missing_for_a_reason_where_the_other_still_held_the_one_before():
+    bars = minutes(*[QUIET] * 20)
+    assert judged(bars, listed((1, 1), (8, 9)), listed((1, 8))) == {Verdict.ENTRY_BAR: 1, Verdict.HELD: 1}
+    assert judged(bars, listed((1, 1), (9, 9)), listed((1, 8))) == {
+        Verdict.ENTRY_BAR: 1,
+        Verdict.ONLY_OURS: 1,
+    }
+
+
+def test_a_second_entry_upon_one_signal_is_known_by_the_first_that_ended_at_once():
+    bars = minutes(*[QUIET] * 20)
+    assert judged(bars, listed((1, 1)), listed((1, 1), (2, 9))) == {Verdict.SAME: 1, Verdict.AGAIN: 1}
+    assert judged(bars, listed((1, 1)), listed((1, 1), (6, 9))) == {Verdict.SAME: 1, Verdict.ONLY_THEIRS: 1}
+
+
 def followed(bars: Bars, exits: Exits, fee: float) -> Trades:
     """Every entry walked bar by bar: the shared rules, as plainly as they can be written."""
     trades = Trades()
