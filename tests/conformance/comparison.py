@@ -12,9 +12,10 @@ import numpy as np
 from crypto_tracker.core.arrays import RecordArray
 from crypto_tracker.core.decisions import Reason, Regime
 from crypto_tracker.core.orders import ExitReason, FillKind
+from crypto_tracker.simulation.books import NOT_ASKED, NOT_RECORDED
 from crypto_tracker.simulation.records import Outcome, SimulationResult
 from tests.conformance.parser import Case, Row
-from tests.conformance.scenario import DAY_ONE_MS, Market, choice, number, time_ms
+from tests.conformance.scenario import DAY_ONE_MS, Market, choice, moment_ms, number, time_ms
 
 RELATIVE = 1e-12
 
@@ -154,7 +155,19 @@ def _fills(case: Case, market: Market, result: SimulationResult, found: _Differe
         found.money(row, "slippage", fill["slippage_e8"])
         found.text(row, "reason", _exit_word(fill["exit_reason"]))
         found.text(row, "volume", "unknown" if fill["volume_unknown"] else "known")
+        _book(row, int(fill["book_ms"]), found)
         found.count(row, "trade", fill["trade"])
+
+
+def _book(row: Row, book_ms: int, found: _Differences) -> None:
+    """`-` where no book was asked, `table` where none was recorded, else the time of the one walked."""
+    word = {NOT_ASKED: "-", NOT_RECORDED: "table"}.get(book_ms)
+    expected = row.words.get("book")
+    if expected in {None, word}:
+        return
+    if expected in {"-", "table"} or word is not None or moment_ms(row.place, expected) != book_ms:
+        seconds = book_ms % 60_000 / 1000
+        found.note(row, "book", expected, word or f"{_clock(book_ms - book_ms % 60_000)}:{seconds:06.3f}")
 
 
 def _trades(case: Case, market: Market, result: SimulationResult, found: _Differences) -> None:

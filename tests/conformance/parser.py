@@ -14,6 +14,7 @@ BAR_COLUMNS = ("time", "open", "high", "low", "close", "volume")
 GIVEN = {
     "bars": BAR_COLUMNS,
     "reference": BAR_COLUMNS,
+    "books": ("time", "bids", "asks"),
     "setups": (
         "decided",
         "symbol",
@@ -51,6 +52,7 @@ EXPECTED = {
         "slippage",
         "reason",
         "volume",
+        "book",
         "trade",
     ),
     "decisions": ("decided", "symbol", "strategy", "reason", "end", "rank", "fallback"),
@@ -107,6 +109,7 @@ EXPECTED = {
 NEEDED = {
     "bars": ("time", "close"),
     "reference": ("time", "close"),
+    "books": ("time", "bids", "asks"),
     "setups": ("decided",),
     "resets": ("at",),
     "commands": ("at", "do"),
@@ -170,6 +173,7 @@ class Case:
     title: str
     settings: list[Setting] = field(default_factory=list)
     bars: dict[str, Table] = field(default_factory=dict)  # by symbol, in the order of the columns
+    books: dict[str, Table] = field(default_factory=dict)  # recorded order books, by symbol
     given: dict[str, Table] = field(default_factory=dict)  # the other sections before `expect`
     expected: dict[str, Table] = field(default_factory=dict)
 
@@ -270,10 +274,13 @@ def _begin(case: Case, place: Place, words: list[str], table: Table, *, expectin
     if section not in known:
         side = "after" if expecting else "before"
         raise place.error(f"{section!r} is no section {side} `expect`: use one of {', '.join(known)}")
-    if section == "bars":
-        if len(words) != 2 or words[1] in case.bars:
-            raise place.error("`bars` needs one symbol, such as `bars XYZ`, and each symbol one table")
-        case.bars[words[1]] = table
+    if section in {"bars", "books"}:
+        tables = case.bars if section == "bars" else case.books
+        if len(words) != 2 or words[1] in tables:
+            raise place.error(
+                f"`{section}` needs one symbol, such as `{section} XYZ`, and each symbol one table"
+            )
+        tables[words[1]] = table
         return
     if len(words) > 1:
         raise place.error(f"`{section}` stands alone on its line")

@@ -13,6 +13,7 @@ from crypto_tracker.core.instruments import Instruments
 from crypto_tracker.core.orders import ExitReason
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
+from crypto_tracker.simulation.books import OrderBooks, order_books
 from crypto_tracker.simulation.parameters import Rules
 from crypto_tracker.simulation.records import CommandKind, Scenario, commands
 from crypto_tracker.strategies.base import EVENT_RESET, EVENT_SETUP, SETUP_DTYPE
@@ -62,6 +63,17 @@ def time_ms(place: Place, word: str) -> int:
         raise place.error(f"{word!r} is no time: write 12:01, or d2/12:01 for the second day")
     days = int(found["day"] or 1) - 1
     return DAY_ONE_MS + days * DAY_MS + int(found["hour"]) * HOUR_MS + int(found["minute"]) * MINUTE_MS
+
+
+def moment_ms(place: Place, word: str) -> int:
+    """`12:01`, `12:01:30` or `12:01:59.999`: books are recorded at any moment."""
+    minute, colon, seconds = word.rpartition(":")
+    if word.count(":") < 2:
+        return time_ms(place, word)
+    found = re.fullmatch(r"[0-5][0-9](?:\.[0-9]{1,3})?", seconds)
+    if not colon or not found:
+        raise place.error(f"{word!r} is no moment: write 12:01:30 or 12:01:59.999")
+    return time_ms(place, minute) + round(float(seconds) * 1000)
 
 
 def span_ms(place: Place, word: str) -> int:
@@ -217,6 +229,32 @@ def _panel(columns: dict[str, dict[int, tuple[float, ...]]], timeframe: Timefram
     )
 
 
+def _side(row: Row, column: str) -> list[tuple[float, float]]:
+    """`101x2,102x5`: two coins at 101 and five at 102, the best first."""
+    levels = []
+    for word in row.words[column].split(","):
+        price, cross, size = word.partition("x")
+        if not cross:
+            raise row.place.error(f"{word!r} is no level: write a price, x and a size, such as 101x2")
+        levels.append((number(row.place, price), number(row.place, size)))
+    return levels
+
+
+def _books(case: Case, symbols: tuple[str, ...]) -> OrderBooks | None:
+    """The recorded order books of a case, None where it draws none."""
+    for symbol, table in case.books.items():
+        choice(table.place, symbol, symbols)
+    if not case.books:
+        return None
+    return order_books(
+        [
+            (moment_ms(row.place, row.words["time"]), _side(row, "bids"), _side(row, "asks"))
+            for row in (case.books[symbol].rows if symbol in case.books else [])
+        ]
+        for symbol in symbols
+    )
+
+
 def _last_close(bars: dict[int, tuple[float, ...]], timeframe: Timeframe, moment: int) -> float:
     """The close known at `moment`, NaN where there is none."""
     known = [bar[3] for opened, bar in sorted(bars.items()) if opened + timeframe.ms <= moment]
@@ -304,6 +342,7 @@ def build(case: Case, base: Base) -> Market:
         commands=_commands(case, symbols, strategies),
         close_at_end=bool(at_end and choice(at_end.place, at_end.value, ("no", "yes"))),
         rules=_rules(settings.rest()),
+        books=_books(case, symbols),
         slow_regime=None if trend is None else _trend(trend, (last - first) // timeframe.ms + 1),
     )
     return Market(market, symbols, setup_rows)

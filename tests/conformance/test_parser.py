@@ -69,6 +69,7 @@ def test_a_good_case_becomes_a_scenario(tmp_path: Path) -> None:
             "markets.txt:15: `fills` needs the column 'quantity'",
         ),
         ("bars XYZ\n", "bars\n", "markets.txt:3: `bars` needs one symbol"),
+        ("setups\n", "books\nsetups\n", "`books` needs one symbol, such as `books XYZ`"),
         ("set max_open 3", "set max_open", "markets.txt:2: `set` needs a name and a value"),
         ("setups\n", "resets\n  at\n  12:01\nresets\n", "markets.txt:10: `resets` stands twice"),
         ("  12:02          -", "\t12:02          -", "markets.txt:6: a tab"),
@@ -98,6 +99,9 @@ def test_a_word_that_is_not_known_is_an_error_with_its_line(
         ("close  XYZ", "close  ABC", "markets.txt:12: 'ABC' is none of XYZ"),
         ("close  XYZ", "shout  XYZ", "markets.txt:12: 'shout' is no command"),
         ("close  XYZ", "pause  XYZ", "markets.txt:12: `pause` needs nothing"),
+        ("setups", "books ABC\n  time   bids  asks\n  12:01  9x1   10x1\nsetups", "'ABC' is none of XYZ"),
+        ("setups", "books XYZ\n  time   bids  asks\n  12:01  9x1   10\nsetups", "'10' is no level"),
+        ("setups", "books XYZ\n  time     bids  asks\n  12:01:9  9x1   10x1\nsetups", "is no moment"),
         ("commands", "bars ABC\n  time   close\n  12:00  5\ncommands", "must begin and end together"),
     ],
 )

@@ -69,6 +69,16 @@ class Instrument:
     def market_sell_price(self, price: float) -> float:
         return self.floor_tick(price * (1.0 - self.slippage))
 
+    def walked(self, levels: list[tuple[float, float]], coins: float) -> float:
+        """What `coins` cost or bring on average, taken from levels of (price, size) as they come."""
+        value, rest = 0.0, coins
+        for price, size in levels:
+            value += min(rest, size) * price
+            rest -= min(rest, size)
+            if rest <= 0.0:
+                return value / coins
+        return (value + rest * levels[-1][0]) / coins
+
     def lots(self, coins: float) -> float:
         """Whole lots in `coins`; the coins themselves where quantities are continuous."""
         if self.lot == 0.0:

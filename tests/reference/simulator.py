@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,7 +19,8 @@ from crypto_tracker.core.orders import ExitReason, FillKind
 from crypto_tracker.core.tiers import ByTier
 from crypto_tracker.core.timeframes import from_ms
 from crypto_tracker.portfolio.parameters import SizingMode
-from crypto_tracker.simulation.parameters import Intrabar
+from crypto_tracker.simulation.books import NOT_ASKED, NOT_RECORDED
+from crypto_tracker.simulation.parameters import FillSource, Intrabar
 from crypto_tracker.simulation.records import (
     DECISION_DTYPE,
     FILL_DTYPE,
@@ -100,6 +102,7 @@ class Position:
     judged: bool = False
     ambiguous: bool = False
     last_exit_row: int = -1
+    walked: set[int] = field(default_factory=set)  # times of the books that its exits took from
 
     @property
     def armed(self) -> bool:
@@ -151,6 +154,29 @@ class Bar:
     exit_budget: float
     entered_after_open: bool = False
     targets: list[float] = field(default_factory=list)  # at the start, and after the fills at the open
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One recorded order book: (price, size) by side, the best first."""
+
+    time_ms: int
+    bids: list[tuple[float, float]]
+    asks: list[tuple[float, float]]
+
+
+def plain_shots(scenario: Scenario) -> list[list[Shot]]:
+    """The recorded books of each symbol as objects."""
+    books = scenario.books
+    if books is None:
+        return [[] for _ in scenario.panel.symbols]
+    levels = books.levels.tolist()
+    shots = [
+        Shot(time_ms, levels[bids:asks], levels[asks:end])
+        for time_ms, bids, asks, end in books.snapshots.tolist()
+    ]
+    ends = books.first.tolist()
+    return [shots[begin:end] for begin, end in pairwise(ends)]
 
 
 @dataclass
@@ -213,6 +239,7 @@ class ReferenceSimulator:
         count = len(scenario.panel.symbols)
         self.instruments: list[Instrument] = [instrument(scenario.instruments, c) for c in range(count)]
         self.setups = plain_setups(scenario)
+        self.shots = plain_shots(scenario)
         self.track = market_track(scenario) if track is None else track
         self.bars_of = {
             name: getattr(scenario.panel, name).T.tolist()
@@ -396,8 +423,8 @@ class ReferenceSimulator:
             return
         facts = self.instruments[column]
         first = slot.position is None
-        price = facts.market_buy_price(bar.open)
-        if not self.buy(column, slot, slot.market, bar, price, bar.open, facts.taker_fee) or not first:
+        price = self.market_entry(column, slot, bar)
+        if price == 0.0 or not first:
             return
         for rung in slot.rungs:
             rung.limit_price = facts.floor_tick(price * (1.0 - setup.spacing * rung.rung))
@@ -417,7 +444,7 @@ class ReferenceSimulator:
                 if bar.low <= position.active_stop:
                     level = min(position.active_stop, bar.open)
                     self.trigger(position, position.stop_reason, bar)
-                    self.market_exit(column, slot, position, bar, level)
+                    self.market_exit(column, slot, position, bar, level, within=True)
                 return
             if not facts.falls_through(bar.low, best.limit_price):
                 return
@@ -469,7 +496,15 @@ class ReferenceSimulator:
         self.slots[column] = None
 
     def buy(
-        self, column: int, slot: Slot, part: Part, bar: Bar, price: float, unworsened: float, fee_rate: float
+        self,
+        column: int,
+        slot: Slot,
+        part: Part,
+        bar: Bar,
+        price: float,
+        unworsened: float,
+        fee_rate: float,
+        book_ms: int = NOT_ASKED,
     ) -> bool:
         """Fill an entry part as far as the bar's budget goes; whether anything was bought."""
         facts = self.instruments[column]
@@ -479,6 +514,27 @@ class ReferenceSimulator:
         lots = min(wanted, bar.entry_budget)
         if (part.quote_left - amount_e8(facts.coins(lots) * price)) / 1e8 < facts.min_notional:
             lots = wanted
+        self.take_entry(
+            column, slot, part, bar, lots, price, unworsened, fee_rate, book_ms, whole=lots == wanted
+        )
+        return True
+
+    def take_entry(
+        self,
+        column: int,
+        slot: Slot,
+        part: Part,
+        bar: Bar,
+        lots: float,
+        price: float,
+        unworsened: float,
+        fee_rate: float,
+        book_ms: int,
+        *,
+        whole: bool,
+    ) -> None:
+        """One entry fill, and the end of its part where that is bought whole."""
+        facts = self.instruments[column]
         bar.entry_budget = max(0.0, bar.entry_budget - lots)
 
         if slot.position is None:
@@ -492,7 +548,7 @@ class ReferenceSimulator:
         from_reserve = min(part.reserve, notional + fee)
         part.reserve -= from_reserve
         self.cash -= notional + fee - from_reserve
-        if lots == wanted:
+        if whole:
             self.end_part(part)
 
         position.lots = facts.checked(position.lots + lots)
@@ -507,8 +563,71 @@ class ReferenceSimulator:
         position.trailing_level = math.nan
         self.set_levels(column, slot, position)
         kind = FillKind.RUNG if part.rung else FillKind.ENTRY
-        self.record_fill(column, slot, position, bar, kind, part.rung, price, coins, notional, fee, slippage)
-        return True
+        self.record_fill(
+            column, slot, position, bar, kind, part.rung, price, coins, notional, fee, slippage, book_ms
+        )
+
+    def market_entry(self, column: int, slot: Slot, bar: Bar) -> float:
+        """The market part at the open; the price that it paid, 0 where it bought nothing."""
+        facts, part, book_ms = self.instruments[column], slot.market, NOT_ASKED
+        if self.rules.fills.source is FillSource.BOOK:
+            shot = self.book_at(column, bar.open_ms)
+            if shot is not None:
+                return self.entry_from_book(column, slot, bar, shot)
+            book_ms = NOT_RECORDED
+        price = facts.market_buy_price(bar.open)
+        bought = self.buy(column, slot, part, bar, price, bar.open, facts.taker_fee, book_ms)
+        return price if bought else 0.0
+
+    def entry_from_book(self, column: int, slot: Slot, bar: Bar, shot: "Shot") -> float:
+        """Section 10, buying."""
+        facts, part = self.instruments[column], slot.market
+        asks = [(max(price, bar.open), size) for price, size in shot.asks]
+        left, coins, enough = part.quote_left / 1e8, 0.0, False
+        for price, size in asks:
+            if left / price <= size:
+                coins, enough = coins + left / price, True
+                break
+            coins, left = coins + size, left - size * price
+        most = facts.lots(coins)
+        lots = min(most, bar.entry_budget)
+        if lots <= 0.0:
+            return 0.0
+        paid = facts.ceil_tick(facts.walked(asks, facts.coins(lots)))
+        remainder = (part.quote_left - amount_e8(facts.coins(lots) * paid)) / 1e8
+        if lots < most and remainder < facts.min_notional:
+            lots = most
+            paid = facts.ceil_tick(facts.walked(asks, facts.coins(lots)))
+        fits = facts.lots(part.quote_left / 1e8 / paid)
+        if min(lots, fits) <= 0.0:
+            return 0.0
+        whole = enough and min(lots, fits) == min(most, fits)
+        self.take_entry(
+            column,
+            slot,
+            part,
+            bar,
+            min(lots, fits),
+            paid,
+            bar.open,
+            facts.taker_fee,
+            shot.time_ms,
+            whole=whole,
+        )
+        return paid
+
+    def book_at(self, column: int, time_ms: int) -> "Shot | None":
+        """The newest recorded book at a moment, if it is not too old."""
+        known = [shot for shot in self.shots[column] if shot.time_ms <= time_ms]
+        oldest = time_ms - round(self.rules.fills.book_max_age_seconds * 1000)
+        return known[-1] if known and known[-1].time_ms >= oldest else None
+
+    def book_down_to(self, column: int, bar: Bar, level: float) -> "Shot | None":
+        """The first recorded book within a bar whose bids have come down to a level."""
+        for shot in self.shots[column]:
+            if bar.open_ms <= shot.time_ms < bar.open_ms + self.base_ms and shot.bids[0][0] <= level:
+                return shot
+        return None
 
     def open_position(self, slot: Slot, bar: Bar) -> Position:
         """The position that the first entry fill opens."""
@@ -544,13 +663,48 @@ class ReferenceSimulator:
             position.judged = True
             position.ambiguous = ambiguous
 
-    def market_exit(self, column: int, slot: Slot, position: Position, bar: Bar, price: float) -> None:
-        """Sell at a worsened price, as far as the bar's budget goes."""
-        facts = self.instruments[column]
+    def market_exit(
+        self, column: int, slot: Slot, position: Position, bar: Bar, price: float, *, within: bool = False
+    ) -> None:
+        """Sell at a worsened price, as far as the bar's budget goes; `within` the bar or at its open."""
+        facts, book_ms = self.instruments[column], NOT_ASKED
+        if self.rules.fills.source is FillSource.BOOK:
+            shot = self.book_down_to(column, bar, price) if within else self.book_at(column, bar.open_ms)
+            if shot is not None:
+                self.exit_to_book(column, slot, position, bar, price, shot)
+                return
+            book_ms = NOT_RECORDED
         lots = self.exit_lots(column, position, bar, facts.market_sell_price(price))
         if lots > 0.0:
             worsened = facts.market_sell_price(price)
-            self.sell(column, slot, position, bar, lots, worsened, price, facts.taker_fee, position.triggered)
+            reason = position.triggered
+            self.sell(column, slot, position, bar, lots, worsened, price, facts.taker_fee, reason, book_ms)
+
+    def exit_to_book(
+        self, column: int, slot: Slot, position: Position, bar: Bar, price: float, shot: "Shot"
+    ) -> None:
+        """Section 10, selling."""
+        facts = self.instruments[column]
+        if shot.time_ms in position.walked:
+            return
+        bids = [(min(bid, price), size) for bid, size in shot.bids]
+        shown = 0.0
+        for _, size in bids:
+            shown += size
+            if shown >= facts.coins(position.lots):
+                break
+        most = min(position.lots, facts.lots(shown))
+        lots = min(most, bar.exit_budget)
+        if lots <= 0.0:
+            return
+        brought = facts.floor_tick(facts.walked(bids, facts.coins(lots)))
+        if lots < most and facts.coins(position.lots - lots) * brought < facts.min_notional:
+            lots = most
+            brought = facts.floor_tick(facts.walked(bids, facts.coins(lots)))
+        bar.exit_budget = max(0.0, bar.exit_budget - lots)
+        position.walked.add(shot.time_ms)
+        reason = position.triggered
+        self.sell(column, slot, position, bar, lots, brought, price, facts.taker_fee, reason, shot.time_ms)
 
     def target_fill(self, column: int, slot: Slot, position: Position, bar: Bar) -> None:
         """Sell at the target, as far as the bar's budget goes; the rest keeps resting."""
@@ -585,6 +739,7 @@ class ReferenceSimulator:
         unworsened: float,
         fee_rate: float,
         reason: ExitReason,
+        book_ms: int = NOT_ASKED,
     ) -> None:
         """One exit fill; the first cancels what still waits, the last closes the trade."""
         facts = self.instruments[column]
@@ -604,7 +759,9 @@ class ReferenceSimulator:
         position.slippage += slippage
         position.exit_fills += 1
         position.last_exit_row = bar.row
-        self.record_fill(column, slot, position, bar, FillKind.EXIT, 0, price, coins, notional, fee, slippage)
+        self.record_fill(
+            column, slot, position, bar, FillKind.EXIT, 0, price, coins, notional, fee, slippage, book_ms
+        )
         if position.lots == 0.0:
             self.slots[column] = None
             self.closed_now.append((column, slot))
@@ -623,6 +780,7 @@ class ReferenceSimulator:
         notional: int,
         fee: int,
         slippage: int,
+        book_ms: int,
     ) -> None:
         self.fills.append(
             {
@@ -640,6 +798,7 @@ class ReferenceSimulator:
                 "notional_e8": notional,
                 "fee_e8": fee,
                 "slippage_e8": slippage,
+                "book_ms": book_ms,
             }
         )
 

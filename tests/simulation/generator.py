@@ -12,7 +12,8 @@ from crypto_tracker.core.instruments import Instruments
 from crypto_tracker.core.orders import ExitReason
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import HOUR_MS, Timeframe, to_ms
-from crypto_tracker.simulation.parameters import Rules
+from crypto_tracker.simulation.books import OrderBooks, Snapshot, order_books
+from crypto_tracker.simulation.parameters import FillSource, Rules
 from crypto_tracker.simulation.records import COMMAND_DTYPE, CommandKind, Scenario
 from crypto_tracker.strategies.base import EVENT_RESET, EVENT_SETUP, SETUP_DTYPE
 from tests.simulation.rules import instruments, same_for_all_tiers, spec_rules
@@ -482,6 +483,76 @@ def some_commands(random: Random, frame: Frame) -> np.ndarray[Any, Any]:
     return array[np.argsort(array["time_ms"], kind="stable")]
 
 
+def a_side(random: Random, best: float, away: float, step: float, worth: float) -> list[tuple[float, float]]:
+    """One side of a book from its best price on: levels of the size of orders, now and then crumbs."""
+    side = []
+    price = best
+    for _ in range(int(random.integers(1, 6))):
+        size = worth / price * float(np.exp(random.normal(-0.5, 1.5)))
+        side.append((price, round(size, 6) or 1e-6))
+        price = max(price + away * step * int(random.integers(1, 5)), price * 0.5)
+    return side
+
+
+def some_books(random: Random, panel: Panel) -> OrderBooks:
+    """Recorded books about the opens and within the bars: fresh, old or missing, deep or thin, before and
+    behind the bar's prices. Some lie on round numbers, some stand exactly at an open or a close.
+    """
+    symbols: list[list[Snapshot]] = []
+    recorded = one_of(random, 0.95, 0.5)  # how many opens have a book
+    for column in range(len(panel.symbols)):
+        start = float(np.nanmax(np.r_[panel.open[:, column], 0.0]))
+        step = max(round(start * 0.0005, 8), 1e-8)
+        worth = one_of(random, 10.0, 60.0, 400.0)
+        shots: dict[int, Snapshot] = {}
+        for row in range(len(panel)):
+            open_ms = int(panel.open_time_ms[row])
+            opened, low = float(panel.open[row, column]), float(panel.low[row, column])
+            if np.isnan(opened):
+                continue
+            moments: list[tuple[int, float]] = []
+            if random.random() < recorded:
+                age = one_of(random, 0, 1, 800, 9_999, 10_000, 10_001, 30_000, weights=(3, 1, 3, 1, 1, 1, 1))
+                moments.append((open_ms - age, opened))
+            if random.random() < 0.5:
+                path = opened + (low - opened) * np.sort(random.random(int(random.integers(1, 6))))
+                path[-1] = one_of(random, low, path[-1])
+                offsets = np.sort(random.integers(0, panel.timeframe.ms, len(path)))
+                offsets[0] = one_of(random, offsets[0], 0)
+                offsets[-1] = one_of(random, offsets[-1], panel.timeframe.ms - 1)
+                moments += [(open_ms + int(o), float(p)) for o, p in zip(offsets, path, strict=True)]
+            elif random.random() < 0.3:  # the last moment of the bar, which the next open may still see
+                moments.append((open_ms + panel.timeframe.ms - 1, low))
+            for time_ms, price in moments:
+                bid = max(price + step * one_of(random, 0.0, -0.5, -3.0, 6.0), 0.2 * price)
+                ask = bid + step * one_of(random, 0.5, 1.0, 4.0)
+                shots[time_ms] = (
+                    time_ms,
+                    a_side(random, bid, -1.0, step, worth),
+                    a_side(random, ask, 1.0, step, worth),
+                )
+        symbols.append([shots[time_ms] for time_ms in sorted(shots)])
+    return order_books(symbols)
+
+
+def walking_books(random: Random, scenario: Scenario) -> Scenario:
+    """The same market with recorded books, which market fills walk."""
+    rules = scenario.rules
+    fills = rules.fills.model_copy(update={"source": FillSource.BOOK})
+    return replace(
+        scenario,
+        rules=rules.model_copy(update={"fills": fills}),
+        books=some_books(random, scenario.panel),
+    )
+
+
+def walking(scenario: Scenario, seed: int) -> Scenario:
+    """The market with recorded books: its own, or such as are drawn by a seed."""
+    if scenario.books is not None:
+        return scenario
+    return walking_books(np.random.default_rng(seed), scenario)
+
+
 def generate(seed: int) -> Scenario:
     """The market of a seed."""
     random = np.random.default_rng(seed)
@@ -500,4 +571,5 @@ def generate(seed: int) -> Scenario:
         close_at_end=bool(random.random() < 0.4),
         slow_regime=slow_regimes(random, frame),
     )
-    return replace(scenario, rules=with_correlation_limit(random, frame, scenario.rules))
+    scenario = replace(scenario, rules=with_correlation_limit(random, frame, scenario.rules))
+    return walking_books(random, scenario) if random.random() < 0.15 else scenario

@@ -91,6 +91,8 @@ def _spec_tree() -> dict[str, Any]:
             },
         },
         "fills": {
+            "source": "table",
+            "book_max_age_seconds": 10.0,
             "intrabar": "pessimistic",
             "entry_participation": 0.05,
             "exit_participation": 0.25,

@@ -1,6 +1,7 @@
 """What must hold in every market, whatever happens in it: the compiled simulator against its own records."""
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from crypto_tracker.simulation.backtest import Simulator, simulate_portfolio
 from crypto_tracker.simulation.records import Scenario, SimulationResult
 from crypto_tracker.strategies.base import EVENT_SETUP
 from tests.simulation.comparison import RECORDS, differences, first_difference
-from tests.simulation.generator import generate
+from tests.simulation.generator import generate, walking
 
 E8 = 100_000_000
 seeds = st.integers(min_value=0, max_value=10**9)
@@ -46,6 +47,7 @@ def ends_in(scenario: Scenario, rows: int) -> Scenario:
         commands=scenario.commands[scenario.commands["time_ms"] < end_ms],
         close_at_end=False,
         slow_regime=None if scenario.slow_regime is None else scenario.slow_regime[:rows],
+        books=None if scenario.books is None else scenario.books.between(0, end_ms),
     )
 
 
@@ -140,8 +142,34 @@ def test_no_fill_is_better_than_its_bar_and_none_but_a_jumped_limit_is_worse_cos
         # A limit fills at its own price (R4), also where the open has jumped over it: worse than the market.
         jumped_rung = fill["kind"] == FillKind.RUNG
         jumped_target = fill["exit_reason"] == ExitReason.TAKE_PROFIT
-        assert fill["price"] >= least or jumped_target
-        assert fill["price"] <= most or jumped_rung
+        walked = fill["book_ms"] >= 0  # a thin book is worse than any table
+        assert fill["price"] >= least or jumped_target or (walked and fill["kind"] == FillKind.EXIT)
+        assert fill["price"] <= most or jumped_rung or (walked and fill["kind"] == FillKind.ENTRY)
+        if walked:
+            gain = float(fill["price"] / panel.open[row, column] - 1.0)
+            assert (gain if fill["kind"] == FillKind.EXIT else -gain) <= 1e-12
+
+
+@given(seed=seeds)
+@settings(max_examples=EXAMPLES)
+def test_no_recorded_book_gives_more_than_it_shows(seed: int) -> None:
+    scenario = walking(generate(seed), seed)
+    assert scenario.books is not None
+    shown: dict[tuple[int, int, int], float] = {}
+    for column, (first, last) in enumerate(pairwise(scenario.books.first)):
+        for shot in scenario.books.snapshots[first:last]:
+            sizes = scenario.books.levels["size"]
+            sides = {FillKind.ENTRY: sizes[shot["asks"] : shot["end"]]}
+            sides[FillKind.EXIT] = sizes[shot["bids"] : shot["asks"]]
+            for kind, side in sides.items():
+                shown[column, int(shot["time_ms"]), int(kind)] = float(side.sum())
+    taken: dict[tuple[int, int, int], float] = {}
+    for fill in simulate_portfolio(scenario).fills:
+        if fill["book_ms"] >= 0:
+            key = (int(fill["symbol"]), int(fill["book_ms"]), int(fill["kind"]))
+            taken[key] = taken.get(key, 0.0) + float(fill["quantity"])
+    for key, coins in taken.items():
+        assert coins <= shown[key] * (1 + 1e-9) + 1e-6 * scenario.instruments.lot[key[0]]
 
 
 @given(seed=seeds)
@@ -255,7 +283,14 @@ def test_prices_scaled_by_a_power_of_two_leave_all_money_unchanged(seed: int, po
     setups["decision_close"] *= factor
     panel = scenario.panel
     prices = {name: getattr(panel, name) * factor for name in ("open", "high", "low", "close")}
-    scaled = replace(plain, setups=setups, panel=replace(panel, **prices, volume=panel.volume / factor))
+    books = scenario.books
+    if books is not None:
+        levels = books.levels.copy()
+        levels["price"] *= factor
+        levels["size"] /= factor
+        books = replace(books, levels=levels)
+    panel = replace(panel, **prices, volume=panel.volume / factor)
+    scaled = replace(plain, setups=setups, panel=panel, books=books)
     before, after = simulate_portfolio(plain), simulate_portfolio(scaled)
     for name in ("equity_e8", "cash_e8", "reserved_e8", "regime"):
         assert first_difference(name, getattr(after, name), getattr(before, name)) is None
@@ -310,8 +345,10 @@ def with_a_bystander(scenario: Scenario, rng: np.random.Generator) -> Scenario:
 
     bystander = Symbol("IDLE", "USD")
     facts = scenario.instruments
+    books = scenario.books
     return replace(
         scenario,
+        books=None if books is None else replace(books, first=np.append(books.first, books.first[-1])),
         panel=replace(
             panel,
             symbols=(*panel.symbols, bystander),

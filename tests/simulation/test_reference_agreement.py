@@ -4,6 +4,7 @@ from collections import Counter, namedtuple
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,8 +13,15 @@ from crypto_tracker.core.decisions import Reason, Regime
 from crypto_tracker.core.errors import SimulationError
 from crypto_tracker.core.orders import ExitReason, FillKind
 from crypto_tracker.simulation.backtest import simulate_portfolio
+from crypto_tracker.simulation.books import NOT_RECORDED
 from crypto_tracker.simulation.outcomes import simulate_setups
-from crypto_tracker.simulation.records import FILL_DTYPE, CommandKind, Outcome, Scenario, SimulationResult
+from crypto_tracker.simulation.records import (
+    FILL_DTYPE,
+    CommandKind,
+    Outcome,
+    Scenario,
+    SimulationResult,
+)
 from crypto_tracker.strategies.base import EVENT_SETUP
 from tests.reference import setups as reference_setups
 from tests.reference import simulator as reference
@@ -76,6 +84,18 @@ def test_tens_of_thousands_of_setup_runs_agree(first: int) -> None:
     assert_setups_agree(range(MARKETS + first, MARKETS + first + NIGHTLY_CHUNK))
 
 
+def walked_again(scenario: Scenario, before: Fill, after: Fill) -> bool:
+    """Whether the book of a fill was still the newest at the next open, and so gave nothing there."""
+    if scenario.books is None or before.book_ms < 0 or after.bar <= before.bar + 1:
+        return False
+    books, column = scenario.books, before.symbol
+    times = books.snapshots["time_ms"][books.first[column] : books.first[column + 1]]
+    next_open = before.time_ms + scenario.panel.timeframe.ms
+    newest = times[times <= next_open][-1]
+    fresh = next_open - newest <= scenario.rules.fills.book_max_age_seconds * 1000
+    return bool(newest == before.book_ms and fresh)
+
+
 def rare_meetings(scenario: Scenario, result: SimulationResult) -> Counter[str]:
     """Rare meetings of rules, counted from the fills and bars of one market."""
     seen: Counter[str] = Counter()
@@ -87,6 +107,10 @@ def rare_meetings(scenario: Scenario, result: SimulationResult) -> Counter[str]:
         of_bar.setdefault((fill.bar, fill.symbol), []).append(fill)
         of_trade.setdefault(fill.trade, []).append(fill)
         seen["volume unknown"] += fill.volume_unknown
+        seen["market fill without a recorded book"] += fill.book_ms == NOT_RECORDED
+        if fill.book_ms >= 0:
+            within = fill.book_ms > fill.time_ms
+            seen[f"{FillKind(fill.kind).code} by a book{' within the bar' if within else ''}"] += 1
         seen["rung at the open that placed it"] += (
             fill.kind == FillKind.RUNG and fill.price == opens[fill.bar][fill.symbol]
         )
@@ -102,6 +126,12 @@ def rare_meetings(scenario: Scenario, result: SimulationResult) -> Counter[str]:
         seen["entry over several bars"] += parts[0] > 1
         seen["rung over several bars"] += any(count > 1 for rung, count in parts.items() if rung)
         seen["exit over several bars"] += len(exits) > 1
+        books = Counter(fill.kind for fill in fills if fill.book_ms >= 0)
+        seen["entry by books over several bars"] += books[FillKind.ENTRY] > 1
+        seen["exit by books over several bars"] += books[FillKind.EXIT] > 1
+        seen["nothing left of a book at the open"] += any(
+            walked_again(scenario, before, after) for before, after in pairwise(exits)
+        )
         seen["rest of a target sold otherwise"] += bool(exits) and (
             exits[0].exit_reason == ExitReason.TAKE_PROFIT and exits[-1].price != exits[0].price
         )
@@ -154,6 +184,13 @@ def test_every_rule_really_happens_in_the_generated_markets() -> None:
         "exit over several bars": 30,
         "stop met exactly": 10,
         "volume unknown": 20,
+        "market fill without a recorded book": 50,
+        "entry by a book": 100,
+        "exit by a book": 50,
+        "exit by a book within the bar": 30,
+        "entry by books over several bars": 10,
+        "exit by books over several bars": 10,
+        "nothing left of a book at the open": 3,
         "fallback": 50,
         "open at the end": 20,
         "turned against": 20,

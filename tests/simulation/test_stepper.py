@@ -17,6 +17,7 @@ from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe
 from crypto_tracker.portfolio.regime import NO_FORCE, MarketState, market_state
 from crypto_tracker.simulation import kernel
 from crypto_tracker.simulation.backtest import scenario_market, simulate_portfolio
+from crypto_tracker.simulation.books import OrderBooks
 from crypto_tracker.simulation.live import EndedOrder, Stepped, Stepper
 from crypto_tracker.simulation.records import (
     CommandKind,
@@ -44,12 +45,22 @@ class Cut:
     setups: Records
     commands: Records
     first_row: int  # of the setups
+    books: OrderBooks | None = None
 
 
 def market_rows(market: MarketState, start: int, stop: int) -> MarketState:
     return MarketState(
         **{field.name: getattr(market, field.name)[start:stop] for field in fields(MarketState)}
     )
+
+
+def needed_books(scenario: Scenario, start: int, stop: int) -> OrderBooks | None:
+    """The recorded books that the rows [start, stop) can ask for, and no more."""
+    if scenario.books is None:
+        return None
+    age_ms = round(scenario.rules.fills.book_max_age_seconds * 1000)
+    first_ms = int(scenario.panel.open_time_ms[start]) - age_ms
+    return scenario.books.between(first_ms, int(scenario.panel.close_time_ms[stop - 1]))
 
 
 def cut_at(scenario: Scenario, places: list[int]) -> list[Cut]:
@@ -67,6 +78,7 @@ def cut_at(scenario: Scenario, places: list[int]) -> list[Cut]:
         cuts.append(
             Cut(
                 panel=panel.rows(start, stop),
+                books=needed_books(scenario, start, stop),
                 market=market_rows(market, start, stop),
                 setups=scenario.setups[setups_from:setups_to],
                 commands=scenario.commands[commands_from:commands_to],
@@ -105,7 +117,12 @@ def stepped_in_calls(
     ends: dict[int, Reason] = {}
     for cut in cut_at(scenario, places):
         stepped = stepper.step(
-            cut.panel, cut.market, cut.setups, cut.commands, first_setup_number=first_number
+            cut.panel,
+            cut.market,
+            cut.setups,
+            cut.commands,
+            first_setup_number=first_number,
+            books=cut.books,
         )
         first_number += int((cut.setups["kind"] == EVENT_SETUP).sum())
         stepped.fills["bar"] += rows_before
@@ -182,7 +199,9 @@ def test_these_runs_end_orders_of_earlier_calls_in_every_way():
         stepper = stepper_of(scenario, fresh(scenario))
         number = 0
         for cut in cut_at(scenario, list(range(1, len(scenario.panel)))):
-            stepped = stepper.step(cut.panel, cut.market, cut.setups, cut.commands, first_setup_number=number)
+            stepped = stepper.step(
+                cut.panel, cut.market, cut.setups, cut.commands, first_setup_number=number, books=cut.books
+            )
             number += int((cut.setups["kind"] == EVENT_SETUP).sum())
             seen |= {order.reason for order in stepped.ended}
     assert seen == {Reason.EXPIRED, Reason.SLIPPAGE_TOO_HIGH, Reason.REGIME_PANIC, Reason.CANCELLED}
@@ -401,6 +420,8 @@ def test_inputs_that_do_not_fit_together_are_refused():
             no_commands(),
             first_setup_number=0,
         )
+    with pytest.raises(SimulationError, match="this step got none of its symbols"):
+        step(stepper_under(source="book"), 0, [100.0])
     with pytest.raises(SimulationError, match="at most 20 levels"):
         step(stepper, 0, [100.0], a_setup(0, levels=21))
     with pytest.raises(SimulationError, match="sorted by time"):

@@ -40,7 +40,9 @@ def minutes_of(scenario: Scenario) -> list[SteppedMinute]:
     number, versions, stepped_minutes = 0, dict[int, str](), []
     for row, cut in enumerate(cut_at(scenario, list(range(1, len(scenario.panel))))):
         before = stepper.state.copy()
-        stepped = stepper.step(cut.panel, cut.market, cut.setups, cut.commands, first_setup_number=number)
+        stepped = stepper.step(
+            cut.panel, cut.market, cut.setups, cut.commands, first_setup_number=number, books=cut.books
+        )
         minute = SteppedMinute(
             close_ms=int(cut.panel.close_time_ms[0]),
             regime=Regime(int(cut.market.regime[0])),

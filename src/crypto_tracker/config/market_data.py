@@ -29,6 +29,13 @@ class FileRules(Frozen):
     cold_rows_min: Annotated[int, Field(ge=1), NoTrade("which tier holds a bar changes nothing of it")]
 
 
+class BookRules(Frozen):
+    """What is kept of recorded order books."""
+
+    levels: Annotated[int, Field(ge=1)]  # of each side
+    every_ms: Annotated[int, Field(ge=1)]  # the last book of each such stretch of time
+
+
 class MarketData(Frozen):
     """Where bars come from and what makes them doubtful."""
 
@@ -36,6 +43,7 @@ class MarketData(Frozen):
     suspect_move: Annotated[float, Field(gt=0.0)]
     suspect_confirm_bars: Annotated[int, Field(ge=1)]
     files: FileRules
+    books: Annotated[BookRules, NoTrade("fills walk what is recorded, however much of it that is")]
     timeframes: Annotated[dict[str, TimeframePlan], _FETCHING]
 
     @field_validator("timeframes")

@@ -46,7 +46,9 @@ class Simulator:
             rules=rules,
             timeframe=panel.timeframe,
         )
-        self._inputs = Inputs(panel, rules.timezone, self.market, scenario.commands, scenario.setups)
+        self._inputs = Inputs(
+            panel, rules.timezone, self.market, scenario.commands, scenario.setups, scenario.books
+        )
         self._decisions = undecided(scenario.setups)
         self._curve = empty_curve(len(panel))
         self._cursor = np.zeros(2, dtype=np.int64)

@@ -13,6 +13,7 @@ from crypto_tracker.core.instruments import Instruments
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, Timeframe
 from crypto_tracker.portfolio.regime import MarketState
 from crypto_tracker.simulation import kernel
+from crypto_tracker.simulation.books import OrderBooks, no_books
 from crypto_tracker.simulation.parameters import Rules
 from crypto_tracker.simulation.records import DECISION_DTYPE, FILL_DTYPE, MAX_LEVELS, TRADE_DTYPE
 from crypto_tracker.simulation.state import (
@@ -44,6 +45,7 @@ class Driver:
             instrument_array(instruments, rules),
             strategy_parameter_array(rules, strategies, enabled),
             parameter_array(rules, timeframe.ms),
+            depth_arrays(no_books(len(instruments.symbols))),
         )
         self._fills = np.zeros(_FIRST_ROOM, dtype=FILL_DTYPE)
         self._trades = np.zeros(_FIRST_ROOM, dtype=TRADE_DTYPE)
@@ -67,12 +69,13 @@ class Driver:
         """
         room = len(self._symbols) * (MAX_LEVELS + 4)
         scratch = kernel.Scratch(np.zeros(len(inputs.setups), dtype=np.int64), *self._per_strategy)
+        facts = self.facts if inputs.depth is None else self.facts._replace(depth=inputs.depth)
         row = start
         while row < stop:
             self._make_room(room)
             row = kernel.run(
                 memory(state),
-                self.facts,
+                facts,
                 self._records(decisions),
                 scratch,
                 curve,
@@ -130,7 +133,7 @@ class Driver:
 class Inputs:
     """What a run reads, as the kernel takes it."""
 
-    __slots__ = ("bars", "commands", "market", "setups")
+    __slots__ = ("bars", "commands", "depth", "market", "setups")
 
     def __init__(
         self,
@@ -139,11 +142,13 @@ class Inputs:
         market: MarketState,
         commands: RecordArray,
         setups: RecordArray,
+        books: OrderBooks | None = None,
     ) -> None:
         self.bars = bar_arrays(panel, timezone)
         self.market = market_arrays(market)
         self.commands = commands
         self.setups = setups
+        self.depth = None if books is None else depth_arrays(books)
 
 
 def undecided(setups: RecordArray) -> RecordArray:
@@ -173,6 +178,11 @@ def memory(state: PortfolioState) -> kernel.Memory:
         state.hours_ms,
         state.hour_closes,
     )
+
+
+def depth_arrays(books: OrderBooks) -> kernel.Depth:
+    """The recorded books' arrays as the kernel takes them."""
+    return kernel.Depth(books.first, books.snapshots, books.levels)
 
 
 def market_arrays(market: MarketState) -> kernel.MarketArrays:

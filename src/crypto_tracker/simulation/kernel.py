@@ -19,6 +19,7 @@ from crypto_tracker.core.arrays import BoolArray, CodeArray, FloatArray, IntArra
 from crypto_tracker.core.decisions import Reason, Regime
 from crypto_tracker.core.orders import ExitReason, FillKind
 from crypto_tracker.core.timeframes import HOUR_MS
+from crypto_tracker.simulation.books import NOT_ASKED, NOT_RECORDED
 from crypto_tracker.simulation.records import CommandKind, Outcome
 from crypto_tracker.simulation.state import (
     ADAPTIVE,
@@ -78,6 +79,7 @@ _LOSS, _BREAKEVEN, _TIMEOUT = int64(Outcome.LOSS), int64(Outcome.BREAKEVEN), int
 _MARKET = int64(0)  # number of the market part of an entry
 _ALONE = int64(0)  # number of the slot in which setups are traded alone
 _NOT_YET = int64(-1)
+_NOT_ASKED, _NOT_RECORDED = int64(NOT_ASKED), int64(NOT_RECORDED)
 
 # All arrays belong to the caller, so compiled code counts no references to them, which took nine tenths of
 # the time. It can make no arrays then either. Numba's published types do not know the option.
@@ -100,12 +102,21 @@ class Memory(NamedTuple):
     hour_closes: FloatArray  # (symbols, hours)
 
 
+class Depth(NamedTuple):
+    """Recorded order books: the arrays of `OrderBooks`. They are read only where fills walk them."""
+
+    first: IntArray  # (symbols + 1,), first snapshot of each symbol
+    snapshots: RecordArray  # SNAPSHOT_DTYPE, each symbol's together, in order of time
+    levels: RecordArray  # LEVEL_DTYPE
+
+
 class Facts(NamedTuple):
     """What does not change during a run."""
 
     instruments: RecordArray  # INSTRUMENT_DTYPE (symbols,)
     strategies: RecordArray  # STRATEGY_PARAMETER_DTYPE (strategies,)
     parameters: RecordArray  # PARAMETER_DTYPE (1,)
+    depth: Depth
 
 
 class Bars(NamedTuple):
@@ -333,10 +344,10 @@ def age_parts(memory, decisions, s):
 
 
 @compiled
-def apply_entry(memory, facts, records, bar, s, k, lots, price, raw_price, fee_rate):
+def apply_entry(memory, facts, records, bar, s, k, lots, price, raw_price, fee_rate, book_ms):
     """An entry fill of `lots` for part `k`: paid from its reserve, with average and levels anew.
 
-    `raw_price` is the price before it was worsened.
+    `raw_price` is the price before it was worsened, `book_ms` the time of the snapshot that was walked.
     """
     book, slot, part, ins = memory.book[0], memory.slots[s], memory.parts[s, k], facts.instruments[s]
     coins = on_grid(lots, ins.lot)
@@ -372,11 +383,11 @@ def apply_entry(memory, facts, records, bar, s, k, lots, price, raw_price, fee_r
     if ins.lot > 0.0 and slot.bought > MAX_EXACT_LOTS:
         book.error = s + 1
     kind = _ENTRY if k == 0 else _RUNG
-    write_fill(records, bar, s, slot, kind, k, price, coins, notional, fee, slippage)
+    write_fill(records, bar, s, slot, kind, k, price, coins, notional, fee, slippage, book_ms)
 
 
 @compiled
-def apply_exit(memory, facts, records, bar, s, lots, price, raw_price, fee_rate, reason):
+def apply_exit(memory, facts, records, bar, s, lots, price, raw_price, fee_rate, reason, book_ms):
     """An exit fill of `lots`; the first cancels what is left of the entry, the last closes the trade."""
     book, slot, ins = memory.book[0], memory.slots[s], facts.instruments[s]
     if slot.exit_fills == 0:
@@ -397,7 +408,7 @@ def apply_exit(memory, facts, records, bar, s, lots, price, raw_price, fee_rate,
     slot.slippage += slippage
     slot.exit_fills += 1
     slot.exit_budget -= lots
-    write_fill(records, bar, s, slot, _EXIT, _MARKET, price, coins, notional, fee, slippage)
+    write_fill(records, bar, s, slot, _EXIT, _MARKET, price, coins, notional, fee, slippage, book_ms)
     if slot.held <= 0.0:
         row = records.trades[records.counts[1]]
         records.counts[1] += 1
@@ -410,7 +421,7 @@ def apply_exit(memory, facts, records, bar, s, lots, price, raw_price, fee_rate,
 
 
 @compiled
-def write_fill(records, bar, s, slot, kind, rung, price, coins, notional, fee, slippage):
+def write_fill(records, bar, s, slot, kind, rung, price, coins, notional, fee, slippage, book_ms):
     """Append one row to the fills."""
     row = records.fills[records.counts[0]]
     records.counts[0] += 1
@@ -428,6 +439,7 @@ def write_fill(records, bar, s, slot, kind, rung, price, coins, notional, fee, s
     row.notional_e8 = notional
     row.fee_e8 = fee
     row.slippage_e8 = slippage
+    row.book_ms = book_ms
 
 
 @compiled
@@ -460,6 +472,124 @@ def write_trade(slot, ins, row, exit_ms, s, mark):
     row.target_price = slot.target
 
 
+# --- recorded order books (section 10) ------------------------------------------------------------
+
+
+@compiled
+def newest_snapshot(depth, s, time_ms, age_ms):
+    """The newest snapshot of a symbol at or before a moment, -1 where that is older than `age_ms`."""
+    begin, end = depth.first[s], depth.first[s + 1]
+    low, high = begin, end
+    while low < high:
+        middle = (low + high) // 2
+        if depth.snapshots[middle].time_ms <= time_ms:
+            low = middle + 1
+        else:
+            high = middle
+    if low == begin or time_ms - depth.snapshots[low - 1].time_ms > age_ms:
+        return int64(-1)
+    return low - 1
+
+
+@compiled
+def first_bid_at(depth, s, start_ms, end_ms, price):
+    """The first snapshot in [start, end) whose best bid is at or below a price, -1 where there is none."""
+    row, end = newest_snapshot(depth, s, start_ms - 1, start_ms) + 1, depth.first[s + 1]
+    row = max(row, depth.first[s])
+    while row < end and depth.snapshots[row].time_ms < end_ms:
+        if depth.levels[depth.snapshots[row].bids].price <= price:
+            return row
+        row += 1
+    return int64(-1)
+
+
+@compiled
+def coins_for(levels, first, end, quote, raw_price):
+    """The coins that the asks [first, end) give for `quote`, and whether they are enough for all of it."""
+    coins = 0.0
+    for row in range(first, end):
+        price = max(levels[row].price, raw_price)
+        if quote / price <= levels[row].size:
+            return coins + quote / price, True
+        coins += levels[row].size
+        quote -= levels[row].size * price
+    return coins, False
+
+
+@compiled
+def coins_shown(levels, first, end, most):
+    """The coins that the levels [first, end) show, counted until they are `most`."""
+    coins = 0.0
+    for row in range(first, end):
+        coins += levels[row].size
+        if coins >= most:
+            break
+    return coins
+
+
+@compiled
+def walked_price(levels, first, end, coins, raw_price, buying):
+    """The average price of `coins`, taken level by level, none of them better than `raw_price`."""
+    value, rest, price = 0.0, coins, raw_price
+    for row in range(first, end):
+        price = max(levels[row].price, raw_price) if buying else min(levels[row].price, raw_price)
+        take = min(rest, levels[row].size)
+        value += take * price
+        rest -= take
+        if rest <= 0.0:
+            break
+    return (value + rest * price) / coins  # a rest is what counting in lots tolerates
+
+
+@compiled
+def buy_from_book(memory, facts, records, bar, s, row):
+    """The market part takes the asks of a snapshot, within the bar's volume; returns its price or 0."""
+    slot, part, ins = memory.slots[s], memory.parts[s, 0], facts.instruments[s]
+    levels, shown = facts.depth.levels, facts.depth.snapshots[row]
+    coins, enough = coins_for(levels, shown.asks, shown.end, part.quote / QUOTE, bar.open)
+    most = whole_lots(coins, ins.lot)
+    if most <= 0.0 or slot.entry_budget <= 0.0:
+        return 0.0
+    take = min(most, slot.entry_budget)
+    coins = on_grid(take, ins.lot)
+    price = ceil_tick(walked_price(levels, shown.asks, shown.end, coins, bar.open, True), ins.tick)
+    if take < most and (part.quote - amount_e8(coins, price)) / QUOTE < ins.min_notional:
+        take, coins = most, on_grid(most, ins.lot)
+        price = ceil_tick(walked_price(levels, shown.asks, shown.end, coins, bar.open, True), ins.tick)
+    fits = whole_lots(part.quote / QUOTE / price, ins.lot)  # the tick may have made it dearer than its quote
+    take = min(take, fits)
+    if take <= 0.0:
+        return 0.0
+    apply_entry(
+        memory, facts, records, bar, s, _MARKET, take, price, bar.open, ins.taker, int64(shown.time_ms)
+    )
+    if enough and take == min(most, fits):
+        end_part(memory.book[0], part)
+    return price
+
+
+@compiled
+def sell_to_book(memory, facts, records, bar, s, row, raw_price):
+    """The triggered exit takes the bids of a snapshot, within the bar's volume; none of them twice."""
+    slot, ins = memory.slots[s], facts.instruments[s]
+    levels, shown = facts.depth.levels, facts.depth.snapshots[row]
+    if shown.time_ms == slot.walked_ms or slot.exit_budget <= 0.0:
+        return
+    held = on_grid(slot.held, ins.lot)
+    most = min(slot.held, whole_lots(coins_shown(levels, shown.bids, shown.asks, held), ins.lot))
+    take = min(most, slot.exit_budget)
+    if take <= 0.0:
+        return
+    coins = on_grid(take, ins.lot)
+    price = floor_tick(walked_price(levels, shown.bids, shown.asks, coins, raw_price, False), ins.tick)
+    if take < most and on_grid(slot.held - take, ins.lot) * price < ins.min_notional:
+        take, coins = most, on_grid(most, ins.lot)
+        price = floor_tick(walked_price(levels, shown.bids, shown.asks, coins, raw_price, False), ins.tick)
+    slot.walked_ms = shown.time_ms
+    reason, time_ms = int64(slot.trigger), int64(shown.time_ms)
+    apply_exit(memory, facts, records, bar, s, take, price, raw_price, ins.taker, reason, time_ms)
+
+
 # --- match: orders and positions against a bar (section 3) ----------------------------------------
 
 
@@ -490,16 +620,34 @@ def lots_to_sell(slot, price, ins):
 
 
 @compiled
-def buy(memory, facts, records, bar, s, k, price, raw_price, fee_rate):
+def buy(memory, facts, records, bar, s, k, price, raw_price, fee_rate, book_ms):
     """Fill part `k` as far as the bar's volume allows, and end it when complete; tells whether it filled."""
     part = memory.parts[s, k]
     take, wanted = lots_to_buy(memory.slots[s], part.quote, price, facts.instruments[s])
     if take <= 0.0:
         return False
-    apply_entry(memory, facts, records, bar, s, k, take, price, raw_price, fee_rate)
+    apply_entry(memory, facts, records, bar, s, k, take, price, raw_price, fee_rate, book_ms)
     if take == wanted:
         end_part(memory.book[0], part)
     return True
+
+
+@compiled
+def buy_at_market(memory, facts, records, bar, s):
+    """R2: the market part at the open, from the recorded book or by the slippage table.
+
+    Returns the price of the fill, 0 where nothing was filled.
+    """
+    ins, book_ms = facts.instruments[s], _NOT_ASKED
+    if facts.parameters[0].book_age_ms >= 0:
+        row = newest_snapshot(facts.depth, s, bar.time_ms, facts.parameters[0].book_age_ms)
+        if row >= 0:
+            return buy_from_book(memory, facts, records, bar, s, row)
+        book_ms = _NOT_RECORDED
+    price = ceil_tick(bar.open * (1.0 + ins.slippage), ins.tick)
+    if buy(memory, facts, records, bar, s, _MARKET, price, bar.open, ins.taker, book_ms):
+        return price
+    return 0.0
 
 
 @compiled
@@ -511,13 +659,28 @@ def judge(slot, level, other_level, bar):
 
 
 @compiled
-def sell_at_market(memory, facts, records, bar, s, raw_price):
-    """R5: fill the triggered exit at `raw_price`, worsened, as far as the bar's volume allows."""
-    slot, ins = memory.slots[s], facts.instruments[s]
+def sell_at_market(memory, facts, records, bar, s, raw_price, at_open):
+    """R5: fill the triggered exit at `raw_price`, worsened, as far as the bar's volume allows.
+
+    From the recorded book where there is one of the open, or of the moment within the bar at which the bids
+    came down to `raw_price`; else by the slippage table.
+    """
+    slot, ins, book_ms = memory.slots[s], facts.instruments[s], _NOT_ASKED
+    if facts.parameters[0].book_age_ms >= 0:
+        if at_open:
+            row = newest_snapshot(facts.depth, s, bar.time_ms, facts.parameters[0].book_age_ms)
+        else:
+            end_ms = bar.time_ms + facts.parameters[0].bar_ms
+            row = first_bid_at(facts.depth, s, bar.time_ms, end_ms, raw_price)
+        if row >= 0:
+            sell_to_book(memory, facts, records, bar, s, row, raw_price)
+            return
+        book_ms = _NOT_RECORDED
     price = floor_tick(raw_price * (1.0 - ins.slippage), ins.tick)
     take = lots_to_sell(slot, price, ins)
     if take > 0.0:
-        apply_exit(memory, facts, records, bar, s, take, price, raw_price, ins.taker, int64(slot.trigger))
+        reason = int64(slot.trigger)
+        apply_exit(memory, facts, records, bar, s, take, price, raw_price, ins.taker, reason, book_ms)
 
 
 @compiled
@@ -528,7 +691,7 @@ def sell_at_target(memory, facts, records, bar, s):
     if take > 0.0:
         judge(slot, active_stop(slot), active_stop(slot), bar)
         price = slot.target
-        apply_exit(memory, facts, records, bar, s, take, price, price, ins.maker, _TAKE_PROFIT)
+        apply_exit(memory, facts, records, bar, s, take, price, price, ins.maker, _TAKE_PROFIT, _NOT_ASKED)
 
 
 @compiled_into_caller
@@ -550,7 +713,7 @@ def exit_at_the_open(memory, facts, records, bar, s):
             judge(slot, slot.target_before, active_stop(slot), bar)
         else:
             return
-    sell_at_market(memory, facts, records, bar, s, bar.open)
+    sell_at_market(memory, facts, records, bar, s, bar.open, True)
 
 
 @compiled
@@ -564,15 +727,15 @@ def enter_at_the_open(memory, facts, records, bar, s):
             end_entry(memory, records.decisions, s, _GAP)
             return
     first = slot.phase == PENDING
-    price = ceil_tick(bar.open * (1.0 + ins.slippage), ins.tick)
-    if not buy(memory, facts, records, bar, s, _MARKET, price, bar.open, ins.taker) or not first:
+    price = buy_at_market(memory, facts, records, bar, s)
+    if price <= 0.0 or not first:
         return
     for k in range(1, slot.levels):
         rung = memory.parts[s, k]
         rung.price = floor_tick(price * (1.0 - slot.spacing * k), ins.tick)
         if falls_through(bar.open, rung.price, ins.tick):  # only where spacing is below slippage
             rung.bars = facts.parameters[0].entry_bars
-            buy(memory, facts, records, bar, s, k, bar.open, bar.open, ins.taker)
+            buy(memory, facts, records, bar, s, k, bar.open, bar.open, ins.taker, _NOT_ASKED)
 
 
 @compiled_into_caller
@@ -593,14 +756,14 @@ def fall(memory, facts, records, bar, s):
             if bar.low <= level:
                 slot.trigger = stop_label(slot)
                 judge(slot, slot.target_before, slot.target_open, bar)
-                sell_at_market(memory, facts, records, bar, s, min(level, bar.open))
+                sell_at_market(memory, facts, records, bar, s, min(level, bar.open), False)
             return
         rung = memory.parts[s, highest]
         if not falls_through(bar.low, rung.price, ins.tick):
             return
         if rung.bars < 0:
             rung.bars = facts.parameters[0].entry_bars
-        if buy(memory, facts, records, bar, s, highest, rung.price, rung.price, ins.maker):
+        if buy(memory, facts, records, bar, s, highest, rung.price, rung.price, ins.maker, _NOT_ASKED):
             slot.entered_within = True
         rung.passed = True
 
@@ -661,7 +824,7 @@ def close_out(memory, facts, records, bar, s, reason):
     slot, ins, last_close = memory.slots[s], facts.instruments[s], memory.coins[s].last_close
     slot.volume_unknown = False
     price = floor_tick(last_close * (1.0 - ins.slippage), ins.tick)
-    apply_exit(memory, facts, records, bar, s, slot.held, price, last_close, ins.taker, reason)
+    apply_exit(memory, facts, records, bar, s, slot.held, price, last_close, ins.taker, reason, _NOT_ASKED)
 
 
 @compiled_into_caller
@@ -1131,6 +1294,7 @@ def open_slot(slot, setup, index):
     slot.trigger = slot.request = slot.exit_reason = _NONE
     slot.judged = slot.ambiguous = False
     slot.entered_within = False
+    slot.walked_ms = _NOT_ASKED
 
 
 @compiled
@@ -1349,7 +1513,8 @@ def run_alone(memory, facts, records, bars, market, setups, chosen, outcomes):
     for n in range(len(chosen)):
         setup = setups[chosen[n]]
         s = int64(setup.symbol)
-        own = Facts(facts.instruments[s : s + 1], facts.strategies, facts.parameters)
+        depth = Depth(facts.depth.first[s : s + 2], facts.depth.snapshots, facts.depth.levels)
+        own = Facts(facts.instruments[s : s + 1], facts.strategies, facts.parameters, depth)
         quote = fixed_quote(setup, 1.0)
         place_order(memory, _ALONE, setup, chosen[n], quote, order_reserve(quote, own.instruments[0]))
         trade_alone(memory, own, records, bars, market, s, setup.time_ms, outcomes[n])

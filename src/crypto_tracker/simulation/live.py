@@ -17,6 +17,7 @@ from crypto_tracker.core.errors import SimulationError
 from crypto_tracker.core.instruments import Instruments
 from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.portfolio.regime import MarketState
+from crypto_tracker.simulation.books import OrderBooks
 from crypto_tracker.simulation.driver import (
     Driver,
     Inputs,
@@ -24,7 +25,7 @@ from crypto_tracker.simulation.driver import (
     refuse_setups_off_the_grid,
     undecided,
 )
-from crypto_tracker.simulation.parameters import Rules
+from crypto_tracker.simulation.parameters import FillSource, Rules
 from crypto_tracker.simulation.records import MAX_LEVELS
 from crypto_tracker.simulation.state import PortfolioState
 from crypto_tracker.strategies.base import EVENT_SETUP, SETUP_DTYPE
@@ -91,6 +92,7 @@ class Stepper:
         self._symbols = instruments.symbols
         self._timeframe = timeframe
         self._timezone = rules.timezone
+        self._by_book = rules.fills.source is FillSource.BOOK
         self._reserved = np.zeros(len(instruments.symbols), dtype=SETUP_DTYPE)
         self._driver = Driver(
             instruments=instruments, strategies=strategies, enabled=enabled, rules=rules, timeframe=timeframe
@@ -105,6 +107,7 @@ class Stepper:
         *,
         first_setup_number: int,
         close_at_end: bool = False,
+        books: OrderBooks | None = None,
     ) -> Stepped:
         """Step every bar of the panel.
 
@@ -116,11 +119,15 @@ class Stepper:
         commands : COMMAND_DTYPE, sorted by time_ms, none of them after the panel's last open
         first_setup_number : of the first row of `setups` that is a setup; those after it count on
         close_at_end : close what is held at its last close and cancel what is pending, after the last bar
+        books : recorded order books of the symbols, needed where the rules let market fills walk them; those
+            from `book_max_age_seconds` before the panel's first open to its last close are enough
 
         Raises SimulationError for inputs that do not fit together, and when a quantity can not be exact; the
         state is of no use after that.
         """
         self._refuse_what_does_not_fit(panel, market, setups, commands)
+        if self._by_book and (books is None or len(books.first) != len(self._symbols) + 1):
+            raise SimulationError("market fills walk recorded books, and this step got none of its symbols")
         count, state = len(self._reserved), self.state
         before = state.slots["setup"].copy()
         numbers = first_setup_number - 1 + np.cumsum(setups["kind"] == EVENT_SETUP)
@@ -128,7 +135,7 @@ class Stepper:
         all_setups = np.concatenate([self._reserved, setups])
         decisions = undecided(all_setups)
         curve = empty_curve(len(panel))
-        inputs = Inputs(panel, self._timezone, market, commands, all_setups)
+        inputs = Inputs(panel, self._timezone, market, commands, all_setups, books)
         cursor = np.array([0, count], dtype=np.int64)
         self._driver.forget()
         self._driver.run(state, inputs, decisions, curve, cursor, 0, len(panel))

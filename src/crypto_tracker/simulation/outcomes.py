@@ -7,7 +7,14 @@ import numpy as np
 from crypto_tracker.core.arrays import IntArray, RecordArray
 from crypto_tracker.simulation import kernel
 from crypto_tracker.simulation.backtest import scenario_market
-from crypto_tracker.simulation.driver import bar_arrays, market_arrays, memory, refuse_setups_off_the_grid
+from crypto_tracker.simulation.books import no_books
+from crypto_tracker.simulation.driver import (
+    bar_arrays,
+    depth_arrays,
+    market_arrays,
+    memory,
+    refuse_setups_off_the_grid,
+)
 from crypto_tracker.simulation.records import (
     DECISION_DTYPE,
     FILL_DTYPE,
@@ -66,6 +73,7 @@ def _alone(scenario: Scenario) -> tuple[Callable[[IntArray, RecordArray], None],
         instrument_array(scenario.instruments, rules),
         strategy_parameter_array(rules, scenario.strategies, scenario.enabled),
         parameter_array(rules, panel.timeframe.ms),
+        depth_arrays(no_books(len(panel.symbols)) if scenario.books is None else scenario.books),
     )
     trades = np.zeros(4, dtype=TRADE_DTYPE)
     records = kernel.Records(

@@ -20,6 +20,13 @@ class Intrabar(StrEnum):
     OPTIMISTIC = "optimistic"
 
 
+class FillSource(StrEnum):
+    """Where the prices of market fills come from."""
+
+    TABLE = "table"
+    BOOK = "book"
+
+
 class Costs(Frozen):
     """R12: fees and slippage as fractions of the notional, where an instrument does not say otherwise."""
 
@@ -39,6 +46,9 @@ class InstrumentDefaults(Frozen):
 class FillRules(Frozen):
     """How orders meet bars."""
 
+    source: FillSource  # section 10
+    # Shorter than the shortest bar, so that no two opens can take from one book.
+    book_max_age_seconds: Annotated[float, Field(ge=0.0, lt=60.0)]
     intrabar: Intrabar
     entry_participation: Annotated[float, Field(gt=0.0, le=1.0)]  # R8, of the bar's volume
     exit_participation: Annotated[float, Field(gt=0.0, le=1.0)]

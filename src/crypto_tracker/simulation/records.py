@@ -10,7 +10,8 @@ from crypto_tracker.core.arrays import CodeArray, IntArray, RecordArray
 from crypto_tracker.core.bars import Panel
 from crypto_tracker.core.errors import SimulationError
 from crypto_tracker.core.instruments import Instruments
-from crypto_tracker.simulation.parameters import Rules
+from crypto_tracker.simulation.books import OrderBooks
+from crypto_tracker.simulation.parameters import FillSource, Rules
 from crypto_tracker.strategies.base import SETUP_DTYPE
 
 MAX_LEVELS = 20  # ladder levels that a slot can hold
@@ -59,6 +60,7 @@ FILL_DTYPE = np.dtype(
         ("notional_e8", np.int64),
         ("fee_e8", np.int64),
         ("slippage_e8", np.int64),
+        ("book_ms", np.int64),  # time of the recorded book that was walked, else as in simulation/books.py
     ],
     align=True,
 )
@@ -157,6 +159,8 @@ class Scenario:
     commands : COMMAND_DTYPE, sorted by time_ms
     slow_regime : `SlowRegime` codes of the reference coin at each close of the panel, int8 (bars,); None
         where it is unknown throughout
+    books : recorded order books of the symbols, in the order of the panel's columns; needed where the rules
+        let market fills walk them
     """
 
     panel: Panel
@@ -169,6 +173,7 @@ class Scenario:
     rules: Rules
     close_at_end: bool = False
     slow_regime: CodeArray | None = None
+    books: OrderBooks | None = None
 
     def __post_init__(self) -> None:
         if self.instruments.symbols != self.panel.symbols:
@@ -179,6 +184,12 @@ class Scenario:
             raise SimulationError("the reference panel must end with the rows of the traded panel")
         if self.slow_regime is not None and len(self.slow_regime) != len(self.panel):
             raise SimulationError("a scenario needs the slow regime at every close of its panel, or at none")
+        if self.books is None and self.rules.fills.source is FillSource.BOOK:
+            raise SimulationError(
+                "fills.source is book, and no recorded order books are read here: set fills.source to table"
+            )
+        if self.books is not None and len(self.books.first) != len(self.panel.symbols) + 1:
+            raise SimulationError("the books of a scenario must be in the order of its panel's columns")
         if len(self.enabled) != len(self.strategies):
             raise SimulationError("a scenario needs one `enabled` flag for each strategy")
         if self.setups.dtype != SETUP_DTYPE or self.commands.dtype != COMMAND_DTYPE:

@@ -14,7 +14,7 @@ from crypto_tracker.core.errors import SimulationError
 from crypto_tracker.core.instruments import Instruments
 from crypto_tracker.core.timeframes import HOUR_MS, MINUTE_MS
 from crypto_tracker.portfolio.parameters import CORRELATION_HOURS, SizingMode
-from crypto_tracker.simulation.parameters import Intrabar, Rules
+from crypto_tracker.simulation.parameters import FillSource, Intrabar, Rules
 from crypto_tracker.simulation.records import MAX_LEVELS
 
 EMPTY, PENDING, HELD = 0, 1, 2  # phases of a slot
@@ -85,6 +85,7 @@ SLOT_DTYPE = np.dtype(
         ("trigger", np.int8),  # ExitReason of a market exit that is not complete
         ("request", np.int8),  # ExitReason that was asked for
         ("exit_reason", np.int8),  # of the first exit fill
+        ("walked_ms", np.int64),  # time of the recorded book that the last exit fill took from, -1 before any
         ("judged", np.bool_),
         ("ambiguous", np.bool_),
         # within one bar
@@ -156,6 +157,7 @@ PARAMETER_DTYPE = np.dtype(
         ("exit_participation", np.float64),
         ("entry_bars", np.int16),
         ("data_lost_ms", np.int64),
+        ("book_age_ms", np.int64),  # how old a recorded book may be, -1 where fills are by the table
         ("max_per_strategy", np.int64),
         ("max_open", np.int64),
         ("max_symbol", np.float64),
@@ -354,6 +356,7 @@ def parameter_array(rules: Rules, bar_ms: int) -> RecordArray:
         "exit_participation": fills.exit_participation,
         "entry_bars": fills.entry_bars,
         "data_lost_ms": round(fills.data_lost_hours * HOUR_MS),
+        "book_age_ms": round(fills.book_max_age_seconds * 1000) if fills.source is FillSource.BOOK else -1,
         "max_per_strategy": limits.max_open_per_strategy,
         "max_open": limits.max_open,
         "max_symbol": limits.max_symbol_exposure,
