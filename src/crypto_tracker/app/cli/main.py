@@ -18,6 +18,7 @@ COMMAND_MODULES = (
     "crypto_tracker.app.cli.demo",
     "crypto_tracker.app.cli.config_commands",
     "crypto_tracker.app.cli.import_data",
+    "crypto_tracker.app.cli.import_books",
     "crypto_tracker.app.cli.list_data",
     "crypto_tracker.app.cli.backtest",
     "crypto_tracker.app.cli.optimize",

@@ -1,0 +1,1 @@
+"""Where recorded order books come from: captures of what exchanges sent."""
