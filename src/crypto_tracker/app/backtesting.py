@@ -22,8 +22,11 @@ from crypto_tracker.research.chunks import run_in_months
 from crypto_tracker.research.data_hash import DIGITS
 from crypto_tracker.research.market import unknown_trend
 from crypto_tracker.simulation import ledger
+from crypto_tracker.simulation.books import market_fills
+from crypto_tracker.simulation.parameters import FillSource
 from crypto_tracker.simulation.report import About, Report, against_search, report
 from crypto_tracker.simulation.statistics import sharpe_ratio
+from crypto_tracker.store.books import BookStore, StoredBooks
 from crypto_tracker.store.choice import Choice, no_reference
 from crypto_tracker.store.reader import BarReader
 from crypto_tracker.store.runs import Run, RunStore
@@ -37,6 +40,7 @@ _MEASURING, _RECORDING = 0.87, 0.92  # shares of the whole work that are done wh
 
 
 def measured_run(
+    home: Path,
     reader: BarReader,
     configuration: Configuration,
     installed: Mapping[str, Strategy],
@@ -61,6 +65,7 @@ def measured_run(
         close_at_end=options.close_at_end,
         progress=(lambda what, share: progress(what, _MEASURING * share)) if in_months else progress,
         stopwatch=perf_counter,
+        books=StoredBooks(BookStore(home), choice.provider_of),
     )
     began = perf_counter()
     found = report(run.scenario, run.result, _about(run, choice, version(configuration)))
@@ -234,6 +239,12 @@ def _doubts(run: Backtest, found: Report) -> list[str]:
             f"{100.0 * share:.1f} % of the exits could have been another one in the same bar "
             f"(more than {100.0 * limit:g} %): "
             "compare with --set fills.intrabar=optimistic"
+        )
+    if run.scenario.rules.fills.source is FillSource.BOOK:
+        walked, table = market_fills(run.result.fills)
+        notes.append(
+            f"market fills: {walked} walked a recorded order book, {table} used the slippage table, since "
+            "no book of their moment was recorded"
         )
     days = (run.market.end_ms - run.market.start_ms) / DAY_MS
     if days < _FEW_DAYS:

@@ -1,8 +1,8 @@
 """A backtest from bars to records: read, detect, simulate."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -15,10 +15,12 @@ from crypto_tracker.features.align import align_codes
 from crypto_tracker.research.data_hash import DataHash, witness
 from crypto_tracker.research.detection import Detected, detect
 from crypto_tracker.research.market import Market, gather
+from crypto_tracker.research.recorded_books import recorded_books
 from crypto_tracker.simulation.backtest import simulate_portfolio
 from crypto_tracker.simulation.driver import trading_days
 from crypto_tracker.simulation.metrics import Figures, figures
 from crypto_tracker.simulation.records import Scenario, SimulationResult, no_commands
+from crypto_tracker.store.books import BookSource
 from crypto_tracker.store.choice import Choice
 from crypto_tracker.store.runs import SetupRow
 from crypto_tracker.store.sources import BarSource
@@ -49,7 +51,7 @@ class Backtest:
         return figures(self.scenario, self.result, trading_days(panel.open_time_ms, rules.timezone))
 
 
-def run_backtest(
+def run_backtest(  # noqa: PLR0913 - one argument for each part that it joins
     source: BarSource,
     configuration: Configuration,
     entries: tuple[StrategyEntry, ...],
@@ -60,11 +62,12 @@ def run_backtest(
     close_at_end: bool,
     progress: Progress,
     stopwatch: Callable[[], float],
+    books: BookSource | None = None,
 ) -> Backtest:
     """Load, detect and simulate.
 
-    `progress` is told what is going on and what share of the whole work is done, 0 to 1; `stopwatch` gives
-    seconds.
+    `books` is needed where the configuration lets market fills walk recorded order books. `progress` is told
+    what is going on and what share of the whole work is done, 0 to 1; `stopwatch` gives seconds.
     """
     began = stopwatch()
     progress("reading bars", 0.0)
@@ -79,6 +82,11 @@ def run_backtest(
         start_ms=choice.start_ms,
         end_ms=choice.end_ms,
     )
+    recorded = recorded_books(books, configuration.fills)
+    names: Mapping[str, str] = {}
+    if recorded is not None:
+        shown = recorded.read(market.panel.symbols, market.start_ms, market.end_ms)
+        market, names = replace(market, books=shown), recorded.names()
     loaded = stopwatch()
     progress("scanning", _SCANS_BEGIN)
     detected = detect(
@@ -101,7 +109,7 @@ def run_backtest(
         detected=detected,
         scenario=inputs,
         result=result,
-        data_hash=witnessed.data_hash(),
+        data_hash=witnessed.data_hash(names),
         seconds={"load": loaded - began, "features": scanned - loaded, "simulate": ended - scanned},
     )
 
@@ -134,6 +142,7 @@ def scenario(
         rules=rules,
         close_at_end=close_at_end,
         slow_regime=slow_regime(market),
+        books=market.books,
     )
 
 

@@ -32,18 +32,21 @@ from crypto_tracker.research.market import (
     no_bars,
     whole_bars,
 )
+from crypto_tracker.research.recorded_books import recorded_books
 from crypto_tracker.simulation.backtest import scenario_market
+from crypto_tracker.simulation.books import OrderBooks, no_books
 from crypto_tracker.simulation.kernel import QUOTE
 from crypto_tracker.simulation.live import EndedOrder, Stepped, Stepper
 from crypto_tracker.simulation.records import Scenario, SimulationResult, no_commands
 from crypto_tracker.simulation.state import PortfolioState
+from crypto_tracker.store.books import BookSource
 from crypto_tracker.store.choice import Choice
 from crypto_tracker.store.sources import BarSource
 from crypto_tracker.strategies.base import EVENT_SETUP, SETUP_DTYPE, MarketView, StrategyEntry
 from crypto_tracker.strategies.needs import scan_timeframe
 
 
-def run_in_months(
+def run_in_months(  # noqa: PLR0913 - one argument for each part that it joins
     source: BarSource,
     configuration: Configuration,
     entries: tuple[StrategyEntry, ...],
@@ -54,6 +57,7 @@ def run_in_months(
     close_at_end: bool,
     progress: Progress,
     stopwatch: Callable[[], float],
+    books: BookSource | None = None,
 ) -> Backtest:
     """The same as `run_backtest`, in a fraction of the memory.
 
@@ -77,6 +81,7 @@ def run_in_months(
         start_ms=start_ms,
         end_ms=end_ms,
     )
+    recorded = recorded_books(books, configuration.fills)
     closes = _Closes(base, symbols, start_ms, end_ms)
     market = _market_of_closes(closes.panel, reference, entries, configuration, start_ms, end_ms)
     scanning = Scanning(
@@ -109,7 +114,8 @@ def run_in_months(
         held = setups["kind"] == EVENT_SETUP
         days = configuration.fills.trailing_range_days
         setups["range_median"][held] = month.range_medians(setups[held], days)
-        simulation.step(month.panel, setups, is_last=number == len(months) - 1)
+        shown = None if recorded is None else recorded.read(symbols, first_ms, stop_ms)
+        simulation.step(month.panel, setups, shown, is_last=number == len(months) - 1)
         _give_back()
         stage.done("simulate")
     if not has_bars(closes.panel):
@@ -122,7 +128,7 @@ def run_in_months(
         detected=scanning.result(),
         scenario=whole,
         result=result,
-        data_hash=witnessed.data_hash(),
+        data_hash=witnessed.data_hash(None if recorded is None else recorded.names()),
         seconds=seconds,
     )
 
@@ -201,7 +207,7 @@ class _Simulation:
         self._setups: list[RecordArray] = []
         self._steps: list[Stepped] = []
 
-    def step(self, month: Panel, setups: RecordArray, *, is_last: bool) -> None:
+    def step(self, month: Panel, setups: RecordArray, books: OrderBooks | None, *, is_last: bool) -> None:
         """Step all bars of the month that follows."""
         stop = self._row + len(month)
         stepped = self._stepper.step(
@@ -210,6 +216,7 @@ class _Simulation:
             setups,
             no_commands(),
             first_setup_number=self._count,
+            books=books,
             close_at_end=is_last and self._scenario.close_at_end,
         )
         stepped.fills["bar"] += self._row
@@ -269,6 +276,7 @@ def _market_of_closes(
         before=Panel.empty(panel.timeframe, panel.symbols, start_ms, start_ms),
         reference_symbol=reference.symbol,
         reference=reference.base,
+        books=no_books(len(panel.symbols)),  # those of the months are read with them
         views={
             timeframe: MarketView(
                 timeframe=timeframe,

@@ -77,12 +77,13 @@ class WitnessedBars:
                     if panel.covered[rows, column].any():
                         seen[kind, first_ms, rows.stop - rows.start] = column_digest(panel, column, rows)
 
-    def data_hash(self) -> DataHash:
-        """The names of what was given so far."""
+    def data_hash(self, others: Mapping[str, str] | None = None) -> DataHash:
+        """The names of what was given so far, with the names of `others` that were read beside the bars."""
         symbols = {
             str(symbol): _name(f"{key} {digest:016x}" for key, digest in sorted(parts.items()))
             for symbol, parts in sorted(self._seen.items())
         }
+        symbols |= {name: digest[:DIGITS] for name, digest in (others or {}).items()}
         return DataHash(_name(f"{symbol} {name}" for symbol, name in symbols.items()), symbols)
 
 

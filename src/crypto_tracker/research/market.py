@@ -16,6 +16,7 @@ from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, Timeframe
 from crypto_tracker.features.blocks import BarsOfMinutes, PanelsOnDemand, anchor_ms, joined
 from crypto_tracker.portfolio.trend import slow_regime_codes
+from crypto_tracker.simulation.books import OrderBooks
 from crypto_tracker.simulation.kernel_ranges import range_medians
 from crypto_tracker.store.sources import BarSource, MinuteSource
 from crypto_tracker.strategies.base import MarketView, Strategy, StrategyEntry
@@ -39,6 +40,7 @@ class Market:
     before : base bars of the days before it that rule R7 looks at, or that coarser bars are made of
     reference : base bars of the reference coin, ending with the span; None where it is not in the data
     views : what strategies see, by the timeframe that is scanned
+    books : recorded order books of the span; None where fills do not walk them
     """
 
     base: Timeframe
@@ -50,6 +52,7 @@ class Market:
     reference_symbol: Symbol | None
     reference: Panel | None
     views: Mapping[Timeframe, MarketView]
+    books: OrderBooks | None = None
 
     @property
     def history(self) -> Panel:

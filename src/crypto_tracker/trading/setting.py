@@ -16,7 +16,7 @@ from crypto_tracker.core.errors import ConfigError
 from crypto_tracker.core.instruments import Instruments
 from crypto_tracker.core.timeframes import DAY_MS
 from crypto_tracker.portfolio.regime import reference_lead_ms
-from crypto_tracker.simulation.parameters import Rules
+from crypto_tracker.simulation.parameters import FillSource, Rules
 from crypto_tracker.store.trading_records import Account, ConfigurationRow
 from crypto_tracker.strategies.base import Strategy, StrategyEntry
 from crypto_tracker.strategies.needs import REFERENCE_LEAD_DAYS
@@ -86,6 +86,11 @@ def setting(row: ConfigurationRow, account: Account, strategies: Mapping[str, St
         raise ConfigError(
             "protection.volatility.samples or protection.fast_regime.max_age_minutes asks for more than the "
             f"{REFERENCE_LEAD_DAYS} days of the reference that the trader keeps: choose a smaller number"
+        )
+    if configuration.fills.source is FillSource.BOOK:
+        raise ConfigError(
+            "fills.source is book, by which only backtests trade: an account does not keep the order books "
+            "that it saw, so set fills.source to table"
         )
     return Setting(
         row=row,

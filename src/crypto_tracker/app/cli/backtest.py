@@ -173,6 +173,7 @@ def backtest(
             end_ms=span.end_ms,
         )
         run, found = backtesting.measured_run(
+            session.home,
             reader,
             configuration,
             session.strategies,
@@ -254,6 +255,7 @@ def _run_again(
     configuration = bundle.configuration(session.strategies)
     with BarReader.open(session.home) as reader, progress_bar(session.err) as progress:
         run, found = backtesting.measured_run(
+            session.home,
             reader,
             configuration,
             session.strategies,
