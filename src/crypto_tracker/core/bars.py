@@ -122,8 +122,10 @@ class Panel:
 
         Unknown bars stay missing, and nothing is carried across them.
         """
-        close = self.close.copy(order="F")
         no_trade = self.no_trade
+        if not no_trade.any():
+            return self
+        close = self.close.copy(order="F")
         for column in range(close.shape[1]):
             gap = no_trade[:, column]
             if not gap.any():

@@ -64,6 +64,13 @@ def bull_flag_levels(high: FloatArray, low: FloatArray, close: FloatArray, volum
     n = len(close)
     levels = np.full(n, np.nan)
     for t in range(FLAG_BARS_MAX + POLE_BARS + 1, n):
+        broken = True  # these bars lie in every flag
+        for i in range(t - 1, t - FLAG_BARS_MIN - 1, -1):
+            if not close[t] > high[i]:
+                broken = False
+                break
+        if not broken:
+            continue
         top = t - 1
         for i in range(t - 2, t - FLAG_BARS_MAX - 2, -1):
             if high[i] > high[top]:
