@@ -345,6 +345,30 @@ def all_gone(group: int) -> bool:
     return False
 
 
+@pytest.mark.nightly
+@pytest.mark.market_data
+def test_a_search_on_real_minutes_is_refused_and_its_windows_are_backtests(market_data, tmp_path):
+    home = tmp_path / "home"
+    code, _, err = run_command(home, "import-data", str(market_data / "bars" / "1m"), "--json")
+    assert code == 0, err
+    pairs = ("--pairs", "BTC/USDT,ETH/USDT,SUI/USDT")
+    document = optimized(
+        home, "--timerange", "20250701-20250901", *pairs,
+        "--space", "strategies.DCA.drop.mid_cap=0.03:0.05:0.01", "--space", "limits.min_confidence=0.45,0.6",
+        "--windows", "2", "--min-trades", "5",
+    )  # fmt: skip
+    assert not document["recommended"]
+    assert not document["synthetic"]
+    assert document["out_of_sample"]["trades"] > 10
+    for window in document["windows"]:
+        first, last = (window["out_of_sample"][side][:10].replace("-", "") for side in ("start", "end"))
+        for which, given in (("current", []), ("chosen", window["chosen"]["assignments"])):
+            settings = [part for assignment in given for part in ("--set", assignment)]
+            alone = backtest(home, "--timerange", f"{first}-{last}", *pairs, "--close-at-end", *settings)
+            assert alone["return_net"] == pytest.approx(window[f"{which}_out_of_sample"]["return"], abs=1e-12)
+            assert alone["n_trades"] == window[f"{which}_out_of_sample"]["trades"]
+
+
 def remembered(home: Path) -> int:
     """How many trials are in the file, read as anybody might while others write."""
     path = home / "research.db"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from crypto_tracker.config.research import Research
-from crypto_tracker.core.errors import ConfigError, CryptoTrackerError
+from crypto_tracker.core.errors import ConfigError, CryptoTrackerError, SimulationError
 from crypto_tracker.core.timeframes import DAY_MS, Timeframe
 from crypto_tracker.research.executor import opened, outcome, worker_count
 from crypto_tracker.research.market import gather
@@ -109,6 +109,22 @@ def test_processes_and_a_cluster_come_to_what_one_process_comes_to(workplace: Wo
         assert_same(evaluated(executor, workplace), here)
     with opened(settings("dask", address=cluster), workers=2) as executor:
         assert_same(evaluated(executor, workplace), here)
+
+
+def test_a_set_that_cannot_be_simulated_is_named_and_what_others_finished_is_kept(workplace: Workplace):
+    finished = []
+    with opened(settings(), workers=1) as executor:
+        evaluator = Evaluator(
+            executor, workplace, finished=lambda each, *_: finished.append(each), progress=lambda _: None
+        )
+        sound, fine = (
+            parameter_set(assignments, lambda given: configuration(*given))
+            for assignments in ([], ["instrument_defaults.lot=1e-14"])
+        )
+        with pytest.raises(SimulationError, match=r"^instrument_defaults\.lot=1e-14: .*lot"):
+            evaluator.measure([sound, fine], [WHOLE])
+    leave(workplace)
+    assert finished == [sound]
 
 
 def test_processes_are_others_and_end_with_the_block():

@@ -13,6 +13,7 @@ from threading import Lock
 from crypto_tracker.config.entries import configured_strategies
 from crypto_tracker.config.tree import Configuration, configuration_model
 from crypto_tracker.core.arrays import IntArray
+from crypto_tracker.core.errors import SimulationError
 from crypto_tracker.research.executor import outcome
 from crypto_tracker.research.optimize.objective import Measured, measure
 from crypto_tracker.research.optimize.space import ParameterSet, distinct
@@ -155,7 +156,11 @@ class Evaluator:
             self._progress(1)
 
     def _keep(self, future: Future[list[Measured]], each: ParameterSet, spans: Sequence[Span]) -> None:
-        results: list[Measured] = outcome(future)
+        try:
+            results: list[Measured] = outcome(future)
+        except SimulationError as error:
+            which = " ".join(each.assignments) or "the current configuration"
+            raise SimulationError(f"{which}: {error}") from error
         for span, measured in zip(spans, results, strict=True):
             self._known[each.version, span] = measured
             self._finished(each, span, measured)
