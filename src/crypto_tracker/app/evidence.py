@@ -68,7 +68,8 @@ class Recorded:
 class AccountMinutes:
     """The minutes that an account has stepped; arrays (minutes,).
 
-    `known` counts the traded symbols of which the bar, or that there was none, was known when it was stepped.
+    `known` counts the traded symbols of which the bar, or that there was none, was known when it was stepped;
+    empty where nobody asked.
     """
 
     time_ms: IntArray
@@ -318,8 +319,13 @@ def _trade_of(row: Mapping[str, Any]) -> Trade:
 # --- an account --------------------------------------------------------------------------------
 
 
-def recorded_account(place: AccountPlace) -> tuple[Recorded, Account, AccountMinutes]:
-    """A trading account up to its last minute; raises DataError where it has stepped none."""
+def recorded_account(
+    place: AccountPlace, *, count_known: bool = False
+) -> tuple[Recorded, Account, AccountMinutes]:
+    """A trading account up to its last minute; raises DataError where it has stepped none.
+
+    With `count_known` the journal is also asked what was known of each minute, which takes a while.
+    """
     with TradingViews.open(place.folder) as views:
         account, end_ms = views.account(), views.cursor_ms()
         if end_ms <= account.start_ms:
@@ -328,7 +334,7 @@ def recorded_account(place: AccountPlace) -> tuple[Recorded, Account, AccountMin
         trades = views.trades()
         positions = [each.trade for each in views.positions()]
         answers = _answers(views, (*trades, *positions))
-    minutes = _minutes(place, account, end_ms)
+    minutes = _minutes(place, account, end_ms, count_known=count_known)
     settings = json.loads(row.canonical)
     capital = float(account.capital_quote)
     zone = settings["trading"]["timezone"]
@@ -393,16 +399,17 @@ def _answers(views: TradingViews, trades: Iterable[Trade]) -> dict[Setup, Answer
     return found
 
 
-def _minutes(place: AccountPlace, account: Account, end_ms: int) -> AccountMinutes:
+def _minutes(place: AccountPlace, account: Account, end_ms: int, *, count_known: bool) -> AccountMinutes:
     traded = len(account.symbols)
     known_of: dict[bytes, int] = {}
     parts: list[tuple[IntArray, IntArray, IntArray, IntArray]] = []
     with TradingJournal.open(place.folder) as journal:
         for start_ms in range(account.start_ms, end_ms, _AT_ONCE_MS):
             minutes = journal.minutes(start_ms, min(start_ms + _AT_ONCE_MS, end_ms))
-            for seen in set(minutes.seen) - known_of.keys():
+            asked = minutes.seen if count_known else []
+            for seen in set(asked) - known_of.keys():
                 known_of[seen] = int((decode_revisions(seen)[:traded] != UNKNOWN).sum())
-            known = np.array([known_of[seen] for seen in minutes.seen], dtype=np.int64)
+            known = np.array([known_of[seen] for seen in asked], dtype=np.int64)
             parts.append((minutes.time_ms, minutes.equity_e8, minutes.recorded_at_ms, known))
     times, equity, recorded, known = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     return AccountMinutes(time_ms=times, equity=equity / QUOTE, recorded_at_ms=recorded, known=known)
@@ -442,6 +449,7 @@ def stored_quality(home: Path, evidence: Evidence, choice: Choice) -> DayShares 
     base = Timeframe.parse(evidence.base)
     bars = (evidence.end_ms - evidence.start_ms) // base.ms
     known = np.zeros(bars)
+    missing = []
     try:
         with BarReader.open(home) as reader:
             series = reader.series()
@@ -456,10 +464,14 @@ def stored_quality(home: Path, evidence: Evidence, choice: Choice) -> DayShares 
             and info.timeframe in SOURCES[base]
             for pair in info.known
         ]
+        if not pairs:
+            missing.append(str(symbol))
         covered: BoolArray = intervals.covered_cells(
             intervals.as_intervals(pairs), evidence.start_ms, bars, base.ms
         )
         known += covered
+    if len(missing) == len(evidence.symbols):
+        return "the store does not have its bars"
     times = evidence.start_ms + np.arange(bars) * base.ms
     return _by_day(
         times,

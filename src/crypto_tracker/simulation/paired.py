@@ -34,6 +34,7 @@ from crypto_tracker.simulation.statistics import bootstrap_by_group, sharpe_rati
 
 _SEED = 20_250_801  # of the draws of days; any other says the same but for the last digits
 _NAMED = 3
+_ROUNDING = 1e-8  # of the equity
 
 NO_SETUP, NOT_RECORDED, NOT_TRADED = "no_setup", "not_recorded", "not_traded"
 STRATEGY_ABSENT, SYMBOL_ABSENT, UNFILLED = "strategy_absent", "symbol_absent", "unfilled"
@@ -419,11 +420,11 @@ def _whole_by_day(
         days, rows, other_rows = np.intersect1d(mine.day, others.day, return_indices=True)
         if not len(days):
             raise DataError(f"{first.name} and {second.name} have no day with an equity in common")
-        return (
-            days,
-            others.pnl[other_rows] - mine.pnl[rows],
-            others.returns[other_rows] - mine.returns[rows],
-        )
+        gained = others.pnl[other_rows] - mine.pnl[rows]
+        returns = others.returns[other_rows] - mine.returns[rows]
+        # Equities that are put together again differ in their last digits: that is no difference.
+        differs = np.abs(gained) > _ROUNDING * first.capital_quote
+        return days, np.where(differs, gained, 0.0), np.where(differs, returns, 0.0)
     bounds = day_numbers(np.array([first.start_ms, first.end_ms - 1]), first.timezone)
     days = np.arange(bounds[0], bounds[1] + 1)
     mine_gained, others_gained = (_closed_by_day(side, days) for side in (first, second))

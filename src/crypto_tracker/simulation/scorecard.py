@@ -479,9 +479,9 @@ def _ranks(values: FloatArray) -> FloatArray:
 def _verdict(rows: list[Row]) -> Verdict:
     """Go on where every target is met and the gain is sure, pivot where the loss is sure, else optimise."""
     gained = _by_name(rows)["pnl_net"]
-    if all(row.state is State.MET for row in rows) and gained.sure:
+    if all(row.state is State.MET for row in rows) and gained.low is not None and gained.low > 0.0:
         return Verdict.GO_ON
-    if gained.state is State.NOT_MET and gained.sure:
+    if gained.state is State.NOT_MET and gained.high is not None and gained.high < 0.0:
         return Verdict.PIVOT
     return Verdict.OPTIMISE
 

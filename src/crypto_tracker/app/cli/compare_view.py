@@ -11,7 +11,7 @@ from rich.text import Text
 
 from crypto_tracker.core.timeframes import from_ms
 from crypto_tracker.simulation import paired
-from crypto_tracker.simulation.evidence import Evidence, Setup
+from crypto_tracker.simulation.evidence import Evidence, Setup, setup_of
 from crypto_tracker.simulation.paired import Alone, Comparing, Comparison, Estimate, Finding, SideFigures
 
 WIDTH_MAX = 100
@@ -43,14 +43,19 @@ def show(out: Console, found: Comparison, rules: Comparing) -> None:
     out.print(_setups(found))
     if found.unfinished:
         out.print(
-            Text(f"Of those that both traded {found.unfinished:,} had not ended on both sides.", style="dim")
+            Text(
+                f"{found.unfinished:,} of those that both traded had not ended on both sides: they are in no "
+                "P&L of setups.",
+                style="dim",
+            ),
+            width=width,
         )
     out.print()
     out.print(_differences(found, rules))
     out.print()
     out.print(_settings(found))
     out.print()
-    out.print(Text(_lettered(found), style=_STYLES[found.finding]), width=width)
+    out.print(Text(found.sentence, style=_STYLES[found.finding]), width=width)
 
 
 def document(found: Comparison, rules: Comparing) -> dict[str, Any]:
@@ -92,7 +97,7 @@ def document(found: Comparison, rules: Comparing) -> dict[str, Any]:
 
 
 def _side(side: Evidence) -> str:
-    return f"{side.name}, configuration {side.configuration_version}, code {side.code_version}"
+    return f"{side.name}, version {side.configuration_version}, code {side.code_version}"
 
 
 def _ground(first: Evidence, second: Evidence) -> str:
@@ -139,7 +144,8 @@ def _figures(found: Comparison) -> Table:
 
 def _change(change: float, written: Callable[[float], str]) -> str:
     plain = written(abs(change)).lstrip("+")
-    return plain if change == 0 else f"{'+' if change > 0 else '-'}{plain}"
+    shown = any(digit in "123456789" for digit in plain)
+    return f"{'+' if change > 0 else '-'}{plain}" if shown else plain
 
 
 def _setups(found: Comparison) -> Table:
@@ -147,16 +153,18 @@ def _setups(found: Comparison) -> Table:
     table.add_column("", no_wrap=True)
     for name in ("Setups", "P&L of A", "P&L of B"):
         table.add_column(name, justify="right", no_wrap=True)
-    both = found.both
+    running = {setup_of(trade) for trade in (*found.first.running, *found.second.running)}
+    both = [pair for pair in found.both if pair.setup not in running]
     table.add_row(
         "by both",
-        f"{len(both):,}",
+        f"{len(found.both):,}",
         _signed_money(float(sum(pair.first.pnl_quote for pair in both))),
         _signed_money(float(sum(pair.second.pnl_quote for pair in both))),
     )
     for letter, other, alone in (("A", "B", found.only_first), ("B", "A", found.only_second)):
         for name, rows in _by_reason(alone, f"only by {letter}", other):
-            pnl = _signed_money(float(sum(each.trade.pnl_quote for each in rows)))
+            ended = [each.trade for each in rows if setup_of(each.trade) not in running]
+            pnl = _signed_money(float(sum(trade.pnl_quote for trade in ended)))
             table.add_row(name, f"{len(rows):,}", pnl if letter == "A" else "", pnl if letter == "B" else "")
     return table
 
@@ -219,10 +227,6 @@ def _value(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _lettered(found: Comparison) -> str:
-    return f"A is {found.first.name}, B is {found.second.name}. {found.sentence}"
 
 
 def _side_document(side: Evidence, figures: SideFigures) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def _what_to_judge(
         )
         quality = stored_quality(session.home, recorded.evidence, recorded.choice)
         return recorded.evidence, _REPLAYED, quality
-    recorded, opened, minutes = recorded_account(read_account(session.home, account))
+    recorded, opened, minutes = recorded_account(read_account(session.home, account), count_known=True)
     zone = recorded.evidence.timezone
     return (
         recorded.evidence,

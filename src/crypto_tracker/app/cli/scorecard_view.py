@@ -1,6 +1,6 @@
 """What `scorecard` says: one line for each target, and the verdict."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from math import isinf
 from typing import Any
@@ -13,6 +13,9 @@ from crypto_tracker.core.timeframes import from_ms
 from crypto_tracker.simulation.scorecard import DayShares, Row, Scorecard, State, Targets, Verdict
 
 WIDTH_MAX = 100
+_WIDE = 96  # columns from which on there is room for units
+_CHANCE = "*"
+_THOUSANDS = 100_000  # from here on the ends of intervals are told in thousands
 _NAMES = {
     "win_rate": "Win rate, overall",
     "setup_quality": "Quality of approved setups",
@@ -48,7 +51,9 @@ def show(out: Console, card: Scorecard, targets: Targets) -> None:
     for note in card.notes:
         out.print(Text(f"! {note}", style="yellow"), width=width)
     out.print()
-    out.print(_rows(card, targets), width=width)
+    out.print(_rows(card, targets, wide=out.width >= _WIDE))
+    for sentence in _explained(card):
+        out.print(Text(sentence, style="dim"), width=width)
     out.print()
     out.print(Text(card.sentence, style=_VERDICTS[card.verdict]), width=width)
 
@@ -88,14 +93,12 @@ def document(
     }
 
 
-def _rows(card: Scorecard, targets: Targets) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("Target", no_wrap=True)
-    table.add_column("", justify="right", no_wrap=True)
-    table.add_column("Value", justify="right", no_wrap=True)
-    table.add_column(f"{100 * targets.confidence:g} % interval", justify="right", no_wrap=True)
-    table.add_column("n", justify="right", no_wrap=True)
-    table.add_column("")
+def _rows(card: Scorecard, targets: Targets, *, wide: bool) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0), header_style="dim")
+    table.add_column("", no_wrap=True)
+    for name in ("Target", "Value", f"{100 * targets.confidence:g} % interval", "n"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
     for row in card.rows:
         written = _written(row)
         table.add_row(
@@ -103,10 +106,23 @@ def _rows(card: Scorecard, targets: Targets) -> Table:
             f"{'>' if row.above else '<'} {written(row.target)}",
             "-" if row.value is None else written(row.value),
             _interval(row, written),
-            f"{row.n:,} {row.unit}",
+            f"{row.n:,} {row.unit}" if wide else f"{row.n:,}",
             Text(_state(row), style=_STYLES[row.state]),
         )
     return table
+
+
+def _explained(card: Scorecard) -> Iterator[str]:
+    """What stands behind the words of the table."""
+    if any(row.state is not State.NOT_KNOWN and not row.sure for row in card.rows):
+        yield f"{_CHANCE} the interval holds the target: chance may have decided"
+    thin = [row for row in card.rows if row.thin]
+    if thin:
+        needed = dict.fromkeys(f"{row.n_min:,} {row.unit}" for row in thin)
+        yield f"thin: fewer than {' or '.join(needed)}, which counts as not known"
+    for row in card.rows:
+        if row.state is State.NOT_KNOWN and not row.thin:
+            yield f"unknown: {_name(row)}: {row.why}"
 
 
 def _name(row: Row) -> str:
@@ -115,18 +131,23 @@ def _name(row: Row) -> str:
 
 
 def _state(row: Row) -> str:
-    if row.state is State.MET:
-        return "met" if row.sure else "met, may be chance"
-    if row.state is State.NOT_MET:
-        return "not met" if row.sure else "not met, may be chance"
-    return f"thin: {row.n_min:,} needed" if row.thin else f"not known: {row.why}"
+    if row.state is State.NOT_KNOWN:
+        return "thin" if row.thin else "unknown"
+    word = "met" if row.state is State.MET else "not met"
+    return word if row.sure else f"{word}{_CHANCE}"
 
 
 def _interval(row: Row, written: Callable[[float], str]) -> str:
     if row.low is None or row.high is None:
         return "-"
+    if row.name == "pnl_net":
+        written = _short_money
     upper = "no end" if isinf(row.high) else written(row.high)
     return f"{written(row.low)} to {upper}"
+
+
+def _short_money(value: float) -> str:
+    return f"{value:+,.0f}" if abs(value) < _THOUSANDS else f"{value / 1_000:+,.0f}k"
 
 
 def _written(row: Row) -> Callable[[float], str]:
