@@ -84,8 +84,12 @@ def test_a_damaged_file_is_told_with_its_name(tmp_path: Path):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(StoreError, match=r"2024-08-09T00\.parquet are damaged"):
         read(tmp_path)
-    path.rename(path.with_name("august.parquet"))
+    stray = path.rename(path.with_name("august.parquet"))
     with pytest.raises(StoreError, match=r"august\.parquet is no hour"):
+        BookStore(tmp_path).series()
+    stray.unlink()
+    path.parent.parent.joinpath("notes").mkdir()
+    with pytest.raises(StoreError, match="notes is no symbol's folder"):
         BookStore(tmp_path).series()
 
 

@@ -104,8 +104,10 @@ class BookStore:
         """All symbols of which books are recorded."""
         found = []
         for folder in sorted(self.folder.glob("*/*")):
-            base, quote, *settle = folder.name.split("_")
-            symbol = Symbol(base, quote, settle[0] if settle else None)
+            parts = folder.name.split("_")
+            if not 2 <= len(parts) <= 3:
+                raise StoreError(f"{folder} is no symbol's folder of recorded books: move it away")
+            symbol = Symbol(*parts)
             hours = tuple(hour * HOUR_MS for hour, _ in self._files(folder.parent.name, symbol))
             if hours:
                 found.append(BookSeries(provider=folder.parent.name, symbol=symbol, hours=hours))
