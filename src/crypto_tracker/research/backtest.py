@@ -162,7 +162,8 @@ def setup_rows(backtest_scenario: Scenario, result: SimulationResult) -> list[Se
     decided = (backtest_scenario.setups["kind"] == EVENT_SETUP) & (result.decisions["reason"] >= 0)
     setups, decisions = backtest_scenario.setups[decided], result.decisions[decided]
     taken = decisions["reason"] == Reason.ACCEPTED
-    reasons = [Reason(code) for code in np.where(taken, decisions["end"], decisions["reason"]).tolist()]
+    by_code = {int(reason): reason for reason in Reason}
+    reasons = [by_code[code] for code in np.where(taken, decisions["end"], decisions["reason"]).tolist()]
     symbols, strategies = backtest_scenario.panel.symbols, backtest_scenario.strategies
     columns = zip(
         setups["time_ms"].tolist(),

@@ -6,6 +6,7 @@ That goes nearly as fast as memory can be read; against forgery it is no help.
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -25,6 +26,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 DIGITS = 16  # hexadecimal, of a name
 
 _ALL = slice(None)
+_THREADS = 2
 
 _PRIME_1 = np.uint64(0x9E3779B185EBCA87)
 _PRIME_2 = np.uint64(0xC2B2AE3D27D4EB4F)
@@ -66,6 +68,7 @@ class WitnessedBars:
         if not len(panel):
             return
         span = intervals.as_intervals([(int(panel.open_time_ms[0]), int(panel.close_time_ms[-1]))])
+        parts: list[tuple[dict[tuple[str, int, int], int], tuple[str, int, int], int, slice]] = []
         for column, symbol in enumerate(panel.symbols):
             seen = self._seen.setdefault(symbol, {})
             given = self._given.get((symbol, kind), intervals.EMPTY)
@@ -75,7 +78,11 @@ class WitnessedBars:
                     first, stop = np.searchsorted(panel.open_time_ms, [first_ms, stop_ms])
                     rows = slice(int(first), int(stop))
                     if panel.covered[rows, column].any():
-                        seen[kind, first_ms, rows.stop - rows.start] = column_digest(panel, column, rows)
+                        parts.append((seen, (kind, first_ms, rows.stop - rows.start), column, rows))
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="digest") as pool:
+            digests = pool.map(lambda part: column_digest(panel, part[2], part[3]), parts)
+            for (seen, key, _, _), digest in zip(parts, digests, strict=True):
+                seen[key] = digest
 
     def data_hash(self, others: Mapping[str, str] | None = None) -> DataHash:
         """The names of what was given so far, with the names of `others` that were read beside the bars."""

@@ -257,13 +257,21 @@ def quote(rows: RecordArray, field: str) -> float:
 
 def reasons_of(codes: IntArray) -> dict[str, int]:
     """How often each reason other than ACCEPTED stands in `codes`, the most frequent first."""
-    return _count([Reason(code).code for code in codes if code > 0])
+    found, numbers = np.unique(codes[codes > 0], return_counts=True)
+    counts = {
+        Reason(code).code: number for code, number in zip(found.tolist(), numbers.tolist(), strict=True)
+    }
+    return _most_frequent_first(counts)
 
 
 def _count(names: list[str]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for name in names:
         counts[name] = counts.get(name, 0) + 1
+    return _most_frequent_first(counts)
+
+
+def _most_frequent_first(counts: dict[str, int]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
