@@ -125,7 +125,7 @@ def test_what_only_one_run_took_has_the_reason_of_the_other(
     assert (
         both + len(found["setups"]["only_second"]) == found["second"]["n_trades"] + found["second"]["n_open"]
     )
-    # Fewer than 20 days are never told apart.
+    # Half a month is never told apart.
     assert found["finding"] == "cannot_be_told_apart"
     with RunViews.open(home) as views:
         answers = {(row.time_ms, str(row.symbol), row.strategy): row.reason for row in views.setups(2)}

@@ -36,7 +36,7 @@ _SEED = 20_250_801  # of the draws of days; any other says the same but for the 
 _NAMED = 3
 _ROUNDING = 1e-8  # of the equity
 
-NO_SETUP, NOT_RECORDED, NOT_TRADED = "no_setup", "not_recorded", "not_traded"
+NO_SETUP, NOT_RECORDED = "no_setup", "not_recorded"
 STRATEGY_ABSENT, SYMBOL_ABSENT, UNFILLED = "strategy_absent", "symbol_absent", "unfilled"
 
 
