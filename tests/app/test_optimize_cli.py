@@ -184,7 +184,7 @@ def test_people_see_windows_parameters_evidence_and_the_memory_of_trials(searche
     [
         ((), "nothing to search: name parameters with --space"),
         (("--space", "limits.max_opne=1,2"), "did you mean limits.max_open?"),
-        (("--space", "trading.quote=USD,EUR"), "changes which bars are read"),
+        (("--space", "trading.quote=USD,EUR"), "changes which bars or books are read"),
         (
             ("--space", "limits.max_open=1:9", "--method", "guess"),
             "--method guess: there are grid, random, optuna",

@@ -112,10 +112,12 @@ def test_a_list_holds_words_switches_and_numbers_once_each():
         (["limits.max_open=1,2", "limits.max_open=3:5"], "names limits.max_open twice"),
         (["strategies.TURTLE.levels=1,2"], "unknown key strategies.TURTLE"),
         # what is shared by all parameter sets
-        (["trading.reference=BTC,ETH"], "changes which bars are read"),
-        (["market_data.suspect_move=0.4:0.6:0.1"], "changes which bars are read"),
-        (["protection.slow_regime.sma_fast=20,50"], "changes which bars are read"),
-        (["fills.trailing_range_days=10:30:10"], "changes which bars are read"),
+        (["trading.reference=BTC,ETH"], "changes which bars or books are read"),
+        (["market_data.suspect_move=0.4:0.6:0.1"], "changes which bars or books are read"),
+        (["protection.slow_regime.sma_fast=20,50"], "changes which bars or books are read"),
+        (["fills.trailing_range_days=10:30:10"], "changes which bars or books are read"),
+        (["fills.source=table,book"], "changes which bars or books are read"),
+        (["fills.book_max_age_seconds=5:15:5"], "changes which bars or books are read"),
         (["trading.timezone=UTC,Europe/Berlin"], "changes what a day is"),
         # what changes no trade
         (["decisions.near_miss_readiness=70:90:10"], "changes no trade"),

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from crypto_tracker.research.detection import detect
 from crypto_tracker.research.market import gather
 from crypto_tracker.research.prepared import INDEX, Prepared, prepare
 from crypto_tracker.simulation.backtest import simulate_portfolio
+from crypto_tracker.simulation.books import order_books
 from crypto_tracker.simulation.records import Scenario
 from crypto_tracker.store.sources import BarSource
 from crypto_tracker.strategies.base import Features, MarketView, Strategy, StrategyEntry
@@ -105,6 +107,40 @@ def test_a_window_is_what_a_backtest_of_that_window_is_given(prepared: Prepared,
                 getattr(left, name)[field], getattr(right, name)[field], err_msg=field
             )
     np.testing.assert_array_equal(left.equity_e8, right.equity_e8)
+
+
+@pytest.mark.parametrize("window", [(0, 40), (7, 19)], ids=str)
+def test_recorded_books_of_a_window_are_those_that_its_backtest_reads(tmp_path: Path, window):
+    tree = configuration("fills.source=book")
+    strategies = entries(tree)
+    # a book seven seconds before every open, which is fresh there
+    shots = [
+        (time_ms - 7_000, [(90.0, 1e6), (89.0, 1e6)], [(95.0, 1e6)])
+        for time_ms in range(MARCH_MS, MARCH_MS + DAYS * DAY_MS, BASE.ms)
+    ]
+    books = order_books([shots, [], shots[::2]])
+
+    def shown(start_ms: int, end_ms: int):
+        market = gathered(bars(), tree, strategies, start_ms, end_ms)
+        return replace(market, books=books.between(start_ms - 10_000, end_ms))
+
+    prepare(shown(MARCH_MS, MARCH_MS + DAYS * DAY_MS), strategies, tree, tmp_path, progress=lambda *_: None)
+    found = Prepared(tmp_path, {entry.strategy.name: entry.strategy for entry in strategies})
+    start_ms, end_ms = (MARCH_MS + day * DAY_MS for day in window)
+    market = shown(start_ms, end_ms)
+    setups = detect(market, strategies, near_miss_readiness=80.0, version="").setups
+    expected = scenario(market, strategies, setups, tree, close_at_end=True)
+    actual = found.scenario(tree, strategies, start_ms=start_ms, end_ms=end_ms, close_at_end=True)
+    assert actual.books is not None
+    assert expected.books is not None
+    for name in ("first", "snapshots", "levels"):
+        np.testing.assert_array_equal(getattr(actual.books, name), getattr(expected.books, name))
+    left, right = simulate_portfolio(actual), simulate_portfolio(expected)
+    assert (left.fills["book_ms"] >= 0).any()
+    np.testing.assert_array_equal(left.fills["price"], right.fills["price"])
+    plain = configuration()
+    without = found.scenario(plain, entries(plain), start_ms=start_ms, end_ms=end_ms, close_at_end=True)
+    assert without.books is None
 
 
 def test_the_windows_hold_setups_that_began_before_them(prepared: Prepared):

@@ -27,7 +27,9 @@ from crypto_tracker.research.optimize.run import Lengths, Optimized, optimize
 from crypto_tracker.research.optimize.search import Request, known_method
 from crypto_tracker.research.optimize.space import Loader, ParameterSet, Space, parse_space
 from crypto_tracker.research.prepared import Progress, prepare
+from crypto_tracker.research.recorded_books import recorded_books
 from crypto_tracker.simulation.statistics import sharpe_ratio
+from crypto_tracker.store.books import BookStore, StoredBooks
 from crypto_tracker.store.choice import Choice, choose, no_reference
 from crypto_tracker.store.reader import BarReader
 from crypto_tracker.store.sources import StoredBars
@@ -98,20 +100,21 @@ def run(session: Session, asked: Asked, *, progress: Progress) -> Found:
         )
         with TemporaryDirectory(prefix="optimize-", dir=session.make_home()) as scratch:
             folder = Path(scratch).absolute()
-            notes = _prepare(reader, configuration, entries, choice, folder, progress)
+            notes = _prepare(session, reader, entries, choice, folder, progress)
             found = _searched(session, asked, request, settings, choice, folder, load, progress)
             return replace(found, notes=notes)
 
 
 def _prepare(
+    session: Session,
     reader: BarReader,
-    configuration: Configuration,
     entries: Sequence[StrategyEntry],
     choice: Choice,
     folder: Path,
     progress: Progress,
 ) -> tuple[str, ...]:
     """Read and measure the bars into a folder; returns what a reader of the result should know of them."""
+    configuration = session.configuration
     market = gather(
         StoredBars(reader, choice.provider_of),
         configuration,
@@ -122,6 +125,11 @@ def _prepare(
         start_ms=choice.start_ms,
         end_ms=choice.end_ms,
     )
+    recorded = recorded_books(StoredBooks(BookStore(session.home), choice.provider_of), configuration.fills)
+    if recorded is not None:
+        books = recorded.read(market.panel.symbols, market.start_ms, market.end_ms)
+        recorded.names()  # refuses a span without a single book
+        market = replace(market, books=books)
     prepare(market, entries, configuration, folder, progress=_part(progress, _READ, _MEASURED))
     notes = list(choice.notes)
     if market.reference is None and choice.reference_symbol is not None:

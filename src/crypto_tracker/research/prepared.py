@@ -9,6 +9,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from math import ceil
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -26,7 +27,9 @@ from crypto_tracker.core.timeframes import DAY_MS, Timeframe
 from crypto_tracker.features.blocks import closing_within, month_blocks
 from crypto_tracker.research.backtest import slow_regime
 from crypto_tracker.research.market import Market
+from crypto_tracker.simulation.books import OrderBooks
 from crypto_tracker.simulation.driver import trading_days
+from crypto_tracker.simulation.parameters import FillRules, FillSource
 from crypto_tracker.simulation.records import Scenario, no_commands
 from crypto_tracker.strategies.base import (
     EVENT_RESET,
@@ -72,16 +75,14 @@ def prepare(
     """Compute the features of a market and write everything that simulations over it need to a folder."""
     shelf = _Shelf(folder)
     # A setup at the last close of the span is decided on the day after it.
-    days = np.arange(
-        int((market.before if len(market.before) else market.panel).open_time_ms[0]) // DAY_MS,
-        market.end_ms // DAY_MS + 1,
-    )
+    days = np.arange(market.start_ms // DAY_MS, market.end_ms // DAY_MS + 1)
     index: dict[str, Any] = {
         "start_ms": market.start_ms,
         "end_ms": market.end_ms,
         "panel": shelf.put_panel(market.panel),
         "reference": None if market.reference is None else shelf.put_panel(market.reference),
         "slow_regime": shelf.put_optional(slow_regime(market)),
+        "books": shelf.put_books(market.books),
         "first_day": int(days[0]),
         "range_medians": shelf.put(_medians(market, days, configuration.fills.trailing_range_days)),
         "blocks": {},
@@ -134,6 +135,7 @@ class Prepared:
         self.panel = shelf.panel(index["panel"])
         self._reference = None if index["reference"] is None else shelf.panel(index["reference"])
         self._slow_regime: CodeArray | None = shelf.get_optional(index["slow_regime"])
+        self._books = shelf.books(index["books"])
         self._first_day = int(index["first_day"])
         self._medians: FloatArray = shelf.get(index["range_medians"])
         self._blocks = {
@@ -197,6 +199,10 @@ class Prepared:
             reference = reference.between(start_ms - REFERENCE_LEAD_DAYS * DAY_MS, end_ms)
             if not reference.between(start_ms, end_ms).present.any():
                 reference = None
+        rules = configuration.rules()
+        books = None
+        if self._books is not None and rules.fills.source is FillSource.BOOK:
+            books = self._books.between(start_ms - lead_ms(rules.fills), end_ms)
         first, stop = np.searchsorted(self.panel.open_time_ms, [start_ms, end_ms])
         return Scenario(
             panel=self.panel.rows(int(first), int(stop)),
@@ -206,9 +212,10 @@ class Prepared:
             enabled=tuple(entry.enabled for entry in entries),
             setups=setups,
             commands=no_commands(),
-            rules=configuration.rules(),
+            rules=rules,
             close_at_end=close_at_end,
             slow_regime=None if self._slow_regime is None else self._slow_regime[first:stop],
+            books=books,
         )
 
     def _detected(self, entry: StrategyEntry, facts: Instruments) -> RecordArray:
@@ -255,6 +262,11 @@ class _Shelf:
             **{name: self.put(getattr(panel, name)) for name in ("open_time_ms", *BAR_FIELDS, "covered")},
         }
 
+    def put_books(self, books: OrderBooks | None) -> dict[str, int] | None:
+        if books is None:
+            return None
+        return {name: self.put(getattr(books, name)) for name in ("first", "snapshots", "levels")}
+
     def get(self, number: int) -> RecordArray:
         # Copy on write: a strategy may write into an array as into any other, and changes only its own view.
         return np.asarray(np.load(self._file(number), mmap_mode="c"))
@@ -269,8 +281,16 @@ class _Shelf:
             **{name: self.get(index[name]) for name in ("open_time_ms", *BAR_FIELDS, "covered")},
         )
 
+    def books(self, index: Mapping[str, int] | None) -> OrderBooks | None:
+        return None if index is None else OrderBooks(**{name: self.get(each) for name, each in index.items()})
+
     def _file(self, number: int) -> Path:
         return self._folder / f"{number:05}.npy"
+
+
+def lead_ms(rules: FillRules) -> int:
+    """How long before a span a recorded book may be that is fresh at its first open."""
+    return ceil(rules.book_max_age_seconds * 1000)
 
 
 def _medians(market: Market, days: IntArray, trailing_days: int) -> FloatArray:

@@ -29,6 +29,8 @@ _GATHERED: tuple[Key, ...] = (
     ("market_data",),
     ("protection", "slow_regime"),
     ("fills", "trailing_range_days"),
+    ("fills", "source"),
+    ("fills", "book_max_age_seconds"),
 )
 _DAYS: Key = ("trading", "timezone")
 _SCANS_ONLY: Key = ("decisions",)
@@ -253,7 +255,7 @@ def _refuse_what_is_shared(key: Key, scanning: Sequence[str]) -> None:
     name = dotted(key)
     if any(key[: len(shared)] == shared for shared in _GATHERED):
         raise UsageError(
-            f"--space {name}: it changes which bars are read, and those are shared by all parameter sets: "
+            f"--space {name}: it changes which bars or books are read, which all parameter sets share: "
             "hold its values against each other with one optimize for each"
         )
     if key == _DAYS:
