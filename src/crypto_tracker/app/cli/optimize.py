@@ -24,8 +24,8 @@ def register(app: typer.Typer) -> None:
     """Add the command of this module."""
     examples = (
         "optimize -s DCA --space strategies.DCA.drop.large_cap=0.02:0.06:0.01",
-        "optimize --space limits.min_confidence=0.4:0.7 --method random --trials 100",
-        "optimize --space sizing.mode=fixed,adaptive --objective calmar --write better.toml",
+        "optimize --space limits.min_confidence=0.4:0.7 --method random",
+        "optimize --space sizing.mode=fixed,adaptive --write better.toml",
     )
     command(app, "optimize", examples=examples)(optimize)
 
@@ -44,9 +44,13 @@ def optimize(
     method: Annotated[str, typer.Option("--method", metavar="NAME", help="grid, random or optuna.")] = "grid",
     trials: Annotated[
         int | None,
-        typer.Option("--trials", min=1, help="Parameter sets at most; of optuna for each window."),
+        typer.Option(
+            "--trials", min=1, metavar="N", help="Parameter sets at most; of optuna for each window."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of random, optuna and the bootstrap.")] = 1,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, metavar="N", help="Of random, optuna and the bootstrap.")
+    ] = 1,
     objective: Annotated[
         str,
         typer.Option(
@@ -57,10 +61,11 @@ def optimize(
     ] = "sharpe",
     min_trades: Annotated[
         int | None,
-        typer.Option("--min-trades", min=1, help="In sample, for a parameter set to be chosen."),
+        typer.Option("--min-trades", min=1, metavar="N", help="In sample, for a parameter set to be chosen."),
     ] = None,
     windows: Annotated[
-        int | None, typer.Option("--windows", min=1, help="How many times to search and then trade.")
+        int | None,
+        typer.Option("--windows", min=1, metavar="N", help="How many times to search and then trade."),
     ] = None,
     in_sample: Annotated[
         int | None, typer.Option("--in-sample", min=1, metavar="DAYS", help="Days to search in.")
@@ -78,7 +83,12 @@ def optimize(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", min=1, help="Processes that work at a time; otherwise one for each core."),
+        typer.Option(
+            "--workers",
+            min=1,
+            metavar="N",
+            help="Processes that work at a time; otherwise one for each core.",
+        ),
     ] = None,
     write: Annotated[
         Path | None,
