@@ -233,6 +233,7 @@ def measure(home: Path, symbols: list[Symbol], days: int, repeat: int) -> None:
     pairs = ",".join(str(symbol) for symbol in symbols)
     command = ["-m", "crypto_tracker", "--home", str(home), "backtest", "--timerange", span, "-p", pairs]
     best("crypto-tracker backtest", repeat, command)
+    best("backtest --in-months", repeat, [*command, "--in-months"])
 
 
 if __name__ == "__main__":
