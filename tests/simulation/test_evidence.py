@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto_tracker.core.errors import DataError
+from crypto_tracker.core.errors import DataError, SimulationError
 from crypto_tracker.core.orders import ExitReason
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, to_ms
 from crypto_tracker.simulation.evidence import (
@@ -102,6 +102,9 @@ def test_a_cut_counts_trades_where_they_were_decided():
     rest = cut(whole, AUGUST_1 + 1, AUGUST_1 + 3)
     assert (rest.open_trades, rest.running) == ((held,), ())
     assert cut(whole, AUGUST_1, AUGUST_1 + 3) is whole
+    # What was carried in is not told a second time.
+    with pytest.raises(SimulationError, match="was cut before"):
+        cut(rest, AUGUST_1 + 2, AUGUST_1 + 3)
 
 
 def test_a_cut_without_marks_starts_with_what_had_closed():

@@ -153,6 +153,18 @@ def test_different_spans_are_cut_to_the_days_of_both_and_it_is_said():
     assert any(note.startswith("the spans differ (A 2025-08-01") for note in found.notes)
 
 
+def test_a_span_cuts_sides_that_are_alike_to_the_whole_days_in_it_without_a_word():
+    trades = [traded(BTC, "DCA", day, 10.0) for day in (0.5, 1.5, 2.5)]
+    whole = side("A", trades, days=daily(10_010.0, 10_020.0, 10_030.0))
+    found = compare(
+        whole, replace(whole, name="B"), RULES, start_ms=START_MS + DAY_MS // 2, end_ms=START_MS + 2 * DAY_MS
+    )
+    assert [pair.first for pair in found.both] == [trades[1]]
+    assert (found.first_figures.equity_start, found.first_figures.days, found.notes) == (10_010.0, 1, ())
+    with pytest.raises(DataError, match=r"A .* has no whole trading day"):
+        compare(whole, whole, RULES, start_ms=START_MS + 9 * DAY_MS)
+
+
 def test_a_pair_that_had_not_ended_on_both_sides_is_counted_apart():
     closed = traded(BTC, "DCA", 0.5, 10.0)
     running = traded(BTC, "DCA", 0.5, 99.0, closed_day=2.5)
@@ -179,10 +191,11 @@ def test_digits_that_arithmetic_loses_are_no_difference():
 
 
 def test_what_is_not_alike_is_said():
-    first = side("A", data_hash="aa")
+    first = side("A", data_hash="aa", strategies=("DCA", "SWING"))
     second = side("B", data_hash="bb", base="1h", symbols=(BTC, Symbol("SOL", "USD")), code_version="0.2.0")
     notes = " | ".join(compare(first, second, RULES).notes)
     assert "only A trades ETH/USD; only B trades SOL/USD" in notes
+    assert "the strategies differ: only B has CHANNEL" in notes
     assert "the bases differ (A 1m, B 1h)" in notes
     assert "did not read the same bars" in notes
     assert "the code differs: 0.1.0 and 0.2.0" in notes

@@ -20,9 +20,10 @@ from crypto_tracker.core.errors import ConfigError, DataError, UsageError
 from crypto_tracker.core.timeframes import to_ms
 from crypto_tracker.research.backtest import Progress
 from crypto_tracker.research.compare import RememberedBars, run_configuration
-from crypto_tracker.simulation.evidence import Evidence, Source, cut, days_inside
+from crypto_tracker.simulation.evidence import Evidence, Source
 from crypto_tracker.simulation.paired import Comparison, compare
 from crypto_tracker.simulation.statistics import sharpe_ratio
+from crypto_tracker.store.books import BookStore, StoredBooks
 from crypto_tracker.store.choice import Choice, choose
 from crypto_tracker.store.reader import BarReader
 from crypto_tracker.store.run_views import RunViews
@@ -74,9 +75,13 @@ def run(session: Session, first: str, second: str, asked: Asked, *, progress: Pr
     candidates = [each for each in sides if isinstance(each, Candidate)]
     found = _evidence_of(session, candidates, recorded[0] if recorded else None, asked, progress)
     made = [each.evidence if isinstance(each, Recorded) else found.pop(0) for each in sides]
-    if recorded:
-        made = [_within(each, asked) for each in made]
-    return compare(made[0], _told_apart(made[0], made[1]), session.configuration.compare)
+    return compare(
+        made[0],
+        _told_apart(made[0], made[1]),
+        session.configuration.compare,
+        start_ms=asked.start_ms if recorded else None,
+        end_ms=asked.end_ms if recorded else None,
+    )
 
 
 def side(session: Session, text: str) -> Recorded | Candidate:
@@ -153,9 +158,11 @@ def _evidence_of(
                 "bring them with import-data, or compare with something else that was recorded"
             )
         bars = RememberedBars(StoredBars(reader, choice.provider_of))
+        books = StoredBooks(BookStore(session.home), choice.provider_of)
         for place, each in enumerate(candidates):
             done = run_configuration(
                 bars,
+                books,
                 each.configuration,
                 session.strategies,
                 choice,
@@ -224,14 +231,6 @@ def _remember(session: Session, evidence: Evidence, choice: Choice) -> None:
         store.remember([trial], recorded_at_ms=to_ms(session.now()))
     finally:
         store.close()
-
-
-def _within(evidence: Evidence, asked: Asked) -> Evidence:
-    """The evidence of the whole days that were asked for."""
-    if asked.start_ms is None and asked.end_ms is None:
-        return evidence
-    first, stop = days_inside(evidence, asked.start_ms, asked.end_ms)
-    return cut(evidence, first, stop)
 
 
 def _told_apart(first: Evidence, second: Evidence) -> Evidence:

@@ -12,6 +12,7 @@ from crypto_tracker.core.bars import Panel
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.research.backtest import Backtest, Progress, run_backtest
+from crypto_tracker.store.books import BookSource
 from crypto_tracker.store.choice import Choice
 from crypto_tracker.store.sources import BarSource, MinuteSource
 from crypto_tracker.strategies.base import Strategy
@@ -46,6 +47,7 @@ class RememberedBars:
 
 def run_configuration(
     source: BarSource,
+    books: BookSource,
     configuration: Configuration,
     installed: Mapping[str, Strategy],
     choice: Choice,
@@ -63,4 +65,5 @@ def run_configuration(
         close_at_end=False,
         progress=progress,
         stopwatch=lambda: 0.0,
+        books=books,
     )

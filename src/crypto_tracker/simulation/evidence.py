@@ -14,7 +14,7 @@ import numpy as np
 
 from crypto_tracker.core.arrays import FloatArray, IntArray
 from crypto_tracker.core.decisions import Reason
-from crypto_tracker.core.errors import DataError
+from crypto_tracker.core.errors import DataError, SimulationError
 from crypto_tracker.core.orders import ExitReason, Trade
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import to_ms
@@ -265,6 +265,8 @@ def cut(evidence: Evidence, first: int, stop: int, *, decided_after_start: bool 
         )
     if (start_ms, end_ms) == (evidence.start_ms, evidence.end_ms) and not decided_after_start:
         return evidence
+    if evidence.carried:
+        raise SimulationError(f"{evidence.name} was cut before, and what it carried can not be told any more")
 
     def inside(decided_ms: int) -> bool:
         return start_ms + decided_after_start <= decided_ms < end_ms
@@ -279,8 +281,8 @@ def cut(evidence: Evidence, first: int, stop: int, *, decided_after_start: bool 
         end_ms=end_ms,
         capital_quote=_equity_at(evidence, first),
         trades=tuple(trade for trade in mine if _closed_before(trade, end_ms)),
-        open_trades=tuple(still) if to_the_end else (),
-        running=() if to_the_end else tuple(still),
+        open_trades=tuple(trade for trade in still if to_the_end and trade in evidence.open_trades),
+        running=tuple(trade for trade in still if not to_the_end or trade not in evidence.open_trades),
         carried=sum(
             to_ms(trade.decision_time) < start_ms and not _closed_before(trade, start_ms)
             for trade in everything

@@ -25,8 +25,8 @@ from crypto_tracker.simulation.evidence import (
     Setup,
     cut,
     day_numbers,
+    days_inside,
     setup_of,
-    whole_days,
     with_result,
 )
 from crypto_tracker.simulation.metrics import YEAR_DAYS
@@ -163,8 +163,15 @@ class Comparison:
     notes: tuple[str, ...]
 
 
-def compare(first: Evidence, second: Evidence, rules: Comparing) -> Comparison:
-    """Hold the second side against the first, on what both cover.
+def compare(
+    first: Evidence,
+    second: Evidence,
+    rules: Comparing,
+    *,
+    start_ms: int | None = None,
+    end_ms: int | None = None,
+) -> Comparison:
+    """Hold the second side against the first, on what both cover; with a span on its whole days inside.
 
     Raises DataError where they have no whole trading day or no symbol in common, count days differently, or
     where one is of made-up bars and the other is not.
@@ -172,7 +179,7 @@ def compare(first: Evidence, second: Evidence, rules: Comparing) -> Comparison:
     _refuse_what_has_nothing_in_common(first, second)
     notes = _what_is_not_alike(first, second)
     whole = first, second
-    first, second, cutting = _on_common_days(first, second)
+    first, second, cutting = _on_common_days(first, second, start_ms, end_ms)
     notes += cutting
     common = [note for note in first.notes if note in second.notes]
     notes += common
@@ -311,6 +318,16 @@ def _what_is_not_alike(first: Evidence, second: Evidence) -> list[str]:
             if names
         ]
         notes.append(f"the symbols differ: {'; '.join(parts)}: their trades stand on one side alone")
+    if set(first.strategies) != set(second.strategies):
+        parts = [
+            f"only {side.name} has {_listed(names)}"
+            for side, names in (
+                (first, [name for name in first.strategies if name not in second.strategies]),
+                (second, [name for name in second.strategies if name not in first.strategies]),
+            )
+            if names
+        ]
+        notes.append(f"the strategies differ: {'; '.join(parts)}")
     if first.base != second.base:
         notes.append(
             f"the bases differ ({first.name} {first.base}, {second.name} {second.base}): part of the "
@@ -324,10 +341,14 @@ def _what_is_not_alike(first: Evidence, second: Evidence) -> list[str]:
     return notes
 
 
-def _on_common_days(first: Evidence, second: Evidence) -> tuple[Evidence, Evidence, list[str]]:
-    if (first.start_ms, first.end_ms) == (second.start_ms, second.end_ms):
+def _on_common_days(
+    first: Evidence, second: Evidence, start_ms: int | None, end_ms: int | None
+) -> tuple[Evidence, Evidence, list[str]]:
+    """Both sides on the days that they have in common, and what to say of it."""
+    alike = (first.start_ms, first.end_ms) == (second.start_ms, second.end_ms)
+    if alike and start_ms is None and end_ms is None:
         return first, second, []
-    mine, others = whole_days(first), whole_days(second)
+    mine, others = (days_inside(side, start_ms, end_ms) for side in (first, second))
     start, stop = max(mine[0], others[0]), min(mine[1], others[1])
     if start >= stop:
         raise DataError(
@@ -337,6 +358,8 @@ def _on_common_days(first: Evidence, second: Evidence) -> tuple[Evidence, Eviden
     cuts = [cut(side, start, stop) for side in (first, second)]
     if any(after.start_ms == side.start_ms for after, side in zip(cuts, (first, second), strict=True)):
         cuts = [cut(side, start, stop, decided_after_start=True) for side in (first, second)]
+    if alike:
+        return cuts[0], cuts[1], []
     note = (
         f"the spans differ ({first.name} {_span(first)}, {second.name} {_span(second)}): "
         f"both are cut to {_span(cuts[0])}"
