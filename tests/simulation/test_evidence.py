@@ -13,6 +13,7 @@ from crypto_tracker.core.orders import ExitReason
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, to_ms
 from crypto_tracker.simulation.evidence import (
     bootstrap_of_sums,
+    carried_note,
     cut,
     day_numbers,
     day_start_ms,
@@ -102,6 +103,10 @@ def test_a_cut_counts_trades_where_they_were_decided():
     rest = cut(whole, AUGUST_1 + 1, AUGUST_1 + 3)
     assert (rest.open_trades, rest.running) == ((held,), ())
     assert cut(whole, AUGUST_1, AUGUST_1 + 3) is whole
+    assert carried_note(whole) == ()
+    assert carried_note(middle) == (
+        "A held 1 position, which counts in the marked equity and in no trade, when the span began",
+    )
     # What was carried in is not told a second time.
     with pytest.raises(SimulationError, match="was cut before"):
         cut(rest, AUGUST_1 + 2, AUGUST_1 + 3)

@@ -186,6 +186,18 @@ def with_result(trades: tuple[Trade, ...]) -> list[Trade]:
     return [trade for trade in trades if trade.exit_reason is not ExitReason.DATA_LOST]
 
 
+def carried_note(evidence: Evidence) -> tuple[str, ...]:
+    """What to say of positions that a cut has carried in; nothing where there are none."""
+    if not evidence.carried:
+        return ()
+    what = (
+        "1 position, which counts"
+        if evidence.carried == 1
+        else f"{evidence.carried:,} positions, which count"
+    )
+    return (f"{evidence.name} held {what} in the marked equity and in no trade, when the span began",)
+
+
 def day_numbers(time_ms: IntArray, timezone: str) -> IntArray:
     """The trading day of each moment, as `date.toordinal`."""
     days = trading_days(time_ms, timezone)

@@ -23,6 +23,7 @@ from crypto_tracker.simulation.evidence import (
     Days,
     Evidence,
     Setup,
+    carried_note,
     cut,
     day_numbers,
     days_inside,
@@ -368,12 +369,7 @@ def _on_common_days(
 
 
 def _what_the_cut_leaves(before: Evidence, side: Evidence) -> list[str]:
-    notes = []
-    if side.carried:
-        notes.append(
-            f"{side.name} held {_counted(side.carried, 'position')} when the span began: they count in the "
-            "marked equity, and in no trade"
-        )
+    notes = list(carried_note(side))
     if side.days is not None and not side.days.exact and side is not before:
         notes.append(f"{side.name}: between the ends of days its drawdown is not known, it may be deeper")
     return notes

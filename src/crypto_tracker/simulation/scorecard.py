@@ -22,6 +22,7 @@ from crypto_tracker.simulation.evidence import (
     DayShapes,
     Evidence,
     bootstrap_of_sums,
+    carried_note,
     day_numbers,
     setup_of,
     with_result,
@@ -176,7 +177,7 @@ def scorecard(
         rows=tuple(rows),
         verdict=verdict,
         sentence=_sentence(verdict, rows),
-        notes=evidence.notes,
+        notes=(*evidence.notes, *carried_note(evidence)),
     )
 
 
