@@ -324,7 +324,7 @@ def test_ctrl_c_ends_the_workers_and_what_was_finished_is_remembered(home):
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert out == ""
     assert "Interrupted." in err
     assert "Traceback" not in err

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import as_completed
@@ -156,6 +157,19 @@ def test_an_error_within_the_block_ends_the_processes():
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert set(multiprocessing.active_children()) == before
+
+
+def test_a_worker_that_is_still_starting_does_not_hear_ctrl_c():
+    # The processes have only just been started: they are importing, and would die of it.
+    before = set(multiprocessing.active_children())
+    with opened(settings(), workers=2) as executor:
+        started = set(multiprocessing.active_children()) - before
+        assert len(started) == 2
+        for process in started:
+            os.kill(process.pid, signal.SIGINT)
+        assert sorted(outcome(executor.submit(squared, n))[0] for n in range(4)) == [0, 1, 4, 9]
+        assert set(multiprocessing.active_children()) - before == started
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])  # we ourselves do
 
 
 def test_a_worker_that_dies_is_said_in_a_sentence():

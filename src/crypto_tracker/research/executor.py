@@ -85,6 +85,9 @@ def _processes(workers: int) -> Iterator[Executor]:
         workers, mp_context=multiprocessing.get_context("spawn"), initializer=_worker_begins
     )
     try:
+        with _without_interrupts():
+            for _ in range(workers):
+                executor.submit(_nothing)  # starts a process, since none is idle yet
         yield executor
     except BaseException:
         executor.shutdown(wait=False, cancel_futures=True)
@@ -93,6 +96,26 @@ def _processes(workers: int) -> Iterator[Executor]:
             process.join()
         raise
     executor.shutdown()
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Ctrl-C waits until the block has ended; processes that are started in it never hear one.
+
+    They would otherwise die with a traceback of their own while they are still importing.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _nothing() -> None:
+    """Work that a process can be started for."""
 
 
 def _worker_begins() -> None:
