@@ -41,6 +41,7 @@ from crypto_tracker.simulation.records import Scenario, SimulationResult, no_com
 from crypto_tracker.simulation.state import PortfolioState
 from crypto_tracker.store.books import BookSource
 from crypto_tracker.store.choice import Choice
+from crypto_tracker.store.filling import room
 from crypto_tracker.store.sources import BarSource
 from crypto_tracker.strategies.base import EVENT_SETUP, SETUP_DTYPE, MarketView, StrategyEntry
 from crypto_tracker.strategies.needs import scan_timeframe
@@ -162,7 +163,7 @@ class _Closes:
     def __init__(self, base: Timeframe, symbols: tuple[Symbol, ...], start_ms: int, end_ms: int) -> None:
         times = np.arange(start_ms, end_ms, base.ms, dtype=np.int64)
         shape = (len(times), len(symbols))
-        self._close = np.empty(shape, order="F")
+        self._close = room(shape)
         self._covered = np.zeros(shape, dtype=np.bool_, order="F")
         # The panel is a view of both: what is kept shows in it.
         self.panel = Panel(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from mmap import mmap
 
 import numpy as np
 
@@ -29,6 +30,21 @@ class StoredSpan:
     files: Sequence[MonthFile]
     hot: StoredRows
     suspects: IntArray
+
+
+_LARGE_BYTES = 1 << 22
+
+
+def room(shape: tuple[int, int]) -> FloatArray:
+    """Room for a panel's field, (rows, columns), its columns lying together; what it holds means nothing.
+
+    Its memory is taken in small pages as it is written to. NumPy asks for huge ones, and a system, above all
+    a virtual machine, may need seconds of processor time to come up with gigabytes of those.
+    """
+    n_bytes = 8 * shape[0] * shape[1]
+    if n_bytes < _LARGE_BYTES:
+        return np.empty(shape, order="F")
+    return np.ndarray(shape, dtype=np.float64, buffer=mmap(-1, n_bytes), order="F")
 
 
 def fill(cold: ColdTier, span: StoredSpan, columns: Mapping[str, FloatArray]) -> None:

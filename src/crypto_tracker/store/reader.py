@@ -20,7 +20,7 @@ from crypto_tracker.store import intervals, tables
 from crypto_tracker.store.batch import StoredRows
 from crypto_tracker.store.cold import ColdTier
 from crypto_tracker.store.database import MARKET, current_revision, open_engine, upgrade, writer_lock
-from crypto_tracker.store.filling import StoredSpan, fill
+from crypto_tracker.store.filling import StoredSpan, fill, room
 from crypto_tracker.store.series import SeriesInfo, all_series
 from crypto_tracker.store.tiers import MonthFile, Tiers
 
@@ -228,7 +228,7 @@ class BarReader:
     ) -> Panel:
         tiers = Tiers(connection, self._cold)
         shape = (len(grid.open_time_ms), len(grid.symbols))
-        arrays = {name: np.empty(shape, order="F") for name in BAR_FIELDS}
+        arrays = {name: room(shape) for name in BAR_FIELDS}
         covered = np.zeros(shape, dtype=np.bool_, order="F")
         begun = np.zeros(shape[1], dtype=np.bool_)
         for answer in self._answers(connection, tiers, grid, sources, provider):
