@@ -19,11 +19,12 @@ class Verdict(StrEnum):
 
     SAME = "the same"
     ENTRY_PRICE = "entered at the close of the signal's bar, not at the next open"
-    ENTRY_BAR = "does not test exits in the bar of the entry; ours left in it"
+    ENTRY_BAR = "held on through the bar of the entry, in which ours left"
+    CLOSE_LEVELS = "left in the bar of the entry at a level of the close before"
     BOTH_LEVELS = "target and stop lie in one bar, and it took the other one"
     TIME_AND_LEVEL = "left at a level in the bar at whose open ours left by time"
     BELOW_STOP = "opened below the stop and left at the stop; ours at the open"
-    ABOVE_TARGET = "opened above the target and left at the open; ours at the target"
+    ABOVE_TARGET = "opened above the target and left above it; ours at the target"
     TIME_PRICE = "left by time at the close before; ours at the open"
     NAME = "same bar and price, another name for the exit"
     FEES = "same exit, other fees"
@@ -69,10 +70,19 @@ def verdict(bars: Bars, exits: Exits, own: Trade, other: Trade) -> Verdict:
         if own.reason != other.reason:
             return Verdict.NAME
         return Verdict.SAME if abs(own.fees - other.fees) <= TOLERANCE else Verdict.FEES
+    if other.exit_row == other.entry_row and _at_level_of_the_close(bars, exits, other):
+        return Verdict.CLOSE_LEVELS
     if not same_row:
         left_first = own.exit_row == own.entry_row < other.exit_row
         return Verdict.ENTRY_BAR if left_first else Verdict.UNEXPLAINED
     return _within_a_bar(bars, exits, own, other)
+
+
+def _at_level_of_the_close(bars: Bars, exits: Exits, trade: Trade) -> bool:
+    """Whether a trade ended at target or stop as they lie from the close that decided it."""
+    before = bars.close[trade.entry_row - 1, trade.symbol]
+    levels = before * (1.0 - exits.stop_loss), before * (1.0 + exits.take_profit)
+    return any(_close(trade.exit_price, level) for level in levels)
 
 
 def _within_a_bar(bars: Bars, exits: Exits, own: Trade, other: Trade) -> Verdict:
@@ -96,7 +106,7 @@ def _within_a_bar(bars: Bars, exits: Exits, own: Trade, other: Trade) -> Verdict
         Verdict.ABOVE_TARGET: pair == ("take_profit", "take_profit")
         and opened >= target
         and _close(own.exit_price, target)
-        and _close(other.exit_price, opened),
+        and target < other.exit_price <= opened * (1.0 + TOLERANCE),
         Verdict.TIME_PRICE: pair == ("time_exit", "time_exit")
         and ours_at_open
         and _close(other.exit_price, bars.close[own.exit_row - 1, own.symbol]),

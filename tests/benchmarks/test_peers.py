@@ -88,6 +88,14 @@ def test_an_exit_in_the_bar_of_the_entry_is_known():
     assert judged(bars, trade(1, 110.0, "take_profit"), late) == {Verdict.ENTRY_BAR: 1}
 
 
+def test_a_level_measured_from_the_close_before_is_known_in_the_bar_of_the_entry_only():
+    bars = minutes((100, 103, 99, 102), (100, 113, 99, 100), (100, 113, 99, 100))
+    ours = trade(1, 110.0, "take_profit")
+    assert judged(bars, ours, trade(1, 112.2, "take_profit")) == {Verdict.CLOSE_LEVELS: 1}
+    later = trade(2, 110.0, "take_profit")
+    assert judged(bars, later, trade(2, 112.2, "take_profit")) == {Verdict.UNEXPLAINED: 1}
+
+
 def test_an_exit_in_another_later_bar_is_not():
     bars = minutes(QUIET, QUIET, (100, 112, 99, 100))
     late = trade(5, 110.0, "take_profit")
