@@ -1,6 +1,6 @@
 """Names exactly the bars that a run reads, so that a later run can say whether they are still the same.
 
-The digest of a column is XXH64 (Y. Collet, "xxHash", 2012) over the bits of its values, read where they lie.
+The digest of a column is XXH64 (of the xxHash family) over the bits of its values, read where they lie.
 That goes nearly as fast as memory can be read; against forgery it is no help.
 """
 
