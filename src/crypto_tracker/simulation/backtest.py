@@ -59,7 +59,7 @@ class Simulator:
         bars = len(self.scenario.panel)
         stop = min(row, bars)
         if self.row < stop:
-            self._driver.run(
+            self._driver.run_events(
                 self.state, self._inputs, self._decisions, self._curve, self._cursor, self.row, stop
             )
             self.row = stop

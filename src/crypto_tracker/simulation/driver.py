@@ -1,5 +1,6 @@
 """What drives the compiled step: its inputs as it takes them, room for records, and the loop around it."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -26,6 +27,7 @@ from crypto_tracker.strategies.base import EVENT_RESET
 
 _FIRST_ROOM = 4_096  # rows of fills and trades to begin with; they grow as needed
 _NOT_DECIDED = -1
+CHUNK = 1_024  # rows that the event driver looks at together
 
 
 class Driver:
@@ -88,13 +90,52 @@ class Driver:
                 stop,
                 room,
             )
-            error = int(state.book["error"][0])
-            if error:
-                symbol = self._symbols[error - 1]
-                raise SimulationError(
-                    f"{symbol}: an order needs more than 2^53 lots, which can not be counted exactly: "
-                    f'set a coarser lot in [instruments."{symbol}"]'
-                )
+            self._refuse_what_is_not_exact(state)
+
+    def run_events(
+        self,
+        state: PortfolioState,
+        inputs: "Inputs",
+        decisions: RecordArray,
+        curve: kernel.Curve,
+        cursor: IntArray,
+        start: int,
+        stop: int,
+        *,
+        chunk: int = CHUNK,
+    ) -> None:
+        """The same as `run`, from visits to those rows and slots where something can happen.
+
+        `chunk` is how many rows a slot is followed by itself at most; it changes nothing but the time.
+        """
+        index = inputs.index()
+        if not index.sound:
+            self.run(state, inputs, decisions, curve, cursor, start, stop)
+            return
+        room = len(self._symbols) * (MAX_LEVELS + 4)
+        scratch = kernel.Scratch(np.zeros(len(inputs.setups), dtype=np.int64), *self._per_strategy)
+        facts = self.facts if inputs.depth is None else self.facts._replace(depth=inputs.depth)
+        work = room_for_events(len(self._symbols), chunk, start)
+        row = start
+        while row < stop:
+            self._make_room(room)
+            row = kernel.run_events(
+                memory(state),
+                facts,
+                self._records(decisions),
+                scratch,
+                work,
+                index.extremes,
+                curve,
+                inputs.bars,
+                inputs.market,
+                inputs.commands,
+                inputs.setups,
+                cursor,
+                stop,
+                room,
+            )
+            self._refuse_what_is_not_exact(state)
 
     def end_all(self, state: PortfolioState, inputs: "Inputs", decisions: RecordArray) -> None:
         """Close what is held at its last close, and cancel what is pending."""
@@ -118,6 +159,15 @@ class Driver:
         """Keep nothing any more of what was written so far."""
         self._counts[:] = 0
 
+    def _refuse_what_is_not_exact(self, state: PortfolioState) -> None:
+        error = int(state.book["error"][0])
+        if error:
+            symbol = self._symbols[error - 1]
+            raise SimulationError(
+                f"{symbol}: an order needs more than 2^53 lots, which can not be counted exactly: "
+                f'set a coarser lot in [instruments."{symbol}"]'
+            )
+
     def _records(self, decisions: RecordArray) -> kernel.Records:
         return kernel.Records(self._fills, self._trades, self._counts, decisions)
 
@@ -133,7 +183,7 @@ class Driver:
 class Inputs:
     """What a run reads, as the kernel takes it."""
 
-    __slots__ = ("bars", "commands", "depth", "market", "setups")
+    __slots__ = ("_index", "_panel", "bars", "commands", "depth", "market", "setups")
 
     def __init__(
         self,
@@ -143,12 +193,57 @@ class Inputs:
         commands: RecordArray,
         setups: RecordArray,
         books: OrderBooks | None = None,
+        index: "BarIndex | None" = None,
     ) -> None:
+        self._panel = panel
+        self._index = index
         self.bars = bar_arrays(panel, timezone)
         self.market = market_arrays(market)
         self.commands = commands
         self.setups = setups
         self.depth = None if books is None else depth_arrays(books)
+
+    def index(self) -> "BarIndex":
+        """What the event driver has to know of the bars beforehand."""
+        if self._index is None:
+            self._index = BarIndex.of(self._panel)
+        return self._index
+
+
+@dataclass(frozen=True, slots=True)
+class BarIndex:
+    """What is known of the bars of a panel beforehand. Runs over the same panel may share it.
+
+    Attributes
+    ----------
+    sound : whether every open lies within its bar and bars are missing whole, as validation has it; where
+        not, the event driver has no right to skip a bar
+    extremes : lowest low and highest high of every block of rows, where they were asked for
+    """
+
+    sound: bool
+    extremes: kernel.Extremes
+
+    @classmethod
+    def of(cls, panel: Panel, *, extremes: bool = False) -> "BarIndex":
+        """The index of a panel; extremes pay where several runs use them."""
+        bars = bar_arrays(panel, "UTC")
+        shape = (len(panel.symbols), len(panel) // int(kernel.BLOCK)) if extremes else (0, 0)
+        found = kernel.Extremes(np.empty(shape), np.empty(shape))
+        if extremes:
+            kernel.find_extremes(bars, found)
+        return cls(bool(kernel.are_bars(bars)), found)
+
+
+def room_for_events(symbols: int, chunk: int, start: int) -> kernel.Work:
+    """Room for the event driver, which begins at the row `start`."""
+    place = np.zeros(1, dtype=kernel.PLACE_DTYPE)
+    for name in ("start", "known", "row", "first", "end"):
+        place[name] = start
+    counts = (np.zeros(symbols, dtype=np.int64) for _ in range(3))
+    next_row, visited, slots = counts
+    marks, changes = np.zeros(chunk, dtype=np.int64), np.zeros(chunk, dtype=np.int64)
+    return kernel.Work(place, next_row, visited, np.zeros(symbols), slots, marks, changes)
 
 
 def undecided(setups: RecordArray) -> RecordArray:

@@ -12,7 +12,9 @@ that is called from outside, so a callee in another file could change without th
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 from numpy import int64
 
 from crypto_tracker.core.arrays import BoolArray, CodeArray, FloatArray, IntArray, RecordArray
@@ -80,6 +82,9 @@ _MARKET = int64(0)  # number of the market part of an entry
 _ALONE = int64(0)  # number of the slot in which setups are traded alone
 _NOT_YET = int64(-1)
 _NOT_ASKED, _NOT_RECORDED = int64(NOT_ASKED), int64(NOT_RECORDED)
+BLOCK = int64(64)  # rows that are looked at together
+NEVER = int64(2**62)
+AHEAD = int64(3)  # setups between the one that is decided and the one whose row is fetched
 
 # All arrays belong to the caller, so compiled code counts no references to them, which took nine tenths of
 # the time. It can make no arrays then either. Numba's published types do not know the option.
@@ -87,6 +92,20 @@ _OPTIONS: dict[str, Any] = {"cache": True, "_nrt": False}
 compiled = njit(**_OPTIONS)
 compiled_into_caller = njit(**_OPTIONS, forceinline=True)  # what runs for every bar
 compiled_without_gil = njit(**_OPTIONS, nogil=True)
+
+
+# Where the event driver stands.
+PLACE_DTYPE = np.dtype(
+    [
+        ("start", np.int64),  # first row of the run
+        ("known", np.int64),  # all rows before this one were stepped whole, or are before the run
+        ("row", np.int64),  # the next row
+        ("first", np.int64),  # the chunk's rows
+        ("end", np.int64),
+        ("next", np.int64),  # the least of the slots' next rows
+        ("changes", np.int64),  # how many of its rows change the market for positions
+    ]
+)
 
 
 class Memory(NamedTuple):
@@ -165,6 +184,44 @@ class Curve(NamedTuple):
     equity: IntArray
     cash: IntArray
     reserved: IntArray
+
+
+@intrinsic
+def fetch(context, array, place):
+    """Ask the processor for the element at `place` of a flattened array, and do not wait for it.
+
+    A visit reads few numbers from far apart, and without this it would mostly wait for memory.
+    """
+
+    def build(target, builder, signature, values):
+        data = target.make_array(signature.args[0])(target, builder, values[0]).data
+        element = builder.gep(data, [values[1]])
+        whole = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [element.type, whole, whole, whole])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [element.type], kind)
+        builder.call(prefetch, [element, whole(0), whole(3), whole(1)])  # to read, to keep, data
+        return target.get_dummy_value()
+
+    return types.void(array, place), build
+
+
+class Work(NamedTuple):
+    """Room for the event driver, and where it stands between two calls for the same rows."""
+
+    place: RecordArray  # PLACE_DTYPE (1,)
+    next_row: IntArray  # (symbols,), the row at which each slot must be visited next, or NEVER
+    visited: IntArray  # (symbols,), the row of the bar in which it was visited last
+    coins: FloatArray  # (symbols,), the coins whose worth is in `marks`
+    slots: IntArray  # (symbols,), those that are visited in one row
+    marks: IntArray  # (chunk,), worth of all positions at each CLOSE of the chunk, 1e-8 quote
+    changes: IntArray  # (chunk,), rows of the chunk at which stops are set anew or PANIC begins
+
+
+class Extremes(NamedTuple):
+    """Lowest low and highest high of each whole block of rows, (symbols, blocks); (0, 0) where not built."""
+
+    low: FloatArray
+    high: FloatArray
 
 
 class Bar(NamedTuple):
@@ -742,8 +799,6 @@ def enter_at_the_open(memory, facts, records, bar, s):
 def fall(memory, facts, records, bar, s):
     """R1 FALL: rungs and the stop in falling price order, average and levels anew after each fill."""
     slot, ins = memory.slots[s], facts.instruments[s]
-    for k in range(1, slot.levels):
-        memory.parts[s, k].passed = False
     while slot.phase == HELD and slot.trigger == _NONE:
         highest = _MARKET
         level = active_stop(slot)
@@ -779,22 +834,31 @@ def rise(memory, facts, records, bar, s):
 
 
 @compiled_into_caller
+def begin_bar(memory, facts, s, volume):
+    """What a slot knows of the bar that begins: no fill yet, and what the volume allows (R8)."""
+    slot, parameters, lot = memory.slots[s], facts.parameters[0], facts.instruments[s].lot
+    for k in range(1, slot.levels):
+        memory.parts[s, k].passed = False
+    slot.target_before = slot.target_open = np.nan
+    slot.entered_within = False
+    slot.volume_unknown = np.isnan(volume)
+    slot.entry_budget = slot.exit_budget = np.inf
+    if not slot.volume_unknown:
+        slot.entry_budget = whole_lots(parameters.entry_participation * volume, lot)
+        slot.exit_budget = whole_lots(parameters.exit_participation * volume, lot)
+
+
+@compiled_into_caller
 def match(memory, facts, records, bar, s):
     """One symbol against one bar: OPEN, FALL and RISE, in the order that R13 gives."""
-    slot, parameters, lot = memory.slots[s], facts.parameters[0], facts.instruments[s].lot
+    slot, parameters = memory.slots[s], facts.parameters[0]
     waits = slot.phase == PENDING and memory.parts[s, 0].bars < 0
     if waits and bar.time_ms - slot.decision_ms >= slot.wait_ms:
         end_entry(memory, records.decisions, s, _EXPIRED)
         return
     if np.isnan(bar.close):
         return
-    slot.entered_within = False
-    slot.volume_unknown = np.isnan(bar.volume)
-    slot.entry_budget = slot.exit_budget = np.inf
-    if not slot.volume_unknown:
-        slot.entry_budget = whole_lots(parameters.entry_participation * bar.volume, lot)
-        slot.exit_budget = whole_lots(parameters.exit_participation * bar.volume, lot)
-    slot.target_before = np.nan
+    begin_bar(memory, facts, s, bar.volume)
     if slot.phase == HELD:
         slot.target_before = slot.target
         exit_at_the_open(memory, facts, records, bar, s)
@@ -802,7 +866,8 @@ def match(memory, facts, records, bar, s):
         enter_at_the_open(memory, facts, records, bar, s)
     if slot.phase == EMPTY:
         return
-    slot.target_open = slot.target if slot.phase == HELD else np.nan
+    if slot.phase == HELD:
+        slot.target_open = slot.target
     rise_first = parameters.mode == OPTIMISTIC or (
         parameters.mode == ADAPTIVE and bar.high - bar.open < bar.open - bar.low
     )
@@ -827,6 +892,26 @@ def close_out(memory, facts, records, bar, s, reason):
     apply_exit(memory, facts, records, bar, s, slot.held, price, last_close, ins.taker, reason, _NOT_ASKED)
 
 
+@compiled
+def arms(slot, ins, trail):
+    """R7: whether a trailing level has come to pay a round trip."""
+    return trail >= slot.average * (1.0 + 2.0 * (ins.taker + ins.slippage))
+
+
+@compiled_into_caller
+def follow_high_water(slot, coin, ins):
+    """R7: the trailing level follows the high-water mark, and half the way to the target clears the stops."""
+    if slot.trailing > 0.0:
+        trail = slot.high_water * (1.0 - slot.trailing)
+        if not slot.armed and arms(slot, ins, trail):
+            slot.armed = True
+            coin.stops = 0
+        if slot.armed:
+            slot.trail = floor_tick(trail, ins.tick)
+    if slot.high_water >= slot.average * (1.0 + slot.take_profit / 2.0):
+        coin.stops = 0
+
+
 @compiled_into_caller
 def follow_position(slot, coin, ins, parameters, stop_factor, high):
     """R7 and stop widening at CLOSE: high-water mark, arming, half target, stop and target for the next bar.
@@ -836,15 +921,7 @@ def follow_position(slot, coin, ins, parameters, stop_factor, high):
     if not np.isnan(high):
         slot.high_water = 0.0 if slot.entered_within else max(slot.high_water, high)
     if slot.high_water > 0.0:
-        if slot.trailing > 0.0:
-            trail = slot.high_water * (1.0 - slot.trailing)
-            if not slot.armed and trail >= slot.average * (1.0 + 2.0 * (ins.taker + ins.slippage)):
-                slot.armed = True
-                coin.stops = 0
-            if slot.armed:
-                slot.trail = floor_tick(trail, ins.tick)
-        if slot.high_water >= slot.average * (1.0 + slot.take_profit / 2.0):
-            coin.stops = 0
+        follow_high_water(slot, coin, ins)
     set_stop_fraction(slot, stop_factor, ins.stop_cap, parameters)
     set_levels(slot, ins.tick)
 
@@ -870,10 +947,16 @@ def count_closed_trade(coin, strategy, ins, parameters, close_ms):
 
 
 @compiled_into_caller
+def has_lost_data(memory, facts, s):
+    """R9: whether the newest bar of any symbol is so much later than this symbol's last."""
+    return memory.book[0].newest_ms - memory.coins[s].last_close_ms >= facts.parameters[0].data_lost_ms
+
+
+@compiled_into_caller
 def mark_equity(memory, facts, records, bar, closes):
     """Steps 1 to 3: take over the closes, close positions whose data is lost, add up the equity."""
-    book, parameters = memory.book[0], facts.parameters[0]
-    close_ms = bar.time_ms + parameters.bar_ms
+    book = memory.book[0]
+    close_ms = bar.time_ms + facts.parameters[0].bar_ms
     for s in range(len(memory.coins)):
         if not np.isnan(closes[s]):
             memory.coins[s].last_close = closes[s]
@@ -883,11 +966,69 @@ def mark_equity(memory, facts, records, bar, closes):
     for s in range(len(memory.slots)):
         slot, coin = memory.slots[s], memory.coins[s]
         if slot.phase == HELD:
-            if book.newest_ms - coin.last_close_ms >= parameters.data_lost_ms:
+            if has_lost_data(memory, facts, s):
                 close_out(memory, facts, records, bar, s, _DATA_LOST)
             else:
                 marks += amount_e8(on_grid(slot.held, facts.instruments[s].lot), coin.last_close)
     book.equity = book.cash + book.reserved + marks
+
+
+@compiled_into_caller
+def begin_day(book, day):
+    """Step 5, before the bar: the first bar of a day has the equity of the CLOSE before as its base."""
+    if day != book.day:
+        book.day = day
+        book.day_base = book.equity
+        book.day_latched = False
+
+
+@compiled_into_caller
+def judge_equity(book, parameters):
+    """Step 5: the latches of the day and of the drawdown."""
+    if book.day_base > 0 and (book.day_base - book.equity) / book.day_base >= parameters.day_loss:
+        book.day_latched = True
+    book.peak = max(book.peak, book.equity)
+    if book.peak > 0 and (book.peak - book.equity) / book.peak >= parameters.drawdown:
+        book.drawdown_latched = True
+
+
+@compiled_into_caller
+def end_block(strategy, close_ms):
+    """Step 6: a block that is over."""
+    if 0 < strategy.blocked_ms <= close_ms:
+        strategy.blocked_ms = 0
+        strategy.streak = 0
+
+
+@compiled_into_caller
+def end_cooldown(coin, close_ms):
+    """Step 6: a cooldown that is over."""
+    if 0 < coin.cooldown_ms <= close_ms:
+        coin.cooldown_ms = 0
+        coin.stops = 0
+
+
+@compiled_into_caller
+def settle_coin(memory, facts, s, close_ms):
+    """Step 6 for one symbol: its cooldown, and the trade that closed in this bar."""
+    coin = memory.coins[s]
+    end_cooldown(coin, close_ms)
+    if coin.closed != _NONE:
+        strategy = memory.strategies[coin.closed_strategy]
+        count_closed_trade(coin, strategy, facts.instruments[s], facts.parameters[0], close_ms)
+
+
+@compiled_into_caller
+def settle_slot(memory, facts, records, s, regime, stop_factor, high):
+    """Steps 7 and 8 for one symbol: what PANIC cancels, and the position's levels for the next bar."""
+    slot, parameters = memory.slots[s], facts.parameters[0]
+    if regime == _PANIC and slot.phase != EMPTY:
+        if parameters.cancel_rungs_in_panic and slot.phase == HELD:
+            end_parts(memory, s)
+        elif memory.parts[s, 0].open:
+            end_entry(memory, records.decisions, s, _REGIME_PANIC)
+    if slot.phase == HELD:
+        follow_position(slot, memory.coins[s], facts.instruments[s], parameters, stop_factor, high)
 
 
 @compiled
@@ -921,33 +1062,13 @@ def settle(memory, facts, records, bar, highs, closes, regime, volatility, stop_
     mark_equity(memory, facts, records, bar, closes)
     book.volatility = 0.0 if np.isnan(volatility) else volatility
     book.stop_factor = stop_factor
-    if book.day_base > 0 and (book.day_base - book.equity) / book.day_base >= parameters.day_loss:
-        book.day_latched = True
-    book.peak = max(book.peak, book.equity)
-    if book.peak > 0 and (book.peak - book.equity) / book.peak >= parameters.drawdown:
-        book.drawdown_latched = True
+    judge_equity(book, parameters)
     for k in range(len(memory.strategies)):
-        strategy = memory.strategies[k]
-        if 0 < strategy.blocked_ms <= close_ms:
-            strategy.blocked_ms = 0
-            strategy.streak = 0
+        end_block(memory.strategies[k], close_ms)
     for s in range(len(memory.coins)):
-        coin = memory.coins[s]
-        if 0 < coin.cooldown_ms <= close_ms:
-            coin.cooldown_ms = 0
-            coin.stops = 0
-        if coin.closed != _NONE:
-            strategy = memory.strategies[coin.closed_strategy]
-            count_closed_trade(coin, strategy, facts.instruments[s], parameters, close_ms)
+        settle_coin(memory, facts, s, close_ms)
     for s in range(len(memory.slots)):
-        slot = memory.slots[s]
-        if regime == _PANIC and slot.phase != EMPTY:
-            if parameters.cancel_rungs_in_panic and slot.phase == HELD:
-                end_parts(memory, s)
-            elif memory.parts[s, 0].open:
-                end_entry(memory, records.decisions, s, _REGIME_PANIC)
-        if slot.phase == HELD:
-            follow_position(slot, memory.coins[s], facts.instruments[s], parameters, stop_factor, highs[s])
+        settle_slot(memory, facts, records, s, regime, stop_factor, highs[s])
     if preferred >= 0 and preferred != book.favoured:
         turn(memory, records.decisions, preferred, parameters.close_on_transition)
 
@@ -1297,22 +1418,11 @@ def open_slot(slot, setup, index):
     slot.walked_ms = _NOT_ASKED
 
 
-@compiled
-def decide(
-    memory,
-    facts,
-    records,
-    scratch,
-    setups,
-    first,
-    last,
-    regime,
-    preferred,
-    size_factor,
-    switched_on,
-    close_ms,
-):
-    """Admit the setups [first, last) of one close as one batch; resets come first."""
+@compiled_into_caller
+def choose(memory, facts, records, scratch, bars, market, t, setups, first, last):
+    """Resets, then gates, then one setup per symbol; returns how many stay, at the front of the batch."""
+    close_ms = bars.open_time_ms[t] + facts.parameters[0].bar_ms
+    regime, switched_on = market.regime[t], market.switched_on[t]
     batch = scratch.batch
     passed = 0
     for i in range(first, last):
@@ -1325,9 +1435,14 @@ def decide(
             if decision.reason == _ACCEPTED:
                 batch[passed] = i
                 passed += 1
-    chosen = batch[: one_per_symbol(setups, batch[:passed], records.decisions)]
-    if len(chosen) == 0:
-        return
+    return one_per_symbol(setups, batch[:passed], records.decisions)
+
+
+@compiled
+def admit(memory, facts, records, scratch, bars, market, t, setups, chosen):
+    """Rank the chosen setups of one close; size, test and admit one after the other."""
+    close_ms = bars.open_time_ms[t] + facts.parameters[0].bar_ms
+    preferred, size_factor = market.preferred[t], market.size_factor[t]
     sort_by_rank(setups, chosen, preferred, facts.instruments)
     count, exposure = scratch.taken, scratch.exposure
     total = exposures(memory, facts, count, exposure)
@@ -1353,6 +1468,14 @@ def decide(
         exposure[k] += committed
         decision.fallback = preferred >= 0 and k != preferred
         memory.slots[s].fallback = decision.fallback
+
+
+@compiled
+def decide(memory, facts, records, scratch, bars, market, t, setups, first, last):
+    """Admit the setups [first, last) of one close as one batch; resets come first."""
+    n = choose(memory, facts, records, scratch, bars, market, t, setups, first, last)
+    if n > 0:
+        admit(memory, facts, records, scratch, bars, market, t, setups, scratch.batch[:n])
 
 
 # --- step and run ---------------------------------------------------------------------------------
@@ -1408,10 +1531,7 @@ def step(memory, facts, records, scratch, bars, market, t, commands, setups, fir
     book = memory.book[0]
     for i in range(len(commands)):
         obey(commands[i], memory, records.decisions)
-    if bars.day[t] != book.day:
-        book.day = bars.day[t]
-        book.day_base = book.equity
-        book.day_latched = False
+    begin_day(book, bars.day[t])
     for s in range(len(memory.slots)):
         if memory.slots[s].phase != EMPTY:
             match(memory, facts, records, bar_of(bars, t, s), s)
@@ -1431,20 +1551,7 @@ def step(memory, facts, records, scratch, bars, market, t, commands, setups, fir
     if len(memory.hours_ms) > 0 and close_ms % _HOUR_MS == 0:
         remember_hour(memory, close_ms)
     if last_setup > first_setup:
-        decide(
-            memory,
-            facts,
-            records,
-            scratch,
-            setups,
-            first_setup,
-            last_setup,
-            market.regime[t],
-            market.preferred[t],
-            market.size_factor[t],
-            market.switched_on[t],
-            close_ms,
-        )
+        decide(memory, facts, records, scratch, bars, market, t, setups, first_setup, last_setup)
 
 
 @compiled_without_gil
@@ -1475,6 +1582,598 @@ def run(memory, facts, records, scratch, curve, bars, market, commands, setups, 
         if book.error != 0:
             return t + 1
     return stop
+
+
+# --- the event driver -----------------------------------------------------------------------------
+#
+# It visits only rows at which something can happen, and of these rows only the slots to which it can. Slots do
+# not influence each other before CLOSE, so each is followed by itself as far as nothing happens to it, at most
+# to the end of a chunk of rows; meanwhile only its high-water mark, trailing level and stop change, and they by
+# the same functions as in `step`. What the chunk's rows are worth is added up beforehand and changed at fills.
+# All else that a step would have brought up to date is brought up to date when somebody reads it.
+
+
+@compiled_into_caller
+def row_from(bars, parameters, time_ms):
+    """The first row that opens at or after a time; rows before the first and after the last are counted on."""
+    return (time_ms - bars.open_time_ms[0] + parameters.bar_ms - 1) // parameters.bar_ms
+
+
+@compiled_into_caller
+def see_close(coin, bars, parameters, closes, t, first):
+    """Take over a symbol's last close of the rows up to `t`; what was before `first` is known."""
+    for row in range(t, first - 1, -1):
+        close_ms = bars.open_time_ms[row] + parameters.bar_ms
+        if close_ms <= coin.last_close_ms:
+            return
+        if not np.isnan(closes[row]):
+            coin.last_close = closes[row]
+            coin.last_close_ms = close_ms
+            return
+
+
+@compiled
+def see_newest(memory, facts, bars, t, first):
+    """R9: the newest bar of any symbol in the rows up to `t`; what was before `first` is known."""
+    book, bar_ms = memory.book[0], facts.parameters[0].bar_ms
+    for row in range(t, first - 1, -1):
+        close_ms = bars.open_time_ms[row] + bar_ms
+        if close_ms <= book.newest_ms:
+            return
+        if has_bar(bars.close, row):
+            book.newest_ms = close_ms
+            return
+
+
+@compiled_into_caller
+def row_of_close(bars, parameters, close_ms):
+    """The row that closes at a time; rows before the first are counted on."""
+    return (close_ms - parameters.bar_ms - bars.open_time_ms[0]) // parameters.bar_ms
+
+
+@compiled
+def see_bar(memory, facts, work, bars, s):
+    """What `match` leaves in the slot of a position after the symbol's last bar, if that one was not visited."""
+    slot, last = memory.slots[s], row_of_close(bars, facts.parameters[0], memory.coins[s].last_close_ms)
+    if last > work.visited[s]:
+        begin_bar(memory, facts, s, bars.volume[s, last])
+        slot.target_before = slot.target_open = slot.target
+
+
+@compiled
+def catch_up(memory, facts, work, bars, market, t):
+    """Bring all up to date that a step of row `t` would have left: nothing is behind any more."""
+    first = work.place[0].known
+    parameters = facts.parameters[0]
+    close_ms = bars.open_time_ms[t] + parameters.bar_ms
+    see_market(memory.book[0], market, t)
+    see_newest(memory, facts, bars, t, first)
+    for row in range(t, first - 1, -1):
+        if market.preferred[row] >= 0:
+            memory.book[0].favoured = market.preferred[row]
+            break
+    for k in range(len(memory.strategies)):
+        end_block(memory.strategies[k], close_ms)
+    for s in range(len(memory.slots)):
+        see_close(memory.coins[s], bars, parameters, bars.close[s], t, first)
+        end_cooldown(memory.coins[s], close_ms)
+        if memory.slots[s].phase == HELD:
+            see_bar(memory, facts, work, bars, s)
+
+
+@compiled_into_caller
+def all_present(prices):
+    """Whether no price is missing."""
+    missing = False
+    for i in range(len(prices)):
+        missing |= prices[i] != prices[i]  # noqa: PLR0124 - NaN, as a comparison that vectorises
+    return not missing
+
+
+@compiled
+def add_marks(marks, closes, close, coins, before):
+    """To the worth at each close, add that of `coins` instead of `before`; `close` goes on over missing bars."""
+    if not all_present(closes):
+        for i in range(len(marks)):
+            if not np.isnan(closes[i]):
+                close = closes[i]
+            marks[i] += amount_e8(coins, close) - amount_e8(before, close)
+    elif before == 0.0:
+        for i in range(len(marks)):
+            marks[i] += amount_e8(coins, closes[i])
+    elif coins == 0.0:
+        for i in range(len(marks)):
+            marks[i] -= amount_e8(before, closes[i])
+    else:
+        for i in range(len(marks)):
+            marks[i] += amount_e8(coins, closes[i]) - amount_e8(before, closes[i])
+
+
+@compiled_into_caller
+def mark(memory, facts, work, bars, s, t):
+    """What a symbol's position is worth from row `t` to the end of the chunk; its last close is known."""
+    place, slot = work.place[0], memory.slots[s]
+    coins = on_grid(slot.held, facts.instruments[s].lot) if slot.phase == HELD else 0.0
+    if coins != work.coins[s]:
+        marks = work.marks[t - place.first : place.end - place.first]
+        add_marks(marks, bars.close[s, t : place.end], memory.coins[s].last_close, coins, work.coins[s])
+        work.coins[s] = coins
+
+
+@compiled_into_caller
+def highest_rung(slot, parts):
+    """The price of the highest open rung, 0 where there is none."""
+    highest = 0.0
+    for k in range(1, slot.levels):
+        if parts[k].open:
+            highest = max(highest, parts[k].price)
+    return highest
+
+
+@compiled_into_caller
+def is_busy(slot, parts):
+    """Whether the slot's next bar matters whatever its prices are."""
+    if slot.phase == PENDING or slot.trigger != _NONE or slot.request != _NONE or parts[0].open:
+        return True
+    for k in range(1, slot.levels):
+        if parts[k].open and parts[k].bars > 0:
+            return True
+    return False
+
+
+@compiled_into_caller
+def meets(lows, highs, level, target):
+    """Whether any bar comes down to a level or up to a target; missing bars do neither."""
+    met = False
+    for i in range(len(lows)):
+        met |= (lows[i] <= level) | (highs[i] >= target)
+    return met
+
+
+@compiled_into_caller
+def block_meets(lows, highs, level, target):
+    """The same for the bars of a whole block, whose number is known beforehand."""
+    met = False
+    for i in range(BLOCK):
+        met |= (lows[i] <= level) | (highs[i] >= target)
+    return met
+
+
+@compiled_into_caller
+def rises_above(highs, high):
+    """Whether any high is above `high`."""
+    above = False
+    for i in range(len(highs)):
+        above |= highs[i] > high
+    return above
+
+
+@compiled_into_caller
+def highest_of(highs):
+    """The highest high, 0 where no bar exists."""
+    highest = 0.0
+    for i in range(len(highs)):
+        if highs[i] > highest:
+            highest = highs[i]
+    return highest
+
+
+@compiled
+def raise_high_water(slot, coin, ins, high):
+    """R7 for bars in which nothing was filled: what `follow_position` does for a high above all before."""
+    slot.high_water = high
+    follow_high_water(slot, coin, ins)
+
+
+@compiled_into_caller
+def trail_below(slot, ins, high):
+    """The trailing level after a bar with this high, 0 where it would not be armed then."""
+    trail = high * (1.0 - slot.trailing)
+    if slot.trailing > 0.0 and (slot.armed or arms(slot, ins, trail)):
+        return floor_tick(trail, ins.tick)
+    return 0.0
+
+
+@compiled_into_caller
+def is_quiet(slot, coin, ins, lows, highs, level):
+    """Whether nothing can happen in some bars; if so their highs are taken over.
+
+    A limit can be met only where the bar reaches its price, and an open lies within its bar. The trailing
+    level rises with the highs, so the one after the highest of them is the highest.
+    """
+    if meets(lows, highs, level, slot.target):
+        return False
+    if rises_above(highs, slot.high_water):
+        high = highest_of(highs)
+        trail = trail_below(slot, ins, high)
+        if trail > 0.0 and meets(lows, highs, trail, np.inf):
+            return False
+        raise_high_water(slot, coin, ins, high)
+    return True
+
+
+@compiled_into_caller
+def is_still(slot, extremes, lows, highs, s, t, level):
+    """Whether no bar of the block around row `t` comes to a level, to the target or above all before."""
+    block = t // BLOCK
+    first, end = block * BLOCK, (block + 1) * BLOCK
+    high = min(slot.target, slot.high_water)
+    if end > len(lows):
+        return False
+    if len(extremes.low) > 0:
+        return extremes.low[s, block] > level and extremes.high[s, block] < high
+    return not block_meets(lows[first:end], highs[first:end], level, high)
+
+
+@compiled_into_caller
+def follow_bars(slot, coin, ins, lows, highs, closes, t, stop, rung, known, lost):
+    """Follow a position bar by bar through [t, stop); returns the row to be visited, `stop` where none is.
+
+    `known` is the row of the symbol's last bar, and `lost` after how many rows its data counts as lost.
+    """
+    level = max(active_stop(slot), rung)
+    for row in range(t, stop):
+        if np.isnan(closes[row]):
+            if row - known >= lost:
+                return row
+            continue
+        known = row
+        if lows[row] <= level or highs[row] >= slot.target:
+            return row
+        if highs[row] > slot.high_water:
+            raise_high_water(slot, coin, ins, highs[row])
+            level = max(active_stop(slot), rung)
+    return stop
+
+
+@compiled_into_caller
+def last_present(closes, t, known):
+    """The last row up to `t` in which a symbol has a bar, `known` where none is later than that."""
+    while t >= 0 and t > known and np.isnan(closes[t]):
+        t -= 1
+    return max(t, known)
+
+
+@compiled_into_caller
+def follow(memory, facts, work, extremes, bars, market, s, t):
+    """Follow a slot from row `t` on as far as nothing happens to it within the chunk.
+
+    Returns the next row at which it has to be visited, NEVER where that is not in this chunk. The symbol's
+    last close before `t` must be known.
+    """
+    place, slot, coin, parts = work.place[0], memory.slots[s], memory.coins[s], memory.parts[s]
+    ins, parameters = facts.instruments[s], facts.parameters[0]
+    if slot.phase == EMPTY or t >= place.end:
+        return NEVER
+    if is_busy(slot, parts):
+        return t
+    lows, highs, closes = bars.low[s], bars.high[s], bars.close[s]
+    rung = highest_rung(slot, parts)
+    end = min(place.end, max(t, row_from(bars, parameters, slot.first_fill_ms + slot.max_hold_ms)))
+    change = 0
+    while change < place.changes and work.changes[change] < t:
+        change += 1
+    if rung > 0.0 and parameters.cancel_rungs_in_panic:
+        if market.regime[t] == _PANIC:
+            return t
+        for later in range(change, place.changes):
+            if market.regime[work.changes[later]] == _PANIC:
+                end = min(end, work.changes[later])
+                break
+    known = row_of_close(bars, parameters, coin.last_close_ms)
+    lost = (parameters.data_lost_ms + parameters.bar_ms - 1) // parameters.bar_ms
+    while t < end:
+        stop = min(end, (t // BLOCK + 1) * BLOCK)
+        changes = change < place.changes and work.changes[change] < stop
+        if changes:
+            stop = work.changes[change] + 1
+        if known + lost < stop:
+            known = last_present(closes, t - 1, known)
+        level = max(active_stop(slot), rung)
+        quiet = known + lost >= stop
+        if quiet and not is_still(slot, extremes, lows, highs, s, t, level):
+            quiet = is_quiet(slot, coin, ins, lows[t:stop], highs[t:stop], level)
+        if not quiet:
+            row = follow_bars(slot, coin, ins, lows, highs, closes, t, stop, rung, known, lost)
+            if row < stop:
+                return row
+        if changes:
+            set_stop_fraction(slot, market.stop_factor[stop - 1], ins.stop_cap, parameters)
+            set_levels(slot, ins.tick)
+            change += 1
+        t = stop
+    return end if end < place.end else NEVER
+
+
+@compiled_into_caller
+def see_rows(memory, facts, work, curve, bars, start, stop):
+    """The rows [start, stop) of the chunk, in which nothing but prices changes: equity, day and drawdown."""
+    place = work.place[0]
+    while start < stop:
+        end = start + 1
+        if bars.day[stop - 1] == bars.day[start]:
+            end = stop
+        else:
+            while end < stop and bars.day[end] == bars.day[start]:
+                end += 1
+        begin_day(memory.book[0], bars.day[start])
+        marks = work.marks[start - place.first : end - place.first]
+        rows = Curve(curve.equity[start:end], curve.cash[start:end], curve.reserved[start:end])
+        see_rows_of_day(memory.book[0], facts.parameters[0], marks, rows)
+        start = end
+
+
+@compiled_into_caller
+def see_rows_of_day(book, parameters, marks, rows):
+    """The same within one day.
+
+    Both latches ask for a low equity, and the lowest against the highest peak is the worst that can be: only
+    if that one would close a latch is each row judged.
+    """
+    cash, reserved = book.cash, book.reserved
+    lowest, highest = cash + reserved + marks[0], book.peak
+    for i in range(len(marks)):
+        equity = cash + reserved + marks[i]
+        rows.equity[i] = equity
+        rows.cash[i] = cash
+        rows.reserved[i] = reserved
+        lowest = min(lowest, equity)
+        highest = max(highest, equity)
+    safe = (
+        (book.day_latched or lowest > book.day_base * (1.0 - 0.999 * parameters.day_loss))
+        and (book.drawdown_latched or lowest > highest * (1.0 - 0.999 * parameters.drawdown))
+        and lowest > 0
+    )
+    if safe:
+        book.peak = highest
+        book.equity = rows.equity[len(marks) - 1]
+        return
+    for i in range(len(marks)):
+        book.equity = rows.equity[i]
+        judge_equity(book, parameters)
+
+
+@compiled_into_caller
+def begin_chunk(memory, facts, work, bars, market, commands, cursor, t, stop):
+    """Begin a chunk: from row `t` to the next that must be stepped whole, which may be `t` itself.
+
+    Commands are obeyed in whole steps, and so are turns of the market where they close positions. Returns the
+    number of slots that have to be followed; their numbers stand in `work.slots`.
+    """
+    place, parameters = work.place[0], facts.parameters[0]
+    place.first, place.changes = t, 0
+    place.end = min(stop, t - t % len(work.marks) + len(work.marks))
+    if cursor[0] < len(commands):
+        place.end = min(place.end, max(t, row_from(bars, parameters, commands[cursor[0]].time_ms)))
+    for row in range(t, place.end):
+        if parameters.close_on_transition and market.preferred[row] >= 0:
+            if market.preferred[row] != memory.book[0].favoured:
+                place.end = row
+                break
+        panic = market.regime[row] == _PANIC and market.regime[row - 1] != _PANIC
+        if panic or market.stop_factor[row] != market.stop_factor[row - 1]:
+            work.changes[place.changes] = row
+            place.changes += 1
+    work.next_row[:] = NEVER
+    place.next = NEVER
+    work.coins[:] = 0.0
+    work.marks[: place.end - t] = 0
+    count = 0
+    if t < place.end:
+        for s in range(len(memory.slots)):
+            if memory.slots[s].phase != EMPTY:
+                see_close(memory.coins[s], bars, facts.parameters[0], bars.close[s], t - 1, place.known)
+                mark(memory, facts, work, bars, s, t)
+                work.slots[count] = s
+                count += 1
+    return count
+
+
+@compiled_into_caller
+def fetch_row(bars, market, t):
+    """What a visit of row `t` reads whatever is visited."""
+    fetch(bars.open_time_ms, t)
+    fetch(bars.day, t)
+    fetch(market.volatility, t)
+
+
+@compiled_into_caller
+def fetch_setup(facts, bars, market, setups, i):
+    """What the decision of a setup reads of its row."""
+    if i < len(setups):
+        t = row_of_close(bars, facts.parameters[0], setups[i].time_ms)
+        fetch_row(bars, market, t)
+        fetch(market.preferred, t)
+        fetch(market.size_factor, t * market.size_factor.shape[1])
+        fetch(market.switched_on, t * market.switched_on.shape[1])
+        fetch(bars.close, setups[i].symbol * len(bars.open_time_ms) + t)
+
+
+@compiled_into_caller
+def least(rows):
+    """The least of some rows."""
+    row = NEVER
+    for i in range(len(rows)):
+        row = min(row, rows[i])
+    return row
+
+
+@compiled_into_caller
+def next_visit(memory, facts, work, bars, market, setups, cursor, t):
+    """The first row from `t` on at which a slot must be visited, a setup is decided or an hour is over.
+
+    Resets before it are obeyed: an episode matters only to what happens in it.
+    """
+    row = min(work.place[0].end, work.place[0].next)
+    if len(memory.hours_ms) > 0:
+        hour_ms = bars.open_time_ms[t] + facts.parameters[0].bar_ms
+        row = min(row, row_of_close(bars, facts.parameters[0], hour_ms + -hour_ms % _HOUR_MS))
+    while cursor[1] < len(setups):
+        setup = setups[cursor[1]]
+        decided = row_of_close(bars, facts.parameters[0], setup.time_ms)
+        if decided < t or decided >= row:
+            break
+        if setup.kind != EVENT_RESET:
+            return decided
+        memory.episodes[setup.strategy, setup.symbol] = False
+        cursor[1] += 1
+        fetch_setup(facts, bars, market, setups, cursor[1] + AHEAD)
+    return row
+
+
+@compiled_into_caller
+def visit(memory, facts, records, scratch, work, curve, bars, market, setups, cursor, t):
+    """One bar of the slots to which something can happen in it; all others would stay as they are.
+
+    Returns the number of slots that have to be followed; their numbers stand in `work.slots`.
+    """
+    book, parameters, place = memory.book[0], facts.parameters[0], work.place[0]
+    close_ms = bars.open_time_ms[t] + parameters.bar_ms
+    begin_day(book, bars.day[t])
+    see_market(book, market, t - 1)
+    count = 0
+    for s in range(len(work.next_row) if place.next == t else 0):
+        if work.next_row[s] == t:
+            work.slots[count] = s
+            count += 1
+            if not np.isnan(bars.close[s, t]):
+                work.visited[s] = t
+            match(memory, facts, records, bar_of(bars, t, s), s)
+    slots = work.slots[:count]
+    for s in slots:
+        coin = memory.coins[s]
+        see_close(coin, bars, parameters, bars.close[s], t, place.known)
+        if memory.slots[s].phase == HELD and close_ms - coin.last_close_ms >= parameters.data_lost_ms:
+            see_newest(memory, facts, bars, t, place.known)
+            if has_lost_data(memory, facts, s):
+                see_bar(memory, facts, work, bars, s)
+                close_out(memory, facts, records, bar_of(bars, t, s), s, _DATA_LOST)
+        mark(memory, facts, work, bars, s, t)
+    see_market(book, market, t)
+    book.equity = book.cash + book.reserved + work.marks[t - place.first]
+    judge_equity(book, parameters)
+    for k in range(len(memory.strategies)):
+        end_block(memory.strategies[k], close_ms)
+    for s in slots:
+        settle_coin(memory, facts, s, close_ms)
+    for s in slots:
+        settle_slot(memory, facts, records, s, market.regime[t], market.stop_factor[t], bars.high[s, t])
+    if len(memory.hours_ms) > 0 and close_ms % _HOUR_MS == 0:
+        for s in range(len(memory.coins)):
+            see_close(memory.coins[s], bars, parameters, bars.close[s], t, place.known)
+        remember_hour(memory, close_ms)
+    first = cursor[1]
+    while cursor[1] < len(setups) and setups[cursor[1]].time_ms == close_ms:
+        s = int64(setups[cursor[1]].symbol)
+        see_close(memory.coins[s], bars, parameters, bars.close[s], t, place.known)
+        cursor[1] += 1
+        fetch_setup(facts, bars, market, setups, cursor[1] + AHEAD)
+    if cursor[1] > first:
+        chosen = choose(memory, facts, records, scratch, bars, market, t, setups, first, cursor[1])
+        if chosen > 0:
+            for s in range(len(memory.slots)):
+                if memory.slots[s].phase == HELD:
+                    see_close(memory.coins[s], bars, parameters, bars.close[s], t, place.known)
+            admit(memory, facts, records, scratch, bars, market, t, setups, scratch.batch[:chosen])
+        for i in scratch.batch[:chosen]:
+            s = int64(setups[i].symbol)
+            if memory.slots[s].phase == PENDING:
+                place.next = work.next_row[s] = t + 1
+    curve.equity[t] = book.equity
+    curve.cash[t] = book.cash
+    curve.reserved[t] = book.reserved
+    return count
+
+
+@compiled_without_gil
+def run_events(
+    memory,
+    facts,
+    records,
+    scratch,
+    work,
+    extremes,
+    curve,
+    bars,
+    market,
+    commands,
+    setups,
+    cursor,
+    stop,
+    room,
+):
+    """The event driver: the records and the state of `run`, from visits to few rows and slots.
+
+    `work.place` says from where. It returns where it stands, and is called again until that is `stop`: it
+    stops early when fewer than `room` rows of fills or trades are free, and after an error like `run`. What
+    is called from here is put in here, since it takes most of the arrays: handing them on would cost more
+    than most visits.
+    """
+    book, place = memory.book[0], work.place[0]
+    while place.row < stop:
+        t = place.row
+        if len(records.fills) - records.counts[0] < room or len(records.trades) - records.counts[1] < room:
+            return t
+        count = 0
+        if t < place.end:
+            row = next_visit(memory, facts, work, bars, market, setups, cursor, t)
+            see_rows(memory, facts, work, curve, bars, t, row)
+            place.row = row
+            if row < place.end:
+                count = visit(memory, facts, records, scratch, work, curve, bars, market, setups, cursor, row)
+                place.row = row + 1
+        elif t > place.start:
+            count = begin_chunk(memory, facts, work, bars, market, commands, cursor, t, stop)
+        if place.row >= place.end and t == place.row:
+            if t > place.start:
+                catch_up(memory, facts, work, bars, market, t - 1)
+            run(
+                memory, facts, records, scratch, curve, bars, market, commands, setups, cursor, t, t + 1, room
+            )
+            work.visited[:] = t
+            place.row = place.end = place.known = t + 1
+        if book.error != 0:
+            return place.row
+        for i in range(count):
+            s = work.slots[i]
+            row = follow(memory, facts, work, extremes, bars, market, s, place.row)
+            work.next_row[s] = row
+            if row != NEVER:
+                fetch_row(bars, market, row)
+                fetch(bars.open, s * len(bars.open_time_ms) + row)
+                fetch(bars.volume, s * len(bars.open_time_ms) + row)
+        if count > 0:
+            place.next = least(work.next_row)
+    catch_up(memory, facts, work, bars, market, stop - 1)
+    return stop
+
+
+@compiled_without_gil
+def find_extremes(bars, extremes):
+    """The lowest low and the highest high of each whole block of rows, inf and 0 where it has no bar."""
+    for s in range(len(bars.low)):
+        for block in range(extremes.low.shape[1]):
+            low, high = np.inf, 0.0
+            for row in range(block * BLOCK, (block + 1) * BLOCK):
+                if bars.low[s, row] < low:
+                    low = bars.low[s, row]
+                if bars.high[s, row] > high:
+                    high = bars.high[s, row]
+            extremes.low[s, block] = low
+            extremes.high[s, block] = high
+
+
+@compiled_without_gil
+def are_bars(bars):
+    """Whether every open and close lies within its bar, and bars are missing whole."""
+    wrong = False
+    for s in range(len(bars.low)):
+        opens, highs, lows, closes = bars.open[s], bars.high[s], bars.low[s], bars.close[s]
+        for t in range(len(lows)):
+            missing = np.isnan(opens[t]) & np.isnan(highs[t]) & np.isnan(lows[t]) & np.isnan(closes[t])
+            whole = (lows[t] <= opens[t]) & (opens[t] <= highs[t]) & (closes[t] == closes[t])  # noqa: PLR0124
+            wrong |= not (missing | whole)
+    return not wrong
 
 
 @compiled
