@@ -8,7 +8,7 @@ import pytest
 from crypto_tracker.core.arrays import RecordArray
 from crypto_tracker.core.errors import SimulationError
 from crypto_tracker.core.orders import FillKind
-from crypto_tracker.simulation.backtest import simulate_portfolio
+from crypto_tracker.simulation.backtest import Simulator, simulate_portfolio
 from crypto_tracker.simulation.outcomes import simulate_setups
 from crypto_tracker.simulation.records import Scenario, SimulationResult
 from tests.conformance.comparison import differences, outcome_differences
@@ -31,6 +31,18 @@ def title(case: Case) -> str:
     return f"{case.place.file.removesuffix('.txt')}: {case.title}"
 
 
+def simulate_densely(scenario: Scenario) -> SimulationResult:
+    """Every bar of every symbol, as paper trading steps them."""
+    simulator = Simulator(scenario, dense=True)
+    simulator.run_until(len(scenario.panel))
+    return simulator.result()
+
+
+ENGINES = pytest.mark.parametrize(
+    "engine", [simulate_portfolio, simulate_densely, simulate], ids=["events", "dense", "reference"]
+)
+
+
 def money_that_does_not_add_up(market: Market, result: SimulationResult) -> list[str]:
     """R11 for every case: cash and reserve at the end are the capital and the fills, to the last 1e-8."""
     balance = round(market.scenario.rules.capital_quote * 1e8)
@@ -43,7 +55,7 @@ def money_that_does_not_add_up(market: Market, result: SimulationResult) -> list
     return []
 
 
-@pytest.mark.parametrize("engine", [simulate_portfolio, simulate], ids=["simulator", "reference"])
+@ENGINES
 @pytest.mark.parametrize("case", [case for case in CASES if not case.alone], ids=title)
 def test_the_market_ends_as_computed_by_hand(
     case: Case, engine: Callable[[Scenario], SimulationResult]
@@ -71,7 +83,7 @@ def test_there_are_enough_cases_and_each_has_its_own_title() -> None:
     assert len(titles) >= 60
 
 
-@pytest.mark.parametrize("engine", [simulate_portfolio, simulate], ids=["simulator", "reference"])
+@ENGINES
 def test_a_quantity_that_no_longer_is_exact_stops_the_run_and_names_the_instrument(
     engine: Callable[[Scenario], SimulationResult], tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""The dense driver from Python: a scenario in, all records out."""
+"""A whole span at once: a scenario in, all records out."""
 
 import numpy as np
 
@@ -7,6 +7,8 @@ from crypto_tracker.portfolio.regime import NO_FORCE, MarketState, market_state
 from crypto_tracker.portfolio.sizing import sized
 from crypto_tracker.simulation import kernel
 from crypto_tracker.simulation.driver import (
+    CHUNK,
+    BarIndex,
     Driver,
     Inputs,
     empty_curve,
@@ -17,20 +19,26 @@ from crypto_tracker.simulation.records import CommandKind, Scenario, SimulationR
 from crypto_tracker.simulation.state import PortfolioState
 
 
-def simulate_portfolio(scenario: Scenario) -> SimulationResult:
+def simulate_portfolio(scenario: Scenario, *, index: BarIndex | None = None) -> SimulationResult:
     """Run a scenario from its first bar to its last under all limits.
 
-    Raises SimulationError when a quantity can not be exact (the instrument's lot is too fine for its price).
+    `index` is that of the scenario's panel, for those who run several scenarios over the same one. Raises SimulationError when a quantity can not be exact (the instrument's lot is too fine for its price).
     """
-    simulator = Simulator(scenario)
+    simulator = Simulator(scenario, index=index)
     simulator.run_until(len(scenario.panel))
     return simulator.result()
 
 
 class Simulator:
-    """A simulation that can be stepped: the same kernel, bar after bar."""
+    """A simulation that can be stopped at any bar and go on.
 
-    def __init__(self, scenario: Scenario) -> None:
+    It visits only what can happen. With `dense` it steps every bar of every symbol, which comes to the same
+    records and the same state and takes longer; tests hold the two to each other.
+    """
+
+    def __init__(
+        self, scenario: Scenario, *, dense: bool = False, index: BarIndex | None = None, chunk: int = CHUNK
+    ) -> None:
         panel, rules = scenario.panel, scenario.rules
         refuse_setups_off_the_grid(scenario.setups, panel)
         self.scenario = scenario
@@ -47,8 +55,10 @@ class Simulator:
             timeframe=panel.timeframe,
         )
         self._inputs = Inputs(
-            panel, rules.timezone, self.market, scenario.commands, scenario.setups, scenario.books
+            panel, rules.timezone, self.market, scenario.commands, scenario.setups, scenario.books, index
         )
+        self._dense = dense
+        self._chunk = chunk
         self._decisions = undecided(scenario.setups)
         self._curve = empty_curve(len(panel))
         self._cursor = np.zeros(2, dtype=np.int64)
@@ -59,9 +69,11 @@ class Simulator:
         bars = len(self.scenario.panel)
         stop = min(row, bars)
         if self.row < stop:
-            self._driver.run_events(
-                self.state, self._inputs, self._decisions, self._curve, self._cursor, self.row, stop
-            )
+            work = (self.state, self._inputs, self._decisions, self._curve, self._cursor, self.row, stop)
+            if self._dense:
+                self._driver.run(*work)
+            else:
+                self._driver.run_events(*work, chunk=self._chunk)
             self.row = stop
         if self.row == bars and bars and self.scenario.close_at_end and not self._ended:
             self._end_all()
