@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import polars
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -162,15 +162,16 @@ def test_more_fills_than_there_is_room_for_make_room() -> None:
 def real_minutes(folder: Path, start: datetime, end: datetime) -> Panel:
     """Recorded minutes of three coins over a span."""
     frames = {
-        name: polars.read_parquet(folder / f"{name}USDT.parquet").filter(
-            polars.col("ts").is_between(start, end, closed="left")
+        name: pl.read_parquet(folder / f"{name}USDT.parquet").filter(
+            pl.col("ts").is_between(start, end, closed="left")
         )
         for name in ("BTC", "ETH", "SUI")
     }
     first_ms, end_ms = to_ms(start), to_ms(end)
     times = np.arange(first_ms, end_ms, MINUTE_MS, dtype=np.int64)
     sides = {
-        name: np.full((len(times), len(frames)), np.nan) for name in ("open", "high", "low", "close", "volume")
+        name: np.full((len(times), len(frames)), np.nan)
+        for name in ("open", "high", "low", "close", "volume")
     }
     for column, frame in enumerate(frames.values()):
         rows = (frame["ts"].dt.epoch("ms").to_numpy() - first_ms) // MINUTE_MS

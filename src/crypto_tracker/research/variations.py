@@ -27,7 +27,7 @@ def simulate_variations(
         return []
     panel = scenarios[0].panel
     if any(scenario.panel is not panel for scenario in scenarios):
-        raise SimulationError("variations must share the same panel: simulate scenarios over other bars apart")
+        raise SimulationError("variations must share the same panel: simulate those over other bars apart")
     shared = BarIndex.of(panel, extremes=True) if index is None else index
     with ThreadPoolExecutor(max_workers=threads) as pool:
         return list(pool.map(lambda scenario: simulate_portfolio(scenario, index=shared), scenarios))

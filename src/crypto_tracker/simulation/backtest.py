@@ -22,7 +22,8 @@ from crypto_tracker.simulation.state import PortfolioState
 def simulate_portfolio(scenario: Scenario, *, index: BarIndex | None = None) -> SimulationResult:
     """Run a scenario from its first bar to its last under all limits.
 
-    `index` is that of the scenario's panel, for those who run several scenarios over the same one. Raises SimulationError when a quantity can not be exact (the instrument's lot is too fine for its price).
+    `index` is that of the scenario's panel, for those who run several scenarios over the same one. Raises
+    SimulationError when a quantity can not be exact (the instrument's lot is too fine for its price).
     """
     simulator = Simulator(scenario, index=index)
     simulator.run_until(len(scenario.panel))

@@ -12,7 +12,7 @@ that is called from outside, so a callee in another file could change without th
 from typing import Any, NamedTuple
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.extending import intrinsic
 from numpy import int64
@@ -187,7 +187,7 @@ class Curve(NamedTuple):
 
 
 @intrinsic
-def fetch(context, array, place):
+def fetch(_, array, place):
     """Ask the processor for the element at `place` of a flattened array, and do not wait for it.
 
     A visit reads few numbers from far apart, and without this it would mostly wait for memory.
@@ -1586,16 +1586,17 @@ def run(memory, facts, records, scratch, curve, bars, market, commands, setups, 
 
 # --- the event driver -----------------------------------------------------------------------------
 #
-# It visits only rows at which something can happen, and of these rows only the slots to which it can. Slots do
-# not influence each other before CLOSE, so each is followed by itself as far as nothing happens to it, at most
-# to the end of a chunk of rows; meanwhile only its high-water mark, trailing level and stop change, and they by
-# the same functions as in `step`. What the chunk's rows are worth is added up beforehand and changed at fills.
-# All else that a step would have brought up to date is brought up to date when somebody reads it.
+# It visits only rows at which something can happen, and of these rows only the slots to which it can. Slots
+# do not influence each other before CLOSE, so each is followed by itself as far as nothing happens to it, at
+# most to the end of a chunk of rows. Meanwhile only its high-water mark, trailing level and stop change, and
+# they do by the same functions as in `step`. What all positions are worth at the closes of the chunk is added
+# up beforehand and changed at fills. All else that a step would have brought up to date is brought up to date
+# when somebody reads it.
 
 
 @compiled_into_caller
 def row_from(bars, parameters, time_ms):
-    """The first row that opens at or after a time; rows before the first and after the last are counted on."""
+    """The first row that opens at or after a time, also where that is before or after all rows."""
     return (time_ms - bars.open_time_ms[0] + parameters.bar_ms - 1) // parameters.bar_ms
 
 
@@ -1627,13 +1628,13 @@ def see_newest(memory, facts, bars, t, first):
 
 @compiled_into_caller
 def row_of_close(bars, parameters, close_ms):
-    """The row that closes at a time; rows before the first are counted on."""
+    """The row that closes at a time, also where that is before all rows."""
     return (close_ms - parameters.bar_ms - bars.open_time_ms[0]) // parameters.bar_ms
 
 
 @compiled
 def see_bar(memory, facts, work, bars, s):
-    """What `match` leaves in the slot of a position after the symbol's last bar, if that one was not visited."""
+    """What `match` leaves in a position's slot after the symbol's last bar, if that was not visited."""
     slot, last = memory.slots[s], row_of_close(bars, facts.parameters[0], memory.coins[s].last_close_ms)
     if last > work.visited[s]:
         begin_bar(memory, facts, s, bars.volume[s, last])
@@ -1666,13 +1667,13 @@ def all_present(prices):
     """Whether no price is missing."""
     missing = False
     for i in range(len(prices)):
-        missing |= prices[i] != prices[i]  # noqa: PLR0124 - NaN, as a comparison that vectorises
+        missing |= prices[i] != prices[i]
     return not missing
 
 
 @compiled
 def add_marks(marks, closes, close, coins, before):
-    """To the worth at each close, add that of `coins` instead of `before`; `close` goes on over missing bars."""
+    """Count `coins` instead of `before` in the worth at each close; `close` goes on over missing bars."""
     if not all_present(closes):
         for i in range(len(marks)):
             if not np.isnan(closes[i]):
@@ -1753,7 +1754,7 @@ def highest_of(highs):
     """The highest high, 0 where no bar exists."""
     highest = 0.0
     for i in range(len(highs)):
-        if highs[i] > highest:
+        if highs[i] > highest:  # noqa: PLR1730 - a missing bar is not higher
             highest = highs[i]
     return highest
 
@@ -1945,11 +1946,12 @@ def begin_chunk(memory, facts, work, bars, market, commands, cursor, t, stop):
     place.end = min(stop, t - t % len(work.marks) + len(work.marks))
     if cursor[0] < len(commands):
         place.end = min(place.end, max(t, row_from(bars, parameters, commands[cursor[0]].time_ms)))
+    closes = parameters.close_on_transition
     for row in range(t, place.end):
-        if parameters.close_on_transition and market.preferred[row] >= 0:
-            if market.preferred[row] != memory.book[0].favoured:
-                place.end = row
-                break
+        preferred = market.preferred[row]
+        if closes and preferred >= 0 and preferred != memory.book[0].favoured:
+            place.end = row
+            break
         panic = market.regime[row] == _PANIC and market.regime[row - 1] != _PANIC
         if panic or market.stop_factor[row] != market.stop_factor[row - 1]:
             work.changes[place.changes] = row
@@ -2155,9 +2157,9 @@ def find_extremes(bars, extremes):
         for block in range(extremes.low.shape[1]):
             low, high = np.inf, 0.0
             for row in range(block * BLOCK, (block + 1) * BLOCK):
-                if bars.low[s, row] < low:
+                if bars.low[s, row] < low:  # noqa: PLR1730 - a missing bar is not lower
                     low = bars.low[s, row]
-                if bars.high[s, row] > high:
+                if bars.high[s, row] > high:  # noqa: PLR1730
                     high = bars.high[s, row]
             extremes.low[s, block] = low
             extremes.high[s, block] = high
@@ -2171,7 +2173,7 @@ def are_bars(bars):
         opens, highs, lows, closes = bars.open[s], bars.high[s], bars.low[s], bars.close[s]
         for t in range(len(lows)):
             missing = np.isnan(opens[t]) & np.isnan(highs[t]) & np.isnan(lows[t]) & np.isnan(closes[t])
-            whole = (lows[t] <= opens[t]) & (opens[t] <= highs[t]) & (closes[t] == closes[t])  # noqa: PLR0124
+            whole = (lows[t] <= opens[t]) & (opens[t] <= highs[t]) & (closes[t] == closes[t])
             wrong |= not (missing | whole)
     return not wrong
 
