@@ -323,7 +323,8 @@ def refuse_setups_off_the_grid(setups: RecordArray, panel: Panel) -> None:
     """Raise SimulationError where a setup is decided at no close of the panel."""
     if not len(setups):
         return
-    off = ~np.isin(setups["time_ms"], panel.close_time_ms)
+    since = setups["time_ms"] - (panel.open_time_ms[0] if len(panel) else 0)
+    off = (since <= 0) | (since > len(panel) * panel.timeframe.ms) | (since % panel.timeframe.ms != 0)
     if off.any():
         raise SimulationError(
             f"{int(off.sum())} setups are decided at no close of the {panel.timeframe} base in the "
