@@ -12,6 +12,7 @@ compiled loop, measured in the same process.
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from statistics import median
 from time import perf_counter, process_time
@@ -158,7 +159,10 @@ def measure(panel: Panel, every_hours: float) -> None:
 
 def measure_variations(panel: Panel, every_hours: float) -> None:
     """One line: variations in threads beside one run alone, by the clock, since they run at once."""
-    scenarios = [scenario(panel, seed, every_hours) for seed in range(VARIATIONS)]
+    reference = panel.select(panel.symbols[:1])
+    scenarios = [
+        replace(scenario(panel, seed, every_hours), reference=reference) for seed in range(VARIATIONS)
+    ]
     alone, together = [], []
     for _ in range(3):
         began = perf_counter()

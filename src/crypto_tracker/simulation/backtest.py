@@ -19,13 +19,16 @@ from crypto_tracker.simulation.records import CommandKind, Scenario, SimulationR
 from crypto_tracker.simulation.state import PortfolioState
 
 
-def simulate_portfolio(scenario: Scenario, *, index: BarIndex | None = None) -> SimulationResult:
+def simulate_portfolio(
+    scenario: Scenario, *, index: BarIndex | None = None, market: MarketState | None = None
+) -> SimulationResult:
     """Run a scenario from its first bar to its last under all limits.
 
-    `index` is that of the scenario's panel, for those who run several scenarios over the same one. Raises
-    SimulationError when a quantity can not be exact (the instrument's lot is too fine for its price).
+    `index` is that of the scenario's panel and `market` its `scenario_market`, for those who run several
+    scenarios that share them. Raises SimulationError when a quantity can not be exact (the instrument's lot
+    is too fine for its price).
     """
-    simulator = Simulator(scenario, index=index)
+    simulator = Simulator(scenario, index=index, market=market)
     simulator.run_until(len(scenario.panel))
     return simulator.result()
 
@@ -38,13 +41,19 @@ class Simulator:
     """
 
     def __init__(
-        self, scenario: Scenario, *, dense: bool = False, index: BarIndex | None = None, chunk: int = CHUNK
+        self,
+        scenario: Scenario,
+        *,
+        dense: bool = False,
+        index: BarIndex | None = None,
+        market: MarketState | None = None,
+        chunk: int = CHUNK,
     ) -> None:
         panel, rules = scenario.panel, scenario.rules
         refuse_setups_off_the_grid(scenario.setups, panel)
         self.scenario = scenario
         self.row = 0
-        self.market = scenario_market(scenario, scenario.commands)
+        self.market = scenario_market(scenario, scenario.commands) if market is None else market
         self.state = PortfolioState.fresh(
             len(panel.symbols), len(scenario.strategies), int(np.rint(rules.capital_quote * kernel.QUOTE))
         ).with_hours(rules.limits.correlation_limit)
