@@ -115,7 +115,7 @@ class Driver:
         room = len(self._symbols) * (MAX_LEVELS + 4)
         scratch = kernel.Scratch(np.zeros(len(inputs.setups), dtype=np.int64), *self._per_strategy)
         facts = self.facts if inputs.depth is None else self.facts._replace(depth=inputs.depth)
-        work = room_for_events(len(self._symbols), chunk, start)
+        work = room_for_events(len(self._symbols), self._per_strategy.shape[1], chunk, start)
         row = start
         while row < stop:
             self._make_room(room)
@@ -235,15 +235,28 @@ class BarIndex:
         return cls(bool(kernel.are_bars(bars)), found)
 
 
-def room_for_events(symbols: int, chunk: int, start: int) -> kernel.Work:
+def room_for_events(symbols: int, strategies: int, chunk: int, start: int) -> kernel.Work:
     """Room for the event driver, which begins at the row `start`."""
     place = np.zeros(1, dtype=kernel.PLACE_DTYPE)
     for name in ("start", "known", "row", "first", "end"):
         place[name] = start
-    counts = (np.zeros(symbols, dtype=np.int64) for _ in range(3))
-    next_row, visited, slots = counts
-    marks, changes = np.zeros(chunk, dtype=np.int64), np.zeros(chunk, dtype=np.int64)
-    return kernel.Work(place, next_row, visited, np.zeros(symbols), slots, marks, changes)
+
+    def room(*shape: int) -> IntArray:
+        return np.zeros(shape, dtype=np.int64)
+
+    return kernel.Work(
+        place=place,
+        next_row=room(symbols),
+        visited=room(symbols),
+        coins=np.zeros(symbols),
+        slots=room(symbols),
+        owner=room(symbols),
+        ordered=room(symbols),
+        taken=room(strategies),
+        reserves=room(strategies),
+        marks=room(max(strategies, 1), chunk),
+        changes=room(chunk),
+    )
 
 
 def undecided(setups: RecordArray) -> RecordArray:

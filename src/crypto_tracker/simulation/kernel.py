@@ -213,7 +213,11 @@ class Work(NamedTuple):
     visited: IntArray  # (symbols,), the row of the bar in which it was visited last
     coins: FloatArray  # (symbols,), the coins whose worth is in `marks`
     slots: IntArray  # (symbols,), those that are visited in one row
-    marks: IntArray  # (chunk,), worth of all positions at each CLOSE of the chunk, 1e-8 quote
+    owner: IntArray  # (symbols,), the strategy for which each slot is counted below, -1 for none
+    ordered: IntArray  # (symbols,), the reserves that are counted for it
+    taken: IntArray  # (strategies,), positions and orders
+    reserves: IntArray  # (strategies,), of their orders
+    marks: IntArray  # (strategies, chunk), worth of their positions at each CLOSE of the chunk, 1e-8 quote
     changes: IntArray  # (chunk,), rows of the chunk at which stops are set anew or PANIC begins
 
 
@@ -1439,13 +1443,15 @@ def choose(memory, facts, records, scratch, bars, market, t, setups, first, last
 
 
 @compiled
-def admit(memory, facts, records, scratch, bars, market, t, setups, chosen):
-    """Rank the chosen setups of one close; size, test and admit one after the other."""
+def admit(memory, facts, records, scratch, bars, market, t, setups, chosen, total):
+    """Rank the chosen setups of one close; size, test and admit one after the other.
+
+    What is taken already stands in `scratch`, and `total` is the number of all positions and orders.
+    """
     close_ms = bars.open_time_ms[t] + facts.parameters[0].bar_ms
     preferred, size_factor = market.preferred[t], market.size_factor[t]
     sort_by_rank(setups, chosen, preferred, facts.instruments)
     count, exposure = scratch.taken, scratch.exposure
-    total = exposures(memory, facts, count, exposure)
     for rank in range(len(chosen)):
         i = chosen[rank]
         setup, decision = setups[i], records.decisions[i]
@@ -1475,7 +1481,8 @@ def decide(memory, facts, records, scratch, bars, market, t, setups, first, last
     """Admit the setups [first, last) of one close as one batch; resets come first."""
     n = choose(memory, facts, records, scratch, bars, market, t, setups, first, last)
     if n > 0:
-        admit(memory, facts, records, scratch, bars, market, t, setups, scratch.batch[:n])
+        total = exposures(memory, facts, scratch.taken, scratch.exposure)
+        admit(memory, facts, records, scratch, bars, market, t, setups, scratch.batch[:n], total)
 
 
 # --- step and run ---------------------------------------------------------------------------------
@@ -1696,9 +1703,37 @@ def mark(memory, facts, work, bars, s, t):
     place, slot = work.place[0], memory.slots[s]
     coins = on_grid(slot.held, facts.instruments[s].lot) if slot.phase == HELD else 0.0
     if coins != work.coins[s]:
-        marks = work.marks[t - place.first : place.end - place.first]
+        marks = work.marks[slot.strategy, t - place.first : place.end - place.first]
         add_marks(marks, bars.close[s, t : place.end], memory.coins[s].last_close, coins, work.coins[s])
         work.coins[s] = coins
+
+
+@compiled_into_caller
+def recount(memory, work, s):
+    """What `exposures` counts of a slot but its mark, kept up to date."""
+    slot, owner = memory.slots[s], work.owner[s]
+    if owner >= 0:
+        work.taken[owner] -= 1
+        work.reserves[owner] -= work.ordered[s]
+    work.owner[s] = -1
+    if slot.phase != EMPTY:
+        ordered = 0
+        for k in range(slot.levels):
+            if memory.parts[s, k].open:
+                ordered += memory.parts[s, k].reserve
+        work.owner[s] = slot.strategy
+        work.ordered[s] = ordered
+        work.taken[slot.strategy] += 1
+        work.reserves[slot.strategy] += ordered
+
+
+@compiled_into_caller
+def worth(marks, i):
+    """What all positions are worth at one close of the chunk."""
+    total = marks[0, i]
+    for k in range(1, len(marks)):
+        total += marks[k, i]
+    return total
 
 
 @compiled_into_caller
@@ -1898,7 +1933,7 @@ def see_rows(memory, facts, work, curve, bars, start, stop):
             while end < stop and bars.day[end] == bars.day[start]:
                 end += 1
         begin_day(memory.book[0], bars.day[start])
-        marks = work.marks[start - place.first : end - place.first]
+        marks = work.marks[:, start - place.first : end - place.first]
         rows = Curve(curve.equity[start:end], curve.cash[start:end], curve.reserved[start:end])
         see_rows_of_day(memory.book[0], facts.parameters[0], marks, rows)
         start = end
@@ -1911,11 +1946,15 @@ def see_rows_of_day(book, parameters, marks, rows):
     Both latches ask for a low equity, and the lowest against the highest peak is the worst that can be: only
     if that one would close a latch is each row judged.
     """
-    cash, reserved = book.cash, book.reserved
-    lowest, highest = cash + reserved + marks[0], book.peak
-    for i in range(len(marks)):
-        equity = cash + reserved + marks[i]
-        rows.equity[i] = equity
+    cash, reserved, count = book.cash, book.reserved, len(rows.equity)
+    rows.equity[:] = cash + reserved
+    for k in range(len(marks)):
+        of_strategy = marks[k]
+        for i in range(count):
+            rows.equity[i] += of_strategy[i]
+    lowest, highest = rows.equity[0], book.peak
+    for i in range(count):
+        equity = rows.equity[i]
         rows.cash[i] = cash
         rows.reserved[i] = reserved
         lowest = min(lowest, equity)
@@ -1927,9 +1966,9 @@ def see_rows_of_day(book, parameters, marks, rows):
     )
     if safe:
         book.peak = highest
-        book.equity = rows.equity[len(marks) - 1]
+        book.equity = rows.equity[count - 1]
         return
-    for i in range(len(marks)):
+    for i in range(count):
         book.equity = rows.equity[i]
         judge_equity(book, parameters)
 
@@ -1943,7 +1982,8 @@ def begin_chunk(memory, facts, work, bars, market, commands, cursor, t, stop):
     """
     place, parameters = work.place[0], facts.parameters[0]
     place.first, place.changes = t, 0
-    place.end = min(stop, t - t % len(work.marks) + len(work.marks))
+    length = work.marks.shape[1]
+    place.end = min(stop, t - t % length + length)
     if cursor[0] < len(commands):
         place.end = min(place.end, max(t, row_from(bars, parameters, commands[cursor[0]].time_ms)))
     closes = parameters.close_on_transition
@@ -1959,13 +1999,17 @@ def begin_chunk(memory, facts, work, bars, market, commands, cursor, t, stop):
     work.next_row[:] = NEVER
     place.next = NEVER
     work.coins[:] = 0.0
-    work.marks[: place.end - t] = 0
+    work.marks[:, : place.end - t] = 0
+    work.owner[:] = -1
+    work.taken[:] = 0
+    work.reserves[:] = 0
     count = 0
     if t < place.end:
         for s in range(len(memory.slots)):
             if memory.slots[s].phase != EMPTY:
                 see_close(memory.coins[s], bars, facts.parameters[0], bars.close[s], t - 1, place.known)
                 mark(memory, facts, work, bars, s, t)
+                recount(memory, work, s)
                 work.slots[count] = s
                 count += 1
     return count
@@ -2052,7 +2096,7 @@ def visit(memory, facts, records, scratch, work, curve, bars, market, setups, cu
                 close_out(memory, facts, records, bar_of(bars, t, s), s, _DATA_LOST)
         mark(memory, facts, work, bars, s, t)
     see_market(book, market, t)
-    book.equity = book.cash + book.reserved + work.marks[t - place.first]
+    book.equity = book.cash + book.reserved + worth(work.marks, t - place.first)
     judge_equity(book, parameters)
     for k in range(len(memory.strategies)):
         end_block(memory.strategies[k], close_ms)
@@ -2060,6 +2104,7 @@ def visit(memory, facts, records, scratch, work, curve, bars, market, setups, cu
         settle_coin(memory, facts, s, close_ms)
     for s in slots:
         settle_slot(memory, facts, records, s, market.regime[t], market.stop_factor[t], bars.high[s, t])
+        recount(memory, work, s)
     if len(memory.hours_ms) > 0 and close_ms % _HOUR_MS == 0:
         for s in range(len(memory.coins)):
             see_close(memory.coins[s], bars, parameters, bars.close[s], t, place.known)
@@ -2073,14 +2118,17 @@ def visit(memory, facts, records, scratch, work, curve, bars, market, setups, cu
     if cursor[1] > first:
         chosen = choose(memory, facts, records, scratch, bars, market, t, setups, first, cursor[1])
         if chosen > 0:
-            for s in range(len(memory.slots)):
-                if memory.slots[s].phase == HELD:
-                    see_close(memory.coins[s], bars, parameters, bars.close[s], t, place.known)
-            admit(memory, facts, records, scratch, bars, market, t, setups, scratch.batch[:chosen])
+            total = 0
+            for k in range(len(work.taken)):
+                total += work.taken[k]
+                scratch.taken[k] = work.taken[k]
+                scratch.exposure[k] = work.reserves[k] + work.marks[k, t - place.first]
+            admit(memory, facts, records, scratch, bars, market, t, setups, scratch.batch[:chosen], total)
         for i in scratch.batch[:chosen]:
             s = int64(setups[i].symbol)
             if memory.slots[s].phase == PENDING:
                 place.next = work.next_row[s] = t + 1
+                recount(memory, work, s)
     curve.equity[t] = book.equity
     curve.cash[t] = book.cash
     curve.reserved[t] = book.reserved
