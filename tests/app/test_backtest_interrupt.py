@@ -149,7 +149,7 @@ def test_progress_tells_the_share_of_the_whole_work_and_never_goes_back(home: Pa
             start_ms=MARCH_MS - 3 * DAY_MS, end_ms=MARCH_MS + 3 * DAY_MS,
         )  # fmt: skip
         backtesting.measured_run(
-            reader, configuration, strategies, choice, Options(strategies=(), close_at_end=False),
+            home, reader, configuration, strategies, choice, Options(strategies=(), close_at_end=False),
             keep_blocks=False, progress=lambda what, share: told.append((what, share)),
         )  # fmt: skip
     shares = [share for _, share in told]

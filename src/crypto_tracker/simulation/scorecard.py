@@ -205,7 +205,7 @@ def correlation_interval(correlation: float, n: int, confidence: float) -> tuple
 
     >>> low, high = correlation_interval(0.5, 28, 0.95)
     >>> round(low, 3), round(high, 3)
-    (0.136, 0.745)
+    (0.133, 0.747)
     """
     if n < 4:
         return None, None
