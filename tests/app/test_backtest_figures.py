@@ -7,9 +7,12 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
+import numpy as np
 import pytest
 
+from crypto_tracker.simulation.statistics import deflated_sharpe, expected_maximum_sharpe, sharpe_ratio
 from tests.app.books import Document
+from tests.app.conftest import MARCH, backtest, run_command
 
 YEAR_DAYS = 365
 
@@ -157,6 +160,42 @@ def test_the_market_stands_beside_the_result(run: Document):
     assert held["performance"]["return_net"] < run["market_change"]
     assert held["performance"]["return_net"] == pytest.approx(run["market_change"], abs=0.02)
     assert held["return_sold"] < held["performance"]["return_net"]
+
+
+def test_parts_of_a_span_seen_before_with_the_same_configuration_deflate_nothing(home: Path):
+    pair = ("--pairs", "BTC/USD")
+    for part in ("20250301-20250304", "20250304-20250307", "20250307-20250310"):
+        backtest(home, "--timerange", part, *pair)
+    whole = backtest(home, *MARCH, *pair)
+    assert whole["deflated"] == {
+        "trials": 1,
+        "sharpe_expected": 0.0,
+        "deflated_sharpe": whole["marked"]["probabilistic_sharpe"],
+    }
+    code, out, err = run_command(home, "backtest", *MARCH, *pair)
+    assert code == 0, err
+    words = "No other configuration was tried on an overlapping span with a common symbol"
+    assert words in " ".join(out.split())
+
+
+def test_another_configuration_deflates_whatever_span_it_saw(home: Path):
+    pair = ("--pairs", "BTC/USD")
+    backtest(home, "--timerange", "20250301-20250304", *pair, "--set", "limits.max_open=2")
+    whole = backtest(home, *MARCH, *pair)
+    returns = np.array([day["return_marked"] for day in whole["breakdown"]["day"]])
+    sharpe = sharpe_ratio(returns)
+    assert sharpe is not None
+    # Three days are no measure for fifteen: the variance is that of chance over fifteen.
+    variance = (1.0 + sharpe**2 / 2.0) / 14.0
+    assert whole["deflated"] == {
+        "trials": 2,
+        "sharpe_expected": pytest.approx(expected_maximum_sharpe(2, variance) * sqrt(YEAR_DAYS)),
+        "deflated_sharpe": pytest.approx(deflated_sharpe(returns, trials=2, variance=variance)),
+    }
+    code, out, err = run_command(home, "backtest", *MARCH, *pair)
+    assert code == 0, err
+    words = "The best of 2 configurations tried on overlapping spans with a common symbol reaches a Sharpe of"
+    assert words in " ".join(out.split())
 
 
 def test_the_run_is_the_first_trial_on_its_span(run: Document):

@@ -169,14 +169,14 @@ def test_people_see_windows_parameters_evidence_and_the_memory_of_trials(searche
         "and 6 others (grid, seed 1)",
         "SYNTHETIC bars",
         "strategies.DCA.drop.large_cap",
-        "trials are remembered for this span",
+        "configurations tried on overlapping spans with a common symbol",
         "Deflated Sharpe ratio out of sample",
         "Not recommended: ",
         "better.toml was not written.",
     ):
         assert words in out.replace("\n", " ").replace("  ", " ") or words in out, words
     assert not (home / "better.toml").exists()
-    assert f"{document['trials_remembered']} trials are remembered" in out
+    assert f"The best of {document['trials_remembered']} configurations tried on" in out
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from crypto_tracker.research.optimize.space import (
 )
 from crypto_tracker.research.optimize.windows import walk
 from crypto_tracker.simulation.records import FILL_DTYPE, TRADE_DTYPE, SimulationResult
+from crypto_tracker.simulation.statistics import deflated_sharpe, expected_maximum_sharpe
 from crypto_tracker.store.trials import History
 from crypto_tracker.strategies.registry import builtin
 from tests.research.worlds import configuration
@@ -451,6 +452,7 @@ def judged(
     changes: bool = True,
     days: int = 200,
     sets: int = 20,
+    variance: float | None = 0.01,
 ) -> Evidence:
     """What is found out of sample: daily returns of a level, and so much better than the current ones."""
     random = np.random.default_rng(12)
@@ -463,7 +465,7 @@ def judged(
         current=market - lead + random.normal(0.0, 0.004, days),
         trades=trades,
         performance=performance,
-        history=History(trials=trials, configurations=trials, variance=0.0004),
+        history=History(trials=trials, comparable=trials, variance=variance),
         changes=changes,
         seed=1,
         settings=configuration().optimize,
@@ -520,6 +522,17 @@ def test_the_more_was_tried_the_less_a_sharpe_ratio_is_worth():
     assert few.probabilistic == many.probabilistic
 
 
+def test_sets_that_resemble_each_other_deflate_no_less_than_chance_over_the_days_of_the_span():
+    few, alike, apart = judged(variance=None), judged(variance=0.0004), judged(variance=0.03)
+    assert few.sharpe is not None
+    # 200 days of the span
+    assert few.variance == alike.variance == pytest.approx((1.0 + few.sharpe**2 / 2.0) / 199.0)
+    assert (few.chance, few.deflated) == (alike.chance, alike.deflated)
+    assert apart.variance == 0.03
+    assert apart.chance == expected_maximum_sharpe(20, 0.03)
+    assert apart.deflated == deflated_sharpe(apart.chosen, trials=20, variance=0.03)
+
+
 def test_a_short_span_is_cut_into_fewer_blocks():
     found = judged(days=41)
     assert found.overfitting is not None
@@ -533,7 +546,7 @@ def test_returns_that_never_move_are_refused_not_divided_by():
         current=np.zeros(20),
         trades=0,
         performance=np.zeros((60, 3)),
-        history=History(trials=0, configurations=0, variance=0.0),
+        history=History(trials=0, comparable=0, variance=None),
         changes=False,
         seed=1,
         settings=configuration().optimize,

@@ -16,6 +16,7 @@ from crypto_tracker.simulation.buy_and_hold import hold, market_changes
 from crypto_tracker.simulation.driver import trading_days
 from crypto_tracker.simulation.metrics import GroupFigures
 from crypto_tracker.simulation.report import CURVE_POINTS, Report, against_search, report
+from crypto_tracker.simulation.statistics import sharpe_ratio
 from crypto_tracker.simulation.trade_figures import trade_figures
 from crypto_tracker.strategies.base import EVENT_SETUP
 from tests.simulation.hand_made_run import ABOUT, START_MS, Rows, closed, closed_with, run
@@ -210,14 +211,27 @@ def test_a_long_curve_is_drawn_at_few_points_without_losing_its_depth():
 def test_a_search_deflates_the_sharpe_ratio():
     days = np.arange(30 * 24) // 24
     report_of = found(closed(), equity=(10_000.0 + 300.0 * np.sin(2.3 * days) + 20.0 * days).tolist())
-    alone = against_search(report_of, trials=1, variance=0.0).deflated
-    searched = against_search(report_of, trials=200, variance=0.01).deflated
+    alone = against_search(report_of, trials=1, variance=None).deflated
+    searched = against_search(report_of, trials=200, variance=0.25).deflated
     assert alone is not None
     assert searched is not None
     assert alone.sharpe_expected == 0.0
     assert alone.deflated_sharpe == report_of.marked.probabilistic_sharpe
-    assert searched.sharpe_expected == pytest.approx(0.1 * 2.7655 * np.sqrt(365), rel=1e-4)
+    assert searched.sharpe_expected == pytest.approx(0.5 * 2.7655 * np.sqrt(365), rel=1e-4)
     assert searched.deflated_sharpe < alone.deflated_sharpe
+
+
+def test_a_search_is_never_held_against_less_than_chance_alone():
+    days = np.arange(30 * 24) // 24
+    report_of = found(closed(), equity=(10_000.0 + 300.0 * np.sin(2.3 * days) + 20.0 * days).tolist())
+    sharpe = sharpe_ratio(report_of.daily_returns)
+    assert sharpe is not None
+    assert len(report_of.daily_returns) == 30
+    alike = against_search(report_of, trials=200, variance=0.0001).deflated
+    assert alike == against_search(report_of, trials=200, variance=None).deflated
+    assert alike is not None
+    by_chance = np.sqrt((1.0 + sharpe**2 / 2.0) / 29.0) * 2.7655
+    assert alike.sharpe_expected == pytest.approx(by_chance * np.sqrt(365), rel=1e-4)
 
 
 # ------------------------------------------------------------------------------------------ breakdown

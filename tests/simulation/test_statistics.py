@@ -18,6 +18,7 @@ from crypto_tracker.simulation.statistics import (
     kurtosis,
     probabilistic_sharpe,
     probabilistic_sharpe_of_moments,
+    search_variance,
     sharpe_ratio,
     skewness,
     wilson_interval,
@@ -126,6 +127,28 @@ def test_one_trial_deflates_nothing():
     assert deflated_sharpe(np.zeros(4), trials=3, variance=0.1) is None
     with pytest.raises(UsageError, match="0 trials"):
         expected_maximum_sharpe(0, 0.1)
+
+
+def test_the_variance_of_a_search_is_never_below_what_chance_gives_an_estimate():
+    # 51 days of a Sharpe ratio of 0.2 a day: (1 + 0.04 / 2) / 50
+    assert search_variance(None, sharpe=0.2, periods=51) == pytest.approx(0.0204)
+    assert search_variance(0.0203, sharpe=0.2, periods=51) == pytest.approx(0.0204)
+    assert search_variance(0.0205, sharpe=0.2, periods=51) == 0.0205
+    # without a Sharpe ratio that of 0 stands, and a single day has no error to tell: that of two
+    assert search_variance(None, sharpe=None, periods=51) == pytest.approx(0.02)
+    assert search_variance(None, sharpe=None, periods=1) == 1.0
+
+
+def test_chance_alone_varies_the_sharpe_ratio_of_days_as_it_is_said():
+    drawn = np.random.default_rng(3).normal(0.2, 1.0, (20_000, 101))
+    sharpes = drawn.mean(axis=1) / drawn.std(axis=1, ddof=1)
+    assert search_variance(None, sharpe=0.2, periods=101) == pytest.approx(np.var(sharpes), rel=0.05)
+
+
+def test_the_best_of_two_by_chance_follows_from_the_days_alone():
+    # The best of two: 0.5772 * z(1 - 1 / 2e), z(0.8161) = 0.9005; of 101 days without a gain sqrt(1 / 100).
+    variance = search_variance(None, sharpe=0.0, periods=101)
+    assert expected_maximum_sharpe(2, variance) == pytest.approx(0.1 * 0.5772 * 0.9005, rel=1e-3)
 
 
 def test_the_expected_maximum_is_what_chance_reaches():

@@ -83,7 +83,7 @@ def remembered(
     *,
     now: datetime,
 ) -> Report:
-    """The report held against all trials on its span; the run itself becomes one of them."""
+    """The report held against what was tried on overlapping spans; the run itself becomes a part of it."""
     providers = {symbol: found.about.providers[str(symbol)] for symbol in run.market.panel.symbols}
     data = Data(
         start_ms=run.market.start_ms,

@@ -32,7 +32,12 @@ from crypto_tracker.simulation.metrics import (
 )
 from crypto_tracker.simulation.performance import Performance, performance
 from crypto_tracker.simulation.records import Scenario, SimulationResult
-from crypto_tracker.simulation.statistics import deflated_sharpe, expected_maximum_sharpe
+from crypto_tracker.simulation.statistics import (
+    deflated_sharpe,
+    expected_maximum_sharpe,
+    search_variance,
+    sharpe_ratio,
+)
 from crypto_tracker.simulation.trade_figures import TradeFigures, trade_figures
 from crypto_tracker.strategies.base import EVENT_SETUP
 
@@ -102,9 +107,9 @@ class Deflated:
 
     Attributes
     ----------
-    trials : configurations tried on overlapping spans, this one included
+    trials : different configurations tried on overlapping spans with a common symbol, this one included
     sharpe_expected : annual Sharpe ratio that the best of so many reaches by chance alone
-    deflated_sharpe : probability that the true ratio is above 0, given the search
+    deflated_sharpe : probability that the true ratio is above that
     """
 
     trials: int
@@ -224,17 +229,20 @@ def report(scenario: Scenario, result: SimulationResult, about: About) -> Report
     )
 
 
-def against_search(found: Report, *, trials: int, variance: float) -> Report:
+def against_search(found: Report, *, trials: int, variance: float | None) -> Report:
     """The report with its Sharpe ratio deflated by how often the span was searched.
 
-    `variance` is that of the Sharpe ratios per day of all trials on the span.
+    `trials` are different configurations tried on overlapping spans with a common symbol, this one included;
+    `variance` is that of their Sharpe ratios per day on comparable spans, None where fewer than two have one.
     """
+    returns = found.daily_returns
+    variance = search_variance(variance, sharpe=sharpe_ratio(returns), periods=len(returns))
     return replace(
         found,
         deflated=Deflated(
             trials=trials,
             sharpe_expected=expected_maximum_sharpe(trials, variance) * sqrt(YEAR_DAYS),
-            deflated_sharpe=deflated_sharpe(found.daily_returns, trials=trials, variance=variance),
+            deflated_sharpe=deflated_sharpe(returns, trials=trials, variance=variance),
         ),
     )
 

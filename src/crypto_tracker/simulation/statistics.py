@@ -153,11 +153,34 @@ def expected_maximum_sharpe(trials: int, variance: float) -> float:
     return sqrt(variance) * ((1.0 - _EULER_MASCHERONI) * highest + _EULER_MASCHERONI * beyond)
 
 
+def search_variance(measured: float | None, *, sharpe: float | None, periods: int) -> float:
+    """Variance of the trials' Sharpe ratios per period that a search is held against.
+
+    The measured one, but never less than what chance alone gives one estimate: (1 + SR^2 / 2) / (n - 1), for
+    normal returns; SR is 0 where there is none, and one period counts as two. Trials that resemble each other
+    differ by less, and so few of them show it. Source: A. Lo, "The Statistics of Sharpe Ratios", 2002, with
+    n - 1 in place of n, as in `probabilistic_sharpe`.
+
+    Parameters
+    ----------
+    measured : of trials on comparable spans; None where fewer than two of them have a Sharpe ratio
+    sharpe : per period, that is deflated
+    periods : of the span that the trials are held against
+
+    >>> round(search_variance(None, sharpe=0.2, periods=51), 4)
+    0.0204
+    """
+    observed = 0.0 if sharpe is None else sharpe
+    by_chance = (1.0 + observed * observed / 2.0) / max(periods - 1, 1)
+    return by_chance if measured is None else max(measured, by_chance)
+
+
 def deflated_sharpe(returns: FloatArray, *, trials: int, variance: float) -> float | None:
     """Probability that the true Sharpe ratio is above what the best of so many trials has by chance.
 
-    `trials` counts everything that was tried, `variance` is that of the trials' Sharpe ratios per period.
-    None where the returns have no Sharpe ratio. Source: as `expected_maximum_sharpe`.
+    `trials` counts the configurations that were tried, `variance` is that of their Sharpe ratios per period
+    (`search_variance`). With one trial it is the probability of being above 0. None where the returns have no
+    Sharpe ratio. Source: as `expected_maximum_sharpe`.
     """
     return probabilistic_sharpe(returns, expected_maximum_sharpe(trials, variance))
 

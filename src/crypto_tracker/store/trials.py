@@ -2,7 +2,9 @@
 
 Whoever tries a thousand configurations finds a good one by chance. HOME/research.db therefore remembers every
 configuration that was ever held against a span of bars, by a search or by a backtest. The same configuration
-on the same span is one trial, however often it runs.
+on the same span is one row, however often it runs. What counts for a span is how many different
+configurations were tried on overlapping spans with a common symbol: to look at a part of it with the same
+configuration chooses nothing.
 """
 
 import json
@@ -20,6 +22,7 @@ from crypto_tracker.store import trial_tables as tables
 from crypto_tracker.store.database import RESEARCH, open_engine, upgrade
 
 FILE_NAME = "research.db"
+_COMPARABLE = 0.5  # least share of days in common
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +44,7 @@ class Data:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One configuration that was held against bars.
+    """One configuration that was held against the bars of one span.
 
     Attributes
     ----------
@@ -63,18 +66,18 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """What was tried on bars of a span.
+    """What was tried on overlapping spans with a common symbol.
 
     Attributes
     ----------
-    trials : how many trials are remembered
-    configurations : of how many different configurations they are
-    variance : of the Sharpe ratios per day (n - 1) of those that have one; 0 below two
+    trials : how many different configurations
+    comparable : how many of them have a Sharpe ratio on a comparable span
+    variance : of these Sharpe ratios per day (n - 1), one for each configuration; None below two
     """
 
     trials: int
-    configurations: int
-    variance: float
+    comparable: int
+    variance: float | None
 
 
 class TrialStore:
@@ -110,14 +113,19 @@ class TrialStore:
         """How much was tried on spans that overlap this one, with at least one of its symbols.
 
         Another base or provider shows the same market, and counts. Made-up bars show none: they count among
-        themselves only.
+        themselves only. A span is comparable where the days in common are at least half of the days of both
+        together: on a much shorter one chance makes Sharpe ratios differ more. Of each configuration the
+        trial on the most similar span is taken, whose symbols, base and providers decide between equal ones.
         """
         found = [trial for trial in self._overlapping(data) if _shares(trial, data)]
-        sharpes = [trial.sharpe for trial in found if trial.sharpe is not None]
+        sharpes: dict[str, float] = {}
+        for trial in sorted(found, key=lambda each: _likeness(each.data, data), reverse=True):
+            if trial.sharpe is not None and _days_in_common(trial.data, data) >= _COMPARABLE:
+                sharpes.setdefault(trial.configuration_version, trial.sharpe)
         return History(
-            trials=len(found),
-            configurations=len({trial.configuration_version for trial in found}),
-            variance=float(np.var(sharpes, ddof=1)) if len(sharpes) > 1 else 0.0,
+            trials=len({trial.configuration_version for trial in found}),
+            comparable=len(sharpes),
+            variance=float(np.var(list(sharpes.values()), ddof=1)) if len(sharpes) > 1 else None,
         )
 
     def trials(self) -> list[Trial]:
@@ -130,6 +138,7 @@ class TrialStore:
             select(tables.trials)
             .where(columns.start_ms < data.end_ms, columns.end_ms > data.start_ms)
             .where(columns.synthetic == data.synthetic)
+            .order_by(columns.trial_id)
         )
 
     def _read(self, query: Select[Any]) -> Iterable[Trial]:
@@ -157,6 +166,24 @@ class TrialStore:
 
 def _shares(trial: Trial, data: Data) -> bool:
     return not trial.data.provider_of.keys().isdisjoint(data.provider_of)
+
+
+def _days_in_common(one: Data, other: Data) -> float:
+    """Share of what the two overlapping spans have in common, of what either has."""
+    common = min(one.end_ms, other.end_ms) - max(one.start_ms, other.start_ms)
+    return common / (max(one.end_ms, other.end_ms) - min(one.start_ms, other.start_ms))
+
+
+def _likeness(one: Data, other: Data) -> tuple[float, float, bool, bool]:
+    """How much the days, then the symbols have in common, then whether base and providers are the same."""
+    symbols = one.provider_of.keys() & other.provider_of.keys()
+    either = one.provider_of.keys() | other.provider_of.keys()
+    return (
+        _days_in_common(one, other),
+        len(symbols) / len(either),
+        one.base == other.base,
+        one.provider_of == other.provider_of,
+    )
 
 
 def _values(trial: Trial, recorded_at_ms: int) -> dict[str, object]:

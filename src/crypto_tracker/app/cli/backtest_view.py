@@ -217,10 +217,14 @@ def _sentences(found: Report) -> Text:
 
 def _search(search: Deflated) -> str:
     if search.trials == 1:
-        return "No other trial on this span is remembered, so there is no search to deflate the Sharpe for."
+        return (
+            "No other configuration was tried on an overlapping span with a common symbol, "
+            "so there is no search to deflate the Sharpe for."
+        )
     return (
-        f"The best of {search.trials:,} trials on this span reaches a Sharpe of {search.sharpe_expected:.2f} "
-        f"by chance alone; deflated Sharpe {percent(search.deflated_sharpe)}."
+        f"The best of {search.trials:,} configurations tried on overlapping spans with a common "
+        f"symbol reaches a Sharpe of {search.sharpe_expected:.2f} by chance alone; "
+        f"deflated Sharpe {percent(search.deflated_sharpe)}."
     )
 
 

@@ -101,8 +101,8 @@ def optimize(
     """Search for better parameters, and say whether what was found is worth anything.
 
     Bars are read and measured once. Each window searches in its days in sample and trades its choice in
-    the days after them. A change is recommended only if the days out of sample, every trial that was ever
-    remembered for the span, and cross-validation all speak for it. The configuration is never changed.
+    the days after them. A change is recommended only if the days out of sample, every configuration ever
+    tried on overlapping spans, and cross-validation all speak for it. The configuration is never changed.
     """
     from crypto_tracker.app.cli.backtest_progress import progress_bar
     from crypto_tracker.app.cli.optimize_view import document, show

@@ -130,7 +130,8 @@ def document(found: "Found", file: Path | None) -> dict[str, Any]:
         "deflated_sharpe": evidence.deflated,
         "sharpe_by_chance_daily": evidence.chance,
         "trials_remembered": evidence.history.trials,
-        "trials_sharpe_variance_daily": evidence.history.variance,
+        "trials_comparable": evidence.history.comparable,
+        "trials_sharpe_variance_daily": evidence.variance,
         "overfitting": None
         if overfitting is None
         else {
@@ -277,10 +278,9 @@ def _found(check: "Check") -> str:
 
 
 def _memory(evidence: "Evidence") -> str:
-    history = evidence.history
     return (
-        f"{history.trials:,} trials are remembered for this span; by chance alone the best of so many has "
-        f"a Sharpe ratio of {evidence.chance * _YEAR:.2f} a year."
+        f"The best of {evidence.history.trials:,} configurations tried on overlapping spans with a common "
+        f"symbol reaches a Sharpe of {evidence.chance * _YEAR:.2f} by chance alone."
     )
 
 

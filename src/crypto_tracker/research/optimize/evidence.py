@@ -14,6 +14,7 @@ from crypto_tracker.simulation.statistics import (
     deflated_sharpe,
     expected_maximum_sharpe,
     probabilistic_sharpe,
+    search_variance,
     sharpe_ratio,
 )
 from crypto_tracker.store.trials import History
@@ -46,7 +47,8 @@ class Evidence:
     probabilistic, deflated : probability that it is truly above 0, and above the best that so many trials
         have by chance
     chance : that best Sharpe ratio per day
-    history : the trials that are remembered for this span
+    variance : of the trials' Sharpe ratios per day, as `search_variance` says it for the whole span
+    history : the configurations that were tried on overlapping spans with a common symbol
     overfitting : of choosing among all sets on the whole span; None where days or sets are too few
     checks : in the order in which they are said
     """
@@ -61,6 +63,7 @@ class Evidence:
     probabilistic: float | None
     deflated: float | None
     chance: float
+    variance: float
     history: History
     overfitting: Overfitting | None
     checks: tuple[Check, ...]
@@ -105,7 +108,10 @@ def evidence(
     )
     overfitting = _overfitting(performance, settings.overfitting_blocks)
     number = max(history.trials, 1)
-    deflated = deflated_sharpe(chosen, trials=number, variance=history.variance)
+    sharpe = sharpe_ratio(chosen)
+    # Trials are held against the whole span, so that it is over its days that they vary by chance.
+    variance = search_variance(history.variance, sharpe=sharpe, periods=len(performance))
+    deflated = deflated_sharpe(chosen, trials=number, variance=variance)
     return Evidence(
         chosen=chosen,
         current=current,
@@ -113,10 +119,11 @@ def evidence(
         lead=float(difference.mean()),
         lead_low=low,
         lead_high=high,
-        sharpe=sharpe_ratio(chosen),
+        sharpe=sharpe,
         probabilistic=probabilistic_sharpe(chosen),
         deflated=deflated,
-        chance=expected_maximum_sharpe(number, history.variance),
+        chance=expected_maximum_sharpe(number, variance),
+        variance=variance,
         history=history,
         overfitting=overfitting,
         checks=_checks(trades, deflated, overfitting, low, high, changes=changes, settings=settings),

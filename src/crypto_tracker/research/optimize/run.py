@@ -90,7 +90,7 @@ def optimize(
     Parameters
     ----------
     remember : told of every configuration that was held against the whole span, as soon as it was
-    history : the trials that are remembered for the span, asked for at the end
+    history : what was tried on overlapping spans with a common symbol, asked for at the end
     progress : told what is being done, and the share of the whole that is done
     """
     here = bench(workplace)

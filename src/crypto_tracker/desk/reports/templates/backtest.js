@@ -122,8 +122,8 @@
     tile("return_net", "Return, closed trades", change(closed.return_net), closed.return_net, `${signed(closed.pnl_quote)} ${quote}`),
     hold ? tile("return_net", "Buy and hold", change(hold.return_net), hold.return_net, `drawdown ${percent(hold.drawdown.depth)}`) : null,
     tile("depth", "Maximum drawdown", percent(marked.drawdown.depth), -marked.drawdown.depth, `for ${days(marked.drawdown.days)}`),
-    tile("sharpe", "Sharpe", ratio(marked.sharpe), 0, data.deflated && data.deflated.deflated_sharpe !== null
-      ? `deflated ${percent(data.deflated.deflated_sharpe, 0)}, ${data.deflated.trials} tried` : `P(> 0) ${percent(marked.probabilistic_sharpe, 0)}`),
+    tile("sharpe", "Sharpe", ratio(marked.sharpe), 0, data.deflated && data.deflated.trials > 1 && data.deflated.deflated_sharpe !== null
+      ? `deflated ${percent(data.deflated.deflated_sharpe, 0)}, ${whole(data.deflated.trials)} configurations tried` : `P(> 0) ${percent(marked.probabilistic_sharpe, 0)}`),
     tile("win_rate", "Win rate", percent(trades.win_rate, 1), 0, `${whole(trades.n_trades)} closed, ${whole(figures.n_open)} open`),
     tile("profit_factor", "Profit factor", ratio(trades.profit_factor), 0, `${signed(trades.expectancy_quote)} ${quote} a trade`),
     tile("share_of_turnover", "Costs", amount(costs.total_quote), 0, `fees ${amount(costs.fees_quote)}, slippage ${amount(costs.slippage_quote)}`),
