@@ -2,8 +2,14 @@
 
 import gzip
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import to_ms
+from crypto_tracker.store.books import BookStore
 from tests.app.conftest import MARCH, backtest, run_command
 from tests.market.test_import_books import answer, depth, written
 
@@ -56,35 +62,45 @@ def test_the_configuration_says_how_much_of_a_book_is_kept(tmp_path: Path):
     assert (document["levels"], document["every_ms"]) == (1, 60_000)
 
 
-def test_recorded_hours_are_listed(tmp_path: Path):
+def test_recorded_books_are_listed_by_their_first_and_last_moment(tmp_path: Path):
     home = tmp_path / "home"
     code, out, err = run_command(home, "list-books")
     assert (code, out) == (0, "")
     assert "Bring some with: crypto-tracker import-books PATH" in err
     run_command(home, "import-books", str(capture(tmp_path)))
+    first = ["2024-08-08", "23:54:15"]
     code, out, _ = run_command(home, "list-books")
-    assert out.split() == [
-        "BTC/USDT",
-        "binance",
-        "2024-08-08",
-        "23:00",
-        "to",
-        "2024-08-09",
-        "00:00",
-        "UTC",
-        "1",
-        "h",
+    assert [line.split() for line in out.splitlines()] == [
+        ["symbol", "provider", "first", "last", "seconds", "books", "hours"],
+        ["BTC/USDT", "binance", *first, *first, "0.0", "1", "1"],
     ]
+    assert all(line == line.rstrip() for line in out.splitlines())
     code, out, _ = run_command(home, "list-books", "--json")
-    assert json.loads(out) == [
-        {
-            "symbol": "BTC/USDT",
-            "provider": "binance",
-            "start": "2024-08-08T23:00:00Z",
-            "end": "2024-08-09T00:00:00Z",
-            "hours": 1,
-        }
-    ]
+    (book,) = json.loads(out)
+    assert book.keys() == {"symbol", "provider", "first", "last", "seconds", "books", "hours"}
+    assert book["first"] == book["last"] == "2024-08-08T23:54:15.100000Z"
+    assert (book["symbol"], book["provider"]) == ("BTC/USDT", "binance")
+    assert (book["seconds"], book["books"], book["hours"]) == (0.0, 1, 1)
+
+
+def test_a_session_over_midnight_is_told_with_its_seconds_not_with_its_hours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    home = tmp_path / "home"
+    home.mkdir()
+    midnight = to_ms(datetime(2024, 8, 9, tzinfo=UTC))
+    with BookStore.open_to_write(home) as store:
+        for moment in (midnight - 1_500, midnight + 2_000):
+            store.write(
+                "hyperliquid", Symbol.parse("BTC/USDC:USDC"), [(moment, [(99.0, 1.0)], [(101.0, 1.0)])]
+            )
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = run_command(home, "list-books")
+    assert code == 0
+    assert out.splitlines()[1].split() == [
+        "BTC/USDC:USDC", "hyperliquid", "2024-08-08", "23:59:58", "2024-08-09", "00:00:02", "3.5", "2",
+    ]  # fmt: skip
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_a_capture_of_which_no_book_can_be_made_fails(tmp_path: Path):

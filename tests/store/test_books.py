@@ -62,6 +62,13 @@ def test_a_span_may_reach_over_hours_and_symbols_of_several_providers(tmp_path: 
     ]
 
 
+def test_a_series_knows_its_first_and_last_book_and_how_many_there_are(tmp_path: Path):
+    written(tmp_path, shot(HOUR_MS - 1_500), shot(HOUR_MS - 500))
+    written(tmp_path, shot(HOUR_MS), shot(HOUR_MS + 250), shot(HOUR_MS + 500))
+    (each,) = BookStore(tmp_path).series()
+    assert (each.books, each.first_ms, each.last_ms) == (5, HOUR + HOUR_MS - 1_500, HOUR + HOUR_MS + 500)
+
+
 def test_snapshots_of_two_hours_are_not_written_as_one(tmp_path: Path):
     with pytest.raises(ValueError, match="hour by hour"):
         written(tmp_path, shot(0), shot(HOUR_MS))
@@ -84,6 +91,8 @@ def test_a_damaged_file_is_told_with_its_name(tmp_path: Path):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(StoreError, match=r"2024-08-09T00\.parquet are damaged"):
         read(tmp_path)
+    with pytest.raises(StoreError, match=r"2024-08-09T00\.parquet are damaged"):
+        BookStore(tmp_path).series()
     stray = path.rename(path.with_name("august.parquet"))
     with pytest.raises(StoreError, match=r"august\.parquet is no hour"):
         BookStore(tmp_path).series()

@@ -47,11 +47,14 @@ class BookSource(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BookSeries:
-    """What is recorded of one symbol: the hours of its files."""
+    """What is recorded of one symbol: the hours of its files, and the books in them."""
 
     provider: str
     symbol: Symbol
     hours: tuple[int, ...]  # milliseconds at which they begin, ascending
+    books: int
+    first_ms: int  # of the first book
+    last_ms: int
 
 
 class BookStore:
@@ -101,16 +104,29 @@ class BookStore:
         return _arrays(frame)
 
     def series(self) -> list[BookSeries]:
-        """All symbols of which books are recorded."""
+        """All symbols of which books are recorded.
+
+        Counts are read from the ends of the files, moments from the first and the last file of each symbol,
+        so that this stays cheap. Raises StoreError where a file is damaged.
+        """
         found = []
         for folder in sorted(self.folder.glob("*/*")):
             parts = folder.name.split("_")
             if not 2 <= len(parts) <= 3:
                 raise StoreError(f"{folder} is no symbol's folder of recorded books: move it away")
-            symbol = Symbol(*parts)
-            hours = tuple(hour * HOUR_MS for hour, _ in self._files(folder.parent.name, symbol))
-            if hours:
-                found.append(BookSeries(provider=folder.parent.name, symbol=symbol, hours=hours))
+            provider, symbol = folder.parent.name, Symbol(*parts)
+            files = self._files(provider, symbol)
+            if files:
+                found.append(
+                    BookSeries(
+                        provider=provider,
+                        symbol=symbol,
+                        hours=tuple(hour * HOUR_MS for hour, _ in files),
+                        books=sum(_count(path) for _, path in files),
+                        first_ms=_moments(files[0][1])[0],
+                        last_ms=_moments(files[-1][1])[1],
+                    )
+                )
         return found
 
     def _folder_of(self, provider: str, symbol: Symbol) -> Path:
@@ -175,8 +191,28 @@ def _arrays(frame: pl.DataFrame) -> tuple[RecordArray, RecordArray]:
 
 
 def _read_frame(path: Path) -> pl.DataFrame:
-    try:
+    with _told_if_damaged(path):
         return pl.read_parquet(path, hive_partitioning=False, glob=False)
+
+
+def _count(path: Path) -> int:
+    """How many books a file holds, from its end alone."""
+    with _told_if_damaged(path):
+        rows = pl.scan_parquet(path, hive_partitioning=False, glob=False).select(pl.len()).collect()
+    return int(rows.item())
+
+
+def _moments(path: Path) -> tuple[int, int]:
+    """The first and the last moment of a file, from that column alone."""
+    with _told_if_damaged(path):
+        times = pl.read_parquet(path, columns=["time_ms"], hive_partitioning=False, glob=False)["time_ms"]
+    return int(times[0]), int(times[-1])
+
+
+@contextmanager
+def _told_if_damaged(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise StoreError(
             f"the recorded books {path} are damaged ({error}): remove the file and import its hour again"

@@ -12,8 +12,11 @@ from crypto_tracker.app.cli.common import JsonOption, Session, command, emit_jso
 from crypto_tracker.core.errors import DataError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from crypto_tracker.market.books.recording import Tally
     from crypto_tracker.market.import_books import BookOutcome
+    from crypto_tracker.store.books import BookSeries
 
 # What a person should know of a book besides how many there are, in the words of the table.
 _DOUBTS = {
@@ -24,7 +27,6 @@ _DOUBTS = {
     "one_sided": "one-sided",
     "backward": "stamped backward",
 }
-_WIDTH = 100
 
 
 def register(app: typer.Typer) -> None:
@@ -95,8 +97,12 @@ def import_books(
 
 
 def list_books(context: typer.Context, json_output: JsonOption = False) -> None:
-    """Show the recorded order books: symbol, provider, first and last hour, number of hours."""
-    from crypto_tracker.core.timeframes import HOUR_MS, from_ms
+    """Show the recorded order books: symbol, provider, first and last book, and how many there are.
+
+    Seconds are what lies between the first and the last book; nothing need be recorded in between. Hours are
+    those of the clock in UTC of which there is any book.
+    """
+    from crypto_tracker.core.timeframes import from_ms
     from crypto_tracker.store.books import BookStore
 
     session = session_of(context)
@@ -113,19 +119,44 @@ def list_books(context: typer.Context, json_output: JsonOption = False) -> None:
                 {
                     "symbol": str(each.symbol),
                     "provider": each.provider,
-                    "start": from_ms(each.hours[0]),
-                    "end": from_ms(each.hours[-1] + HOUR_MS),
+                    "first": from_ms(each.first_ms),
+                    "last": from_ms(each.last_ms),
+                    "seconds": (each.last_ms - each.first_ms) / 1000,
+                    "books": each.books,
                     "hours": len(each.hours),
                 }
                 for each in series
             ]
         )
-        return
-    for each in series:
-        session.out.print(
-            f"{each.symbol!s:<16} {each.provider:<12} {from_ms(each.hours[0]):%Y-%m-%d %H:00} to "
-            f"{from_ms(each.hours[-1] + HOUR_MS):%Y-%m-%d %H:00} UTC {len(each.hours):>6,} h"
-        )
+    elif series:
+        _print_series(session, series)
+
+
+def _print_series(session: Session, series: "Sequence[BookSeries]") -> None:
+    """One line for each symbol of a provider."""
+    from crypto_tracker.app.cli.tables import plain_table, print_table, roomiest
+    from crypto_tracker.core.timeframes import from_ms
+
+    def drawn(gap: int, *, hours: bool) -> "Table":
+        table = plain_table(gap)
+        for name in ("symbol", "provider", "first", "last"):
+            table.add_column(name, no_wrap=True)
+        for name in ("seconds", "books", *(("hours",) if hours else ())):
+            table.add_column(name, justify="right", no_wrap=True)
+        for each in series:
+            table.add_row(
+                str(each.symbol),
+                each.provider,
+                f"{from_ms(each.first_ms):%Y-%m-%d %H:%M:%S}",
+                f"{from_ms(each.last_ms):%Y-%m-%d %H:%M:%S}",
+                f"{(each.last_ms - each.first_ms) / 1000:,.1f}",
+                f"{each.books:,}",
+                *([f"{len(each.hours):,}"] if hours else []),
+            )
+        return table
+
+    shapes = ((2, True), (1, True), (1, False))
+    print_table(session.out, roomiest(session, (drawn(gap, hours=hours) for gap, hours in shapes)))
 
 
 def _document(outcome: "BookOutcome") -> dict[str, Any]:
@@ -142,31 +173,31 @@ def _document(outcome: "BookOutcome") -> dict[str, Any]:
 
 
 def _print_table(session: Session, outcomes: "Sequence[BookOutcome]") -> None:
-    from rich.table import Table
-
+    from crypto_tracker.app.cli.tables import plain_table, print_table, roomiest
     from crypto_tracker.core.timeframes import from_ms
 
-    if not session.out.is_terminal:
-        session.out.width = max(session.out.width, _WIDTH)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("symbol", "provider", "from"):
-        table.add_column(name, no_wrap=True)
-    for name in ("seconds", "updates", "books", "new"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("left out")
-    for outcome in sorted(outcomes, key=lambda each: (each.provider, each.symbol)):
-        first, last, tally = outcome.first_ms, outcome.last_ms, outcome.tally
-        table.add_row(
-            str(outcome.symbol),
-            outcome.provider,
-            "-" if first is None else f"{from_ms(first):%Y-%m-%d %H:%M:%S}",
-            "-" if first is None or last is None else f"{(last - first) / 1000:,.1f}",
-            f"{tally.updates + tally.wholes:,}",
-            f"{tally.snapshots:,}",
-            f"{outcome.snapshots_new:,}",
-            _doubts(tally),
-        )
-    session.out.print(table)
+    def drawn(gap: int) -> "Table":
+        table = plain_table(gap)
+        for name in ("symbol", "provider", "from"):
+            table.add_column(name, no_wrap=True)
+        for name in ("seconds", "updates", "books", "new"):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("left out")
+        for outcome in sorted(outcomes, key=lambda each: (each.provider, each.symbol)):
+            first, last, tally = outcome.first_ms, outcome.last_ms, outcome.tally
+            table.add_row(
+                str(outcome.symbol),
+                outcome.provider,
+                "-" if first is None else f"{from_ms(first):%Y-%m-%d %H:%M:%S}",
+                "-" if first is None or last is None else f"{(last - first) / 1000:,.1f}",
+                f"{tally.updates + tally.wholes:,}",
+                f"{tally.snapshots:,}",
+                f"{outcome.snapshots_new:,}",
+                _doubts(tally),
+            )
+        return table
+
+    print_table(session.out, roomiest(session, (drawn(gap) for gap in (2, 1))))
 
 
 def _doubts(tally: "Tally") -> str:

@@ -12,13 +12,14 @@ from crypto_tracker.app.cli.common import JsonOption, Session, TimeframeOption, 
 from crypto_tracker.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from crypto_tracker.market.import_files import FileOutcome
     from crypto_tracker.market.providers.files.parse import FileOptions
     from crypto_tracker.market.providers.files.sources import BarFile, PassedOver
 
 _SHOWN_SKIPPED = 5
-_WIDTH = 120  # of the whole table
-_RARE = ("revisions", "quarantined", "suspect")  # where room is short, shown only where there are some
+_RARE = ("revisions", "quarantined", "suspect")  # shown only where there are some
 
 
 def register(app: typer.Typer) -> None:
@@ -191,8 +192,6 @@ def _reasons(outcomes: "list[FileOutcome]", status: str) -> list[dict[str, str |
 
 def _print_table(session: Session, used: "list[FileOutcome]") -> None:
     """One line for each provider, layout and timeframe, or for each file where there are few."""
-    from rich.table import Table
-
     groups: dict[tuple[str, ...], list[FileOutcome]] = {}
     single = len(used) <= 20
     for outcome in used:
@@ -205,22 +204,27 @@ def _print_table(session: Session, used: "list[FileOutcome]") -> None:
         for outcome in members:
             for name in ("rows", "new", *_RARE):
                 sums[group][name] += getattr(outcome, "rows_new" if name == "new" else name)
-    # A file or a pipe has no width that lines would have to keep to.
-    if not session.out.is_terminal:
-        session.out.width = max(session.out.width, _WIDTH)
-    wide = session.out.width >= _WIDTH
-    rare = [name for name in _RARE if wide or any(numbers[name] for numbers in sums.values())]
-    table = Table(box=None, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0))
-    table.add_column("what", overflow="fold")
-    for name in ("layout", "provider", "timeframe" if wide else "tf"):
-        table.add_column(name, no_wrap=True)
-    for name in ("files", "rows", "new", *rare):
-        table.add_column(name, justify="right", no_wrap=True)
-    for group, numbers in sums.items():
-        symbols = len({outcome.symbol for outcome in groups[group]})
-        shown = (f"{numbers[name]:,}" for name in ("files", "rows", "new", *rare))
-        table.add_row(group[0] or _counted(symbols, "symbol"), *group[1:], *shown)
-    session.out.print(table)
+    from crypto_tracker.app.cli.tables import plain_table, print_table, roomiest
+
+    rare = [name for name in _RARE if any(numbers[name] for numbers in sums.values())]
+
+    def drawn(gap: int, *, with_file: bool) -> "Table":
+        table = plain_table(gap)
+        table.add_column("what", overflow="fold")
+        for name in ("layout", "provider", "tf"):
+            table.add_column(name, no_wrap=True)
+        for name in ("files", "rows", "new", *rare):
+            table.add_column(name, justify="right", no_wrap=True)
+        for group, numbers in sums.items():
+            symbols = len({outcome.symbol for outcome in groups[group]})
+            shown = (f"{numbers[name]:,}" for name in ("files", "rows", "new", *rare))
+            what = group[0] if with_file else group[0].partition("  ")[0]
+            table.add_row(what or _counted(symbols, "symbol"), *group[1:], *shown)
+        return table
+
+    # The name of the file gives way before anything else does; --json has it.
+    shapes = ((2, True), (1, True), (2, False), (1, False))
+    print_table(session.out, roomiest(session, (drawn(gap, with_file=named) for gap, named in shapes)))
 
 
 def _print_passed_over(session: Session, outcomes: "list[FileOutcome]") -> None:

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from crypto_tracker.store.series import SeriesInfo
 
-_WIDTH = 128  # of the whole table
-
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
@@ -63,35 +61,42 @@ def list_data(context: typer.Context, json_output: JsonOption = False) -> None:
         return
     if not series:
         return
-    # A file or a pipe has no width that lines would have to keep to.
-    if not session.out.is_terminal:
-        session.out.width = max(session.out.width, _WIDTH)
-    session.out.print(_table(series, wide=session.out.width >= _WIDTH))
-    if session.out.width < _WIDTH:
-        for info in series:
-            doubts = [f"{n:,} {what}" for n, what in _doubts(info) if n]
-            if doubts:
-                name = f"{info.symbol} {info.provider} {info.timeframe}"
-                session.out.print(f"{name}: {', '.join(doubts)}", style="yellow", markup=False)
+    from crypto_tracker.app.cli.tables import fits, print_table, room, roomiest
+
+    width = room(session)
+    doubtful = [info for info in series if any(n for n, _ in _doubts(info))]
+    shapes = [(2, "minutes"), (1, "minutes"), (1, "days")]
+    whole = [_table(series, gap, precision, doubts=bool(doubtful)) for gap, precision in shapes]
+    chosen = roomiest(session, whole)
+    if not doubtful or fits(session.out, chosen, width):
+        print_table(session.out, chosen)
+        return
+    # No room for columns that few lines need: those lines are named below the table.
+    print_table(
+        session.out, roomiest(session, [_table(series, gap, how, doubts=False) for gap, how in shapes])
+    )
+    for info in doubtful:
+        words = ", ".join(f"{n:,} {what}" for n, what in _doubts(info) if n)
+        name = f"{info.symbol} {info.provider} {info.timeframe}"
+        session.out.print(f"{name}: {words}", style="yellow", markup=False)
 
 
 def _doubts(info: "SeriesInfo") -> tuple[tuple[int, str], ...]:
     return (info.suspect, "suspect"), (info.quarantined, "quarantined")
 
 
-def _table(series: "Sequence[SeriesInfo]", *, wide: bool) -> "Table":
-    """One line for each series. Where room is short, days stand for times, and doubts get no columns."""
-    from rich.table import Table
-
+def _table(series: "Sequence[SeriesInfo]", gap: int, precision: str, *, doubts: bool) -> "Table":
+    """One line for each series, with times to the minute or the day, with columns for doubts or without."""
+    from crypto_tracker.app.cli.tables import plain_table
     from crypto_tracker.core.timeframes import from_ms
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0))
+    table = plain_table(gap)
     table.add_column("symbol", overflow="fold")
-    for name in ("provider", "timeframe" if wide else "tf", "start", "end"):
+    for name in ("provider", "tf", "start", "end"):
         table.add_column(name, no_wrap=True)
-    for name in ("rows", "gaps", "complete", *(("suspect", "quarantined") if wide else ())):
+    for name in ("rows", "gaps", "complete", *(("suspect", "quarantined") if doubts else ())):
         table.add_column(name, justify="right", no_wrap=True)
-    moment = "%Y-%m-%d %H:%M" if wide else "%Y-%m-%d"
+    moment = "%Y-%m-%d %H:%M" if precision == "minutes" else "%Y-%m-%d"
     for info in series:
         table.add_row(
             str(info.symbol),
@@ -102,7 +107,7 @@ def _table(series: "Sequence[SeriesInfo]", *, wide: bool) -> "Table":
             f"{info.rows:,}",
             str(info.gaps),
             _floored(info.completeness),
-            *([f"{n:,}" if n else "" for n, _ in _doubts(info)] if wide else []),
+            *([f"{n:,}" if n else "" for n, _ in _doubts(info)] if doubts else []),
         )
     return table
 
