@@ -64,7 +64,7 @@ TRADE_KEYS = {
 def test_the_document_has_the_keys_that_others_rely_on(lively: tuple[Path, Document]):
     _, document = lively
     assert document.keys() >= KEYS
-    assert document["seconds"].keys() == {"load", "features", "simulate", "measure"}
+    assert document["seconds"].keys() == {"compile", "load", "features", "simulate", "measure"}
     assert document["n_trades"] > 20
     for trade in document["trades"]:
         assert trade.keys() >= TRADE_KEYS

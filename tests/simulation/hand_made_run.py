@@ -50,7 +50,7 @@ ABOUT = About(
     notes=(),
     scans={"DCA": {"drop_too_small": 1_234, "accepted": 5}},
     near_misses=0,
-    seconds={"load": 0.1, "features": 0.2, "simulate": 0.3, "measure": 0.1},
+    seconds={"compile": 0.0, "load": 0.1, "features": 0.2, "simulate": 0.3, "measure": 0.1},
 )
 
 

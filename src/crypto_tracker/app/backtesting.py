@@ -2,16 +2,16 @@
 
 import hashlib
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 
 import crypto_tracker
 from crypto_tracker.app.backtest_document import document
+from crypto_tracker.app.compiling import compiling
 from crypto_tracker.config.entries import configured_strategies
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.config.versions import canonical, version
@@ -39,7 +39,7 @@ _FEW_DAYS = 30  # a shorter span says little of a year
 _MEASURING, _RECORDING = 0.87, 0.92  # shares of the whole work that are done when these begin
 
 
-def measured_run(
+def measured_run(  # noqa: PLR0913 - all of them are chosen by whoever runs it
     home: Path,
     reader: BarReader,
     configuration: Configuration,
@@ -50,26 +50,30 @@ def measured_run(
     keep_blocks: bool,
     progress: Progress,
     in_months: bool = False,
+    compiles: Callable[[], None] = lambda: None,
 ) -> tuple[Backtest, Report]:
     """Run the strategies of a configuration over the chosen bars, and measure what came of it.
 
     With `in_months` one month is read after the other, and the run keeps the closes of its bars alone.
+    `compiles` is called where code must be compiled first; the seconds of that count for no other part.
     """
-    run = (run_in_months if in_months else run_backtest)(
-        StoredBars(reader, choice.provider_of),
-        configuration,
-        configured_strategies(dict(installed), configuration, options.strategies),
-        choice,
-        version=version(configuration),
-        keep_blocks=keep_blocks,
-        close_at_end=options.close_at_end,
-        progress=(lambda what, share: progress(what, _MEASURING * share)) if in_months else progress,
-        stopwatch=perf_counter,
-        books=StoredBooks(BookStore(home), choice.provider_of),
-    )
-    began = perf_counter()
-    found = report(run.scenario, run.result, _about(run, choice, version(configuration)))
-    seconds = {**run.seconds, "measure": perf_counter() - began}
+    with compiling(compiles) as watch:
+        run = (run_in_months if in_months else run_backtest)(
+            StoredBars(reader, choice.provider_of),
+            configuration,
+            configured_strategies(dict(installed), configuration, options.strategies),
+            choice,
+            version=version(configuration),
+            keep_blocks=keep_blocks,
+            close_at_end=options.close_at_end,
+            progress=(lambda what, share: progress(what, _MEASURING * share)) if in_months else progress,
+            stopwatch=watch.stopwatch,
+            books=StoredBooks(BookStore(home), choice.provider_of),
+        )
+        began = watch.stopwatch()
+        found = report(run.scenario, run.result, _about(run, choice, version(configuration)))
+        measured = watch.stopwatch() - began
+    seconds = {"compile": watch.seconds, **run.seconds, "measure": measured}
     notes = (*found.about.notes, *_doubts(run, found))
     return run, replace(found, about=replace(found.about, seconds=seconds, notes=notes))
 

@@ -98,7 +98,7 @@ def run_backtest(  # noqa: PLR0913 - one argument for each part that it joins
         progress=partial(_scanning, progress),
     )
     scanned = stopwatch()
-    progress("simulating (compiles the first time)", _SIMULATION_BEGINS)
+    progress("simulating", _SIMULATION_BEGINS)
     inputs = scenario(market, entries, detected.setups, configuration, close_at_end=close_at_end)
     result = simulate_portfolio(inputs)
     ended = stopwatch()

@@ -148,7 +148,7 @@ def backtest(
         return
     from crypto_tracker.app import backtesting
     from crypto_tracker.app.cli.backtest_files import refuse_unwritable, write_whole
-    from crypto_tracker.app.cli.backtest_progress import progress_bar
+    from crypto_tracker.app.cli.backtest_progress import progress_bar, told_of_compiling
     from crypto_tracker.app.cli.stress_view import show_stress, stress_document, stressed
     from crypto_tracker.research.bundle import Options
     from crypto_tracker.store.choice import choose
@@ -182,6 +182,7 @@ def backtest(
             keep_blocks=record_scans,
             progress=progress,
             in_months=in_months,
+            compiles=told_of_compiling(session.err),
         )
         home, now = session.make_home(), session.now()
         found = backtesting.remembered(home, configuration, session.assignments, run, found, now=now)
@@ -243,7 +244,7 @@ def _run_again(
     session: Session, path: Path, others: list[str], *, in_months: bool, json_output: bool
 ) -> None:
     from crypto_tracker.app import backtesting
-    from crypto_tracker.app.cli.backtest_progress import progress_bar
+    from crypto_tracker.app.cli.backtest_progress import progress_bar, told_of_compiling
     from crypto_tracker.research.bundle import differences, read_bundle
     from crypto_tracker.store.reader import BarReader
 
@@ -264,6 +265,7 @@ def _run_again(
             keep_blocks=False,
             progress=progress,
             in_months=in_months,
+            compiles=told_of_compiling(session.err),
         )
     after = backtesting.bundled(configuration, bundle.choice, bundle.options, run, found)
     after = json.loads(json_text(after))  # as whoever reads its file sees it

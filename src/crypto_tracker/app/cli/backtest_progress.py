@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+COMPILES = "about 40 seconds on one core"  # measured on a server of 2026, its cache being empty
+
 
 @contextmanager
 def progress_bar(console: Console) -> Iterator[Callable[[str, float], None]]:
@@ -29,3 +31,8 @@ def progress_bar(console: Console) -> Iterator[Callable[[str, float], None]]:
             progress.update(task, description=what, completed=share)
 
         yield tell
+
+
+def told_of_compiling(console: Console) -> Callable[[], None]:
+    """Says on standard error, in a terminal or not, why the first run on a machine takes so long."""
+    return lambda: console.print(f"Compiling, once on this machine: {COMPILES}.", style="dim")

@@ -334,6 +334,8 @@ def _end(found: Report) -> Text:
         f"{found.about.bars:,} bars: loaded in {seconds['load']:.2f} s, "
         f"scanned in {seconds['features']:.2f} s, simulated in {seconds['simulate']:.2f} s"
     )
+    if seconds["compile"] > 0.0:
+        text.append(f"\nCompiled in {seconds['compile']:.1f} s before that, once on this machine")
     if found.trades:
         first = found.trades[0]
         text.append(f"\nWhy? crypto-tracker explain {first.symbol} --at {first.decision_time:%Y-%m-%dT%H:%M}")
