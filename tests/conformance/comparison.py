@@ -255,6 +255,7 @@ def outcome_differences(case: Case, market: Market, outcomes: RecordArray) -> li
             found.note(row, "setup", str(setup), str(int(outcome["setup"])))
         found.text(row, "outcome", Outcome(int(outcome["outcome"])).name.lower())
         found.text(row, "reason", _exit_word(outcome["exit_reason"]))
+        found.money(row, "invested", outcome["invested_e8"])
         for name in ("return_net", "return_gross", "adverse", "favourable"):
             found.value(row, name, outcome[name], grid=0.0)
         found.count(row, "bars", outcome["bars_held"])

@@ -94,6 +94,7 @@ EXPECTED = {
         "strategy",
         "outcome",
         "reason",
+        "invested",
         "return_net",
         "return_gross",
         "adverse",

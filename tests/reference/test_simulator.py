@@ -216,5 +216,5 @@ def test_a_setup_alone_has_its_outcome_and_its_excursions() -> None:
     market = panel([FLAT, FLAT, (100.0, 103.0, 97.0, 100.0, 1e6), (100.0, 106.0, 99.0, 105.0, 1e6)])
     (row,) = simulate_setups(scenario(market, setup()))
     assert (row["outcome"], row["exit_reason"]) == (Outcome.WIN, ExitReason.TAKE_PROFIT)
-    assert (row["return_net"], row["bars_held"]) == (0.05, 3)
+    assert (row["invested_e8"], row["return_net"], row["bars_held"]) == (100 * 10**8, 0.05, 3)
     assert (row["adverse"], row["favourable"]) == pytest.approx((-0.03, 0.06))

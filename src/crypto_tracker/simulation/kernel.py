@@ -2331,6 +2331,7 @@ def has_bar(closes, t):
 def write_outcome(slot, end, row, open_time_ms, first_bar, last_bar, adverse, favourable):
     """Section 9: the outcome of a setup traded alone."""
     row.exit_reason = slot.exit_reason
+    row.invested_e8 = 0
     row.return_net = row.return_gross = np.nan
     row.adverse = row.favourable = np.nan
     row.bars_held = 0
@@ -2342,6 +2343,7 @@ def write_outcome(slot, end, row, open_time_ms, first_bar, last_bar, adverse, fa
             row.outcome = _NEVER_FILLED
         return
     row.entry_ms = slot.first_fill_ms
+    row.invested_e8 = slot.invested
     row.adverse = adverse
     row.favourable = favourable
     row.bars_held = last_bar - first_bar + 1

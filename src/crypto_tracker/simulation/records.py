@@ -127,10 +127,10 @@ OUTCOME_DTYPE = np.dtype(
         ("setup", np.int64),
         ("outcome", np.int8),
         ("exit_reason", np.int8),
-        (
-            "return_net",
-            np.float64,
-        ),  # of the invested amount, after costs; NaN without a fill or while unfinished
+        ("invested_e8", np.int64),  # notional of the entry fills, 0 without one
+        # Of the invested amount, after costs; NaN without a fill or while unfinished. Its plain mean over
+        # ladders is biased: weigh by invested_e8, or by what was planned (docs/simulator.md, section 9).
+        ("return_net", np.float64),
         ("return_gross", np.float64),
         ("adverse", np.float64),  # maximum adverse excursion, <= 0 mostly
         ("favourable", np.float64),
