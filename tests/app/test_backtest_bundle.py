@@ -1,6 +1,7 @@
 """The bundle of a backtest: what it holds, and that it comes out again, or says what does not."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from crypto_tracker.core.clock import ManualClock
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, Timeframe
 from crypto_tracker.research.bundle import differences
+from crypto_tracker.research.bundle_contents import sealed
 from crypto_tracker.store.bars import BarStore
 from crypto_tracker.store.batch import BarBatch
 from crypto_tracker.store.reader import BarReader
@@ -43,11 +45,21 @@ def rerun(home: Path, bundle: Path) -> tuple[int, Document]:
     return code, document
 
 
-def changed(bundle: Path, to: Path, change: Callable[[Document], None]) -> Path:
+def changed(bundle: Path, to: Path, change: Callable[[Document], object], *, seal: bool = False) -> Path:
+    """A changed copy; with `seal` its digests are those of what it holds now, as if it had been written so."""
     document = read(bundle)
     change(document)
-    to.write_text(json.dumps(document), encoding="utf-8")
+    to.write_text(json.dumps(sealed(document) if seal else document), encoding="utf-8")
     return to
+
+
+def candles_of(page: Path) -> dict[str, Document]:
+    """The candles of a page by symbol, in the order in which it shows them."""
+    found = re.search(
+        r'<script id="data" type="application/json">(.*?)</script>', page.read_text(encoding="utf-8"), re.S
+    )
+    assert found
+    return {each["symbol"]: each for each in json.loads(found[1])["candles"]}
 
 
 # ----------------------------------------------------------------------------------------- what it holds
@@ -164,9 +176,25 @@ def test_a_run_in_months_is_the_run_at_once(home: Path, tmp_path: Path):
     document = backtest(home, *span, "--in-months", "--export", str(in_months), "--html", str(page))
     assert document["n_trades"] > 5
     assert in_months.read_bytes() == at_once.read_bytes()
-    assert "PEPE/USD" in page.read_text(encoding="utf-8")
+    drawn = candles_of(page)
+    assert sorted(drawn) == ["ETH/USD", "PEPE/USD"]
+    assert all(each["low"] != each["close"] for each in drawn.values())
+    page_at_once = tmp_path / "page_at_once.html"
+    backtest(home, *span, "--html", str(page_at_once))
+    assert candles_of(page_at_once) == drawn
     assert run_command(home, "backtest", "--rerun", str(at_once), "--in-months")[0] == 0
     assert run_command(home, "backtest", "--rerun", str(in_months))[0] == 0
+
+
+@pytest.mark.parametrize("more", [(), ("--in-months",)])
+def test_the_candles_of_the_page_begin_with_those_that_are_asked_for(
+    home: Path, tmp_path: Path, more: tuple[str, ...]
+):
+    page = tmp_path / "page.html"
+    backtest(home, *SPAN, "--html", str(page), "--chart", "PEPE/USD", *more)
+    assert list(candles_of(page)) == ["PEPE/USD", "ETH/USD"]
+    backtest(home, *SPAN, "--html", str(page), "--chart", "ETH/USD", *more)
+    assert list(candles_of(page)) == ["ETH/USD", "PEPE/USD"]
 
 
 def test_a_coarse_base_belongs_to_the_choice(home: Path, tmp_path: Path):
@@ -221,8 +249,11 @@ def test_another_figure_is_named(exported: tuple[Path, Path, Document], tmp_path
     def meddle(document: Document) -> None:
         document["figures"]["sharpe"] = 7.0
 
+    found = f"figures: 7.0 then and {printed['sharpe']} now for sharpe"
+    assert rerun(home, changed(path, tmp_path / "a.json", meddle, seal=True))[1]["differences"] == [found]
     code, told = rerun(home, changed(path, tmp_path / "b.json", meddle))
-    assert (code, told["differences"]) == (3, [f"figures: 7.0 then and {printed['sharpe']} now for sharpe"])
+    assert code == 3
+    assert told["differences"] == ["the file has been changed since it was written: figures", found]
 
 
 def test_other_code_that_does_the_same_is_told_and_is_no_difference(
@@ -233,7 +264,7 @@ def test_other_code_that_does_the_same_is_told_and_is_no_difference(
     def meddle(document: Document) -> None:
         document["code"] = {"version": "0.0.9", "digest": "0" * 16}
 
-    bundle = changed(path, tmp_path / "b.json", meddle)
+    bundle = changed(path, tmp_path / "b.json", meddle, seal=True)
     code, told = rerun(home, bundle)
     assert (code, told["identical"]) == (0, True)
     assert told["other_code"].startswith("the code was 0.0.9 (0000000000000000), it is 0.1.0 (")
@@ -311,7 +342,11 @@ def test_differences_are_told_in_sentences(after: Document, sentences: list[str]
         ("nonsense", 1, "cannot be read"),
         ("[1, 2]", 1, "is no bundle of a backtest"),
         ('{"format": "crypto-tracker backtest", "format_version": 99}', 1, "has format 99"),
-        ('{"format": "crypto-tracker backtest", "format_version": 1}', 1, "is damaged"),
+        ('{"format": "crypto-tracker backtest", "format_version": [1]}', 1, "has format [1]"),
+        ('{"format": "crypto-tracker backtest", "format_version": 2}', 1, "is damaged: code is missing"),
+        ('{"format": NaN}', 1, "NaN is no number of JSON"),
+        ("9" * 5000, 1, "cannot be read"),
+        ("[" * 100_000, 1, "nested too deep"),
     ],
 )
 def test_what_is_no_bundle_is_refused(home: Path, tmp_path: Path, content: str | None, code: int, words: str):
@@ -329,7 +364,7 @@ def test_a_part_that_is_missing_is_damage(exported: tuple[Path, Path, Document],
     bundle = changed(path, tmp_path / "b.json", lambda document: document.pop("records"))
     code, _, err = run_command(home, "backtest", "--rerun", str(bundle))
     assert code == 1
-    assert "is damaged (KeyError: 'records')" in err
+    assert "b.json is damaged: records is missing; export the run again" in err
 
 
 def test_a_strategy_that_is_not_installed_is_named(exported: tuple[Path, Path, Document], tmp_path: Path):
@@ -338,7 +373,8 @@ def test_a_strategy_that_is_not_installed_is_named(exported: tuple[Path, Path, D
     def meddle(document: Document) -> None:
         document["configuration"]["strategies"]["MINE"] = {}
 
-    code, _, err = run_command(home, "backtest", "--rerun", str(changed(path, tmp_path / "b.json", meddle)))
+    other = changed(path, tmp_path / "b.json", meddle, seal=True)
+    code, _, err = run_command(home, "backtest", "--rerun", str(other))
     assert code == 2
     assert "made with MINE, which is not installed" in err
 
@@ -351,9 +387,18 @@ def test_a_key_that_this_version_does_not_know_is_named(
     def meddle(document: Document) -> None:
         document["configuration"]["limits"]["max_luck"] = 7
 
-    code, _, err = run_command(home, "backtest", "--rerun", str(changed(path, tmp_path / "b.json", meddle)))
+    other = changed(path, tmp_path / "b.json", meddle, seal=True)
+    code, _, err = run_command(home, "backtest", "--rerun", str(other))
     assert code == 2
-    assert "limits.max_luck" in err
+    assert "limits.max_luck is no setting of this version; export the run again" in " ".join(err.split())
+
+    def meddle_more(document: Document) -> None:
+        meddle(document)
+        document["code"]["version"] = "0.0.9"
+
+    other = changed(path, tmp_path / "c.json", meddle_more, seal=True)
+    _, _, err = run_command(home, "backtest", "--rerun", str(other))
+    assert "limits.max_luck is no setting of this version; run it with code 0.0.9" in " ".join(err.split())
 
 
 @pytest.mark.parametrize(
@@ -382,6 +427,9 @@ def test_nothing_may_stand_beside_a_bundle(exported: tuple[Path, Path, Document]
         (("--breakdown", ","), "choose of day, week, month"),
         (("--breakdown", "day", "fortnight"), "--breakdown day fortnight: choose of day, week, month"),
         (("--stress", "--in-months"), "which --in-months does not keep"),
+        (("--chart", "ETH/USD"), "--chart chooses the candles of a page: add --html FILE"),
+        (("--chart", "SOL/USD", "--html", "{}/page.html"), "--chart SOL/USD: the run does not trade it"),
+        (("--chart", "ETH", "--html", "{}/page.html"), "'ETH' is not a symbol"),
         (("august",), "backtest takes no argument, but august was given"),
     ],
 )

@@ -318,6 +318,30 @@ def test_what_new_config_writes_is_toml_with_a_comment_for_every_section(run: Ru
 # ------------------------------------------------------------------------------------- results and arguments
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("backtest",),
+        ("backtest", "--timerange", "2025-08-01"),
+        ("backtest", "--rerun", "none.json"),
+        ("compare", "a", "b"),
+        ("scorecard", "--bundle", "none.json"),
+        ("explain", "BTC/USD"),
+        ("optimize", "--timeframe", "7m"),
+        ("show-config", "--set", "limits.max_opn=3"),
+        ("import-data", "none.parquet"),
+        ("status",),
+        ("trades",),
+    ],
+)
+def test_a_command_that_fails_writes_its_sentence_and_no_document(run: Run, asked: tuple[str, ...]):
+    code, out, err = run(*asked, "--json")
+    assert code in {1, 2}
+    assert out == ""
+    assert err.strip()
+    assert "Traceback" not in err
+
+
 def test_json_has_null_where_a_number_does_not_exist(capsys: pytest.CaptureFixture[str]):
     emit_json(
         {

@@ -159,7 +159,7 @@ def test_a_timeframe_that_is_no_base_is_wrong_use(timeframe: str):
 
 
 def test_an_unknown_timeframe_is_wrong_use():
-    assert "'7m' is not one of 1m" in refusal(UsageError, TWO_COINS, timeframe="7m")
+    assert "choose 1m, 15m or 1h" in refusal(UsageError, TWO_COINS, timeframe="7m")
 
 
 def test_a_finer_base_than_what_is_stored_is_refused_by_name():
@@ -267,7 +267,10 @@ def test_where_nothing_of_the_universe_is_stored_everything_takes_part_and_that_
     choice = chosen("BTC/USDT binance 1m 1 20\nOTHER/USDT binance 1m 1 20")
     assert choice.symbols == (Symbol("BTC", "USDT"), Symbol("OTHER", "USDT"))
     assert choice.notes == (
-        "none of the configured universe (against USD) has 1m bars in the span: every stored symbol takes part",
+        (
+            "every stored symbol takes part, as none of the universe is stored against USD: "
+            "set trading.quote or universe.symbols"
+        ),
     )
 
 

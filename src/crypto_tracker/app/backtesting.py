@@ -17,7 +17,8 @@ from crypto_tracker.config.tree import Configuration
 from crypto_tracker.config.versions import canonical, version
 from crypto_tracker.core.timeframes import DAY_MS, from_ms, to_ms
 from crypto_tracker.research.backtest import Backtest, Progress, run_backtest, setup_rows
-from crypto_tracker.research.bundle import Document, Options, bundle
+from crypto_tracker.research.bundle import Options, bundle
+from crypto_tracker.research.bundle_contents import Document
 from crypto_tracker.research.chunks import run_in_months
 from crypto_tracker.research.data_hash import DIGITS
 from crypto_tracker.research.market import unknown_trend

@@ -5,12 +5,10 @@ the closes in the store; a bundle has it by day.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -26,6 +24,7 @@ from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, Timeframe, from_ms, to_ms
 from crypto_tracker.research.backtest import Backtest, setup_rows
 from crypto_tracker.research.bundle import Bundle, read_bundle
+from crypto_tracker.research.bundle_contents import TradeRow
 from crypto_tracker.simulation import ledger
 from crypto_tracker.simulation.evidence import (
     Answer,
@@ -236,84 +235,75 @@ def _choice_without_bars(run: Run) -> Choice:
 
 
 def recorded_bundle(path: Path) -> Recorded:
-    """The result that a bundle holds, as it was written."""
+    """The result that a bundle holds, as it was written; raises DataError where it was changed since."""
     bundle = read_bundle(path)
-    try:
-        return Recorded(evidence=_of_document(f"bundle {path.name}", bundle), choice=bundle.choice)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"the bundle {path} is damaged ({type(error).__name__}: {error}): export the run again"
-        ) from error
+    bundle.refuse_changed()
+    return Recorded(evidence=_of_bundle(f"bundle {path.name}", bundle), choice=bundle.choice)
 
 
-def _of_document(name: str, bundle: Bundle) -> Evidence:
-    document = bundle.document
-    figures, settings = document["figures"], document["configuration"]
-    periods = figures["breakdown"]["day"]
-    equity = np.array([row["equity_final"] for row in periods], dtype=np.float64)
-    start = float(figures["equity_start"])
-    before = np.concatenate([[start], equity[:-1]]) if len(equity) else equity
-    falls = np.array([row["max_drawdown"] for row in periods], dtype=np.float64)
+def _of_bundle(name: str, bundle: Bundle) -> Evidence:
+    contents = bundle.contents
+    figures, periods = contents.figures, contents.figures.breakdown.day
+    equity = np.array([row.equity_final for row in periods], dtype=np.float64)
+    before = np.concatenate([[figures.equity_start], equity[:-1]])
     return Evidence(
         name=name,
         source=Source.BUNDLE,
-        start_ms=to_ms(datetime.fromisoformat(figures["start"])),
-        end_ms=to_ms(datetime.fromisoformat(figures["end"])),
-        base=figures["base"],
-        symbols=tuple(map(Symbol.parse, figures["symbols"])),
-        strategies=tuple(figures["strategies"]),
-        synthetic=bool(figures["synthetic"]),
-        timezone=settings["trading"]["timezone"],
-        capital_quote=start,
-        configuration=settings,
-        configuration_version=document["configuration_version"],
-        code_version=document["code"]["version"],
-        data_hash=document["data"]["hash"],
-        trades=tuple(_trade_of(row) for row in document["trades"]),
-        open_trades=tuple(_trade_of(row) for row in document["open_trades"]),
+        start_ms=to_ms(figures.start),
+        end_ms=to_ms(figures.end),
+        base=figures.base,
+        symbols=tuple(map(Symbol.parse, figures.symbols)),
+        strategies=figures.strategies,
+        synthetic=figures.synthetic,
+        timezone=contents.configuration.trading.timezone,
+        capital_quote=figures.equity_start,
+        configuration=bundle.document["configuration"],
+        configuration_version=contents.configuration_version,
+        code_version=contents.code.version,
+        data_hash=contents.data.hash,
+        trades=tuple(map(_trade_of, contents.trades)),
+        open_trades=tuple(map(_trade_of, contents.open_trades)),
         running=(),
         carried=0,
         answers=None,
         days=Days(
-            day=np.array(
-                [date.fromisoformat(row["first_day"]).toordinal() for row in periods], dtype=np.int64
-            ),
-            start=start,
+            day=np.array([row.first_day.toordinal() for row in periods], dtype=np.int64),
+            start=figures.equity_start,
             equity=equity,
             high=np.maximum(before, equity),
             low=np.minimum(before, equity),
-            drawdown=falls,
+            drawdown=np.array([row.max_drawdown for row in periods], dtype=np.float64),
             exact=False,
         ),
-        known_drawdown=float(figures["max_drawdown"]),
+        known_drawdown=figures.max_drawdown,
     )
 
 
-def _trade_of(row: Mapping[str, Any]) -> Trade:
-    def exact(name: str) -> Decimal:
-        return Decimal(str(row[name]))
-
-    reason = row["exit_reason"]
+def _trade_of(row: TradeRow) -> Trade:
     return Trade(
-        trade_group_id=row["trade_group_id"],
-        symbol=Symbol.parse(row["symbol"]),
-        strategy=row["strategy"],
-        decision_time=datetime.fromisoformat(row["decision_time"]),
-        entry_time=datetime.fromisoformat(row["entry_time"]),
-        exit_time=None if row["exit_time"] is None else datetime.fromisoformat(row["exit_time"]),
-        entry_price=exact("entry_price"),
-        exit_price=None if row["exit_price"] is None else exact("exit_price"),
-        quantity=exact("quantity"),
-        invested_quote=exact("invested_quote"),
-        fee_quote=exact("fee_quote"),
-        slippage_quote=exact("slippage_quote"),
-        pnl_quote=exact("pnl_quote"),
-        return_net=float(row["return_net"]),
-        exit_reason=ExitReason.NONE if reason is None else ExitReason[reason.upper()],
-        entry_fills=int(row["entry_fills"]),
-        ambiguous=bool(row["ambiguous"]),
-        fallback=bool(row["fallback"]),
+        trade_group_id=row.trade_group_id,
+        symbol=Symbol.parse(row.symbol),
+        strategy=row.strategy,
+        decision_time=row.decision_time,
+        entry_time=row.entry_time,
+        exit_time=row.exit_time,
+        entry_price=_exact(row.entry_price),
+        exit_price=None if row.exit_price is None else _exact(row.exit_price),
+        quantity=_exact(row.quantity),
+        invested_quote=_exact(row.invested_quote),
+        fee_quote=_exact(row.fee_quote),
+        slippage_quote=_exact(row.slippage_quote),
+        pnl_quote=_exact(row.pnl_quote),
+        return_net=row.return_net,
+        exit_reason=ExitReason.NONE if row.exit_reason is None else ExitReason[row.exit_reason.upper()],
+        entry_fills=row.entry_fills,
+        ambiguous=row.ambiguous,
+        fallback=row.fallback,
     )
+
+
+def _exact(value: float) -> Decimal:
+    return Decimal(str(value))
 
 
 # --- an account --------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """The bundle of a backtest: one JSON file that says what was run and what came of it, and can be run again.
 
 It holds the choice of bars and a digest of them, the configuration, the code, the options, the figures, every
-trade, and digests of all records. A later run reads nothing but this file and the bars that it names.
+trade, digests of all records, and a digest of each of its own parts, so that it tells when it was changed. A
+later run reads nothing but this file and the bars that it names.
 """
 
 import hashlib
@@ -14,36 +15,35 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
+import crypto_tracker
 from crypto_tracker.config.fields import changes_trades
 from crypto_tracker.config.tree import Configuration, configuration_model, load_configuration
 from crypto_tracker.config.versions import canonical, version
 from crypto_tracker.core.arrays import RecordArray
-from crypto_tracker.core.errors import ConfigError, CryptoTrackerError, DataError
+from crypto_tracker.core.errors import ConfigError, DataError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe
+from crypto_tracker.research.bundle_contents import (
+    Contents,
+    Document,
+    brief,
+    changed_parts,
+    fault,
+    read_contents,
+)
 from crypto_tracker.research.data_hash import DIGITS
 from crypto_tracker.simulation.records import SimulationResult
 from crypto_tracker.store.choice import Choice
 from crypto_tracker.strategies.base import Strategy
 
 FORMAT = "crypto-tracker backtest"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _RECORDS = ("fills", "trades", "open_trades", "decisions")
 _NOT_COMPARED = ("run_id", "seconds", "deflated", "notes")
 _TOLD_BEFORE = ("data_hash", "code_version", "configuration_version")
-_PARTS = (
-    "code",
-    "data",
-    "configuration_version",
-    "configuration",
-    "records",
-    "figures",
-    "trades",
-    "open_trades",
-)
+_RUN_FROM = frozenset({"choice", "options", "configuration"})
 _CURVES = ("equity_e8", "cash_e8", "reserved_e8", "regime")
-
-Document = dict[str, Any]  # JSON as it was read
+_SHOWN = 40  # characters of a value that differs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +56,30 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """A bundle that has been read."""
+    """A bundle that has been read, and of which every part is of its type and agrees with the others.
 
+    `changed` names the parts that are not as they were written: empty where nobody touched the file.
+    """
+
+    path: Path
     choice: Choice
     options: Options
+    contents: Contents
     document: Document
+    changed: tuple[str, ...]
+
+    def refuse_changed(self) -> None:
+        """Raise DataError where the file is not as it was written, and so proves nothing."""
+        if self.changed:
+            raise DataError(
+                f"the bundle {self.path} has been changed since it was written: {', '.join(self.changed)}; "
+                "export the run again"
+            )
+
+    def refuse_other_run(self) -> None:
+        """Raise DataError where what the run is repeated from was changed: its outcome is that of another."""
+        if set(self.changed) & _RUN_FROM:
+            self.refuse_changed()
 
     def configuration(self, installed: Mapping[str, Strategy]) -> Configuration:
         """The configuration of the run, from the bundle alone.
@@ -82,11 +101,14 @@ class Bundle:
         try:
             return configuration_model(models).model_validate_json(json.dumps(table), strict=True)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = ".".join(map(str, first["loc"]))
+            wrong = fault(error, wanted, unknown="is no setting of this version")
+            code = self.contents.code
+            if code.version == crypto_tracker.__version__:
+                helps = "export the run again"
+            else:
+                helps = f"run it with code {code.version}"
             raise ConfigError(
-                f"the configuration of the bundle does not suit this version, {place}: {first['msg']}; "
-                f"run it with code {self.document['code']['version']}"
+                f"the configuration of the bundle {self.path} does not suit this version: {wrong}; {helps}"
             ) from None
 
 
@@ -103,7 +125,8 @@ def bundle(
 ) -> Document:
     """The document of a run; `figures` is what `--json` shows, with the trades in it.
 
-    What differs between two equal runs (its number, how long it took) is left out.
+    What differs between two equal runs (its number, how long it took) is left out. Its digests are those of
+    the JSON that is written: `bundle_contents.sealed` adds them to it.
     """
     shown = {name: value for name, value in figures.items() if name not in _NOT_COMPARED}
     return {
@@ -131,46 +154,53 @@ def bundle(
 
 
 def read_bundle(path: Path) -> Bundle:
-    """Read a bundle; raises DataError where the file is none, or one of a later format."""
+    """Read a bundle and check all of it.
+
+    Raises DataError where the file is none, one of another format, or damaged: a part is missing, of another
+    type, or does not agree with another one. Whether somebody changed it since stands in `changed`.
+    """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        document = json.loads(text, parse_constant=_refuse_constant)
     except FileNotFoundError as error:
         raise DataError(f"there is no bundle {path}: backtest --export writes one") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"the bundle {path} cannot be read: {error}") from error
+    except RecursionError as error:
+        raise DataError(f"the bundle {path} cannot be read: it is nested too deep") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise DataError(f"{path} is no bundle of a backtest: backtest --export writes one")
-    if document.get("format_version") != FORMAT_VERSION:
+    version_written = document.get("format_version")
+    if version_written != FORMAT_VERSION or isinstance(version_written, bool):
         raise DataError(
-            f"{path} has format {document.get('format_version')}, this version reads {FORMAT_VERSION}: "
-            "run it with the version that wrote it"
+            f"{path} has format {brief(version_written, _SHOWN)}, this version reads {FORMAT_VERSION}: "
+            "run it with the version that wrote it, or export the run again"
         )
     try:
-        chosen, options = document["choice"], document["options"]
-        reference = chosen["reference"]
-        choice = Choice(
-            symbols=tuple(Symbol.parse(name) for name in chosen["symbols"]),
-            base=Timeframe.parse(chosen["base"]),
-            start_ms=int(chosen["start_ms"]),
-            end_ms=int(chosen["end_ms"]),
-            provider_of={Symbol.parse(name): str(whose) for name, whose in chosen["providers"].items()},
-            reference_symbol=None if reference is None else Symbol.parse(reference),
+        contents = read_contents(text, document)
+    except ValueError as error:
+        raise DataError(f"the bundle {path} is damaged: {error}; export the run again") from error
+    chosen = contents.choice
+    return Bundle(
+        path=path,
+        choice=Choice(
+            symbols=tuple(map(Symbol.parse, chosen.symbols)),
+            base=Timeframe.parse(chosen.base),
+            start_ms=chosen.start_ms,
+            end_ms=chosen.end_ms,
+            provider_of={Symbol.parse(name): whose for name, whose in chosen.providers.items()},
+            reference_symbol=None if chosen.reference is None else Symbol.parse(chosen.reference),
             notes=(),
-        )
-        missing = [name for name in _PARTS if name not in document]
-        if missing:
-            raise KeyError(missing[0])
-        return Bundle(
-            choice=choice,
-            options=Options(
-                strategies=tuple(options["strategies"]), close_at_end=bool(options["close_at_end"])
-            ),
-            document=document,
-        )
-    except (KeyError, TypeError, AttributeError, ValueError, CryptoTrackerError) as error:
-        raise DataError(
-            f"the bundle {path} is damaged ({type(error).__name__}: {error}): export the run again"
-        ) from error
+        ),
+        options=Options(strategies=contents.options.strategies, close_at_end=contents.options.close_at_end),
+        contents=contents,
+        document=document,
+        changed=changed_parts(document),
+    )
+
+
+def _refuse_constant(text: str) -> None:
+    raise ValueError(f"{text} is no number of JSON")
 
 
 def record_digests(result: SimulationResult) -> dict[str, dict[str, int | str]]:
@@ -223,8 +253,8 @@ def differences(before: Document, after: Document) -> list[str]:
     if figures:
         first = figures[0]
         found.append(
-            f"figures: {_brief(before['figures'].get(first))} then and "
-            f"{_brief(after['figures'].get(first))} now for {first}"
+            f"figures: {brief(before['figures'].get(first), _SHOWN)} then and "
+            f"{brief(after['figures'].get(first), _SHOWN)} now for {first}"
             + (f", and {len(figures) - 1} more differ" if len(figures) > 1 else "")
         )
     return found
@@ -236,7 +266,7 @@ def _different_trades(kind: str, before: list[Document], after: list[Document]) 
         if fields:
             first = fields[0]
             whose = f"{kind}: number {place} ({then['trade_group_id']}) is the first to differ: {first} was"
-            return [f"{whose} {_brief(then.get(first))}, now {_brief(now.get(first))}"]
+            return [f"{whose} {brief(then.get(first), _SHOWN)}, now {brief(now.get(first), _SHOWN)}"]
     if len(before) == len(after):
         return []
     longer = before if len(before) > len(after) else after
@@ -247,11 +277,6 @@ def _different_trades(kind: str, before: list[Document], after: list[Document]) 
 
 def _different_keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     return [name for name in {**before, **after} if before.get(name) != after.get(name)]
-
-
-def _brief(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _bytes_of(values: RecordArray) -> bytes:

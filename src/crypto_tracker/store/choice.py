@@ -68,8 +68,8 @@ def choose(
         symbols = tuple(sorted(members or names))
         if not members:
             notes.append(
-                f"none of the configured universe (against {configuration.trading.quote}) has {base} bars in "
-                "the span: every stored symbol takes part"
+                f"every stored symbol takes part, as none of the universe is stored against "
+                f"{configuration.trading.quote}: set trading.quote or universe.symbols"
             )
     notes += _said_of_the_instruments(symbols)
     provider_of = {symbol: _provider(symbol, found) for symbol in symbols}
@@ -132,8 +132,8 @@ def _base(
     series: Sequence[SeriesInfo], wanted: Sequence[Symbol], timeframe: str | None, whose: str
 ) -> tuple[Timeframe, list[SeriesInfo]]:
     """The finest base that is possible, and the series that it can be read or made from."""
-    bases = BASES if timeframe is None else (Timeframe.parse(timeframe),)
-    if not set(bases) <= set(BASES):
+    bases = tuple(base for base in BASES if timeframe in {None, str(base)})
+    if not bases:
         raise UsageError(f"--timeframe {timeframe} can not be the base: choose 1m, 15m or 1h")
     for base in bases:
         found = [info for info in series if info.timeframe in SOURCES[base]]

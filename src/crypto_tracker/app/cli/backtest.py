@@ -25,8 +25,9 @@ from crypto_tracker.core.errors import UsageError
 
 if TYPE_CHECKING:
     from crypto_tracker.core.bars import Panel
+    from crypto_tracker.core.symbols import Symbol
     from crypto_tracker.research.backtest import Backtest
-    from crypto_tracker.research.bundle import Document
+    from crypto_tracker.research.bundle_contents import Document
     from crypto_tracker.simulation.report import Report
     from crypto_tracker.store.choice import Choice
     from crypto_tracker.store.reader import BarReader
@@ -108,6 +109,14 @@ def backtest(
             "--html", metavar="FILE", help="Write the result as a page with charts, which needs no network."
         ),
     ] = None,
+    chart: Annotated[
+        str | None,
+        typer.Option(
+            "--chart",
+            metavar="SYMBOL",
+            help="Whose candles the page shows first; otherwise those of the symbol that traded most.",
+        ),
+    ] = None,
     rerun: Annotated[
         Path | None,
         typer.Option(
@@ -140,6 +149,7 @@ def backtest(
             "--stress": stress,
             "--export": export,
             "--html": html,
+            "--chart": chart,
             "--set": session.assignments,
             "--config": session.config_path,
         }
@@ -151,6 +161,7 @@ def backtest(
     from crypto_tracker.app.cli.backtest_progress import progress_bar, told_of_compiling
     from crypto_tracker.app.cli.stress_view import show_stress, stress_document, stressed
     from crypto_tracker.research.bundle import Options
+    from crypto_tracker.research.bundle_contents import sealed
     from crypto_tracker.store.choice import choose
     from crypto_tracker.store.reader import BarReader
 
@@ -160,6 +171,8 @@ def backtest(
             refuse_unwritable(path, option)
     if stress and in_months:
         raise UsageError("--stress repeats the run over all its bars, which --in-months does not keep")
+    if chart is not None and html is None:
+        raise UsageError("--chart chooses the candles of a page: add --html FILE")
     configuration = session.configuration
     options = Options(strategies=tuple(strategy or ()), close_at_end=close_at_end)
     with BarReader.open(session.home) as reader, progress_bar(session.err) as progress:
@@ -172,6 +185,7 @@ def backtest(
             start_ms=span.start_ms,
             end_ms=span.end_ms,
         )
+        charted = None if chart is None else _charted(chart, choice)
         run, found = backtesting.measured_run(
             session.home,
             reader,
@@ -189,12 +203,13 @@ def backtest(
         found = backtesting.recorded(home, configuration, run, found, now=now, progress=progress)
         drawn = None
         if html is not None:
-            drawn = _bars_of_months(reader, choice, found) if in_months else run.scenario.panel
+            drawn = _bars_of_months(reader, choice, found, charted) if in_months else run.scenario.panel
         pressed = stressed(configuration, run, seed=stress_seed, progress=progress) if stress else None
     if export is not None:
-        write_whole(export, json_text(backtesting.bundled(configuration, choice, options, run, found)))
+        written = _as_read(backtesting.bundled(configuration, choice, options, run, found))
+        write_whole(export, json_text(sealed(written)))
     if html is not None and drawn is not None:
-        write_whole(html, _page(run, found, drawn))
+        write_whole(html, _page(run, found, drawn, charted))
     if json_output:
         from crypto_tracker.app.backtest_document import document
 
@@ -208,21 +223,45 @@ def backtest(
             show_stress(session.out, pressed)
 
 
-def _page(run: "Backtest", found: "Report", panel: "Panel") -> str:
+def _as_read(document: "Document") -> "Document":
+    """A document as whoever reads its file sees it."""
+    read: Document = json.loads(json_text(document))
+    return read
+
+
+def _charted(name: str, choice: "Choice") -> "Symbol":
+    """The symbol of --chart; raises UsageError where it is none of those that are traded."""
+    from crypto_tracker.core.symbols import Symbol
+
+    symbol = Symbol.parse(name)
+    if symbol not in choice.symbols:
+        named = ", ".join(map(str, choice.symbols[:5]))
+        raise UsageError(
+            f"--chart {symbol}: the run does not trade it; it trades {named}"
+            + (f" and {len(choice.symbols) - 5} more" if len(choice.symbols) > 5 else "")
+        )
+    return symbol
+
+
+def _page(run: "Backtest", found: "Report", panel: "Panel", chosen: "Symbol | None") -> str:
     from crypto_tracker.desk.reports.backtest_page import page
     from crypto_tracker.simulation.bands import bands
 
     quote = " + ".join(sorted({symbol.quote for symbol in panel.symbols}))
-    return page(found, bands(run.scenario, run.result), panel, quote=quote, chosen=None)
+    return page(found, bands(run.scenario, run.result), panel, quote=quote, chosen=chosen)
 
 
-def _bars_of_months(reader: "BarReader", choice: "Choice", found: "Report") -> "Panel":
-    """The bars that a page draws, where the run kept none: those of the symbols that traded most."""
+def _bars_of_months(
+    reader: "BarReader", choice: "Choice", found: "Report", chosen: "Symbol | None"
+) -> "Panel":
+    """The bars that a page draws, where the run kept none: of the chosen symbol and of those traded most."""
     from crypto_tracker.desk.reports.backtest_page import OTHER_SYMBOLS
     from crypto_tracker.store.sources import StoredBars
 
     counts = {group.name: group.n_trades + group.n_open for group in found.figures.by_symbol}
-    most = sorted(choice.symbols, key=lambda symbol: (-counts.get(str(symbol), 0), str(symbol)))
+    most = sorted(
+        choice.symbols, key=lambda symbol: (symbol != chosen, -counts.get(str(symbol), 0), str(symbol))
+    )
     return StoredBars(reader, choice.provider_of).panel(
         most[: 1 + OTHER_SYMBOLS], choice.base, choice.start_ms, choice.end_ms
     )
@@ -253,6 +292,7 @@ def _run_again(
             f"--rerun takes everything from the bundle, so {', '.join(others)} cannot stand beside it"
         )
     bundle = read_bundle(path)
+    bundle.refuse_other_run()
     configuration = bundle.configuration(session.strategies)
     with BarReader.open(session.home) as reader, progress_bar(session.err) as progress:
         run, found = backtesting.measured_run(
@@ -268,8 +308,10 @@ def _run_again(
             compiles=told_of_compiling(session.err),
         )
     after = backtesting.bundled(configuration, bundle.choice, bundle.options, run, found)
-    after = json.loads(json_text(after))  # as whoever reads its file sees it
+    after = _as_read(after)
     differing = differences(bundle.document, after)
+    if bundle.changed:
+        differing.insert(0, f"the file has been changed since it was written: {', '.join(bundle.changed)}")
     code = bundle.document["code"]
     other_code = None
     if code != after["code"]:

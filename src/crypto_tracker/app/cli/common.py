@@ -258,22 +258,24 @@ def parse_timerange(
     first, dash, second = text.strip().partition("-")
     if not dash or not (first or second):
         raise UsageError(f"{option} {text!r} is no span: write {example} (the end is exclusive)")
-    start = _range_end(first, f"{option} {text!r}") if first else None
-    end = _range_end(second, f"{option} {text!r}") if second else None
+    start = _range_end(first, f"{option} {text!r}", example) if first else None
+    end = _range_end(second, f"{option} {text!r}", example) if second else None
     if start is not None and end is not None and start >= end:
         empty = "is empty" if start == end else "ends before it starts"
         raise UsageError(f"{option} {text!r} {empty}: the end is exclusive and must be later")
     return Timerange(start, end)
 
 
-def _range_end(text: str, whole: str) -> datetime:
+def _range_end(text: str, whole: str, example: str) -> datetime:
     for form, length in (("%Y%m%d", 8), ("%Y%m%dT%H%M", 13)):
         if len(text) == length:
             try:
                 return datetime.strptime(text, form).replace(tzinfo=UTC)
             except ValueError:
                 break
-    raise UsageError(f"{whole}: {text!r} is no date: write YYYYMMDD or YYYYMMDDTHHMM, in UTC")
+    raise UsageError(
+        f"{whole}: {text!r} is no date: write YYYYMMDD or YYYYMMDDTHHMM, in UTC, such as {example}"
+    )
 
 
 def parse_time(text: str) -> datetime:
