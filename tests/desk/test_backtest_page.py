@@ -163,3 +163,101 @@ def test_a_click_on_a_title_sorts_and_the_search_finds_trades(chromium, run, wri
     assert set(symbols) == {name}
     assert len(symbols) == min(200, sum(str(trade.symbol) == name for trade in found.trades))
     browser_page.close()
+
+
+def opened(chromium: Any, path: Path, width: int = 1280) -> Any:
+    browser_page = chromium.new_page(viewport={"width": width, "height": 900})
+    browser_page.goto(path.as_uri())
+    browser_page.wait_for_selector("html[data-drawn=yes]", state="attached", timeout=60_000)
+    return browser_page
+
+
+def test_numbers_are_rounded_as_the_terminal_rounds_them(chromium, run, tmp_path):
+    scenario, found, _ = run
+    odd = {
+        "win_rate": 21 / 32,  # 65.625 %, exactly between two
+        "profit_factor": 2.675,  # a little less than that, as a double
+        "payoff_ratio": 0.125,
+        "expectancy_ratio": 0.375,
+        "gain_mean_quote": 1_234_567.125,
+        "loss_mean_quote": -1.005,
+    }
+    path = tmp_path / "odd.html"
+    changed = replace(found, trades_closed=replace(found.trades_closed, **odd))
+    path.write_text(page(changed, [], scenario.panel, quote="USD", chosen=None))
+    browser_page = opened(chromium, path)
+    rows = browser_page.locator("section", has=browser_page.locator("h2", has_text=re.compile("^Trades$")))
+    shown = {
+        row.locator("th").inner_text(): row.locator("td").first.inner_text()
+        for row in rows.locator("tbody tr").all()
+    }
+    browser_page.close()
+    assert shown["Win rate"] == "65.62 %" == f"{100.0 * 21 / 32:.2f} %"
+    assert shown["Profit factor"] == "2.67" == f"{2.675:.2f}"
+    assert shown["Payoff ratio"] == "0.12" == f"{0.125:.2f}"
+    assert shown["Expectancy ratio"] == "0.38" == f"{0.375:.2f}"
+    assert shown["Mean gain"] == "+1,234,567.12" == f"{1_234_567.125:+,.2f}"
+    assert shown["Mean loss"] == "−1.00" == f"{-1.005:.2f}".replace("-", "−")
+
+
+def drawn_curves(browser_page: Any) -> dict[str, str]:
+    """The axis of each curve of the first chart; a curve that is hidden has none."""
+    return browser_page.evaluate(
+        "Object.fromEntries(document.querySelector('.js-plotly-plot').data"
+        ".filter(t => t.visible !== 'legendonly' && t.visible !== false)"
+        ".filter(t => ['strategy, marked', 'buy and hold', 'strategy'].includes(t.name))"
+        ".map(t => [t.name, t.yaxis || 'y']))"
+    )
+
+
+def test_holding_is_drawn_at_once_on_one_axis_with_the_strategy_and_can_be_put_away(chromium, run, tmp_path):
+    scenario, found, _ = run
+    capital = found.marked.equity_final - found.marked.pnl_quote
+    reach = float(np.nanmax(np.abs(np.array(found.curve.marked) / capital - 1.0)))
+    assert reach > 0.0
+    for times, axes in (
+        (2.0, {"buy and hold": "y", "strategy, marked": "y"}),
+        (50.0, {"buy and hold": "y5", "strategy": "y5", "strategy, marked": "y"}),
+    ):
+        held = np.linspace(capital, capital * (1.0 + times * reach), len(found.curve.time_ms))
+        changed = replace(found, curve=replace(found.curve, buy_and_hold=held))
+        path = tmp_path / f"{times}.html"
+        path.write_text(page(changed, [], scenario.panel, quote="USD", chosen=None))
+        browser_page = opened(chromium, path)
+        said = browser_page.locator("section").first.inner_text()
+        assert drawn_curves(browser_page) == axes
+        assert (f"went {times:.0f} times as far" in said) is (times > 3.0)
+        browser_page.get_by_label("buy and hold beside it").uncheck()
+        assert drawn_curves(browser_page) == {"strategy, marked": "y"}
+        browser_page.close()
+
+
+def test_on_a_telephone_figures_fit_and_what_is_wider_says_so(chromium, written):
+    browser_page = opened(chromium, written, width=390)
+    widths = browser_page.evaluate(
+        "[...document.querySelectorAll('.figures')].map(f => [f.scrollWidth, f.clientWidth])"
+    )
+    assert len(widths) == 3
+    assert all(needed <= there for needed, there in widths)
+    assert browser_page.locator(".frame.wider").count() >= 3
+    group = browser_page.locator(".frame.wider").first
+    assert group.locator(".hint").inner_text() == "more to the right →"
+    group.locator(".scroll").evaluate("each => { each.scrollLeft = each.scrollWidth }")
+    browser_page.wait_for_selector(".frame.wider.ended", timeout=10_000)
+    assert not group.locator(".hint").is_visible()
+    browser_page.close()
+    wide = opened(chromium, written)
+    figures = wide.locator(".frame", has=wide.locator("caption", has_text="By strategy"))
+    assert not figures.locator(".hint").is_visible()
+    wide.close()
+
+
+def test_only_months_that_exist_are_shown_each_with_its_change(chromium, run, written):
+    found = run[1]
+    browser_page = opened(chromium, written, width=390)
+    months = browser_page.locator(".month b").all_inner_texts()
+    assert len(months) == len(found.breakdown["month"])
+    assert [float(text.replace("−", "-").removesuffix(" %")) for text in months] == [
+        pytest.approx(100.0 * month.return_marked, abs=0.00501) for month in found.breakdown["month"]
+    ]
+    browser_page.close()

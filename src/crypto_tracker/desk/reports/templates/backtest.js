@@ -7,8 +7,15 @@
 
   // ---- words and numbers -------------------------------------------------------------------------
   const none = "–";
-  const amount = (value, digits = 2) => value === null || value === undefined ? none
-    : value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  // As the terminal rounds: what lies exactly between two goes to the even digit (65.625 is 65.62).
+  const fixed = (value, digits) => {
+    const exact = Math.abs(value).toFixed(digits + 40);
+    const cut = exact.slice(0, -40).replace(/\.$/, "");
+    const between = /^50*$/.test(exact.slice(-40)) && "02468".includes(cut.slice(-1));
+    const [front, back] = (between ? cut : Math.abs(value).toFixed(digits)).split(".");
+    return (value < 0 ? "-" : "") + front.replace(/\B(?=(\d{3})+$)/g, ",") + (back ? `.${back}` : "");
+  };
+  const amount = (value, digits = 2) => value === null || value === undefined ? none : fixed(value, digits);
   const whole = (value) => value === null || value === undefined ? none : value.toLocaleString("en-US");
   const signed = (value, digits = 2) => value === null || value === undefined ? none
     : (value < 0 ? "−" : value > 0 ? "+" : "") + amount(Math.abs(value), digits);
@@ -38,6 +45,23 @@
   const label = (key) => words[key] ? words[key][0] : say(key);
   const meaning = (key) => words[key] ? words[key][1] : undefined;
 
+  // What is wider than its card scrolls within it, and says so.
+  const watch = new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      const inner = target.querySelector(".scroll");
+      target.classList.toggle("wider", inner.scrollWidth > inner.clientWidth + 1);
+    }
+  });
+  const scrolling = (made) => {
+    const frame = element("div", { class: "frame" },
+      element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": made.caption ? made.caption.textContent : "Table" }, made),
+      element("p", { class: "hint", "aria-hidden": "true" }, "more to the right \u2192"));
+    const inner = frame.firstChild;
+    inner.addEventListener("scroll", () => frame.classList.toggle("ended", inner.scrollLeft + inner.clientWidth >= inner.scrollWidth - 2), { passive: true });
+    watch.observe(frame);
+    return frame;
+  };
+
   // ---- tables ------------------------------------------------------------------------------------
   // A column: title, value (what sorts), show (what is read), sign (coloured), text (left-aligned), key.
   const table = (caption, columns, rows, sortable = false) => {
@@ -64,7 +88,7 @@
       head.append(cell);
     }
     fill(rows);
-    return element("div", { class: "scroll" }, made);
+    return scrolling(made);
   };
 
   const figureRows = (rows, columns) => {
@@ -77,7 +101,7 @@
         })));
     }
     const head = columns ? element("thead", {}, element("tr", {}, element("td"), columns.map((name) => element("th", { scope: "col" }, name)))) : null;
-    return element("div", { class: "scroll" }, element("table", {}, head, body));
+    return element("div", { class: "figures" }, element("table", {}, head, body));
   };
 
   // ---- colours -----------------------------------------------------------------------------------
@@ -124,7 +148,7 @@
     tile("depth", "Maximum drawdown", percent(marked.drawdown.depth), -marked.drawdown.depth, `for ${days(marked.drawdown.days)}`),
     tile("sharpe", "Sharpe", ratio(marked.sharpe), 0, data.deflated && data.deflated.trials > 1 && data.deflated.deflated_sharpe !== null
       ? `deflated ${percent(data.deflated.deflated_sharpe, 0)}, ${whole(data.deflated.trials)} configurations tried` : `P(> 0) ${percent(marked.probabilistic_sharpe, 0)}`),
-    tile("win_rate", "Win rate", percent(trades.win_rate, 1), 0, `${whole(trades.n_trades)} closed, ${whole(figures.n_open)} open`),
+    tile("win_rate", "Win rate", percent(trades.win_rate), 0, `${whole(trades.n_trades)} closed, ${whole(figures.n_open)} open`),
     tile("profit_factor", "Profit factor", ratio(trades.profit_factor), 0, `${signed(trades.expectancy_quote)} ${quote} a trade`),
     tile("share_of_turnover", "Costs", amount(costs.total_quote), 0, `fees ${amount(costs.fees_quote)}, slippage ${amount(costs.slippage_quote)}`),
   ));
@@ -134,13 +158,23 @@
   const bandWord = { panic: "PANIC", caution: "CAUTION", euphoria: "EUPHORIA", day_loss: "day's loss", drawdown: "drawdown halt", losing_streak: "losing streak", volatility_high: "volatility" };
   const lanes = [...new Set(data.bands.map((band) => band.kind))];
   const moments = curve.time_ms.map((ms) => new Date(ms));
-  const equityPlot = plot(560, "Equity, drawdown and exposure over time, with protections", () => {
-    const line = (name, y, more) => ({ type: "scatter", mode: "lines", name, x: moments, y, ...more });
-    const traces = [line("marked", curve.marked, { line: { color: colour("mark"), width: 1.6 } }),
-      line("closed trades", curve.closed, { line: { color: colour("closed"), width: 1.4, dash: "dot", shape: "hv" } })];
-    if (curve.buy_and_hold) traces.push(line("buy and hold", curve.buy_and_hold, { line: { color: colour("hold"), width: 1.2 }, visible: "legendonly" }));
-    traces.push({ type: "scatter", mode: "lines", name: "below the peak", x: moments, y: curve.underwater, yaxis: "y2", line: { color: colour("loss"), width: 1 }, fill: "tozeroy" });
-    traces.push({ type: "scatter", mode: "lines", name: "in positions", x: moments, y: curve.exposure, yaxis: "y3", line: { color: colour("closed"), width: 1 }, fill: "tozeroy" });
+  const capital = marked.equity_final - marked.pnl_quote;
+  const reach = (list) => Math.max(...list.filter((value) => value !== null).map((value) => Math.abs(value / capital - 1)));
+  const apart = hold ? reach(curve.buy_and_hold) / Math.max(reach(curve.marked), 1e-9) : 0;
+  const FAR = 3; // times as far from the start: on one axis the strategy would be a flat line
+  let besides = hold !== null;
+  const equityPlot = plot(apart > FAR ? 680 : 560, "Equity, drawdown and exposure over time, with protections", () => {
+    // One axis for all, in per cent of the capital, so that what is drawn can be compared.
+    const line = (name, y, more) => ({ type: "scatter", mode: "lines", name, x: moments, y: y.map((value) => value === null ? null : value / capital - 1),
+      text: y.map((value) => `${amount(value)} ${quote}`), hovertemplate: `%{y:+.2%}  %{text}<extra>${name}</extra>`, ...more });
+    const traces = [];
+    const below = besides && apart > FAR;
+    if (besides) traces.push(line("buy and hold", curve.buy_and_hold, { line: { color: colour("hold"), width: 1 }, legendrank: 1003, yaxis: below ? "y5" : "y" }));
+    if (below) traces.push(line("strategy", curve.marked, { line: { color: colour("mark"), width: 2 }, yaxis: "y5", showlegend: false, hoverinfo: "skip", hovertemplate: null }));
+    traces.push(line("closed trades", curve.closed, { line: { color: colour("closed"), width: 1.4, dash: "dot", shape: "hv" }, legendrank: 1002 }),
+      line("strategy, marked", curve.marked, { line: { color: colour("mark"), width: 2.2 }, legendrank: 1001 }));
+    traces.push({ type: "scatter", mode: "lines", name: "below the peak", showlegend: false, x: moments, y: curve.underwater, yaxis: "y2", line: { color: colour("loss"), width: 1 }, fill: "tozeroy" });
+    traces.push({ type: "scatter", mode: "lines", name: "in positions", showlegend: false, x: moments, y: curve.exposure, yaxis: "y3", line: { color: colour("closed"), width: 1 }, fill: "tozeroy" });
     const shapes = data.bands.filter((band) => band.kind !== "losing_streak" && band.kind !== "volatility_high").slice(0, 1500).map((band) => ({
       type: "rect", xref: "x", yref: "y domain", x0: new Date(band.start_ms), x1: new Date(band.end_ms), y0: 0, y1: 1,
       fillcolor: colour(bandColour[band.kind]), opacity: 0.2, line: { width: 0 }, layer: "below" }));
@@ -156,21 +190,33 @@
       traces.push({ type: "scatter", mode: "lines+markers", name: bandWord[kind], showlegend: false, x, y, text, hovertemplate: "%{text}<extra></extra>", yaxis: "y4", connectgaps: false,
         line: { color: colour(bandColour[kind]), width: 8 }, marker: { symbol: "line-ns", size: 8, line: { color: colour(bandColour[kind]), width: 2 } } });
     });
-    const room = lanes.length ? Math.min(0.04 * lanes.length, 0.2) : 0;
+    // Where each part begins, from the bottom: exposure, drawdown, lanes, both curves where they lie apart, equity.
+    const base = below ? { drawdown: 0.16, lanes: 0.32, strategy: 0.68 } : { drawdown: 0.19, lanes: 0.4, strategy: 0.42 };
+    const room = lanes.length ? Math.min((below ? 0.026 : 0.04) * lanes.length, below ? 0.13 : 0.2) : 0;
+    if (!below) base.strategy += room;
     return [traces, {
       shapes, showlegend: true, grid: undefined,
       legend: { orientation: "h", x: 0, y: 1.01, yanchor: "bottom", traceorder: "normal" },
       xaxis: { anchor: "y3", range: [new Date(about.start), new Date(about.end)], hoverformat: "%Y-%m-%d %H:%M" },
-      yaxis: { domain: [0.42 + room, 1], title: { text: quote }, tickformat: ",.0f", hoverformat: ",.2f" },
-      yaxis4: { domain: [0.4, Math.max(0.4 + room, 0.4001)], range: [0.4, lanes.length + 0.6], fixedrange: true, showgrid: false, zeroline: false, tickvals: lanes.map((_, lane) => lanes.length - lane), ticktext: lanes.map((kind) => bandWord[kind]) },
-      yaxis2: { domain: [0.19, 0.37], tickformat: ".1%", hoverformat: ".2%", title: { text: "drawdown" } },
-      yaxis3: { domain: [0, 0.16], tickformat: ".0%", hoverformat: ".1%", rangemode: "tozero", title: { text: "exposure" } },
+      yaxis: { domain: [base.strategy, 1], title: { text: below ? "strategy" : "since the start" }, tickformat: "+.1~%", zeroline: true, zerolinecolor: colour("hold") },
+      ...(below ? { yaxis5: { domain: [base.lanes + room + 0.03, base.strategy - 0.03], title: { text: "and held" }, tickformat: "+.0%", zeroline: true, zerolinecolor: colour("hold"), nticks: 6 } } : {}),
+      yaxis4: { domain: [base.lanes, base.lanes + Math.max(room, 0.0001)], range: [0.4, lanes.length + 0.6], fixedrange: true, showgrid: false, zeroline: false, tickvals: lanes.map((_, lane) => lanes.length - lane), ticktext: lanes.map((kind) => bandWord[kind]) },
+      yaxis2: { domain: [base.drawdown, base.lanes - 0.03], tickformat: ".1%", hoverformat: ".2%", title: { text: "drawdown" }, nticks: 5 },
+      yaxis3: { domain: [0, base.drawdown - 0.03], tickformat: ".0%", hoverformat: ".1%", rangemode: "tozero", title: { text: "exposure" }, nticks: 5 },
     }];
   });
   const stood = lanes.map((kind) => `${bandWord[kind]} ${whole(data.bands.filter((band) => band.kind === kind).length)}`).join(", ");
-  main.append(card("Equity", equityPlot, element("p", { class: "small dim" },
-    "Marked equity counts open positions at their last closes; the dotted line counts closed trades alone; a click in the legend shows buy and hold.",
-    stood ? ` The bands are times in which a protection stood, ${stood} of them.` : " No protection stood in this run.")));
+  const drawEquity = plots[plots.length - 1];
+  const toggle = element("input", { type: "checkbox", checked: "checked" });
+  toggle.addEventListener("change", () => { besides = toggle.checked; drawEquity(); });
+  main.append(element("section", {},
+    element("div", { class: "bar" }, element("h2", {}, "Equity"), hold ? element("label", { class: "small" }, toggle, " buy and hold beside it") : null),
+    equityPlot,
+    apart > FAR ? element("p", { class: "small" }, `Buying and holding went ${amount(apart, 0)} times as far from the start as the strategy did. So the strategy has an axis of its own above, and below it both lie on one axis.`) : null,
+    element("p", { class: "small dim" },
+      "Change of the equity since the start. The thick line counts open positions at their last closes, the dotted one closed trades alone",
+      hold ? "; the thin one is the same capital in all symbols, bought at the start and held." : ".",
+      stood ? ` The bands are times in which a protection stood: ${stood}.` : " No protection stood in this run.")));
 
   // ---- figures -----------------------------------------------------------------------------------
   const performanceRows = () => {
@@ -204,16 +250,17 @@
   const months = data.breakdown.month;
   const years = [...new Set(months.map((month) => month.name.slice(0, 4)))];
   const monthNames = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-  const monthPlot = plot(Math.max(120, 60 + 44 * years.length), "Return of each month", () => {
-    const cell = (year, number, pick) => { const found = months.find((month) => month.name === `${year}-${String(number + 1).padStart(2, "0")}`); return found ? pick(found) : null; };
-    const z = years.map((year) => monthNames.map((_, number) => cell(year, number, (month) => month.return_marked)));
-    const text = years.map((year) => monthNames.map((_, number) => cell(year, number, (month) => signed(100 * month.return_marked, 1)) ?? ""));
-    const custom = years.map((year) => monthNames.map((_, number) => cell(year, number, (month) => `${month.name}: ${change(month.return_marked)} marked, ${signed(month.pnl_closed_quote)} ${quote} closed, ${month.n_trades} trades, drawdown ${percent(month.max_drawdown)}`) ?? ""));
-    const most = Math.max(0.001, ...z.flat().filter((value) => value !== null).map(Math.abs));
-    return [[{ type: "heatmap", x: monthNames, y: years, z, text, customdata: custom, texttemplate: "%{text}", hovertemplate: "%{customdata}<extra></extra>", xgap: 3, ygap: 3, zmin: -most, zmax: most, showscale: false,
-      colorscale: [[0, colour("loss")], [0.5, colour("card")], [1, colour("gain")]], hoverongaps: false }],
-      { hovermode: "closest", xaxis: { side: "top", showgrid: false, zeroline: false }, yaxis: { type: "category", autorange: "reversed", showgrid: false } }];
-  });
+  const mostOfMonth = Math.max(0.001, ...months.map((month) => Math.abs(month.return_marked)));
+  const monthCell = (month) => {
+    const strength = Math.round(45 * Math.abs(month.return_marked) / mostOfMonth);
+    const shade = month.return_marked < 0 ? "loss" : "gain";
+    return element("div", { class: "month", style: `background: color-mix(in srgb, var(--${shade}) ${strength}%, var(--card)); grid-column-start: ${years.length > 1 ? Number(month.name.slice(5)) : "auto"}`,
+      title: `${month.name}: ${change(month.return_marked)} marked, ${signed(month.pnl_closed_quote)} ${quote} closed, ${month.n_trades} trades, drawdown ${percent(month.max_drawdown)}` },
+    element("span", { class: "when" }, monthNames[Number(month.name.slice(5)) - 1]), element("b", {}, change(month.return_marked)),
+    element("span", { class: "when" }, `${whole(month.n_trades)} ${month.n_trades === 1 ? "trade" : "trades"}`));
+  };
+  const monthGrid = years.map((year) => element("div", { class: "year" }, element("span", { class: "small dim" }, year),
+    element("div", { class: years.length > 1 ? "months whole" : "months" }, months.filter((month) => month.name.startsWith(year)).map(monthCell))));
   const returns = data.trades.map((trade) => trade.return_net);
   const distribution = plot(280, "Distribution of the returns of closed trades", () => [
     [{ type: "histogram", x: returns, nbinsx: 60, marker: { color: colour("gain") }, opacity: 0.85, hovertemplate: "%{x}: %{y} trades<extra></extra>" }],
@@ -227,7 +274,7 @@
     [{ type: "bar", orientation: "h", y: exits.map((group) => say(group.name)), x: exits.map((group) => group.pnl_quote), marker: { color: exits.map((group) => colour(group.pnl_quote < 0 ? "loss" : "gain")) },
       text: exits.map((group) => `${whole(group.n_trades)} trades`), textposition: "auto", hovertemplate: "%{y}: %{x:,.2f}<extra></extra>" }],
     { hovermode: "closest", xaxis: { title: { text: `P&L, ${quote}` } } }]);
-  main.append(card("Months", monthPlot, element("p", { class: "small dim" }, "Change of the marked equity within each month, in percent.")));
+  main.append(card("Months", ...monthGrid, element("p", { class: "small dim" }, "Change of the marked equity within each month, and trades closed in it; the stronger the colour, the larger the change.")));
   main.append(element("div", { class: "pair" }, card("Costs and exposure", figureRows(costRows())),
     exits.length ? card("Exit reasons", exitPlot, element("p", { class: "small dim" }, "P&L of the closed trades that left by each.")) : null));
   if (returns.length) main.append(element("div", { class: "pair" }, card("Returns of closed trades", distribution), card("Daily returns", daily)));
@@ -263,10 +310,10 @@
   const groupColumns = (name) => [
     { title: name, value: (row) => row.name, text: true, show: (value) => say(value) },
     { key: "n_trades", value: (row) => row.n_trades, show: whole },
-    { title: "Open", value: (row) => row.n_open, show: whole },
-    { key: "win_rate", value: (row) => row.win_rate, show: (value) => percent(value, 1) },
     { title: `P&L closed, ${quote}`, value: (row) => row.pnl_quote, show: signed, sign: true },
     { title: "of invested", value: (row) => row.return_net, show: change, sign: true },
+    { key: "win_rate", value: (row) => row.win_rate, show: percent },
+    { title: "Open", value: (row) => row.n_open, show: whole },
     { title: `P&L marked, ${quote}`, value: (row) => row.pnl_marked_quote, show: signed, sign: true },
     { key: "profit_factor", value: (row) => row.profit_factor, show: ratio },
     { key: "expectancy_quote", value: (row) => row.expectancy_quote, show: signed, sign: true },
