@@ -1,6 +1,7 @@
 """`null-test`, `crash-report` and `backtest --stress`: what they say, refuse, and how they end."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -60,13 +61,29 @@ def test_the_null_test_catches_a_plug_in_that_cheats(tmp_path: Path, command: Co
     assert_fits(out)
 
 
-def test_too_few_markets_prove_nothing_and_say_so(tmp_path: Path, command: Command):
+def test_a_strategy_that_hardly_trades_is_not_judged_and_once_is_enough_to_say_so(
+    tmp_path: Path, command: Command
+):
     code, out, err = command(
-        tmp_path, "null-test", "-s", "DCA", "--markets", "2", "--days", "2", "--workers", "1"
+        tmp_path, "null-test", "-s", "CHANNEL", "--markets", "8", "--days", "2", "--workers", "1"
     )
     assert code == 1
     assert "too few" in out
+    assert "It took " in out
+    assert (out + err).count("ask for more --markets") == 1
     assert "nothing was proven" in err
+
+
+def test_strategies_that_are_not_judged_beside_others_are_named_together(tmp_path: Path, command: Command):
+    code, out, err = command(tmp_path, "null-test", "--markets", "8", "--days", "2", "--workers", "1")
+    assert (code, err.strip()) == (0, "")
+    assert "! SWING and CHANNEL traded in too few markets to be judged" in out
+
+
+def test_markets_that_could_prove_nothing_are_not_even_made(tmp_path: Path, command: Command):
+    code, out, err = command(tmp_path, "null-test", "--markets", "7")
+    assert (code, out) == (2, "")
+    assert "ask for --markets 8 or more, not 7" in " ".join(err.split())
 
 
 @pytest.mark.parametrize(
@@ -80,7 +97,7 @@ def test_too_few_markets_prove_nothing_and_say_so(tmp_path: Path, command: Comma
 def test_a_null_test_of_what_there_is_not_is_refused(
     tmp_path: Path, command: Command, arguments: tuple[str, ...], said: str
 ):
-    code, out, err = command(tmp_path, "null-test", "--markets", "1", *arguments)
+    code, out, err = command(tmp_path, "null-test", "--markets", "8", *arguments)
     assert (code, out) == (2, "")
     assert said in " ".join(err.split())
 
@@ -143,6 +160,7 @@ def test_people_get_one_line_for_each_crash_and_each_protection(home: Path, comm
     )
     assert code == 0, err
     assert "stored crash" in out
+    assert not re.search(r"[a-z]-(\s|$)", out)  # no header is hyphenated
     assert "2025-03-0" in out
     for name in (
         "panic",

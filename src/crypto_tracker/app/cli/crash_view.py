@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from crypto_tracker.research.crashes import CrashRun
 
 WIDTH_MAX = 100  # of sentences
+WIDTH_WHOLE = 88  # where every column of the crashes has its place
 _NOTES_SHOWN = 3  # of each source, the most frequent
-_SHORT = {"FLASH_CRASH": "flash", "SHARP_CORRECTION": "sharp", "MODERATE_CORRECTION": "moderate"}
+_SHORT = {"FLASH_CRASH": "flash", "SHARP_CORRECTION": "sharp", "MODERATE_CORRECTION": "mild"}
 
 
 def show(
@@ -51,7 +52,7 @@ def show(
         if len(counts) > _NOTES_SHOWN:
             more = f"! and {len(counts) - _NOTES_SHOWN} notes on single crashes: --json has all"
             out.print(Text(more, style="yellow"), width=width)
-        out.print(crashes(own))
+        out.print(crashes(own, whole=out.width >= WIDTH_WHOLE))
         out.print()
         if details:
             for each in own:
@@ -64,21 +65,22 @@ def show(
             Text(
                 "Gain: marked return with the protection less that without it, in points of the capital; "
                 "below 0 it made the result worse. Drawdown: the worst of any crash, with the protection and "
-                "without. Refused: entries that it refused first; another rule may have done so after it.",
+                "without. Refused: entries that it refused first; another rule may have done so after it."
+                + ("" if out.width >= WIDTH_WHOLE else f" From {WIDTH_WHOLE} columns on: the fall in 4 h."),
                 style="dim",
             ),
             width=width,
         )
 
 
-def crashes(told: "Sequence[Told]") -> Table:
-    """One line for each crash, traded with all protections."""
+def crashes(told: "Sequence[Told]", *, whole: bool) -> Table:
+    """One line for each crash, traded with all protections; unless `whole`, without the fastest fall."""
     table = _table("")
     table.add_column("Peak (UTC)", no_wrap=True, vertical="bottom")
     table.add_column("Class", no_wrap=True, vertical="bottom")
-    for name in ("Fall\n%", "in\nh", "in 4 h\n%", "Back\n%", "Co-\nins", "Return\n%", "Tra-\ndes", "Stops"):
-        table.add_column(name, justify="right", no_wrap=True, vertical="bottom")
-    for name in ("Draw-\ndown %", "Re-\nfused"):
+    fastest = ["in 4 h\n%"] if whole else []
+    results = ["Return\n%", "Trades", "Stops", "Drawdown\n%", "Refused"]
+    for name in ("Fall\n%", "in\nh", *fastest, "Back\n%", "Coins", *results):
         table.add_column(name, justify="right", no_wrap=True, vertical="bottom")
     for each in told:
         crash, run = each.run.crash, each.run.protected
@@ -87,7 +89,7 @@ def crashes(told: "Sequence[Told]") -> Table:
             _SHORT[str(crash.kind)],
             f"{100.0 * crash.depth:.1f}",
             f"{crash.hours:.1f}",
-            f"{100.0 * crash.fastest:.1f}",
+            *([f"{100.0 * crash.fastest:.1f}"] if whole else []),
             "-" if crash.regained is None else f"{100.0 * crash.regained:.0f}",
             f"{len(each.symbols)}",
             _signed(run.return_net),
@@ -133,7 +135,7 @@ def protections(found: "Sequence[CrashRun]") -> Table:
     table.add_column("Protection", no_wrap=True, vertical="bottom")
     for name in ("Acted", "Helped", "Hurt", "Refused", "Gain\nin all", "in the\nbest", "in the\nworst"):
         table.add_column(name, justify="right", no_wrap=True, vertical="bottom")
-    for name in ("Draw-\ndown %", "with-\nout"):
+    for name in ("Drawdown\nwith, %", "without"):
         table.add_column(name, justify="right", no_wrap=True, vertical="bottom")
     for verdict in verdicts(found):
         acted = verdict.acted > 0

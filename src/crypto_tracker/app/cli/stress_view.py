@@ -46,7 +46,7 @@ def show_stress(out: "Console", stress: "Stress") -> None:
     table.add_column("", no_wrap=True)
     for name in ("Return\nmarked", "closed", "Change", "Survives", "Trades", "Win\nrate", "Profit\nfactor"):
         table.add_column(name, justify="right", no_wrap=True, vertical="bottom")
-    table.add_column("Draw-\ndown", justify="right", no_wrap=True, vertical="bottom")
+    table.add_column("Drawdown", justify="right", no_wrap=True, vertical="bottom")
     for run in stress.runs:
         changed = run.return_net - base.return_net
         table.add_row(
