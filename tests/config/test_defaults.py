@@ -226,3 +226,19 @@ def test_the_schema_knows_every_default():
             assert node["default"] == default, key
 
     check(schema, tomllib.loads(defaults().text), "")
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "fills.data_lost_hours=1e300",
+        "protection.cooldown_hours.memecoin=1e300",
+        "protection.losing_streak_hours=1e9",
+        "protection.stale_minutes=1e12",
+        "protection.fast_regime.max_age_minutes=1e12",
+        "strategies.DCA.exits.max_hold_hours=1e9",
+    ],
+)
+def test_times_that_no_clock_reaches_are_refused(assignment):
+    with pytest.raises(ConfigError, match=assignment.split("=")[0].rsplit(".", 1)[0]):
+        configured(None, assignment)

@@ -1,6 +1,13 @@
 """The base of every immutable, validated slice of configuration."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MOST_HOURS = 1e6  # more than a century: longer times are slips, and their milliseconds may fit no integer
+
+Hours = Annotated[float, Field(gt=0.0, le=MOST_HOURS)]
+Minutes = Annotated[float, Field(gt=0.0, le=60.0 * MOST_HOURS)]
 
 
 class Frozen(BaseModel):

@@ -3,9 +3,9 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from crypto_tracker.core.model import Frozen
+from crypto_tracker.core.model import MOST_HOURS, Frozen, Hours, Minutes
 from crypto_tracker.core.tiers import ByTier
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -95,7 +95,7 @@ class FastRegime(Frozen):
     caution_24h: float
     caution_48h: float
     euphoria_1h: float
-    max_age_minutes: Positive  # of the last reference close; older, and the previous regime holds
+    max_age_minutes: Minutes  # of the last reference close; older, and the previous regime holds
     size_factors: RegimeFactors
 
 
@@ -163,14 +163,21 @@ class Protection(Frozen):
     day_loss_max: Fraction
     drawdown_max: Fraction  # of the highest marked equity; entries then wait for a person
     losing_streak: Annotated[int, Field(ge=1)]
-    losing_streak_hours: Positive
+    losing_streak_hours: Hours
     cooldown_stops: Annotated[int, Field(ge=1)]
     cooldown_hours: ByTier
     cancel_rungs_in_panic: bool
     close_on_transition: bool  # close what a strategy has when the market turns against it
-    stale_minutes: Positive
+    stale_minutes: Minutes
     fast_regime: FastRegime
     slow_regime: SlowRegimeRules
     condition: ConditionRules
     volatility: Volatility
     stop_widening: StopWidening
+
+    @field_validator("cooldown_hours")
+    @classmethod
+    def _hours_can_pass(cls, hours: ByTier) -> ByTier:
+        if not all(0.0 <= value <= MOST_HOURS for value in hours.array()):
+            raise ValueError(f"expected hours from 0 to {MOST_HOURS:,.0f} for every tier")
+        return hours

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from crypto_tracker.core.model import Frozen
+from crypto_tracker.core.model import Frozen, Hours
 from crypto_tracker.core.tiers import ByTier
 from crypto_tracker.portfolio.parameters import Limits, Protection, Sizing
 
@@ -53,7 +53,7 @@ class FillRules(Frozen):
     entry_participation: Annotated[float, Field(gt=0.0, le=1.0)]  # R8, of the bar's volume
     exit_participation: Annotated[float, Field(gt=0.0, le=1.0)]
     entry_bars: Annotated[int, Field(ge=1)]  # R8, bars until the rest of an entry is cancelled
-    data_lost_hours: Annotated[float, Field(gt=0.0)]  # R9
+    data_lost_hours: Hours  # R9
     trailing_range_days: Annotated[int, Field(ge=1)]  # R7
     ambiguous_warning: Fraction  # R13
 

@@ -1,13 +1,12 @@
 """How a setup is to be closed again, by tier, and the plan that carries it."""
 
-from typing import Annotated
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from crypto_tracker.core.arrays import FloatArray
 from crypto_tracker.core.instruments import Instruments
-from crypto_tracker.core.model import Frozen
+from crypto_tracker.core.model import Frozen, Hours
 from crypto_tracker.core.tiers import ByTier
 from crypto_tracker.core.timeframes import HOUR_MS
 from crypto_tracker.strategies.base import Plan
@@ -19,7 +18,7 @@ class Exits(Frozen):
     take_profit: ByTier
     stop_loss: ByTier
     trailing: ByTier  # 0 for no trailing stop
-    max_hold_hours: Annotated[float, Field(gt=0.0)]
+    max_hold_hours: Hours
 
     @model_validator(mode="after")
     def _distances_make_sense(self) -> "Exits":
