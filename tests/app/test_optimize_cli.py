@@ -207,6 +207,28 @@ def test_what_cannot_be_done_is_said_in_one_sentence_before_anything_runs(market
     assert err.count("\n") == 1
 
 
+def test_a_search_that_changes_nothing_says_so_and_measures_no_lead(searched, tmp_path):
+    home = copied(searched[0], tmp_path / "home")
+    nothing = (*SEARCH, "--min-trades", "1000")  # of which no window has so many
+    document = optimized(home, *nothing)
+    assert {window["chosen"]["configuration_version"] for window in document["windows"]} == {
+        document["current_version"]
+    }
+    assert document["kept_current"]
+    assert not document["recommended"]
+    assert document["out_of_sample"]["lead_daily"] is None
+    assert {check["name"]: check["measured"] for check in document["checks"]}["lead"] is None
+    code, out, _ = run_command(home, "optimize", *nothing)
+    words = " ".join(out.split())
+    assert code == 0
+    assert words.endswith(
+        "Nothing to recommend: the search chose the current configuration in every window, "
+        "the latest included."
+    )
+    assert "Lead over the current" not in words
+    assert "Nothing else was chosen: trades and Sharpe ratio are those of the current" in words
+
+
 def test_nothing_of_a_search_stays_in_the_home_but_its_trials(searched):
     home, _ = searched
     assert not [path for path in home.iterdir() if path.name.startswith("optimize-")]

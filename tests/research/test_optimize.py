@@ -449,6 +449,7 @@ def judged(
     trades: int = 90,
     trials: int = 20,
     skilled: bool = True,
+    moved: bool = True,
     changes: bool = True,
     days: int = 200,
     sets: int = 20,
@@ -466,6 +467,7 @@ def judged(
         trades=trades,
         performance=performance,
         history=History(trials=trials, comparable=trials, variance=variance),
+        moved=moved,
         changes=changes,
         seed=1,
         settings=configuration().optimize,
@@ -495,6 +497,7 @@ def test_a_change_that_shows_everything_is_recommended():
         ("overfitting", {"skilled": False}, "the probability of backtest overfitting is 0."),
         ("overfitting", {"sets": 1}, "cannot be told from so few days or sets (at most 0.2)"),
         ("lead", {"lead": 0.0}, "with 95 % confidence (all of it must be above 0)"),
+        ("lead", {"moved": False}, "no window chose anything but the current configuration, so there is no"),
         ("change", {"changes": False}, "the latest window chose nothing but the current configuration"),
     ],
 )
@@ -511,6 +514,18 @@ def test_everything_that_is_missing_is_said_in_one_sentence():
     assert len([check for check in found.checks if not check.passed]) == 5
     assert found.sentence.count("; ") == 4
     assert found.sentence.endswith(".")
+
+
+def test_where_the_search_keeps_the_current_configuration_there_is_no_lead_and_nothing_is_missing():
+    found = judged(0.0, trades=3, moved=False, changes=False)
+    assert found.kept
+    assert not found.recommended
+    assert found.sentence == (
+        "Nothing to recommend: the search chose the current configuration in every window, the latest included."
+    )
+    assert {check.name: check.measured for check in found.checks}["lead"] is None
+    assert not judged(moved=False).kept
+    assert not judged(changes=False).kept
 
 
 def test_the_more_was_tried_the_less_a_sharpe_ratio_is_worth():
@@ -547,6 +562,7 @@ def test_returns_that_never_move_are_refused_not_divided_by():
         trades=0,
         performance=np.zeros((60, 3)),
         history=History(trials=0, comparable=0, variance=None),
+        moved=True,
         changes=False,
         seed=1,
         settings=configuration().optimize,

@@ -31,6 +31,7 @@ _CHECKS = {
     "lead": ("Lead over the current, lower end, a day", "above {:g} %"),
     "change": ("Latest window chose another configuration", ""),
 }
+_OF_A_CHANGE = {"lead", "change"}  # of which there is nothing to say where the search changes nothing
 
 
 def show(session: Session, found: "Found", file: Path | None, *, refused_file: Path | None) -> None:
@@ -57,6 +58,9 @@ def show(session: Session, found: "Found", file: Path | None, *, refused_file: P
     out.print(_curves(result))
     out.print()
     out.print(_checks(result.evidence))
+    if result.evidence.kept:
+        words = "Nothing else was chosen: trades and Sharpe ratio are those of the current configuration."
+        out.print(Text(words, style="dim"))
     out.print(Text(_memory(result.evidence), style="dim"))
     out.print()
     passed = result.evidence.recommended
@@ -121,9 +125,9 @@ def document(found: "Found", file: Path | None) -> dict[str, Any]:
             "current_returns": evidence.current,
             "chosen": _curve(evidence.chosen),
             "current": _curve(evidence.current),
-            "lead_daily": evidence.lead,
-            "lead_daily_low": evidence.lead_low,
-            "lead_daily_high": evidence.lead_high,
+            "lead_daily": evidence.lead if evidence.moved else None,
+            "lead_daily_low": evidence.lead_low if evidence.moved else None,
+            "lead_daily_high": evidence.lead_high if evidence.moved else None,
             "confidence": found.confidence,
         },
         "probabilistic_sharpe": evidence.probabilistic,
@@ -151,6 +155,7 @@ def document(found: "Found", file: Path | None) -> dict[str, Any]:
             }
             for check in evidence.checks
         ],
+        "kept_current": evidence.kept,
         "recommended": evidence.recommended,
         "verdict": evidence.sentence,
         "recommendation": list(result.proposal.assignments) if evidence.recommended else None,
@@ -257,6 +262,8 @@ def _checks(evidence: "Evidence") -> Table:
     table.add_column("Needed", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for check in evidence.checks:
+        if evidence.kept and check.name in _OF_A_CHANGE:
+            continue
         name, needed = _CHECKS[check.name]
         table.add_row(
             name,

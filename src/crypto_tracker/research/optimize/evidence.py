@@ -42,6 +42,8 @@ class Evidence:
     ----------
     chosen, current : daily returns of what each window chose, and of the current configuration, by day
     trades : of what was chosen
+    moved : whether any window chose another configuration than the current one; without that there is no lead
+    kept : whether the search chose the current configuration everywhere, the latest span included
     lead, lead_low, lead_high : mean of the daily differences, and its bootstrap interval
     sharpe : of what was chosen, per day; None where it does not exist
     probabilistic, deflated : probability that it is truly above 0, and above the best that so many trials
@@ -56,6 +58,8 @@ class Evidence:
     chosen: FloatArray
     current: FloatArray
     trades: int
+    moved: bool
+    kept: bool
     lead: float
     lead_low: float
     lead_high: float
@@ -78,6 +82,11 @@ class Evidence:
         """The verdict; where something is missing, what."""
         if self.recommended:
             return "Recommended: every check is passed."
+        if self.kept:
+            return (
+                "Nothing to recommend: the search chose the current configuration in every window, "
+                "the latest included."
+            )
         missing = "; ".join(check.sentence for check in self.checks if not check.passed)
         return f"Not recommended: {missing}."
 
@@ -89,6 +98,7 @@ def evidence(
     trades: int,
     performance: FloatArray,
     history: History,
+    moved: bool,
     changes: bool,
     seed: int,
     settings: Optimize,
@@ -99,6 +109,7 @@ def evidence(
     ----------
     chosen, current : daily returns out of sample, paired by day
     performance : daily returns of every set on the whole span, (days, sets)
+    moved : whether any window that was traded out of sample chose anything but the current configuration
     changes : whether the latest window chose anything but the current configuration
     """
     difference = chosen - current
@@ -116,6 +127,8 @@ def evidence(
         chosen=chosen,
         current=current,
         trades=trades,
+        moved=moved,
+        kept=not (moved or changes),
         lead=float(difference.mean()),
         lead_low=low,
         lead_high=high,
@@ -126,7 +139,14 @@ def evidence(
         variance=variance,
         history=history,
         overfitting=overfitting,
-        checks=_checks(trades, deflated, overfitting, low, high, changes=changes, settings=settings),
+        checks=_checks(
+            trades,
+            deflated,
+            overfitting,
+            (low, high) if moved else None,
+            changes=changes,
+            settings=settings,
+        ),
     )
 
 
@@ -134,8 +154,7 @@ def _checks(
     trades: int,
     deflated: float | None,
     overfitting: Overfitting | None,
-    low: float,
-    high: float,
+    lead: tuple[float, float] | None,
     *,
     changes: bool,
     settings: Optimize,
@@ -169,11 +188,13 @@ def _checks(
         ),
         Check(
             name="lead",
-            measured=low,
+            measured=None if lead is None else lead[0],
             required=0.0,
-            passed=low > 0.0,
-            sentence=f"the lead over the current configuration is {100.0 * low:+.4f} % to "
-            f"{100.0 * high:+.4f} % a day with {100.0 * settings.confidence:g} % confidence "
+            passed=lead is not None and lead[0] > 0.0,
+            sentence="no window chose anything but the current configuration, so there is no lead to measure"
+            if lead is None
+            else f"the lead over the current configuration is {100.0 * lead[0]:+.4f} % to "
+            f"{100.0 * lead[1]:+.4f} % a day with {100.0 * settings.confidence:g} % confidence "
             "(all of it must be above 0)",
         ),
         Check(

@@ -131,6 +131,7 @@ def optimize(
             trades=sum(window.out_of_sample.trades for window in windows),
             performance=np.column_stack([evaluator.result(each, whole).returns for each in everything]),
             history=history(),
+            moved=any(window.chosen.version != candidates.current.version for window in windows),
             changes=proposal.version != candidates.current.version,
             seed=request.seed,
             settings=settings,
