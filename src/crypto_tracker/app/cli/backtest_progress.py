@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-COMPILES = "about 40 seconds on one core"  # measured on a server of 2026, its cache being empty
+_COMPILES = "about 40 seconds on one core"  # measured on a server of 2026, its cache being empty
 
 
 @contextmanager
@@ -35,4 +35,4 @@ def progress_bar(console: Console) -> Iterator[Callable[[str, float], None]]:
 
 def told_of_compiling(console: Console) -> Callable[[], None]:
     """Says on standard error, in a terminal or not, why the first run on a machine takes so long."""
-    return lambda: console.print(f"Compiling, once on this machine: {COMPILES}.", style="dim")
+    return lambda: console.print(f"Compiling, once on this machine: {_COMPILES}.", style="dim")

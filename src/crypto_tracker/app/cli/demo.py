@@ -143,7 +143,6 @@ def _move_in(
 def _prepare(
     session: Session, made: "SyntheticMarket", days: int, *, keep_blocks: bool
 ) -> "tuple[World, Simulator, Observer]":
-    from crypto_tracker.app.cli.backtest_progress import COMPILES
     from crypto_tracker.app.demo.observer import Observer
     from crypto_tracker.app.demo.world import build
     from crypto_tracker.config.entries import configured_strategies
@@ -170,7 +169,7 @@ def _prepare(
             keep_blocks=keep_blocks,
             tell=tell,
         )
-        tell(f"preparing the simulator (compiled the first time, for {COMPILES}, and then kept)")
+        tell("preparing the simulator (compiled the first time, for about 20 s, and then kept)")
         Simulator(world.scenario).run_until(1)
     near = configuration.decisions.near_miss_readiness
     simulator = Simulator(world.scenario)

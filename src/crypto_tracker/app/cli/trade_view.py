@@ -8,7 +8,6 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.status import Status
 
-from crypto_tracker.app.cli.backtest_progress import COMPILES
 from crypto_tracker.app.cli.common import Session
 from crypto_tracker.app.trading import DailyParity, Watcher
 from crypto_tracker.app.trading import Session as Trading
@@ -19,7 +18,7 @@ from crypto_tracker.simulation.state import HELD
 from crypto_tracker.store.trading_records import StepRecord
 from crypto_tracker.store.trading_views import TradingViews
 
-_COMPILES = f" (compiles for {COMPILES} the first time on a machine)"
+_COMPILES = " (compiles for about 20 s the first time on a machine)"
 _HELD_MS = 15 * MINUTE_MS  # after which a change of the regime is told
 _QUIET_MS = 10 * MINUTE_MS  # without a new bar, after which a person is told
 
