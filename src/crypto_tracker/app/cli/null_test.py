@@ -104,8 +104,8 @@ def null_test(
         raise UsageError(f"--jumps {jumps!r} is not one of {', '.join(kinds)}")
     if markets < MARKETS_MIN:
         raise UsageError(
-            f"fewer than {MARKETS_MIN} markets prove nothing of any strategy: ask for --markets {MARKETS_MIN} "
-            f"or more, not {markets}"
+            f"fewer than {MARKETS_MIN} markets prove nothing of any strategy: ask for "
+            f"--markets {MARKETS_MIN} or more, not {markets}"
         )
     world = World(
         home=session.home,
