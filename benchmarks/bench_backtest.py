@@ -232,8 +232,8 @@ def measure(home: Path, symbols: list[Symbol], days: int, repeat: int) -> None:
     span = f"{START:%Y%m%d}-{START + timedelta(days=days):%Y%m%d}"
     pairs = ",".join(str(symbol) for symbol in symbols)
     command = ["-m", "crypto_tracker", "--home", str(home), "backtest", "--timerange", span, "-p", pairs]
-    best("crypto-tracker backtest", repeat, command)
-    best("backtest --in-months", repeat, [*command, "--in-months"])
+    best("the command itself", repeat, command)
+    best("the command, by months", repeat, [*command, "--in-months"])
 
 
 if __name__ == "__main__":

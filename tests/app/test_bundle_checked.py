@@ -101,9 +101,9 @@ DAMAGES: list[tuple[Callable[[Document], None], str]] = [
     (put("trades", 1, "pnl_quote", value=10**400), "expected a finite number"),
     (
         put("trades", 1, "symbol", value="BTC/USD"),
-        "trades number 2 is of BTC/USD, which is not among the sym",
+        "trades number 2 is of BTC/USD, which is not among",
     ),
-    (put("trades", 1, "strategy", value="MINE"), "trades number 2 is of MINE, which is not among the strat"),
+    (put("trades", 1, "strategy", value="MINE"), "trades number 2 is of MINE, which is not among"),
     (put("trades", 1, "exit_time", value=None), "trades number 2 has no exit"),
     (put("trades", 1, "exit_price", value=None), "trades number 2 has no exit price"),
     (put("trades", 1, "exit_reason", value="luck"), "expected one of take_profit"),
