@@ -1,6 +1,5 @@
 """How a setup is to be closed again, by tier, and the plan that carries it."""
 
-
 import numpy as np
 from pydantic import model_validator
 
