@@ -25,7 +25,7 @@ KILLED = 77
 IMPORTED = (
     "app.accounts",
     "app.cli.trade_view",
-    "app.markets",
+    "store.choice",
     "app.plugins",
     "config.versions",
     "store.reader",
