@@ -14,9 +14,10 @@ from typing import Protocol
 
 from crypto_tracker import __version__
 from crypto_tracker.config.tree import Configuration
-from crypto_tracker.core.errors import UsageError
+from crypto_tracker.core.errors import DataError, UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, from_ms, to_ms
+from crypto_tracker.store.books import BookStore, KeptBooks
 from crypto_tracker.store.choice import Choice
 from crypto_tracker.store.control import FILE_NAME as CONTROL_FILE
 from crypto_tracker.store.control import Command, ControlStore
@@ -213,7 +214,8 @@ def trading_session(
         feed = closing.enter_context(MinuteFeed.open(home, _watched(account)))
         control = closing.enter_context(ControlStore.open(folder))
         orders = Orders(control, store.journal.answered_commands())
-        trader = recover(store.journal, feed, strategies, orders)
+        books = KeptBooks(BookStore(home), _watched(account))
+        trader = recover(store.journal, feed, strategies, orders, books)
         number = store.begin_session(
             started_at_ms=to_ms(now()), pid=os.getpid(), host=socket.gethostname(), code_version=__version__
         )
@@ -357,6 +359,8 @@ def _open(
     )
     row = configuration_row(configuration)
     active = setting(row, account, strategies)
+    if active.walks_books and account.end_ms is not None:
+        _refuse_without_books(home, account, active.book_lead_ms)
     needs = Needs.of(
         [entry.strategy for entry in active.entries],
         configuration.protection.slow_regime,
@@ -367,6 +371,22 @@ def _open(
             opening(account, row, needs=needs, protection=active.rules.protection, source=feed.source)
         )
     return account
+
+
+def _refuse_without_books(home: Path, account: Account, lead_ms: int) -> None:
+    """Raise DataError where no order book of a replay's symbols lies in its span, as a backtest does."""
+    wanted = {(account.providers[symbol], symbol) for symbol in account.symbols}
+    first_ms = account.start_ms - lead_ms
+    if not any(
+        (each.provider, each.symbol) in wanted
+        and each.last_ms >= first_ms
+        and (account.end_ms is None or each.first_ms < account.end_ms)
+        for each in BookStore(home).series()
+    ):
+        raise DataError(
+            "fills.source is book, and no order book of these symbols and their providers is recorded in "
+            "the span: bring some with import-books, or set fills.source to table"
+        )
 
 
 def _watched(account: Account) -> dict[Symbol, str]:

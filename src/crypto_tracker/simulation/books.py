@@ -114,6 +114,14 @@ def joined(parts: Sequence[tuple[RecordArray, RecordArray]]) -> OrderBooks:
     )
 
 
+def in_columns(books: OrderBooks, columns: IntArray, symbols: int) -> OrderBooks:
+    """Books of some symbols as the books of all: `columns`, ascending, says which ones they are."""
+    counts = np.zeros(symbols, dtype=np.int64)
+    counts[columns] = np.diff(books.first)
+    first = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
+    return OrderBooks(first=first, snapshots=books.snapshots, levels=books.levels)
+
+
 def market_fills(fills: RecordArray) -> tuple[int, int]:
     """How many of the fills walked a recorded book, and how many used the table for want of one."""
     return int((fills["book_ms"] >= 0).sum()), int((fills["book_ms"] == NOT_RECORDED).sum())

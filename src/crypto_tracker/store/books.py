@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
@@ -35,6 +35,7 @@ BOOKS_FOLDER = "books"
 _LOCK_NAME = "books.lock"
 _HOUR_NAME = "%Y-%m-%dT%H"
 _TEMPORARY = ".tmp"
+_KEPT_BYTES = 2**28  # of hours that stay at hand
 
 
 class BookSource(Protocol):
@@ -79,7 +80,7 @@ class BookStore:
         hours = {time_ms // HOUR_MS for time_ms, _, _ in snapshots}
         if len(hours) != 1:
             raise ValueError("snapshots are written hour by hour")
-        path = self._folder_of(provider, symbol) / f"{from_ms(hours.pop() * HOUR_MS):{_HOUR_NAME}}.parquet"
+        path = self.path(provider, symbol, hours.pop())
         kept = _frame(new.snapshots, new.levels)
         if path.is_file():
             stored = _read_frame(path)
@@ -129,6 +130,10 @@ class BookStore:
                 )
         return found
 
+    def path(self, provider: str, symbol: Symbol, hour: int) -> Path:
+        """Where the books of an hour, counted since 1970, are or would be."""
+        return self._folder_of(provider, symbol) / f"{from_ms(hour * HOUR_MS):{_HOUR_NAME}}.parquet"
+
     def _folder_of(self, provider: str, symbol: Symbol) -> Path:
         parts = (symbol.base, symbol.quote, symbol.settle)
         return self.folder / provider / "_".join(part for part in parts if part)
@@ -157,6 +162,60 @@ class StoredBooks:
         return joined(
             [self._store.read(self._provider_of[symbol], symbol, start_ms, end_ms) for symbol in symbols]
         )
+
+
+class KeptBooks:
+    """The store as a book source for whoever asks minute after minute, while others write.
+
+    The hours that were read last are kept, each for as long as its file is the same one: files are never
+    changed in place, so a file with the number, size and time of the one that was read is that one.
+    """
+
+    def __init__(self, store: BookStore, provider_of: Mapping[Symbol, str]) -> None:
+        self._store = store
+        self._provider_of = provider_of
+        self._kept: dict[Path, _Hour] = {}  # the one that was asked for last is last
+
+    def books(self, symbols: Sequence[Symbol], start_ms: int, end_ms: int) -> OrderBooks:
+        """The snapshots of [start_ms, end_ms) of each symbol, as the store has them now."""
+        return joined([self._of(symbol, start_ms, end_ms) for symbol in symbols])
+
+    def _of(self, symbol: Symbol, start_ms: int, end_ms: int) -> tuple[RecordArray, RecordArray]:
+        parts = []
+        for hour in range(start_ms // HOUR_MS, -(-end_ms // HOUR_MS)):
+            shots, levels = self._hour(self._store.path(self._provider_of[symbol], symbol, hour))
+            low, high = np.searchsorted(shots["time_ms"], [start_ms, end_ms])
+            parts.append((shots[low:high], levels))
+        if len(parts) == 1:
+            return parts[0]
+        together = joined(parts)
+        return together.snapshots, together.levels
+
+    def _hour(self, path: Path) -> tuple[RecordArray, RecordArray]:
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            self._kept.pop(path, None)
+            return np.zeros(0, dtype=SNAPSHOT_DTYPE), np.zeros(0, dtype=LEVEL_DTYPE)
+        identity = found.st_ino, found.st_size, found.st_mtime_ns
+        kept = self._kept.pop(path, None)
+        if kept is None or kept.identity != identity:
+            # A file that is replaced between the two looks is read once more at the next one.
+            kept = _Hour(identity, *_arrays(_read_frame(path)))
+        self._kept[path] = kept
+        size = sum(each.snapshots.nbytes + each.levels.nbytes for each in self._kept.values())
+        while size > _KEPT_BYTES and len(self._kept) > 1:
+            dropped = self._kept.pop(next(iter(self._kept)))
+            size -= dropped.snapshots.nbytes + dropped.levels.nbytes
+        return kept.snapshots, kept.levels
+
+
+class _Hour(NamedTuple):
+    """The books of one file, and which file that was."""
+
+    identity: tuple[int, int, int]
+    snapshots: RecordArray
+    levels: RecordArray
 
 
 def _frame(snapshots: RecordArray, levels: RecordArray) -> pl.DataFrame:

@@ -23,9 +23,11 @@ from crypto_tracker.portfolio.parameters import SizingMode
 from crypto_tracker.portfolio.regime import NO_FORCE, MarketState, follow_market
 from crypto_tracker.portfolio.sizing import sized
 from crypto_tracker.simulation import ledger
+from crypto_tracker.simulation.books import OrderBooks, in_columns
 from crypto_tracker.simulation.live import Stepped, Stepper
 from crypto_tracker.simulation.records import CommandKind
-from crypto_tracker.simulation.state import HELD, PortfolioState
+from crypto_tracker.simulation.state import EMPTY, HELD, PortfolioState
+from crypto_tracker.store.books import BookSource
 from crypto_tracker.store.control import Command
 from crypto_tracker.store.feed import UNKNOWN, MinuteBars, MinuteFeed
 from crypto_tracker.store.trading_records import (
@@ -48,7 +50,14 @@ from crypto_tracker.trading.applied import CONFIGURE, forced_after, kernel_comma
 from crypto_tracker.trading.book import SteppedMinute
 from crypto_tracker.trading.commands import Answers, Situation, answer
 from crypto_tracker.trading.medians import RangeMedians
-from crypto_tracker.trading.seen import SeenRows, bars_digest, encode_cells, encode_revisions, encode_rows
+from crypto_tracker.trading.seen import (
+    SeenRows,
+    bars_digest,
+    books_digest,
+    encode_cells,
+    encode_revisions,
+    encode_rows,
+)
 from crypto_tracker.trading.setting import Setting, setting, untradable
 from crypto_tracker.trading.state import TraderState
 from crypto_tracker.trading.window import SeenWindow
@@ -86,6 +95,7 @@ class Trader:
     Parameters
     ----------
     strategies : all that are installed, by name
+    books : recorded order books, needed once a configuration lets market fills walk them
     audit : holds the ledger that was written against the state, and returns what is wrong, None where
         nothing is; asked once a day
     """
@@ -103,6 +113,7 @@ class Trader:
         feed: MinuteFeed,
         people: People,
         audit: Callable[[TraderState], str | None],
+        books: BookSource | None = None,
     ) -> None:
         self.account = account
         self.state = state
@@ -114,6 +125,7 @@ class Trader:
         self._feed = feed
         self._people = people
         self._audit = audit
+        self._books = books
         self._stepper = self._stepper_of(active)
         watched = account.watched
         self._reference = None if account.reference is None else watched.index(account.reference)
@@ -133,6 +145,7 @@ class Trader:
         version = self.setting.version
 
         bars = self._feed.minute(minute_ms)
+        books, books_seen = self._read_books(minute_ms)
         healed = self._heal(minute_ms) if new_day and minute_ms != account.start_ms else []
         rows = self._see(bars)
         market = self._market()
@@ -143,17 +156,17 @@ class Trader:
 
         portfolio_before = state.portfolio.copy()
         try:
-            stepped = self._stepped(bars, market, found.setups, applied, portfolio_before)
+            stepped = self._stepped(bars, market, found.setups, applied, portfolio_before, books)
         except SimulationError as error:
             # The state before the minute is sound: without entries its exits may go on.
             state.portfolio.restore(portfolio_before)
             halts.append(Halt(cause=INVARIANT_BROKEN, sentence=str(error), strategy=None))
             applied = self._halting(halts, answers.applied)
-            stepped = self._stepped(bars, market, found.setups, applied, portfolio_before)
+            stepped = self._stepped(bars, market, found.setups, applied, portfolio_before, books)
         record = StepRecord(
             time_ms=minute_ms,
             version=version,
-            seen=encode_revisions(bars.revision),
+            seen=encode_revisions(bars.revision, books_seen),
             bars_digest=bars_digest(bars.values),
             equity_quote=to_decimal(stepped.equity_e8[-1]),
             cash_quote=to_decimal(stepped.cash_e8[-1]),
@@ -294,6 +307,21 @@ class Trader:
                 made.append(block)
         return made
 
+    def _read_books(self, minute_ms: int) -> tuple[OrderBooks | None, dict[int, bytes]]:
+        """The order books that fills of the minute can walk, and their digests by column.
+
+        Only slots that are taken before the minute can have a market fill in it: what is decided at its close
+        is bought later. So only the books of their symbols are read.
+        """
+        if not self.setting.walks_books or self._books is None:
+            return None, {}
+        symbols = self.account.symbols
+        columns = np.flatnonzero(self.state.portfolio.slots["phase"] != EMPTY)
+        span = minute_ms - self.setting.book_lead_ms, minute_ms + MINUTE_MS
+        found = self._books.books([symbols[column] for column in columns], *span)
+        books = in_columns(found, columns, len(symbols))
+        return books, {column: books_digest(books, column, *span) for column in columns.tolist()}
+
     def _market(self) -> MarketState:
         state = self.state
         reference = None
@@ -390,6 +418,7 @@ class Trader:
         setups: RecordArray,
         applied: Sequence[AppliedCommand],
         before: PortfolioState,
+        books: OrderBooks | None,
     ) -> Stepped:
         """Step the portfolio; raises SimulationError where the outcome does not add up."""
         account = self.account
@@ -400,6 +429,7 @@ class Trader:
             setups,
             kernel_commands(commands, account.symbols, account.strategies),
             first_setup_number=self.state.next_setup,
+            books=books,
         )
         self._prove(before, stepped)
         return stepped

@@ -17,11 +17,13 @@ from crypto_tracker.core.money import to_decimal
 from crypto_tracker.core.orders import Trade
 from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, Timeframe, from_ms
 from crypto_tracker.simulation.state import PortfolioState
+from crypto_tracker.store.books import BookSource
 from crypto_tracker.store.feed import MinuteFeed
 from crypto_tracker.store.trading_journal import TradingJournal
 from crypto_tracker.store.trading_records import Account, Checkpoint
 from crypto_tracker.strategies.base import Strategy
 from crypto_tracker.trading.parity_bars import Arrived, CompleteBars, SeenBars, arrivals
+from crypto_tracker.trading.parity_books import HeldAgainstSeen, StoredNow
 from crypto_tracker.trading.parity_report import Closes, Comparison, Difference, Held, Kind, Proof, Records
 from crypto_tracker.trading.parity_rerun import Piece, Replayed, Rerun, Script, first_reads, held_in
 from crypto_tracker.trading.state import TraderState
@@ -75,11 +77,13 @@ def check(
     code_version: str,
     complete: bool,
     tell: Tell,
+    books: BookSource | None = None,
 ) -> Outcome:
     """Re-run a span of an account and compare; with `complete`, also over the bars that the store has now.
 
     The span begins at the checkpoint at or before `start_ms`, and ends at the first 00:00 UTC from `end_ms`
-    on or with the last minute that was stepped. The account is only read, so it may be traded meanwhile.
+    on or with the last minute that was stepped. `books` is needed where the account was traded under a configuration
+    that lets market fills walk recorded order books. The account is only read, so it may be traded meanwhile.
     Raises UsageError where nothing was traded in the span.
     """
     tell("reading the journal")
@@ -99,12 +103,16 @@ def check(
         journal, account, strategies, start_ms=begin.time_ms, end_ms=last_ms, version=begin.version
     )
     proof, seen, arrived = _prove(
-        journal, feed, script, begin, end, code_version, complete=complete, tell=tell
+        journal, feed, books, script, begin, end, code_version, complete=complete, tell=tell
     )
     cost = None
     if complete:
         again = Rerun(
-            script, CompleteBars(account, feed.source), TraderState.from_bytes(begin.state), keep_scans=False
+            script,
+            CompleteBars(account, feed.source),
+            TraderState.from_bytes(begin.state),
+            keep_scans=False,
+            books=None if books is None else StoredNow(account, books),
         )
         replayed = again.through(script.pieces(set()), lambda words: tell(f"with complete bars, {words}"))
         cost = _cost(seen, _Sums.of(each.records for each in replayed), arrived)
@@ -179,6 +187,7 @@ class _Sums:
 def _prove(
     journal: TradingJournal,
     feed: MinuteFeed,
+    books: BookSource | None,
     script: Script,
     begin: Checkpoint,
     end: _End,
@@ -202,7 +211,12 @@ def _prove(
         note=lambda difference: comparison.note([difference]),
     )
     state = TraderState.from_bytes(begin.state)
-    rerun = Rerun(script, bars, state, keep_scans=True)
+    seen_books = None
+    if books is not None:
+        seen_books = HeldAgainstSeen(
+            account, books, journal, lambda difference: comparison.note([difference])
+        )
+    rerun = Rerun(script, bars, state, keep_scans=True, books=seen_books)
     sums, arrived = _Sums(trades=[], equity_e8=0), Arrived()
     healed = {block.time_ms for block in journal.healed(script.start_ms + 1, script.end_ms)}
     for replayed in rerun.through(script.pieces(healed), lambda words: tell(f"as seen, {words}")):

@@ -33,6 +33,7 @@ class Kind(StrEnum):
 
     RECORD = "record"  # the digest of a minute's records
     BARS = "bars"
+    BOOKS = "books"  # order books that fills walked
     SCAN = "scan"
     SETUP = "setup"
     FILL = "fill"
@@ -348,7 +349,7 @@ def with_causes(
                 replace(each, cause=f"{_ALTERED[each.kind]} was altered after it was written", root=True)
             )
             continue
-        origin = None if each.kind in (Kind.RECORD, Kind.BARS) else chain.origin(each)
+        origin = None if each.kind in (Kind.RECORD, Kind.BARS, Kind.BOOKS) else chain.origin(each)
         if origin is None:
             cause = _root_cause(each, code, altered=each.minute_ms in altered)
             chosen = replace(each, cause=cause, root=True)
@@ -436,7 +437,7 @@ class _Chain:
 def _root_cause(difference: Difference, code: Callable[[int], str | None], *, altered: bool) -> str:
     if difference.kind is Kind.RECORD:
         return difference.says
-    if difference.kind is Kind.BARS:
+    if difference.kind in (Kind.BARS, Kind.BOOKS):
         return f"{difference.says}: the journal was altered" if altered else difference.says
     cause = {
         Kind.SCAN: difference.says,

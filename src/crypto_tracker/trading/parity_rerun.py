@@ -47,6 +47,7 @@ from crypto_tracker.strategies.needs import (
 from crypto_tracker.strategies.scan import cut, scan, setup_events
 from crypto_tracker.trading.applied import forced_after, kernel_commands
 from crypto_tracker.trading.parity_bars import PieceBars
+from crypto_tracker.trading.parity_books import PieceBooks
 from crypto_tracker.trading.parity_report import Closes, Held, Records
 from crypto_tracker.trading.setting import Setting, setting
 from crypto_tracker.trading.state import TraderState
@@ -123,6 +124,8 @@ class Script:
     def pieces(self, cuts: set[int]) -> list[Piece]:
         """The span in stretches of one version and one calendar month each, cut at `cuts` and where long."""
         longest_ms = max(_PIECE_CELLS // len(self.account.watched) * MINUTE_MS // DAY_MS, 1) * DAY_MS
+        if any(each.walks_books for each in self.settings.values()):
+            longest_ms = DAY_MS  # order books are many
         version_at = dict(self.versions)
         edges = {self.start_ms, self.end_ms, *version_at, *cuts}
         month_ms = next_month_ms(self.start_ms)
@@ -181,10 +184,20 @@ class Rerun:
     ----------
     state : of the trader before the span; changed in place, and that of the end once all pieces are through
     keep_scans : whether scans and near misses are among the records
+    books : needed where a version lets market fills walk recorded order books
     """
 
-    def __init__(self, script: Script, bars: PieceBars, state: TraderState, *, keep_scans: bool) -> None:
+    def __init__(
+        self,
+        script: Script,
+        bars: PieceBars,
+        state: TraderState,
+        *,
+        keep_scans: bool,
+        books: PieceBooks | None = None,
+    ) -> None:
         self._script = script
+        self._books = books
         self._account = script.account
         self._bars = bars
         self._state = state
@@ -309,6 +322,7 @@ class Rerun:
             setups,
             kernel_commands(commands, account.symbols, account.strategies),
             first_setup_number=state.next_setup,
+            books=None if self._books is None else self._books.read(active, piece.start_ms, piece.end_ms),
         )
         state.next_setup += len(rows)
         state.next_fill += len(stepped.fills)

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from crypto_tracker.core.arrays import IntArray
 from crypto_tracker.core.errors import LedgerMismatch, StoreError
 from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, Timeframe, from_ms
+from crypto_tracker.store.books import BookSource
 from crypto_tracker.store.feed import UNKNOWN, MinuteFeed
 from crypto_tracker.store.reconcile import Numbers, mismatch
 from crypto_tracker.store.trading_journal import TradingJournal
@@ -24,9 +25,16 @@ from crypto_tracker.trading.window import Needs, SeenWindow
 
 
 def recover(
-    journal: TradingJournal, feed: MinuteFeed, strategies: Mapping[str, Strategy], people: People
+    journal: TradingJournal,
+    feed: MinuteFeed,
+    strategies: Mapping[str, Strategy],
+    people: People,
+    books: BookSource | None = None,
 ) -> Trader:
     """The trader of an account that was opened, ready for the minute at its cursor.
+
+    Order books that were seen are not read again: what they brought is in the state, and no minute before the
+    cursor is stepped once more.
 
     Raises StoreError where the ledger does not add up, or what was seen can not be had any more, and
     ConfigError where the account's configuration or strategies can not.
@@ -81,6 +89,7 @@ def recover(
         feed=feed,
         people=people,
         audit=ledger_audit(journal, account),
+        books=books,
     )
 
 

@@ -6,6 +6,10 @@ All blocks are compressed with Zstandard. Equal content gives equal bytes. Layou
                | values | covered
     cells      "CTC1" | uint32 cells | int64 open times | uint32 columns | values | covered
     revisions  "CTV1" | int32, one for each symbol
+    and books  "CTV2" | uint32 symbols | int32, one for each symbol | for each symbol whose order books were
+               read, in their order: uint32 column | digest
+
+A minute is of the last kind where recorded order books were read for it, even if none were there.
 
 Values are float64 (5, ...) in the order of BAR_FIELDS, their bytes grouped by significance, which compresses
 prices well; covered is one byte each.
@@ -13,6 +17,7 @@ prices well; covered is one byte each.
 
 import hashlib
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,12 +28,16 @@ from crypto_tracker.core.bars import BAR_FIELDS, Panel
 from crypto_tracker.core.errors import StoreError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe
+from crypto_tracker.simulation.books import OrderBooks
 from crypto_tracker.store.feed import RevisionArray
 
-_ROWS, _CELLS, _REVISIONS = b"CTR1", b"CTC1", b"CTV1"
+NO_BOOKS = bytes(8)
+"""In place of a digest: the books of a symbol were looked for, and none were there."""
+
+_ROWS, _CELLS, _REVISIONS, _WITH_BOOKS = b"CTR1", b"CTC1", b"CTV1", b"CTV2"
 _FIELDS = len(BAR_FIELDS)
 _LEVEL = 3
-_DIGEST_BYTES = 8
+_DIGEST_BYTES = len(NO_BOOKS)
 _MAX_BYTES = 2**31
 
 
@@ -116,23 +125,66 @@ def decode_cells(data: bytes) -> SeenCells:
     return SeenCells(open_time_ms=times, column=columns, values=values, covered=covered)
 
 
-def encode_revisions(revisions: RevisionArray) -> bytes:
-    """The revision of each watched symbol, or NO_TRADE or UNKNOWN (`store.feed`), as bytes."""
-    return _packed(_REVISIONS, revisions.astype("<i4").tobytes())
+def encode_revisions(revisions: RevisionArray, books: Mapping[int, bytes] | None = None) -> bytes:
+    """The revision of each watched symbol, or NO_TRADE or UNKNOWN (`store.feed`), as bytes.
+
+    With them goes the digest of the order books of each symbol whose books were read, by column.
+    """
+    plain = revisions.astype("<i4").tobytes()
+    if not books:
+        return _packed(_REVISIONS, plain)
+    digests = b"".join(struct.pack("<I", column) + digest for column, digest in sorted(books.items()))
+    return _packed(_WITH_BOOKS, struct.pack("<I", len(revisions)) + plain + digests)
 
 
 def decode_revisions(data: bytes) -> RevisionArray:
-    """What `encode_revisions` wrote, int32 (symbols,); raises StoreError for anything else."""
-    content = _unpacked(_REVISIONS, data)
-    if len(content) % 4:
+    """The revisions that `encode_revisions` wrote, int32 (symbols,); raises StoreError for anything else."""
+    return _decoded_minute(data)[0]
+
+
+def decode_books(data: bytes) -> dict[int, bytes]:
+    """The digests of order books that `encode_revisions` wrote, by column."""
+    return _decoded_minute(data)[1]
+
+
+def _decoded_minute(data: bytes) -> tuple[RevisionArray, dict[int, bytes]]:
+    if data[: len(_WITH_BOOKS)] != _WITH_BOOKS:
+        content = _unpacked(_REVISIONS, data)
+        if len(content) % 4:
+            raise _damaged()
+        return np.frombuffer(content, "<i4").astype(np.int32), {}
+    content = _unpacked(_WITH_BOOKS, data)
+    (symbols,) = _unpack("<I", content[:4])
+    begin, step = 4 + 4 * symbols, 4 + _DIGEST_BYTES
+    if len(content) < begin or (len(content) - begin) % step:
         raise _damaged()
-    return np.frombuffer(content, "<i4").astype(np.int32)
+    books = {
+        _unpack("<I", content[place : place + 4])[0]: content[place + 4 : place + step]
+        for place in range(begin, len(content), step)
+    }
+    return np.frombuffer(content, "<i4", symbols, 4).astype(np.int32), books
 
 
 def bars_digest(values: FloatArray) -> bytes:
     """A digest of the values of one minute, float64 (5, symbols); all missing values are alike."""
     plain = np.where(np.isnan(values), np.nan, values).astype("<f8")
     return hashlib.blake2b(np.ascontiguousarray(plain).tobytes(), digest_size=_DIGEST_BYTES).digest()
+
+
+def books_digest(books: OrderBooks, column: int, start_ms: int, end_ms: int) -> bytes:
+    """A digest of the order books of one symbol in [start, end); NO_BOOKS where there are none."""
+    rows = books.snapshots[books.first[column] : books.first[column + 1]]
+    low, high = np.searchsorted(rows["time_ms"], [start_ms, end_ms])
+    rows = rows[low:high]
+    if not len(rows):
+        return NO_BOOKS
+    digest = hashlib.blake2b(rows["time_ms"].astype("<i8").tobytes(), digest_size=_DIGEST_BYTES)
+    for name in ("asks", "end"):
+        digest.update((rows[name] - rows["bids"]).astype("<i8").tobytes())
+    levels = books.levels[rows["bids"][0] : rows["end"][-1]]
+    for name in ("price", "size"):
+        digest.update(levels[name].astype("<f8").tobytes())
+    return digest.digest()
 
 
 def _grouped(values: FloatArray) -> bytes:

@@ -1,6 +1,7 @@
 """What one configuration version means for an account: parameters, rules and facts, ready to trade with."""
 
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,6 +42,16 @@ class Setting:
     def enabled(self) -> tuple[bool, ...]:
         """For each strategy whether the configuration lets it trade."""
         return tuple(entry.enabled for entry in self.entries)
+
+    @property
+    def walks_books(self) -> bool:
+        """Whether market fills walk recorded order books."""
+        return self.rules.fills.source is FillSource.BOOK
+
+    @property
+    def book_lead_ms(self) -> int:
+        """How long before the open of a bar its first order book may lie."""
+        return math.ceil(self.rules.fills.book_max_age_seconds * 1000)
 
 
 def configuration_row(configuration: Configuration) -> ConfigurationRow:
@@ -86,11 +97,6 @@ def setting(row: ConfigurationRow, account: Account, strategies: Mapping[str, St
         raise ConfigError(
             "protection.volatility.samples or protection.fast_regime.max_age_minutes asks for more than the "
             f"{REFERENCE_LEAD_DAYS} days of the reference that the trader keeps: choose a smaller number"
-        )
-    if configuration.fills.source is FillSource.BOOK:
-        raise ConfigError(
-            "fills.source is book, by which only backtests trade: an account does not keep the order books "
-            "that it saw, so set fills.source to table"
         )
     return Setting(
         row=row,

@@ -80,6 +80,7 @@ def parity(
 def _checked(session: Session, place: "AccountPlace", timerange: str | None, *, complete: bool) -> "Outcome":
     from crypto_tracker import __version__
     from crypto_tracker.core.errors import StoreError
+    from crypto_tracker.store.books import BookStore, StoredBooks
     from crypto_tracker.store.feed import MinuteFeed
     from crypto_tracker.store.trading_journal import TradingJournal
     from crypto_tracker.trading.parity import check
@@ -103,6 +104,7 @@ def _checked(session: Session, place: "AccountPlace", timerange: str | None, *, 
                 code_version=__version__,
                 complete=complete,
                 tell=status.update,
+                books=StoredBooks(BookStore(session.home), watched),
             )
 
 
