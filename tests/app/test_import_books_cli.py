@@ -123,7 +123,8 @@ def test_a_backtest_by_books_needs_books_of_its_symbols(home: Path):
     assert "recorded order book" not in " ".join(backtest(home, *MARCH)["notes"])
 
 
-def test_an_account_can_not_trade_by_books(home: Path):
+def test_a_replay_by_books_needs_books_of_its_symbols(home: Path):
     code, _, err = run_command(home, "trade", *DAY, *BOOK)
-    assert code == 2
-    assert "fills.source is book, by which only backtests trade" in err
+    assert code == 1
+    assert "no order book of these symbols and their providers is recorded in the span" in err
+    assert not (home / "accounts").exists()

@@ -19,8 +19,10 @@ import pytest
 from crypto_tracker.core.orders import ExitReason, FillKind
 from crypto_tracker.core.timeframes import to_ms
 from crypto_tracker.store.runs import RunStore
+from crypto_tracker.store.trading import TradingStore
 from tests.app.books import Document, assert_the_books_balance
 from tests.app.conftest import backtest, run_command
+from tests.trading.worlds import Dump, differences, dump
 
 pytestmark = pytest.mark.market_data
 
@@ -308,3 +310,63 @@ def test_what_the_table_says_is_another_price_and_no_books_at_all_are_refused(ho
         (home / "away").rename(home / "books")
     assert code == 1
     assert "import-books" in err
+
+
+# ------------------------------------------------------------------------------- on paper
+
+SPAN = "20240808T2355", "20240809T0000"
+PAPER = {
+    "trading.strategies": '["MINUTELY"]',
+    "limits.shares": "{ MINUTELY = 1.0, DCA = 0.0, SWING = 0.0, CHANNEL = 0.0 }",
+    "strategies.MINUTELY.size_quote": "900000",
+    "strategies.MINUTELY.stop_loss": "0.0001",
+}
+
+
+def account_of(home: Path, name: str, monkeypatch: pytest.MonkeyPatch, *, kills: int = 0) -> Dump:
+    """The records of a replay of the capture; it is ended without a word before it commits, so many times."""
+    settings = {**SETTINGS, **PAPER}
+    assignments = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
+    arguments = ("trade", "--replay", "..".join(SPAN), "--account", name, "-p", "BTC/USDT", *assignments)
+    committed = TradingStore.commit
+    for number in range(1, kills + 1):
+        passes = iter(range(number))
+
+        def commit(self, record, *, recorded_at_ms, left=passes):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            committed(self, record, recorded_at_ms=recorded_at_ms)
+
+        with monkeypatch.context() as broken:
+            broken.setattr(TradingStore, "commit", commit)
+            code, _, _ = run_command(home, *arguments)
+        assert code != 0
+    code, _, err = run_command(home, *arguments)
+    assert code == 0, err
+    return dump(home / "accounts" / name)
+
+
+def test_a_replay_of_the_capture_is_its_backtest_and_parity_is_zero(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    fills, document = run_on_books(home, **PAPER)
+    found = account_of(home, "whole", monkeypatch)
+    ended = len(fills) - document["exits"].get("end_of_data", 0)
+    assert len(found["fills"]) >= ended > 4
+    plain = [
+        (each.trade_group_id, each.kind, each.bar_open_ms, Fraction(each.price), Fraction(each.quantity))
+        for each in fills[:ended]
+    ]
+    assert plain == [
+        (row["trade_group_id"], row["kind"], row["bar_open_ms"], Fraction(row["price"]), Fraction(row["quantity"]))
+        for row in found["fills"]
+    ]  # fmt: skip
+    closed = [each for each in document["trades"] if each["exit_reason"] != "end_of_data"]
+    assert [(row["trade_group_id"], row["pnl_quote"]) for row in found["trades"]] == [
+        (each["trade_group_id"], round(each["pnl_quote"] * 10**8)) for each in closed
+    ]
+    code, out, err = run_command(home, "parity", "--account", "whole", "--json")
+    assert code == 0, err
+    assert json.loads(out)["differences"] == 0
+    assert json.loads(out)["compared"]["fills"] == len(found["fills"])
+    assert differences(found, account_of(home, "killed", monkeypatch, kills=3)) == []

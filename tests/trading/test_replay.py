@@ -20,6 +20,7 @@ from crypto_tracker.core.orders import Fill, Trade
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe, to_ms
 from crypto_tracker.research.backtest import Backtest, run_backtest, setup_rows
 from crypto_tracker.simulation import ledger
+from crypto_tracker.store.books import BookSource
 from crypto_tracker.store.choice import choose
 from crypto_tracker.store.reader import BarReader
 from crypto_tracker.store.sources import StoredBars
@@ -48,7 +49,12 @@ START_OF_AUGUST_DAYS = to_ms(datetime(2025, 8, 22, 3, 17, tzinfo=UTC))
 
 
 def backtested(
-    home: Path, start_ms: int, end_ms: int, tree: Configuration, pairs: tuple[str, ...] = ()
+    home: Path,
+    start_ms: int,
+    end_ms: int,
+    tree: Configuration,
+    pairs: tuple[str, ...] = (),
+    books: BookSource | None = None,
 ) -> Backtest:
     """The backtest of a span on 1m, with every scan kept."""
     with BarReader.open(home) as reader:
@@ -66,6 +72,7 @@ def backtested(
             close_at_end=False,
             progress=lambda _what, _share: None,
             stopwatch=perf_counter,
+            books=books,
         )
 
 

@@ -10,10 +10,14 @@ from crypto_tracker.core.bars import Panel
 from crypto_tracker.core.errors import StoreError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe
+from crypto_tracker.simulation.books import order_books
 from crypto_tracker.trading.seen import (
+    NO_BOOKS,
     SeenCells,
     SeenRows,
     bars_digest,
+    books_digest,
+    decode_books,
     decode_cells,
     decode_revisions,
     decode_rows,
@@ -57,6 +61,31 @@ def test_cells_come_back_bit_for_bit(data, count):
 @given(arrays(np.int32, st.integers(0, 200), elements=st.integers(-2, 40)))
 def test_revisions_come_back(revisions):
     np.testing.assert_array_equal(decode_revisions(encode_revisions(revisions)), revisions)
+    assert decode_books(encode_revisions(revisions)) == {}
+
+
+@given(
+    arrays(np.int32, st.integers(1, 200), elements=st.integers(-2, 40)),
+    st.dictionaries(st.integers(0, 199), st.binary(min_size=8, max_size=8), max_size=20),
+)
+def test_revisions_and_the_digests_of_order_books_come_back(revisions, books):
+    seen = encode_revisions(revisions, books)
+    np.testing.assert_array_equal(decode_revisions(seen), revisions)
+    assert decode_books(seen) == books
+    assert seen == encode_revisions(revisions, dict(sorted(books.items(), reverse=True)))
+
+
+def test_the_digest_of_order_books_is_of_one_symbol_and_its_time_alone():
+    one = (1_000, [(99.0, 1.0)], [(101.0, 2.0)])
+    two = (2_000, [(98.0, 1.0), (97.0, 1.0)], [(100.0, 2.0)])
+    books = order_books([[one, two], [one]])
+    assert books_digest(books, 0, 0, 2_000) == books_digest(books, 1, 0, 3_000) != NO_BOOKS
+    assert books_digest(books, 0, 2_000, 2_001) == books_digest(order_books([[two]]), 0, 0, 9_999)
+    assert books_digest(books, 0, 1_001, 2_000) == NO_BOOKS
+    assert books_digest(books, 0, 0, 3_000) != books_digest(books, 0, 0, 2_000)
+    # Sides and levels are part of it: the same numbers cut otherwise are other books.
+    cut = (2_000, [(98.0, 1.0)], [(100.0, 2.0), (107.0, 1.0)])
+    assert books_digest(order_books([[cut]]), 0, 0, 3_000) != books_digest(order_books([[two]]), 0, 0, 3_000)
 
 
 def test_a_hundred_first_revisions_take_hardly_any_room():
