@@ -369,4 +369,4 @@ def test_a_replay_of_the_capture_is_its_backtest_and_parity_is_zero(
     assert code == 0, err
     assert json.loads(out)["differences"] == 0
     assert json.loads(out)["compared"]["fills"] == len(found["fills"])
-    assert differences(found, account_of(home, "killed", monkeypatch, kills=3)) == []
+    assert differences(found, account_of(home, "killed", monkeypatch, kills=2)) == []

@@ -164,7 +164,7 @@ def test_the_journal_names_the_books_of_the_symbols_whose_slots_were_taken(home:
         assert (digest == NO_BOOKS) is without
 
 
-def test_nothing_is_read_where_fills_are_by_the_table(home: Path, tmp_path: Path, monkeypatch):
+def test_nothing_is_read_where_fills_are_by_the_table(tmp_path: Path, monkeypatch):
     again = worlds.new_home(tmp_path / "home")
     bring_books(again)
 

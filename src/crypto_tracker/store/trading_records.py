@@ -157,7 +157,8 @@ class StepRecord:
     ----------
     time_ms : open time of the minute
     version : of the configuration that it was stepped under
-    seen : revisions of the watched symbols (`trading.seen.encode_revisions`)
+    seen : revisions of the watched symbols, and digests of the order books that were read
+        (`trading.seen.encode_revisions`)
     bars_digest : of the values that were seen
     orders : those that changed, as they stand after the step
     fills, trades : new ones in order; they continue the numbers that the file has
@@ -251,7 +252,8 @@ class Minutes:
     ----------
     time_ms : int64 (minutes,), open times
     version : of the configuration of each
-    seen : revisions of the watched symbols (`trading.seen.decode_revisions`)
+    seen : revisions of the watched symbols, and digests of the order books that were read
+        (`trading.seen.decode_revisions`, `decode_books`)
     bars_digest : of the values that were seen
     equity_e8, cash_e8, reserved_e8 : int64 (minutes,), amounts at CLOSE in 1e-8 quote
     regime : int8 (minutes,), a `Regime`

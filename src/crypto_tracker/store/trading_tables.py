@@ -108,7 +108,7 @@ minutes = Table(
     metadata,
     Column("time_ms", BigInteger, primary_key=True),  # open time
     _version(),
-    Column("seen", LargeBinary, nullable=False),  # which revision of each watched symbol (`trading.seen`)
+    Column("seen", LargeBinary, nullable=False),  # revisions, digests of order books (`trading.seen`)
     Column("bars_digest", LargeBinary, nullable=False),  # of the values that were seen
     Column("equity_quote", Money, nullable=False),  # at CLOSE
     Column("cash_quote", Money, nullable=False),

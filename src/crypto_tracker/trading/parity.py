@@ -82,8 +82,9 @@ def check(
     """Re-run a span of an account and compare; with `complete`, also over the bars that the store has now.
 
     The span begins at the checkpoint at or before `start_ms`, and ends at the first 00:00 UTC from `end_ms`
-    on or with the last minute that was stepped. `books` is needed where the account was traded under a configuration
-    that lets market fills walk recorded order books. The account is only read, so it may be traded meanwhile.
+    on or with the last minute that was stepped. `books` is needed where the account was traded under a
+    configuration that lets market fills walk recorded order books. The account is only read, so it may be
+    traded meanwhile.
     Raises UsageError where nothing was traded in the span.
     """
     tell("reading the journal")
