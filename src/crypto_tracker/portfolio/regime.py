@@ -49,17 +49,17 @@ class MarketState:
     switched_on: BoolArray
     returns: FloatArray
 
-    def rows(self, start: int) -> "MarketState":
-        """The market from row `start` on."""
+    def rows(self, start: int, stop: int | None = None) -> "MarketState":
+        """The market from row `start` on, or up to `stop`."""
         return MarketState(
-            regime=self.regime[start:],
-            volatility=self.volatility[start:],
-            condition=self.condition[start:],
-            preferred=self.preferred[start:],
-            stop_factor=self.stop_factor[start:],
-            size_factor=self.size_factor[start:],
-            switched_on=self.switched_on[start:],
-            returns=self.returns[start:],
+            regime=self.regime[start:stop],
+            volatility=self.volatility[start:stop],
+            condition=self.condition[start:stop],
+            preferred=self.preferred[start:stop],
+            stop_factor=self.stop_factor[start:stop],
+            size_factor=self.size_factor[start:stop],
+            switched_on=self.switched_on[start:stop],
+            returns=self.returns[start:stop],
         )
 
 

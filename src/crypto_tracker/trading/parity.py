@@ -225,6 +225,8 @@ def _prove(
         sums.add(replayed.records)
         if complete:
             _count_arrivals(feed, bars, replayed, arrived)
+    if seen_books is not None:
+        seen_books.end()
     _compare_ends(comparison, script, state, end)
     proof = Proof(
         start_ms=script.start_ms,

@@ -4,7 +4,7 @@ The journal keeps a digest of the books of a minute, not the books. Where the st
 goes on with these, and the difference is noted with its symbol and its minutes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Protocol
 
 from crypto_tracker.core.symbols import Symbol
@@ -54,21 +54,24 @@ class HeldAgainstSeen:
         self._symbols = account.symbols
         self._journal = journal
         self._note = note
+        self._lasting: dict[int, tuple[int, int, str]] = {}  # by column: first minute, end, what is wrong
 
     def read(self, active: Setting, start_ms: int, end_ms: int) -> OrderBooks | None:
         """Those that fills of the bars of [start_ms, end_ms) can walk; None where they walk none."""
         books = self._stored.read(active, start_ms, end_ms)
         if books is not None:
-            for difference in self._differences(books, active.book_lead_ms, start_ms, end_ms):
-                self._note(difference)
+            self._compare(books, active.book_lead_ms, start_ms, end_ms)
         return books
 
-    def _differences(
-        self, books: OrderBooks, lead_ms: int, start_ms: int, end_ms: int
-    ) -> Iterator[Difference]:
-        """One difference for each stretch of minutes in which the books of a symbol are others."""
+    def end(self) -> None:
+        """Tell what lasts until the end of the span."""
+        for column, held in sorted(self._lasting.items()):
+            self._note(_difference(self._symbols[column], *held))
+        self._lasting = {}
+
+    def _compare(self, books: OrderBooks, lead_ms: int, start_ms: int, end_ms: int) -> None:
+        """Find each stretch of minutes in which the books of a symbol are others, also across pieces."""
         minutes = self._journal.minutes(start_ms, end_ms)
-        stretches: dict[int, tuple[int, int, str]] = {}  # by column: first minute, end and what is wrong
         for time_ms, seen in zip(minutes.time_ms.tolist(), minutes.seen, strict=True):
             close_ms = time_ms + MINUTE_MS
             for column, then in decode_books(seen).items():
@@ -76,15 +79,13 @@ class HeldAgainstSeen:
                 if then == now:
                     continue
                 wrong = _wrong(then, now)
-                held = stretches.get(column)
+                held = self._lasting.get(column)
                 if held is not None and held[1:] == (time_ms, wrong):
-                    stretches[column] = held[0], close_ms, wrong
+                    self._lasting[column] = held[0], close_ms, wrong
                     continue
                 if held is not None:
-                    yield _difference(self._symbols[column], *held)
-                stretches[column] = time_ms, close_ms, wrong
-        for column, held in stretches.items():
-            yield _difference(self._symbols[column], *held)
+                    self._note(_difference(self._symbols[column], *held))
+                self._lasting[column] = time_ms, close_ms, wrong
 
 
 def _wrong(then: bytes, now: bytes) -> str:
@@ -99,7 +100,7 @@ def _difference(symbol: Symbol, first_ms: int, end_ms: int, wrong: str) -> Diffe
     lasting = end_ms > first_ms + MINUTE_MS
     when = f"at {from_ms(first_ms):%Y-%m-%d %H:%M}"
     if lasting:
-        when = f"of the minutes from {from_ms(first_ms):%Y-%m-%d %H:%M} to {from_ms(end_ms):%H:%M}"
+        when = f"from {from_ms(first_ms):%Y-%m-%d %H:%M} to {from_ms(end_ms):%Y-%m-%d %H:%M}"
     return Difference(
         minute_ms=first_ms,
         end_ms=end_ms if lasting else None,

@@ -6,7 +6,7 @@ changes, where bars came in later, at the turn of a month, and where memory woul
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -15,7 +15,8 @@ from crypto_tracker.core.arrays import CodeArray, RecordArray
 from crypto_tracker.core.bars import Panel
 from crypto_tracker.core.decisions import Reason, SlowRegime, Verdict
 from crypto_tracker.core.money import decimal_of
-from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, Timeframe, from_ms, next_month_ms
+from crypto_tracker.core.orders import Fill
+from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe, from_ms, next_month_ms
 from crypto_tracker.features.align import align_codes
 from crypto_tracker.features.blocks import anchor_ms
 from crypto_tracker.portfolio.parameters import SizingMode
@@ -53,6 +54,7 @@ from crypto_tracker.trading.setting import Setting, setting
 from crypto_tracker.trading.state import TraderState
 
 _PIECE_CELLS = 2_000_000  # minutes x symbols that are held at once
+_BOOKS_MS = HOUR_MS  # of order books that are held at once: a day of one symbol can be a gigabyte
 
 Scan = tuple[Features, Detection]
 
@@ -124,8 +126,6 @@ class Script:
     def pieces(self, cuts: set[int]) -> list[Piece]:
         """The span in stretches of one version and one calendar month each, cut at `cuts` and where long."""
         longest_ms = max(_PIECE_CELLS // len(self.account.watched) * MINUTE_MS // DAY_MS, 1) * DAY_MS
-        if any(each.walks_books for each in self.settings.values()):
-            longest_ms = DAY_MS  # order books are many
         version_at = dict(self.versions)
         edges = {self.start_ms, self.end_ms, *version_at, *cuts}
         month_ms = next_month_ms(self.start_ms)
@@ -316,31 +316,41 @@ class Rerun:
         )
         stepper = _stepper(active, account, state.portfolio)
         state.portfolio = stepper.state
-        stepped = stepper.step(
-            self._bars.panel(TRADED, Timeframe.M1, piece.start_ms, piece.end_ms),
-            market,
-            setups,
-            kernel_commands(commands, account.symbols, account.strategies),
-            first_setup_number=state.next_setup,
-            books=None if self._books is None else self._books.read(active, piece.start_ms, piece.end_ms),
-        )
-        state.next_setup += len(rows)
-        state.next_fill += len(stepped.fills)
-        state.next_trade += len(stepped.trades)
-        state.cursor_ms, state.version = piece.end_ms, piece.version
         names = account.symbols, account.strategies
-        count = len(stepped.equity_e8)
+        steps: list[Stepped] = []
+        fills: list[Fill] = []
+        for part in _parts(piece, active):
+            new = setups[(setups["time_ms"] > part.start_ms) & (setups["time_ms"] <= part.end_ms)]
+            acting = [each for each in commands if part.start_ms <= each[0] < part.end_ms]
+            first, stop = ((at - piece.start_ms) // MINUTE_MS for at in (part.start_ms, part.end_ms))
+            stepped = stepper.step(
+                self._bars.panel(TRADED, Timeframe.M1, part.start_ms, part.end_ms),
+                market.rows(first, stop),
+                new,
+                kernel_commands(acting, *names),
+                first_setup_number=state.next_setup,
+                books=None if self._books is None else self._books.read(active, part.start_ms, part.end_ms),
+            )
+            state.next_setup += int((new["kind"] == EVENT_SETUP).sum())
+            fills += ledger.fills(stepped.fills, (stepped.trades, stepper.positions()), *names)
+            steps.append(stepped)
+        trades = ledger.trades(np.concatenate([each.trades for each in steps]), *names)
+        state.next_fill += len(fills)
+        state.next_trade += len(trades)
+        state.cursor_ms, state.version = piece.end_ms, piece.version
+        decisions = np.concatenate([each.decisions for each in steps])
+        count = len(market.regime)
         return Records(
             blocks=found.blocks,
-            setups=[*_answers(setups, rows, stepped, account, active.version), *found.near],
-            fills=ledger.fills(stepped.fills, (stepped.trades, stepper.positions()), *names),
-            trades=ledger.trades(stepped.trades, *names),
+            setups=[*_answers(setups, rows, decisions, account, active.version), *found.near],
+            fills=fills,
+            trades=trades,
             closes=Closes(
                 time_ms=piece.start_ms + MINUTE_MS * np.arange(count, dtype=np.int64),
                 known=np.ones(count, dtype=np.bool_),
-                equity_e8=stepped.equity_e8,
-                cash_e8=stepped.cash_e8,
-                reserved_e8=stepped.reserved_e8,
+                equity_e8=np.concatenate([each.equity_e8 for each in steps]),
+                cash_e8=np.concatenate([each.cash_e8 for each in steps]),
+                reserved_e8=np.concatenate([each.reserved_e8 for each in steps]),
                 regime=market.regime,
                 volatility=market.volatility,
             ),
@@ -370,6 +380,15 @@ def _stepper(active: Setting, account: Account, portfolio: PortfolioState) -> St
         rules=active.rules,
         state=portfolio,
     )
+
+
+def _parts(piece: Piece, active: Setting) -> list[Piece]:
+    """The stretches in which a piece is stepped: all of it, or as long as order books may be held."""
+    step_ms = _BOOKS_MS if active.walks_books else piece.end_ms - piece.start_ms
+    return [
+        replace(piece, start_ms=start_ms, end_ms=min(start_ms + step_ms, piece.end_ms))
+        for start_ms in range(piece.start_ms, piece.end_ms, step_ms)
+    ]
 
 
 def _trend_days(active: Setting) -> int:
@@ -429,12 +448,12 @@ def _near(detection: Detection, active: Setting) -> list[SetupRecord]:
 
 
 def _answers(
-    setups: RecordArray, rows: RecordArray, stepped: Stepped, account: Account, version: str
+    setups: RecordArray, rows: RecordArray, decisions: RecordArray, account: Account, version: str
 ) -> list[SetupRecord]:
     """Every setup with the portfolio's answer."""
     records = []
     for row in rows:
-        setup, decision = setups[row], stepped.decisions[row]
+        setup, decision = setups[row], decisions[row]
         reason = Reason(decision["reason"])
         records.append(
             SetupRecord(
