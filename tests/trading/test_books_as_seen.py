@@ -18,12 +18,14 @@ from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import HOUR_MS, MINUTE_MS
 from crypto_tracker.simulation.books import NOT_RECORDED, OrderBooks, Snapshot
 from crypto_tracker.store.books import BookStore, KeptBooks, StoredBooks
+from crypto_tracker.store.control import Command, ControlStore
 from crypto_tracker.store.feed import MinuteFeed
 from crypto_tracker.store.trading_journal import TradingJournal
 from crypto_tracker.strategies.registry import builtin
 from crypto_tracker.trading.parity import Outcome, check
 from crypto_tracker.trading.parity_report import Kind
 from crypto_tracker.trading.seen import NO_BOOKS, decode_books
+from crypto_tracker.trading.setting import configuration_row
 from tests.app.conftest import run_command
 from tests.trading import worlds
 from tests.trading.test_replay import assert_replay_is_backtest, backtested
@@ -49,7 +51,7 @@ def thin(time_ms: int, bid: float, ask: float) -> Snapshot:
 
 def made_books(symbol: Symbol) -> dict[int, list[Snapshot]]:
     """The books of a symbol by hour: half a second before each open, and when the minute is down at its low."""
-    panel = worlds.synthetic_market().panel([symbol], START_MS - MINUTE_MS, END_MS)
+    panel = worlds.synthetic_market().panel([symbol], START_MS - MINUTE_MS, END_MS + MINUTE_MS)
     hours: dict[int, list[Snapshot]] = {}
     for row, open_ms in enumerate(panel.open_time_ms.tolist()):
         opened, low = panel.open[row, 0], panel.low[row, 0]
@@ -157,11 +159,45 @@ def test_the_journal_names_the_books_of_the_symbols_whose_slots_were_taken(home:
     assert minutes
     assert minutes <= seen.keys()
     assert len(seen) < (END_MS - START_MS) // MINUTE_MS * len(PAIRS)
-    # The last minute of a quarter without books has that of the open after it.
     assert {digest == NO_BOOKS for digest in seen.values()} == {True, False}
-    for (time_ms, _), digest in seen.items():
-        without = unrecorded(time_ms) and unrecorded(time_ms + MINUTE_MS)
-        assert (digest == NO_BOOKS) is without
+    made = {
+        symbol: [time_ms for snapshots in made_books(symbol).values() for time_ms, _, _ in snapshots]
+        for symbol in PAIRS
+    }
+    for (open_ms, symbol), digest in seen.items():
+        there = any(open_ms - 10_000 <= time_ms < open_ms + MINUTE_MS for time_ms in made[symbol])
+        assert (digest != NO_BOOKS) is there
+
+
+def test_a_configuration_that_turns_to_books_and_back_leaves_parity_at_zero(tmp_path: Path):
+    home = worlds.new_home(tmp_path / "home")
+    bring_books(home)
+    folder = account_folder(home)
+    folder.mkdir(parents=True)
+    turns = [(12, BOOKISH), (30, LIVELY), (60, BOOKISH)]
+    with ControlStore.open(folder) as control:
+        for number, (minute, assignments) in enumerate(turns):
+            row = configuration_row(configuration(assignments))
+            control.offer_configuration(row, source="test", actor="test", created_at_ms=0)
+            control.add(
+                Command(
+                    command_id=f"command-{number}",
+                    kind="configure",
+                    arguments={"version": row.version},
+                    not_before_ms=START_MS + minute * MINUTE_MS,
+                    actor="test",
+                    created_at_ms=0,
+                )
+            )
+    trade(home, start_ms=START_MS, end_ms=END_MS, assignments=LIVELY)
+    minutes = sorted({(time_ms - START_MS) // MINUTE_MS for time_ms, _ in given(home)})
+    assert minutes[0] == 12
+    assert {29, 60} <= set(minutes)
+    assert not set(minutes) & set(range(30, 60))
+    outcome = prove(home, complete=True)
+    assert outcome.proof.differences == []
+    assert outcome.cost is not None
+    assert outcome.cost.cost_quote == 0
 
 
 def test_nothing_is_read_where_fills_are_by_the_table(tmp_path: Path, monkeypatch):
