@@ -99,8 +99,8 @@ def test_a_ledger_that_is_altered_while_it_is_traded_halts_entries_at_midnight(h
 def test_an_outcome_that_does_not_add_up_is_never_written_and_halts_entries(home, monkeypatch):
     step = Stepper.step
 
-    def invents_money(self, panel, market, setups, commands, *, first_setup_number):
-        stepped = step(self, panel, market, setups, commands, first_setup_number=first_setup_number)
+    def invents_money(self, panel, *rest, **more):
+        stepped = step(self, panel, *rest, **more)
         paused = bool(self.state.book["paused"][0])
         if int(panel.open_time_ms[0]) >= BREAKS_MS and not paused:
             self.state.book["cash"] += 1
