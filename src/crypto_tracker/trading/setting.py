@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from crypto_tracker.config.fields import known_keys, step_into
 from crypto_tracker.config.instruments import instruments
 from crypto_tracker.config.tree import Configuration, configuration_model, defaults
 from crypto_tracker.config.versions import canonical, version
@@ -69,7 +70,7 @@ def stored_configuration(row: ConfigurationRow, strategies: Mapping[str, Strateg
     Raises ConfigError where a value is no longer understood, or a strategy is no longer installed.
     """
     model = configuration_model({name: each.parameters_model for name, each in strategies.items()})
-    table = _laid_over(tomllib.loads(defaults().text), json.loads(row.document))
+    table = _laid_over(model, tomllib.loads(defaults().text), json.loads(row.document))
     try:
         return model.model_validate(table)
     except ValidationError as error:
@@ -136,13 +137,13 @@ def untradable(active: Setting, offered: Setting) -> str | None:
     return None
 
 
-def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`above` over `below`, key by key."""
+def _laid_over(place: Any, below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` over `below`, key by key; a table in which any key may stand is taken whole."""
     merged = dict(below)
     for name, given in above.items():
-        held = merged.get(name)
-        if isinstance(held, dict) and isinstance(given, dict):
-            merged[name] = _laid_over(held, given)
+        held, inner = merged.get(name), step_into(place, name)
+        if isinstance(held, dict) and isinstance(given, dict) and known_keys(inner) is not None:
+            merged[name] = _laid_over(inner, held, given)
         else:
             merged[name] = given
     return merged
