@@ -249,7 +249,7 @@ def _curves(result: "Optimized") -> Table:
             name,
             _percent(curve["return"]),
             _figure(curve["sharpe"]),
-            f"{100.0 * (curve['max_drawdown'] or 0.0):.2f} %",
+            "-" if curve["max_drawdown"] is None else f"{100.0 * curve['max_drawdown']:.2f} %",
             f"{count:,}",
         )
     return table

@@ -91,12 +91,12 @@ def _what_to_judge(
         stored_quality,
     )
 
-    if run is not None or bundle is not None:
-        recorded = (
-            recorded_bundle(bundle)
-            if bundle is not None
-            else recorded_run(session.home, run or 0, session.configuration)
-        )
+    recorded = None
+    if bundle is not None:
+        recorded = recorded_bundle(bundle)
+    elif run is not None:
+        recorded = recorded_run(session.home, run, session.configuration)
+    if recorded is not None:
         quality = stored_quality(session.home, recorded.evidence, recorded.choice)
         return recorded.evidence, _REPLAYED, quality
     recorded, opened, minutes = recorded_account(read_account(session.home, account), count_known=True)

@@ -73,8 +73,9 @@ def summary(stress: "Stress") -> str:
     elif worst is base:
         said = "No other assumption gave less than the run as configured."
     else:
-        share = worst.survives or 0.0
-        left = f"{100.0 * share:.0f} % of the gain is left" if share > 0.0 else "nothing of the gain is left"
+        share = worst.survives
+        kept = "nothing" if share is None or share <= 0.0 else f"{100.0 * share:.0f} %"
+        left = f"{kept} of the gain is left"
         said = f"In the worst of them ({worst.name}) {left}."
     return (
         f"{said} Change is in points of the capital. Costs x {rules.costs_factor:g} finds setups again; all "
