@@ -17,7 +17,7 @@ from crypto_tracker.config.layers import TextFile
 from crypto_tracker.config.load import Loaded, load
 from crypto_tracker.config.market_data import MarketData
 from crypto_tracker.config.research import Optimize, Research
-from crypto_tracker.config.universe import InstrumentOverride, Universe, check_symbol
+from crypto_tracker.config.universe import InstrumentOverride, Selector, Universe, check_symbol
 from crypto_tracker.core.errors import ConfigError
 from crypto_tracker.core.model import Frozen
 from crypto_tracker.portfolio.parameters import Limits, Protection, Sizing
@@ -62,6 +62,7 @@ class Configuration(Frozen):
 
     trading: Trading
     universe: Universe
+    selector: Annotated[Selector, NoTrade("the universe that it chooses is recorded day by day")]
     market_data: MarketData
     strategies: Parameters
     decisions: DecisionLog

@@ -20,6 +20,7 @@ class Universe(Frozen):
     A coin has the tier of its own name, else of its group, else `tier_otherwise`.
     """
 
+    by_day: bool  # whether a backtest obeys the universes that were recorded day by day
     symbols: tuple[str, ...]  # where empty: every coin of the groups against `trading.quote`
     groups: dict[str, tuple[str, ...]]
     tier_of_coin: dict[str, TierName]
@@ -70,6 +71,38 @@ class Universe(Frozen):
             if group is not None and group in self.tier_of_group:
                 return Tier[self.tier_of_group[group].upper()]
         return Tier[self.tier_otherwise.upper()]
+
+
+class Selector(Frozen):
+    """How `select-pairs` chooses the pairs of an exchange; volatility is that of daily returns."""
+
+    count_max: Annotated[int, Field(ge=1)]
+    benchmark: str
+    days: Annotated[int, Field(ge=5)]
+    volume_min_quote: Annotated[float, Field(ge=0.0)]  # traded in 24 h
+    volume_max_quote: Annotated[float, Field(ge=0.0)]  # 0: no limit
+    volatility_min: Annotated[float, Field(ge=0.0)]
+    volatility_max: Annotated[float, Field(gt=0.0)]
+    correlation_max: Annotated[float, Field(ge=-1.0, le=1.0)]
+    listed_days_min: Annotated[int, Field(ge=0)]
+    volume_weight: Annotated[float, Field(ge=0.0)]
+    volatility_weight: Annotated[float, Field(ge=0.0)]
+    correlation_weight: Annotated[float, Field(ge=0.0)]
+    risk_low_volatility: Annotated[float, Field(ge=0.0)]
+    risk_high_volatility: Annotated[float, Field(ge=0.0)]
+    risk_low_volume_quote: Annotated[float, Field(ge=0.0)]
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> "Selector":
+        if self.volatility_max <= self.volatility_min:
+            raise ValueError("volatility_max is not above volatility_min: leave room between them")
+        if self.risk_high_volatility < self.risk_low_volatility:
+            raise ValueError(
+                "risk_high_volatility is below risk_low_volatility: no pair could be of medium risk"
+            )
+        if self.volume_weight + self.volatility_weight + self.correlation_weight <= 0.0:
+            raise ValueError("all weights are 0: give at least one of them")
+        return self
 
 
 class InstrumentOverride(Frozen):

@@ -17,6 +17,26 @@ class DataError(CryptoTrackerError):
     """Input data cannot be used: mend or replace it."""
 
 
+class ProviderError(CryptoTrackerError):
+    """A provider of bars did not give what was asked of it."""
+
+
+class ProviderRefused(ProviderError):
+    """The provider refuses for good, such as for a wrong key: change what is asked, or how."""
+
+
+class NotEntitled(ProviderRefused):
+    """The key is good and its plan does not reach so far: ask for less, or take another provider."""
+
+
+class UnknownToProvider(ProviderRefused):
+    """The provider does not know the symbol, or no longer trades it."""
+
+
+class ProviderUnavailable(ProviderError):
+    """The provider cannot be reached or answers nonsense: try again later."""
+
+
 class StoreError(CryptoTrackerError):
     """The store is in a state that needs a person."""
 

@@ -39,7 +39,7 @@ class Chain:
 # SQLite waits without listening to Ctrl-C, so it waits in short turns.
 _LOCK_TURN_MS = 100
 _MIGRATIONS = Path(__file__).parent / "migrations"
-MARKET = Chain("market", _MIGRATIONS / "market", head="0001")
+MARKET = Chain("market", _MIGRATIONS / "market", head="0002")
 RUNS = Chain("runs", _MIGRATIONS / "runs", head="0003")
 TRADING = Chain("trading", _MIGRATIONS / "trading", head="0002")
 CONTROL = Chain("control", _MIGRATIONS / "control", head="0001")

@@ -5,6 +5,7 @@ The migrations under `migrations/market` make these tables; a test holds the two
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Float,
@@ -19,7 +20,7 @@ from sqlalchemy import (
 
 from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.core.validate import BarRule
-from crypto_tracker.store.types import NAMING, one_of
+from crypto_tracker.store.types import NAMING, ExactDecimal, one_of
 
 metadata = MetaData(naming_convention=NAMING)
 
@@ -133,11 +134,20 @@ quarantine = Table(
     Column("line", Integer),
     Column("recorded_at_ms", BigInteger, nullable=False),
     Column("content_key", String, nullable=False, unique=True),
+    Column("status", String, nullable=False, server_default="held"),
+    Column("settled_at_ms", BigInteger),
+    Column("settlement", String),
     _known_timeframe(),
+    one_of("status", ["held", "released", "dropped"]),
+    CheckConstraint("(status = 'held') = (settled_at_ms IS NULL)", name="settled_at"),
+    CheckConstraint("(status = 'held') = (settlement IS NULL)", name="settlement"),
     one_of("rule", [rule.label for rule in BarRule if rule is not BarRule.VALID]),
     Index(None, "symbol_id", "timeframe", "open_time_ms"),
 )
-"""Bars that broke a rule, as the source had them. The same bar that comes again is the same row."""
+"""Bars that broke a rule, as the source had them. The same bar that comes again is the same row.
+
+A person settles them: released, once they break no rule any more, or dropped; `settlement` says why.
+"""
 
 imports = Table(
     "imports",
@@ -157,3 +167,145 @@ imports = Table(
     UniqueConstraint("source", "options"),
 )
 """Files whose bars are all in the store, so that an interrupted import goes on where it stopped."""
+
+gaps = Table(
+    "gaps",
+    metadata,
+    _symbol_id(),
+    Column("timeframe", String, primary_key=True),
+    Column("start_ms", BigInteger, primary_key=True),
+    Column("end_ms", BigInteger, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("noted_at_ms", BigInteger, nullable=False),
+    _known_timeframe(),
+    CheckConstraint("end_ms > start_ms", name="not_empty"),
+    sqlite_with_rowid=False,
+)
+"""What a provider lacks for good, with the reason: disjoint intervals, not asked for again."""
+
+instruments = Table(
+    "instruments",
+    metadata,
+    _symbol_id(),
+    Column("provider_symbol", String, nullable=False),
+    Column("tick", ExactDecimal),
+    Column("lot", ExactDecimal),
+    Column("quantity_min", ExactDecimal),
+    Column("notional_min", ExactDecimal),
+    Column("taker_fee", ExactDecimal),
+    Column("maker_fee", ExactDecimal),
+    Column("fetched_at_ms", BigInteger, nullable=False),
+)
+"""The exchange's own rules and fees of each of its markets; null where it does not say."""
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("holder", String, nullable=False),
+    Column("host", String, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("token", Integer, nullable=False),
+    Column("acquired_at_ms", BigInteger, nullable=False),
+    Column("renewed_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False),
+)
+"""Who holds what only one process may hold, such as a provider's stream; the token grows with each holder."""
+
+collectors = Table(
+    "collectors",
+    metadata,
+    Column("provider", String, primary_key=True),
+    Column("state", String, nullable=False),
+    Column("detail", String, nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+    Column("updated_at_ms", BigInteger, nullable=False),
+    Column("figures", String, nullable=False),
+    one_of("state", ["starting", "waiting", "catching_up", "live", "scheduled", "trouble", "stopped"]),
+)
+"""What each collector last said of itself; `figures` is a JSON object of counts."""
+
+quality = Table(
+    "quality",
+    metadata,
+    _symbol_id(),
+    Column("measured_at_ms", BigInteger, nullable=False),
+    Column("score", Float, nullable=False),
+    Column("freshness", Float, nullable=False),
+    Column("completeness", Float, nullable=False),
+    Column("soundness", Float, nullable=False),
+    Column("agreement", Float),
+    CheckConstraint("score >= 0 AND score <= 1", name="score"),
+)
+"""The newest data-quality score of each symbol, and its parts; agreement is null with one provider."""
+
+disagreements = Table(
+    "disagreements",
+    metadata,
+    _symbol_id(),
+    Column(
+        "other_id",
+        Integer,
+        ForeignKey("symbols.symbol_id", ondelete="RESTRICT"),
+        primary_key=True,
+        nullable=False,
+    ),
+    Column("day_ms", BigInteger, primary_key=True),
+    Column("compared", Integer, nullable=False),
+    Column("beyond", Integer, nullable=False),
+    Column("median", Float, nullable=False),
+    Column("p99", Float, nullable=False),
+    Column("largest", Float, nullable=False),
+    Column("measured_at_ms", BigInteger, nullable=False),
+    CheckConstraint("compared > 0 AND beyond >= 0 AND beyond <= compared", name="counts"),
+    sqlite_with_rowid=False,
+)
+"""How far the closes of two providers of one symbol lie apart, of each UTC day, as fractions."""
+
+selections = Table(
+    "selections",
+    metadata,
+    Column("selection_id", Integer, primary_key=True),
+    Column("made_at_ms", BigInteger, nullable=False),
+    Column("provider", String, nullable=False),
+    Column("settings", String, nullable=False),
+)
+"""Every selection of pairs, with the settings that it was made under (JSON)."""
+
+selection_pairs = Table(
+    "selection_pairs",
+    metadata,
+    Column(
+        "selection_id",
+        Integer,
+        ForeignKey("selections.selection_id", ondelete="CASCADE"),
+        primary_key=True,
+        nullable=False,
+    ),
+    Column("symbol", String, primary_key=True),
+    Column("volume_quote", Float),
+    Column("volatility", Float),
+    Column("correlation", Float),
+    Column("score", Float),
+    Column("risk", String),
+    Column("chosen", Boolean, nullable=False),
+    Column("reason", String),
+    one_of("risk", ["low", "medium", "high"]),
+    CheckConstraint("chosen = (reason IS NULL)", name="reason_if_not_chosen"),
+    sqlite_with_rowid=False,
+)
+"""What a selection looked at: the inputs, the score, and why a pair was not chosen."""
+
+universes = Table(
+    "universes",
+    metadata,
+    Column("day_ms", BigInteger, primary_key=True),
+    Column("provider", String, primary_key=True),
+    Column("symbol", String, primary_key=True),
+    Column("origin", String, nullable=False),
+    Column("selection_id", Integer, ForeignKey("selections.selection_id", ondelete="RESTRICT")),
+    one_of("origin", ["configured", "selected"]),
+    CheckConstraint("(origin = 'selected') = (selection_id IS NOT NULL)", name="selection"),
+    sqlite_with_rowid=False,
+)
+"""The symbols that could be traded on each UTC day."""

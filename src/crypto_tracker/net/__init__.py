@@ -1,0 +1,1 @@
+"""Politeness to the outside: limits, retries, breakers and connections. The only place that retries."""
