@@ -1,0 +1,1 @@
+"""Exchanges as ccxt speaks to them: past bars, markets, and minutes as they close."""
