@@ -14,6 +14,7 @@ from crypto_tracker.core.decisions import Reason, Verdict
 from crypto_tracker.core.timeframes import MINUTE_MS, from_ms, to_ms
 from crypto_tracker.store.database import open_engine
 from crypto_tracker.store.runs import FILE_NAME, RunStore
+from crypto_tracker.strategies.base import WITHHELD_FOR
 from crypto_tracker.strategies.decisions import decode_block, verdict
 from tests.app.books import Document
 from tests.app.conftest import LAST_MS, LIVELY, MARCH_MS, Command, backtest, run_command
@@ -217,7 +218,8 @@ def test_where_nothing_was_recorded_the_gates_are_explained_all_the_same(home: P
 
 
 @pytest.mark.parametrize(
-    "reason", [r for r in Reason if r in (Reason.ACCEPTED, Reason.DATA_STALE) or r >= 60]
+    "reason",
+    [r for r in Reason if r in (Reason.ACCEPTED, Reason.DATA_STALE, *WITHHELD_FOR) or r >= 60],
 )
 def test_the_portfolio_has_a_sentence_for_each_of_its_reasons(reason: Reason):
     until = to_ms(from_ms(MARCH_MS).replace(hour=12))

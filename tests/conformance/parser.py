@@ -33,6 +33,7 @@ GIVEN = {
         "close",
         "wait",
         "range",
+        "withheld",
     ),
     "resets": ("at", "symbol", "strategy"),
     "commands": ("at", "do", "what"),

@@ -16,10 +16,11 @@ from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 from crypto_tracker.simulation.books import OrderBooks, order_books
 from crypto_tracker.simulation.parameters import Rules
 from crypto_tracker.simulation.records import CommandKind, Scenario, commands
-from crypto_tracker.strategies.base import EVENT_RESET, EVENT_SETUP, SETUP_DTYPE
+from crypto_tracker.strategies.base import EVENT_RESET, EVENT_SETUP, SETUP_DTYPE, WITHHELD_FOR
 from tests.conformance.parser import Base, Case, Place, Row, Setting, Table
 from tests.simulation.rules import spec_rules
 
+_WITHHELD = ("-", *(reason.code for reason in WITHHELD_FOR))
 DAY_ONE_MS = 20_150 * DAY_MS  # 2025-03-03, a Monday; `d2/00:00` is the day after
 PLENTY = 1_000_000.0  # coins of volume where a table does not say
 
@@ -304,6 +305,7 @@ def build(case: Case, base: Base) -> Market:
         event["kind"] = EVENT_SETUP
         event["side"] = (1, -1)[choice(row.place, word("side"), ("long", "short"))]
         event["levels"] = int(word("levels"))
+        event["withheld"] = (0, *WITHHELD_FOR)[choice(row.place, word("withheld"), _WITHHELD)]
         event["max_hold_ms"] = span_ms(row.place, word("hold"))
         event["wait_ms"] = span_ms(row.place, word("wait"))
         event["size_quote"] = number(row.place, word("size"))

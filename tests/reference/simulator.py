@@ -59,6 +59,7 @@ class Setup:
     decision_close: float
     wait_ms: int
     range_median: float
+    withheld: int = 0
 
 
 @dataclass
@@ -1024,6 +1025,7 @@ class ReferenceSimulator:
         symbol = self.symbols[setup.symbol]
         stale_ms = self.rules.protection.stale_minutes * 60_000.0
         gates = [
+            (Reason(setup.withheld), setup.withheld != 0),
             (Reason.UNSUPPORTED_SIDE, setup.side != 1),
             (Reason.PAUSED, self.paused),
             (Reason.BLOCKED, symbol.blocked),

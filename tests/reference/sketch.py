@@ -46,6 +46,7 @@ def setup(after_bar: int = 0, **changed: Any) -> tuple[Any, ...]:
         "readiness": 100.0,
         "size_quote": 100.0,
         "levels": 1,
+        "withheld": 0,
         "spacing": 0.0,
         "take_profit": 0.05,
         "stop_loss": 0.05,

@@ -15,7 +15,7 @@ from crypto_tracker.core.timeframes import HOUR_MS, Timeframe, to_ms
 from crypto_tracker.simulation.books import OrderBooks, Snapshot, order_books
 from crypto_tracker.simulation.parameters import FillSource, Rules
 from crypto_tracker.simulation.records import COMMAND_DTYPE, CommandKind, Scenario
-from crypto_tracker.strategies.base import EVENT_RESET, EVENT_SETUP, SETUP_DTYPE
+from crypto_tracker.strategies.base import EVENT_RESET, EVENT_SETUP, SETUP_DTYPE, WITHHELD_FOR
 from tests.simulation.rules import instruments, same_for_all_tiers, spec_rules
 
 Random = np.random.Generator
@@ -440,6 +440,7 @@ def some_setups(random: Random, frame: Frame, panel: Panel) -> np.ndarray[Any, A
                         ),
                         "readiness": one_of(random, 80.0, 100.0),
                         "max_hold_ms": hold,
+                        "withheld": 0,
                         "max_entry_gap": gap,
                         "decision_close": 100.0 if np.isnan(close) else float(close),
                         "wait_ms": bar_ms,
@@ -451,6 +452,14 @@ def some_setups(random: Random, frame: Frame, panel: Panel) -> np.ndarray[Any, A
     rows.sort(key=lambda row: (row["time_ms"], row["symbol"], row["strategy"]))
     names = SETUP_DTYPE.names or ()
     return np.array([tuple(row[name] for name in names) for row in rows], dtype=SETUP_DTYPE)
+
+
+def withholding(random: Random, scenario: Scenario) -> Scenario:
+    """The same market, in which some setups must not be acted on; resets may say so too, and go on opening."""
+    setups = scenario.setups.copy()
+    chosen = random.random(len(setups)) < 0.1
+    setups["withheld"][chosen] = random.choice(WITHHELD_FOR, int(chosen.sum()))
+    return replace(scenario, setups=setups)
 
 
 def slow_regimes(random: Random, frame: Frame) -> np.ndarray[Any, np.dtype[np.int8]] | None:
@@ -572,4 +581,5 @@ def generate(seed: int) -> Scenario:
         slow_regime=slow_regimes(random, frame),
     )
     scenario = replace(scenario, rules=with_correlation_limit(random, frame, scenario.rules))
-    return walking_books(random, scenario) if random.random() < 0.15 else scenario
+    scenario = walking_books(random, scenario) if random.random() < 0.15 else scenario
+    return withholding(random, scenario) if random.random() < 0.2 else scenario

@@ -166,6 +166,8 @@ def test_every_rule_really_happens_in_the_generated_markets() -> None:
         **{f"exit {reason.code}": 5 for reason in ExitReason if reason is not ExitReason.NONE},
         **{f"reason {reason.code}": 50 for reason in Reason if 60 <= reason < 90 or reason == 0},
         "reason data_stale": 50,
+        "reason data_doubtful": 50,
+        "reason not_in_universe": 50,
         "reason no_cash": 5,  # shares that sum to 1 bind before the cash does, until positions have grown
         **{
             f"end {reason.code}": 3

@@ -254,6 +254,7 @@ def a_setup(minute: int, **changed: Any) -> Records:
         "readiness": 100.0,
         "size_quote": 100.0,
         "levels": 1,
+        "withheld": 0,
         "spacing": 0.02,
         "take_profit": 0.10,
         "stop_loss": 0.05,
@@ -428,3 +429,14 @@ def test_inputs_that_do_not_fit_together_are_refused():
         step(stepper, 0, [100.0, 100.0], np.concatenate([a_setup(1), a_setup(0)]))
     with pytest.raises(SimulationError, match="2 strategies and 1 symbols, not of 1 and 1"):
         stepper_under(PortfolioState.fresh(1, 2, 0))
+
+
+def test_a_withheld_setup_is_refused_for_its_reason_and_any_other_code_is_none() -> None:
+    stepper = stepper_under()
+    held_back = step(stepper, 0, [100.0], a_setup(0, withheld=int(Reason.DATA_DOUBTFUL)))
+    assert held_back.decisions["reason"].tolist() == [Reason.DATA_DOUBTFUL]
+    assert np.isnan(held_back.decisions["measured"]).all()
+    with pytest.raises(SimulationError, match=r"withheld for the reason 3: .* 5 \(not_in_universe\)"):
+        step(stepper, 1, [100.0], a_setup(1, withheld=int(Reason.DATA_STALE)))
+    taken = step(stepper, 1, [100.0], a_setup(1), number=1)
+    assert taken.decisions["reason"].tolist() == [Reason.ACCEPTED]

@@ -112,6 +112,43 @@ def test_an_account_of_the_first_version_keeps_its_orders_and_setups(engine):
     assert _orders_and_setups(engine) == kept
 
 
+def test_what_was_withheld_is_lost_where_the_tables_have_no_word_for_it(engine):
+    upgrade(engine, TRADING, "0002")
+    setup = (
+        "INSERT INTO setups VALUES (?, 'BTC/USD', 'DCA', ?, 'SKIP', ?, 100, 0.5, NULL, 0, NULL, NULL, 'v1')"
+    )
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO configurations VALUES ('v1', '{}', '{}', 0)")
+        connection.exec_driver_sql(setup, (60_000, 0, "data_stale"))
+    with pytest.raises(IntegrityError), engine.begin() as connection:
+        connection.exec_driver_sql(setup, (120_000, 1, "not_in_universe"))
+    kept = _orders_and_setups(engine)
+    upgrade(engine, TRADING)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(setup, (120_000, 1, "not_in_universe"))
+        connection.exec_driver_sql(setup, (180_000, 2, "data_doubtful"))
+    downgrade(engine, TRADING, "0002")
+    assert _orders_and_setups(engine) == kept
+
+
+def test_runs_of_the_third_version_keep_their_setups(engine):
+    upgrade(engine, RUNS, "0003")
+    setup = "INSERT INTO setups VALUES (1, ?, 'BTC/USD', 'DCA', 'SKIP', ?, 100, 0.5, NULL, 0, NULL, NULL)"
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO runs VALUES "
+            "(1, 'backtest', 'finished', 0, '1m', 0, 60000, '[]', '[]', 'v1', '{}', '1', 0)"
+        )
+        connection.exec_driver_sql(setup, (60_000, "data_stale"))
+    upgrade(engine, RUNS)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(setup, (120_000, "not_in_universe"))
+    downgrade(engine, RUNS, "0003")
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT time_ms, reason FROM setups").fetchall()
+    assert [tuple(row) for row in rows] == [(60_000, "data_stale")]
+
+
 def _orders_and_setups(engine) -> list[list[tuple]]:
     with engine.connect() as connection:
         return [

@@ -27,6 +27,8 @@ _PORTFOLIO_SENTENCES = {
     Reason.LOSING_STREAK: "the strategy had lost too often in a row and rests until {limit}",
     Reason.COOLDOWN: "the symbol was stopped out too often in a row and cools down until {limit}",
     Reason.DATA_STALE: "the symbol had no new bar for {measured:.0f} minutes; {limit:.0f} is too long",
+    Reason.DATA_DOUBTFUL: "the quality of the symbol's bars was too low to open anything on them",
+    Reason.NOT_IN_UNIVERSE: "the symbol did not belong to the universe of that day",
     Reason.SYMBOL_LIMIT: "the symbol already had a position or a pending order",
     Reason.SAME_EPISODE: "the rule has been true ever since the last entry; a scan must be false in between",
     Reason.CONFIDENCE_LOW: "the confidence was {measured:.3f}; {limit:.3f} is needed",

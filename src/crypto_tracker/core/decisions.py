@@ -22,6 +22,8 @@ class Reason(IntEnum):
     NOT_READY = 1
     NO_BAR = 2
     DATA_STALE = 3
+    DATA_DOUBTFUL = 4  # the symbol's bars are of too little quality to open anything on
+    NOT_IN_UNIVERSE = 5  # the symbol did not belong to the universe of the decision's day
     # strategy rules
     DROP_TOO_SMALL = 20
     VOLUME_LOW = 21

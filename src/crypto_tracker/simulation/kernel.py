@@ -1087,6 +1087,8 @@ def gate(setup, decision, memory, facts, regime, switched_on, close_ms):
     coin, strategy = memory.coins[setup.symbol], memory.strategies[setup.strategy]
     decision.measured = np.nan
     decision.limit = np.nan
+    if setup.withheld != 0:
+        return int64(setup.withheld)
     if setup.side != 1:
         return _SIDE
     if book.paused:

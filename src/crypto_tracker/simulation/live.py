@@ -26,7 +26,7 @@ from crypto_tracker.simulation.driver import (
     undecided,
 )
 from crypto_tracker.simulation.parameters import FillSource, Rules
-from crypto_tracker.simulation.records import MAX_LEVELS
+from crypto_tracker.simulation.records import MAX_LEVELS, refuse_wrongly_withheld
 from crypto_tracker.simulation.state import PortfolioState
 from crypto_tracker.strategies.base import EVENT_SETUP, SETUP_DTYPE
 
@@ -184,6 +184,7 @@ class Stepper:
                 f"{len(panel)} bars and {len(market.regime)} closes"
             )
         refuse_setups_off_the_grid(setups, panel)
+        refuse_wrongly_withheld(setups)
         if len(setups) and (
             np.any(np.diff(setups["time_ms"]) < 0) or int(setups["levels"].max()) > MAX_LEVELS
         ):

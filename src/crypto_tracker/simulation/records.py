@@ -12,7 +12,7 @@ from crypto_tracker.core.errors import SimulationError
 from crypto_tracker.core.instruments import Instruments
 from crypto_tracker.simulation.books import OrderBooks
 from crypto_tracker.simulation.parameters import FillSource, Rules
-from crypto_tracker.strategies.base import SETUP_DTYPE
+from crypto_tracker.strategies.base import SETUP_DTYPE, WITHHELD_FOR
 
 MAX_LEVELS = 20  # ladder levels that a slot can hold
 
@@ -194,10 +194,21 @@ class Scenario:
             raise SimulationError("a scenario needs one `enabled` flag for each strategy")
         if self.setups.dtype != SETUP_DTYPE or self.commands.dtype != COMMAND_DTYPE:
             raise SimulationError("setups and commands must have SETUP_DTYPE and COMMAND_DTYPE")
+        refuse_wrongly_withheld(self.setups)
         if len(self.setups) and np.any(np.diff(self.setups["time_ms"]) < 0):
             raise SimulationError("setups must be sorted by time")
         if len(self.setups) and int(self.setups["levels"].max()) > MAX_LEVELS:
             raise SimulationError(f"a ladder has at most {MAX_LEVELS} levels")
+
+
+def refuse_wrongly_withheld(setups: RecordArray) -> None:
+    """Raise SimulationError where a setup is withheld for anything but a reason that setups come with."""
+    known = np.isin(setups["withheld"], (0, *WITHHELD_FOR))
+    if not known.all():
+        raise SimulationError(
+            f"a setup is withheld for the reason {setups['withheld'][~known][0]}: it can be "
+            f"{' or '.join(f'{reason.value} ({reason.code})' for reason in WITHHELD_FOR)}, and 0 for none"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

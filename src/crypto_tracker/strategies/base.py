@@ -8,6 +8,7 @@ import numpy as np
 
 from crypto_tracker.core.arrays import BoolArray, CodeArray, FloatArray, IntArray
 from crypto_tracker.core.bars import Panel
+from crypto_tracker.core.decisions import Reason
 from crypto_tracker.core.errors import DataError
 from crypto_tracker.core.instruments import Instruments
 from crypto_tracker.core.model import Frozen
@@ -184,6 +185,7 @@ SETUP_DTYPE = np.dtype(
         ("readiness", np.float64),
         ("size_quote", np.float64),
         ("levels", np.int16),
+        ("withheld", np.int8),  # Reason for which it must not be acted on, 0 for none; the first of all gates
         ("spacing", np.float64),
         ("take_profit", np.float64),
         ("stop_loss", np.float64),
@@ -196,6 +198,9 @@ SETUP_DTYPE = np.dtype(
     ],
     align=True,
 )
+
+# What a setup can be withheld for by whoever knows it; anything else is found by the portfolio itself.
+WITHHELD_FOR = (Reason.DATA_DOUBTFUL, Reason.NOT_IN_UNIVERSE)
 
 EVENT_RESET = 0  # the first false scan after a true one: the episode is over
 EVENT_SETUP = 1
