@@ -9,7 +9,7 @@ from crypto_tracker.core.decisions import Reason, Regime
 from crypto_tracker.simulation.backtest import simulate_portfolio
 from crypto_tracker.simulation.bands import Band, bands
 from crypto_tracker.simulation.records import no_commands
-from crypto_tracker.strategies.base import EVENT_SETUP
+from crypto_tracker.strategies.base import EVENT_SETUP, WITHHELD_FOR
 from tests.simulation.generator import generate
 
 SEEDS = range(60)
@@ -21,7 +21,13 @@ GATES = {
     Reason.DRAWDOWN: ("drawdown", False),
     Reason.LOSING_STREAK: ("losing_streak", True),
 }
-BEFORE = (Reason.UNSUPPORTED_SIDE, Reason.PAUSED, Reason.BLOCKED, Reason.STRATEGY_OFF)
+BEFORE = (
+    *WITHHELD_FOR,
+    Reason.UNSUPPORTED_SIDE,
+    Reason.PAUSED,
+    Reason.BLOCKED,
+    Reason.STRATEGY_OFF,
+)
 
 
 def stands(found: list[Band], kind: str, strategy: str | None, time_ms: int) -> bool:
