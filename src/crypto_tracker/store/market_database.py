@@ -1,0 +1,75 @@
+"""The small records of the market database: rules of markets, quality, quarantine, one transaction each."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, select
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from crypto_tracker.core.errors import DataError
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.store import tables
+from crypto_tracker.store.database import MARKET, current_revision, open_engine, upgrade, writer_lock
+from crypto_tracker.store.reader import DATABASE_NAME, LOCK_NAME
+
+WAIT_MS = 30_000
+
+
+@contextmanager
+def reading(home: Path) -> Iterator[Connection]:
+    """One state of the market database under `home`, brought up to date first where it is old.
+
+    Raises DataError where there is none.
+    """
+    with _engine(home, make=False) as engine, engine.connect() as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def writing(home: Path) -> Iterator[Connection]:
+    """One transaction in the market database under `home`, which is made where there is none."""
+    with _engine(home, make=True) as engine, engine.begin() as connection:
+        yield connection
+
+
+def symbol_ids(connection: Connection, provider: str | None = None) -> dict[tuple[str, Symbol], int]:
+    """The id of each symbol that is known, by provider and symbol; of one provider where it is named."""
+    table = tables.symbols
+    query = select(table.c.provider, table.c.symbol, table.c.symbol_id)
+    if provider is not None:
+        query = query.where(table.c.provider == provider)
+    return {(row[0], Symbol.parse(row[1])): row[2] for row in connection.execute(query)}
+
+
+def known_symbol_ids(
+    connection: Connection, provider: str, symbols: Iterable[Symbol]
+) -> Mapping[tuple[str, Symbol], int]:
+    """The ids of all symbols of a provider, where those that are not known yet become so."""
+    rows = [
+        {"provider": provider, "symbol": str(symbol), "status": "active"} for symbol in dict.fromkeys(symbols)
+    ]
+    if rows:
+        connection.execute(
+            sqlite_insert(tables.symbols).on_conflict_do_nothing(index_elements=["provider", "symbol"]), rows
+        )
+    return symbol_ids(connection, provider)
+
+
+@contextmanager
+def _engine(home: Path, *, make: bool) -> Iterator[Engine]:
+    path = home / DATABASE_NAME
+    if not path.is_file():
+        if not make:
+            raise DataError(
+                f"there are no bars under {home}: bring some with `crypto-tracker import-data PATH`"
+            )
+        home.mkdir(parents=True, exist_ok=True)
+    engine = open_engine(path, busy_timeout_ms=WAIT_MS)
+    try:
+        if current_revision(engine) != MARKET.head:
+            with writer_lock(home / LOCK_NAME, what="the market database", wait_ms=WAIT_MS):
+                upgrade(engine, MARKET)
+        yield engine
+    finally:
+        engine.dispose()
