@@ -1,0 +1,71 @@
+"""Trying again what may go better the next time: exponential backoff with jitter, Retry-After obeyed."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import stamina
+from stamina.instrumentation import set_on_retry_hooks
+
+from crypto_tracker.config.market_data import Fetching
+from crypto_tracker.core.errors import ProviderUnavailable
+
+T = TypeVar("T")
+
+# Left alone, stamina prints every new attempt, with the arguments of what is tried, to standard error.
+set_on_retry_hooks(())
+
+
+class Transient(Exception):
+    """A failure that may pass by itself: no answer, too many requests, an answer that cannot be read.
+
+    Its text is a clause that goes on a sentence, such as `massive gave no answer within 30 s`.
+    `retry_after` are the seconds after which the provider asks to be tried again, None where it does not say.
+    """
+
+    def __init__(self, clause: str, *, retry_after: float | None = None) -> None:
+        super().__init__(clause)
+        self.retry_after = retry_after
+
+
+class Retry:
+    """The policy of one provider.
+
+    Between two attempts lie `wait_seconds`, doubled each time, plus up to `wait_seconds` of jitter, and no
+    more than `wait_max_seconds`; or exactly what the provider asks for, however long that is.
+    """
+
+    def __init__(self, fetching: Fetching, *, name: str) -> None:
+        self._attempts = fetching.attempts
+        self._name = name
+        self._caller = stamina.AsyncRetryingCaller(
+            attempts=fetching.attempts,
+            timeout=None,
+            wait_initial=fetching.wait_seconds,
+            wait_max=fetching.wait_max_seconds,
+            wait_jitter=fetching.wait_seconds,
+            wait_exp_base=2.0,
+        )
+
+    async def run(self, work: Callable[[], Awaitable[T]]) -> T:
+        """The result of `work`, which is called again as long as it raises Transient.
+
+        Raises ProviderUnavailable when every attempt has failed. Any other error goes through at once.
+        """
+        try:
+            return await self._caller(_backoff, work)
+        except Transient as failure:
+            attempts = "the only attempt" if self._attempts == 1 else f"all {self._attempts} attempts"
+            raise ProviderUnavailable(
+                f"{self._name} is not to be had now, {attempts} failed: {failure}; try again later"
+            ) from None
+
+
+async def repeat(work: Callable[[], Awaitable[T]], fetching: Fetching, *, name: str) -> T:
+    """The result of `work`, tried as often as `fetching` says; for calls that do not go through `http`."""
+    return await Retry(fetching, name=name).run(work)
+
+
+def _backoff(error: Exception) -> bool | float:
+    if not isinstance(error, Transient):
+        return False
+    return True if error.retry_after is None else max(error.retry_after, 0.0)
