@@ -149,10 +149,15 @@ class Lost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """Something in the stream that was left out: a message that cannot be read, a symbol not asked for."""
+    """Something in the stream that was left out: a message that cannot be read, a symbol not asked for.
+
+    Where `may_hide_bars`, minutes that closed about now may have been in it: absence does not mean that
+    nobody traded, until they have been asked for over REST.
+    """
 
     kind: str
     detail: str
+    may_hide_bars: bool = False
 
 
 StreamEvent = Subscribed | StreamedBars | Lost | Trouble

@@ -1,0 +1,1 @@
+"""Sessions with providers as they were: recorded raw, and played again."""
