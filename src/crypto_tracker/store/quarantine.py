@@ -1,0 +1,275 @@
+"""Bars in quarantine: listed, released once they break no rule any more, or dropped with a reason.
+
+Nothing is deleted: who settles a bar changes what its row says of it. A released bar enters the store as any
+other bar does. Settling the same bar twice, also after a kill between the two steps, changes nothing.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, select, update
+
+from crypto_tracker.core.errors import UsageError
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import Timeframe
+from crypto_tracker.core.validate import MISSING_TIME_MS, BarRule, broken_rules
+from crypto_tracker.store import tables
+from crypto_tracker.store.bars import BarStore
+from crypto_tracker.store.batch import BarBatch, contributions
+from crypto_tracker.store.market_database import reading, writing
+
+# How sources spell the fields of a bar, in lower case.
+_SPELLINGS = {
+    "open": ("open", "o"),
+    "high": ("high", "h"),
+    "low": ("low", "l"),
+    "close": ("close", "c"),
+    "volume": ("volume", "v", "vol", "base_volume"),
+    "vwap": ("vwap", "vw"),
+    "n_trades": ("n_trades", "n", "trades", "count"),
+}
+_RELEASED = "it breaks no rule any more"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantinedBar:
+    """A bar that broke a rule.
+
+    Attributes
+    ----------
+    open_time_ms : None where the source gave none, or none that can be read
+    rule : the rule that it broke when it came, such as `in_future`
+    raw : its fields as the source had them
+    source, line : where it came from; no line where lines mean nothing
+    status : `held`, `released` or `dropped`
+    settlement : why it was released or dropped; None while it is held
+    """
+
+    quarantine_id: int
+    provider: str
+    symbol: Symbol
+    timeframe: Timeframe
+    open_time_ms: int | None
+    rule: str
+    raw: Mapping[str, Any]
+    source: str
+    line: int | None
+    recorded_at_ms: int
+    status: str
+    settled_at_ms: int | None
+    settlement: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuspectMinute:
+    """A minute whose close jumped and that nothing has confirmed yet: it counts as missing."""
+
+    provider: str
+    symbol: Symbol
+    open_time_ms: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What became of the wish to settle one bar: done, or not, and why."""
+
+    bar: QuarantinedBar
+    done: bool
+    why: str
+
+
+def quarantined(
+    home: Path, *, symbols: Sequence[Symbol] = (), ids: Sequence[int] = (), settled: bool = False
+) -> list[QuarantinedBar]:
+    """The bars that are held, the settled ones too where they are asked for, in the order in which they came.
+
+    Only those of `symbols`, or with these `ids`, where any are given.
+    """
+    with reading(home) as connection:
+        found = _select(connection, ids)
+    return [
+        bar
+        for bar in found
+        if (settled or ids or bar.status == "held") and (not symbols or bar.symbol in symbols)
+    ]
+
+
+def suspect_minutes(home: Path, *, symbols: Sequence[Symbol] = ()) -> list[SuspectMinute]:
+    """The minutes that are suspect and unconfirmed, by symbol, provider and time."""
+    table, names = tables.suspects, tables.symbols
+    query = (
+        select(names.c.provider, names.c.symbol, table.c.open_time_ms, table.c.revision)
+        .join(names, names.c.symbol_id == table.c.symbol_id)
+        .where(table.c.status == "unconfirmed")
+    )
+    with reading(home) as connection:
+        found = [
+            SuspectMinute(
+                provider=row.provider,
+                symbol=Symbol.parse(row.symbol),
+                open_time_ms=row.open_time_ms,
+                revision=row.revision,
+            )
+            for row in connection.execute(query)
+        ]
+    wanted = [minute for minute in found if not symbols or minute.symbol in symbols]
+    return sorted(wanted, key=lambda each: (each.symbol, each.provider, each.open_time_ms, each.revision))
+
+
+def release(store: BarStore, home: Path, ids: Sequence[int], now_ms: int) -> list[Settlement]:
+    """Judge bars by the rules of today, and let those that break none into the store with their own values.
+
+    One stays held where it still breaks a rule, where its fields do not make a bar, or where the store has
+    another value of it by now: what came later is not overruled by what was doubted. Raises UsageError,
+    before anything is done, for an id that no bar has.
+    """
+    return [_settled(home, bar, now_ms, "released", _release, store) for bar in _named(home, ids)]
+
+
+def drop(
+    store: BarStore, home: Path, ids: Sequence[int], now_ms: int, *, reason: str, no_trade: bool = False
+) -> list[Settlement]:
+    """Settle bars as wrong, for a reason that a person gives; their rows stay.
+
+    Their minutes stay unknown, unless `no_trade` says that nobody traded then: they count as covered
+    thereafter. Raises UsageError without a reason, and for an id that no bar has.
+    """
+    reason = reason.strip()
+    if not reason:
+        raise UsageError("a bar is dropped for a reason: say it with --reason")
+    if no_trade:
+        reason += " (nobody traded)"
+
+    def dropping(store: BarStore, bar: QuarantinedBar, now_ms: int) -> tuple[bool, str]:
+        return _cover(store, bar, now_ms, reason) if no_trade else (True, reason)
+
+    return [_settled(home, bar, now_ms, "dropped", dropping, store) for bar in _named(home, ids)]
+
+
+def _settled(
+    home: Path,
+    bar: QuarantinedBar,
+    now_ms: int,
+    status: str,
+    act: Callable[[BarStore, QuarantinedBar, int], tuple[bool, str]],
+    store: BarStore,
+) -> Settlement:
+    """Do what settles a bar, and note it after that."""
+    if bar.status != "held":
+        return Settlement(bar, False, f"it is {bar.status} already: {bar.settlement}")
+    done, why = act(store, bar, now_ms)
+    if done:
+        table = tables.quarantine
+        with writing(home) as connection:
+            connection.execute(
+                update(table)
+                .where(table.c.quarantine_id == bar.quarantine_id, table.c.status == "held")
+                .values(status=status, settled_at_ms=now_ms, settlement=why)
+            )
+    return Settlement(bar, done, why)
+
+
+def _release(store: BarStore, bar: QuarantinedBar, now_ms: int) -> tuple[bool, str]:
+    batch = _batch(bar)
+    rule = BarRule(
+        broken_rules(
+            bar.timeframe,
+            batch.open_time_ms,
+            (batch.open, batch.high, batch.low, batch.close),
+            batch.volume,
+            now_ms=now_ms,
+        )[0]
+    )
+    if rule is not BarRule.VALID:
+        return False, f"it still breaks a rule: {rule.label}"
+    time_ms = int(batch.open_time_ms[0])
+    stored = store.reader.rows(bar.symbol, bar.timeframe, time_ms, time_ms + 1, provider=bar.provider)
+    if len(stored) and len(contributions(batch.open_time_ms, batch.values(), stored)):
+        return False, "the store has another value of this bar by now: drop it, or import the right one"
+    store.write(bar.provider, bar.symbol, bar.timeframe, batch, source=f"quarantine {bar.quarantine_id}")
+    return True, _RELEASED
+
+
+def _cover(store: BarStore, bar: QuarantinedBar, now_ms: int, reason: str) -> tuple[bool, str]:
+    """Take the minute of a bar as one in which nobody traded."""
+    if bar.open_time_ms is None:
+        return False, "it has no time, so no minute can count as one in which nobody traded"
+    start_ms = bar.timeframe.floor(bar.open_time_ms)
+    end_ms = start_ms + bar.timeframe.ms
+    if start_ms < 0 or end_ms > now_ms:
+        return False, "its time is none that has passed, so nobody knows yet whether anybody trades then"
+    none = _batch_of(np.empty(0, dtype=np.int64), dict.fromkeys(_SPELLINGS, np.empty(0)))
+    store.write(bar.provider, bar.symbol, bar.timeframe, none, [(start_ms, end_ms)])
+    return True, reason
+
+
+def _batch(bar: QuarantinedBar) -> BarBatch:
+    """The one bar, with exactly the values that its source had; NaN where it had none."""
+    fields = {str(name).lower(): value for name, value in bar.raw.items()}
+    values = {
+        name: np.array([next((_number(fields[word]) for word in words if word in fields), np.nan)])
+        for name, words in _SPELLINGS.items()
+    }
+    time_ms = MISSING_TIME_MS if bar.open_time_ms is None else bar.open_time_ms
+    return _batch_of(np.array([time_ms], dtype=np.int64), values)
+
+
+def _batch_of(open_time_ms: Any, values: Mapping[str, Any]) -> BarBatch:
+    return BarBatch(open_time_ms=open_time_ms, **values)
+
+
+def _number(value: object) -> float:
+    """The number that a field holds, or spells; NaN where it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return float("nan")
+    try:
+        return float(value)
+    except ValueError:
+        return float("nan")
+
+
+def _named(home: Path, ids: Sequence[int]) -> list[QuarantinedBar]:
+    """The bars with these ids, once each, in the order given."""
+    wanted = list(dict.fromkeys(ids))
+    found = {bar.quarantine_id: bar for bar in quarantined(home, ids=wanted)} if wanted else {}
+    missing = [str(each) for each in wanted if each not in found]
+    shown = "`crypto-tracker quarantine list` shows them"
+    if not wanted:
+        raise UsageError(f"name the bars by their ids: {shown}")
+    if missing:
+        raise UsageError(f"no bar in quarantine has the id {', '.join(missing)}: {shown}")
+    return [found[each] for each in wanted]
+
+
+def _select(connection: Connection, ids: Sequence[int]) -> list[QuarantinedBar]:
+    table, names = tables.quarantine, tables.symbols
+    query = (
+        select(names.c.provider, names.c.symbol, table)
+        .join(names, names.c.symbol_id == table.c.symbol_id)
+        .order_by(table.c.quarantine_id)
+    )
+    if ids:
+        query = query.where(table.c.quarantine_id.in_(list(ids)))
+    return [
+        QuarantinedBar(
+            quarantine_id=row.quarantine_id,
+            provider=row.provider,
+            symbol=Symbol.parse(row.symbol),
+            timeframe=Timeframe.parse(row.timeframe),
+            open_time_ms=row.open_time_ms,
+            rule=row.rule,
+            raw=json.loads(row.raw),
+            source=row.source,
+            line=row.line,
+            recorded_at_ms=row.recorded_at_ms,
+            status=row.status,
+            settled_at_ms=row.settled_at_ms,
+            settlement=row.settlement,
+        )
+        for row in connection.execute(query)
+    ]
