@@ -18,6 +18,8 @@ from crypto_tracker.core.errors import DataError
 
 FORMAT_VERSION = 1
 MASK = "***"
+SOCKET_PREFIX = "#"
+"""Our own sockets are #1, #2, ...; connections of other libraries have names without it."""
 
 _LINE_BYTES_MAX = 256 * 2**20  # an answer of a whole history; a longer line is no recording of ours
 _READ_BYTES = 2**18
@@ -57,8 +59,8 @@ class Record:
     Attributes
     ----------
     time_ns : by the clock of the recorder, UTC
-    connection : sockets are numbered 1, 2, ... in the order in which they were asked for; connections of
-        other libraries have names; HTTP has ""
+    connection : our sockets are numbered #1, #2, ... in the order in which they were asked for;
+        connections of other libraries have names; HTTP has ""
     fields : `text` of a message, `status` of an answer, ...
     """
 

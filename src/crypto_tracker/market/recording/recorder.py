@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from crypto_tracker import __version__
 from crypto_tracker.core.errors import StoreError, UsageError
-from crypto_tracker.market.recording.format import Header, Kind, Mask, Record, Writer, line_of
+from crypto_tracker.market.recording.format import SOCKET_PREFIX, Header, Kind, Mask, Record, Writer, line_of
 from crypto_tracker.net.sockets import Connect, Socket, SocketClosed, SocketSilent, SocketUnreachable
 
 
@@ -145,7 +145,7 @@ class _Log:
     def next_connection(self) -> str:
         with self._lock:
             self._connections += 1
-            return str(self._connections)
+            return f"{SOCKET_PREFIX}{self._connections}"
 
     def next_request(self) -> int:
         with self._lock:
@@ -207,14 +207,14 @@ class _RecordedSocket:
         try:
             await self._inner.send(text)
         except SocketClosed as error:
-            self._note_closed(error)
+            self._note_closed(error, during=Kind.SENT)
             raise
 
     async def receive(self, within_seconds: float | None = None) -> str | bytes:
         try:
             message = await self._inner.receive(within_seconds)
         except SocketClosed as error:
-            self._note_closed(error)
+            self._note_closed(error, during=Kind.MESSAGE)
             raise
         except SocketSilent as error:
             self._log.note(Kind.SILENT, self._connection, seconds=error.seconds)
@@ -222,9 +222,9 @@ class _RecordedSocket:
         self._log.note(Kind.MESSAGE, self._connection, **_content(message, self._mask))
         return message
 
-    def _note_closed(self, error: SocketClosed) -> None:
+    def _note_closed(self, error: SocketClosed, *, during: Kind) -> None:
         reason = self._mask.text(error.reason)
-        self._log.note(Kind.CLOSED, self._connection, code=error.code, reason=reason)
+        self._log.note(Kind.CLOSED, self._connection, code=error.code, reason=reason, during=during.value)
 
 
 class _RecordedTransport(httpx.AsyncBaseTransport):
