@@ -209,16 +209,16 @@ def test_a_reader_cannot_write(tmp_path):
     engine.dispose()
 
 
-def test_one_process_at_a_time_writes(tmp_path):
-    with (
-        store(tmp_path),
-        pytest.raises(StoreError, match="another process is writing"),
-        store(tmp_path, wait_ms=50),
-    ):
-        pass
-    with store(tmp_path) as opened:  # free again
-        opened.write("file", BTC, Timeframe.M1, drawn("12:00 100"))
-        assert closes(opened, "12:00", "12:01") == [100]
+def test_one_at_a_time_writes(tmp_path):
+    with store(tmp_path, wait_ms=50) as one, store(tmp_path) as other:
+        with (
+            writer_lock(tmp_path / "market.lock", what="bars", wait_ms=50),
+            pytest.raises(StoreError, match="another process is writing the bars"),
+        ):
+            one.write("file", BTC, Timeframe.M1, drawn("12:00 100"))
+        one.write("file", BTC, Timeframe.M1, drawn("12:00 100"))  # free again
+        other.write("file", BTC, Timeframe.M1, drawn("12:01 101"))
+        assert closes(one, "12:00", "12:02") == [100, 101]
 
 
 def test_a_lock_is_held_only_within_its_block(tmp_path):

@@ -1,4 +1,4 @@
-"""The bar store: the one writer of bars. Writing the same twice changes nothing."""
+"""The bar store: what writes bars, one write at a time. Writing the same twice changes nothing."""
 
 import hashlib
 import json
@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Engine, delete, func, insert, select
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from crypto_tracker.config.market_data import MarketData
@@ -20,13 +21,14 @@ from crypto_tracker.core.errors import UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, Timeframe, month_start_ms, next_month_ms, to_ms
 from crypto_tracker.core.validate import MISSING_TIME_MS, BarRule, broken_rules
-from crypto_tracker.store import doubt, imports, intervals, tables
+from crypto_tracker.store import doubt, gaps, imports, intervals, tables
 from crypto_tracker.store.batch import VALUE_FIELDS, BarBatch, StoredRows, contributions
 from crypto_tracker.store.cold import ColdFile, ColdTier
-from crypto_tracker.store.database import MARKET, open_engine, upgrade, writer_lock
+from crypto_tracker.store.database import MARKET, open_engine, upgrade
 from crypto_tracker.store.failpoints import Failpoint, reach
 from crypto_tracker.store.reader import BARS_FOLDER, DATABASE_NAME, LOCK_NAME, BarReader
 from crypto_tracker.store.tiers import Tiers
+from crypto_tracker.store.writing import WritersLock
 
 RawBar = Callable[[int], Mapping[str, Any]]
 """Gives the fields of a bar of a batch, by its index, as the source had them."""
@@ -56,6 +58,17 @@ class WriteResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MovedMonth:
+    """A month of one series that left the hot tier, and how many rows it had there."""
+
+    provider: str
+    symbol: Symbol
+    timeframe: Timeframe
+    month_ms: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RollOver:
     """What a roll-over moved: files written, rows that left the hot tier."""
 
@@ -71,19 +84,38 @@ class _Series:
     timeframe: Timeframe
 
 
-class BarStore:
-    """Writes bars under one home folder; one process at a time may.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Prepared:
+    """What a write of one series comes to, before it is entered."""
 
-    Everything that one `write` brings (bars, coverage, quarantine, the note that a file is done) becomes
-    visible in one transaction: a process that is killed leaves all of it or nothing.
+    series: _Series
+    bars: BarBatch
+    rules: CodeArray
+    broken: IntArray
+    added: StoredRows
+    coverage: IntArray
+    lacking: Sequence[gaps.Lack]
+    files: Sequence[ColdFile]
+    raw: RawBar | None
+
+
+class BarStore:
+    """Writes bars under one home folder.
+
+    Several processes and threads may have it open; each write holds the lock of the home for its own length.
+    Everything that one write brings (bars, coverage, quarantine, what is lacking, the note that a file is
+    done) becomes visible in one transaction: a process that is killed leaves all of it or nothing.
     """
 
-    def __init__(self, engine: Engine, cold: ColdTier, market_data: MarketData, clock: Clock) -> None:
+    def __init__(
+        self, engine: Engine, cold: ColdTier, market_data: MarketData, clock: Clock, lock: WritersLock
+    ) -> None:
         self._engine = engine
         self._cold = cold
         self._market_data = market_data
         self._clock = clock
-        self._symbol_ids: dict[tuple[str, Symbol], int] = {}
+        self._lock = lock
+        self._symbol_ids: dict[tuple[str, Symbol], int] = {}  # an id never changes, and none is given up
 
     @classmethod
     @contextmanager
@@ -92,22 +124,22 @@ class BarStore:
     ) -> Iterator["BarStore"]:
         """The store under `home`, made where there is none and brought up to date where it is old.
 
-        Leftovers of a process that was killed are removed. Raises StoreError where another process still
-        writes after `wait_ms`.
+        Leftovers of a process that was killed are removed. Raises StoreError, here and in every write, where
+        another process still writes after `wait_ms`.
         """
         home.mkdir(parents=True, exist_ok=True)
         with ExitStack() as closing:
-            closing.enter_context(
-                writer_lock(home / LOCK_NAME, what=f"the bars under {home}", wait_ms=wait_ms)
-            )
+            lock = WritersLock(home / LOCK_NAME, what=f"the bars under {home}", wait_ms=wait_ms)
+            closing.callback(lock.close)
             engine = open_engine(home / DATABASE_NAME, busy_timeout_ms=wait_ms)
             closing.callback(engine.dispose)
-            upgrade(engine, MARKET)
             cold = ColdTier(home / BARS_FOLDER)
-            with engine.connect() as connection:
-                named = set(connection.execute(select(tables.manifest.c.path)).scalars())
-            cold.remove_leftovers(named)
-            yield cls(engine, cold, market_data, clock)
+            with lock.held():  # what another writer is about to name would be a leftover otherwise
+                upgrade(engine, MARKET)
+                with engine.connect() as connection:
+                    named = set(connection.execute(select(tables.manifest.c.path)).scalars())
+                cold.remove_leftovers(named)
+            yield cls(engine, cold, market_data, clock, lock)
 
     @property
     def reader(self) -> BarReader:
@@ -123,6 +155,30 @@ class BarStore:
                 return imports.find_unchanged(connection, identity)
             return imports.find_content(connection, identity, sha256)
 
+    def register(self, provider: str, symbols: Iterable[Symbol]) -> None:
+        """Let the store know of symbols of a provider, also before any bar of them; new ones are active."""
+        _check_provider(provider)
+        unmet = [symbol for symbol in symbols if (provider, symbol) not in self._symbol_ids]
+        if not unmet:
+            return
+        with self._engine.begin() as connection:
+            found = {(provider, symbol): _registered(connection, provider, symbol) for symbol in unmet}
+        self._symbol_ids |= found  # not before they are committed
+
+    def mark_inactive(self, provider: str, symbol: Symbol, reason: str) -> bool:
+        """Note that a symbol is no longer traded, or not known to its provider; whether that is news.
+
+        The bars stay. A symbol that the store does not have is registered; another reason replaces the
+        earlier one.
+        """
+        if not reason.strip():
+            raise UsageError(f"{symbol} is to be inactive without a reason: say in one clause why")
+        return self._set_status(provider, symbol, "inactive", reason)
+
+    def mark_active(self, provider: str, symbol: Symbol) -> bool:
+        """Note that a symbol is traded; whether it was inactive before."""
+        return self._set_status(provider, symbol, "active", None)
+
     def write(
         self,
         provider: str,
@@ -134,6 +190,7 @@ class BarStore:
         source: str = "",
         raw: RawBar | None = None,
         finished: imports.ImportedFile | None = None,
+        lacking: Iterable[gaps.Lack] = (),
     ) -> WriteResult:
         """Bring bars and coverage into the store.
 
@@ -147,55 +204,58 @@ class BarStore:
         source : where the bars come from, noted beside quarantined ones
         raw : the fields of broken bars as the source had them; None to note the numbers of the batch
         finished : the file that is done with this write
+        lacking : intervals (start_ms, end_ms, reason) that the provider lacks for good, so that nobody asks
+            for them again; what is covered, now or later, is not lacking
         """
         now_ms = to_ms(self._clock.now())
         series = self._series(provider, symbol, timeframe)
-        prices = (bars.open, bars.high, bars.low, bars.close)
-        rules = broken_rules(timeframe, bars.open_time_ms, prices, bars.volume, now_ms=now_ms)
-        broken = np.flatnonzero(rules)
-        valid = np.flatnonzero(rules == BarRule.VALID)
-        stored = self._stored_around(series, bars.open_time_ms[valid])
-        added = _added(bars, valid, stored)
-        coverage = _newly_known(timeframe, bars, valid, broken, covered, now_ms)
-        months = self._cold_months(added, stored, now_ms)
-        files = self._write_months(series, months)
-        hot = added.where(~np.isin(_month_of(added.open_time_ms), list(months)))
+        noted = gaps.checked(lacking)
+        with self._lock.held():
+            prepared = self._prepared(series, bars, covered, noted, raw, now_ms)
+            return self._entered([prepared], source=source, finished=finished, now_ms=now_ms)
 
-        with self._engine.begin() as connection:
-            replaced = _enter_files(connection, series, files)
-            _insert_hot(connection, series, hot)
-            reach(Failpoint.HOT_ROWS_WRITTEN)
-            grown = _extend_coverage(connection, self._cold, series, coverage)
-            _quarantine(connection, series, bars, rules, broken, source=source, raw=raw, now_ms=now_ms)
-            suspect = 0
-            if timeframe is Timeframe.M1 and (len(added) or grown is not None):
-                span = _span_of(added, grown, timeframe)
-                tiers = Tiers(connection, self._cold)
-                suspect = doubt.judge(connection, tiers, series.symbol_id, timeframe, span, self._doubt_rule)
-            if finished is not None:
-                imports.record(connection, finished, series.symbol_id, timeframe.value, now_ms)
-            reach(Failpoint.BEFORE_COMMIT)
-        reach(Failpoint.COMMITTED)
-        for path in replaced:
-            self._cold.remove(path)
-        reach(Failpoint.REPLACED_FILES_REMOVED)
-        first = added.revision == 0
-        return WriteResult(
-            rows=len(bars),
-            rows_new=int(first.sum()),
-            revisions=int((~first).sum()),
-            quarantined=len(broken),
-            suspect=suspect,
-        )
+    def write_minutes(
+        self,
+        provider: str,
+        minutes: Mapping[Symbol, BarBatch],
+        covered: Mapping[Symbol, Sequence[tuple[int, int]]],
+        *,
+        source: str = "",
+        raw: Mapping[Symbol, RawBar] = MappingProxyType({}),
+    ) -> WriteResult:
+        """Bring minutes of many symbols into the store in one transaction; each as `write` would.
 
-    def roll_over(self) -> RollOver:
+        Parameters
+        ----------
+        minutes : the bars of each symbol on 1m
+        covered : intervals [start_ms, end_ms) that were fetched of each symbol, also of those without a bar
+        raw : the fields of broken bars of each symbol as the source had them
+        """
+        now_ms = to_ms(self._clock.now())
+        symbols = dict.fromkeys((*minutes, *covered))
+        self.register(provider, symbols)
+        with self._lock.held():
+            prepared = [
+                self._prepared(
+                    self._series(provider, symbol, Timeframe.M1),
+                    minutes.get(symbol, BarBatch.none()),
+                    covered.get(symbol, ()),
+                    (),
+                    raw.get(symbol),
+                    now_ms,
+                )
+                for symbol in symbols
+            ]
+            return self._entered(prepared, source=source, finished=None, now_ms=now_ms)
+
+    def roll_over(self, watcher: Callable[[MovedMonth], None] | None = None) -> RollOver:
         """Move finished months to cold files once they are older than `hot_days` of their timeframe.
 
         Overlays of cold months are folded into the month's file. A timeframe without a plan, or with
-        `hot_days = 0`, stays hot.
+        `hot_days = 0`, stays hot. The lock is held for one month at a time, and `watcher` told of each.
         """
         now_ms = to_ms(self._clock.now())
-        written = moved = 0
+        written = rows = 0
         for series, months in self._hot_months():
             plan = self._market_data.timeframes.get(series.timeframe.value)
             if plan is None or plan.hot_days == 0:
@@ -203,48 +263,143 @@ class BarStore:
             for month_ms in months:
                 if next_month_ms(month_ms) + plan.hot_days * DAY_MS > now_ms:
                     continue
-                with self._engine.connect() as connection:
-                    tiers = Tiers(connection, self._cold)
-                    span = month_ms, next_month_ms(month_ms)
-                    rows = tiers.rows(series.symbol_id, series.timeframe, *span)
-                    hot = len(tiers.hot_rows(series.symbol_id, series.timeframe, *span))
-                files = self._write_months(series, {month_ms: rows})
-                with self._engine.begin() as connection:
-                    replaced = _enter_files(connection, series, files)
-                    reach(Failpoint.BEFORE_COMMIT)
-                reach(Failpoint.COMMITTED)
-                for path in replaced:
-                    self._cold.remove(path)
-                reach(Failpoint.REPLACED_FILES_REMOVED)
-                written += 1
-                moved += hot
-        return RollOver(files=written, rows=moved)
+                with self._lock.held():
+                    moved = self._move(series, month_ms)
+                if moved:
+                    written, rows = written + 1, rows + moved
+                    if watcher is not None:
+                        watcher(
+                            MovedMonth(
+                                provider=series.provider,
+                                symbol=series.symbol,
+                                timeframe=series.timeframe,
+                                month_ms=month_ms,
+                                rows=moved,
+                            )
+                        )
+        return RollOver(files=written, rows=rows)
+
+    def _move(self, series: _Series, month_ms: int) -> int:
+        """Let a cold file take the hot rows of a month; how many they were."""
+        span = month_ms, next_month_ms(month_ms)
+        with self._engine.connect() as connection:
+            tiers = Tiers(connection, self._cold)
+            hot = len(tiers.hot_rows(series.symbol_id, series.timeframe, *span))
+            if not hot:  # somebody else has moved it meanwhile
+                return 0
+            rows = tiers.rows(series.symbol_id, series.timeframe, *span)
+        files = self._write_months(series, {month_ms: rows})
+        with self._engine.begin() as connection:
+            replaced = _enter_files(connection, series, files)
+            reach(Failpoint.BEFORE_COMMIT)
+        self._committed(replaced)
+        return hot
+
+    def _prepared(
+        self,
+        series: _Series,
+        bars: BarBatch,
+        covered: Iterable[tuple[int, int]],
+        lacking: Sequence[gaps.Lack],
+        raw: RawBar | None,
+        now_ms: int,
+    ) -> _Prepared:
+        """Judge bars, hold them against what is stored, and write what becomes files at once."""
+        prices = (bars.open, bars.high, bars.low, bars.close)
+        rules = broken_rules(series.timeframe, bars.open_time_ms, prices, bars.volume, now_ms=now_ms)
+        broken = np.flatnonzero(rules)
+        valid = np.flatnonzero(rules == BarRule.VALID)
+        stored = self._stored_around(series, bars.open_time_ms[valid])
+        added = _added(bars, valid, stored)
+        months = self._cold_months(added, stored, now_ms)
+        return _Prepared(
+            series=series,
+            bars=bars,
+            rules=rules,
+            broken=broken,
+            added=added,
+            coverage=_newly_known(series.timeframe, bars, valid, broken, covered, now_ms),
+            lacking=lacking,
+            files=self._write_months(series, months),
+            raw=raw,
+        )
+
+    def _entered(
+        self,
+        writes: Sequence[_Prepared],
+        *,
+        source: str,
+        finished: imports.ImportedFile | None,
+        now_ms: int,
+    ) -> WriteResult:
+        """Enter what was prepared in one transaction, and remove the files that were replaced."""
+        replaced: list[str] = []
+        suspect = 0
+        with self._engine.begin() as connection:
+            for write in writes:
+                replaced += _enter_files(connection, write.series, write.files)
+                suspect += self._enter(connection, write, source=source, now_ms=now_ms)
+            if finished is not None:
+                (write,) = writes
+                series = write.series
+                imports.record(connection, finished, series.symbol_id, series.timeframe.value, now_ms)
+            reach(Failpoint.BEFORE_COMMIT)
+        self._committed(replaced)
+        first = [write.added.revision == 0 for write in writes]
+        return WriteResult(
+            rows=sum(len(write.bars) for write in writes),
+            rows_new=sum(int(each.sum()) for each in first),
+            revisions=sum(int((~each).sum()) for each in first),
+            quarantined=sum(len(write.broken) for write in writes),
+            suspect=suspect,
+        )
+
+    def _enter(self, connection: Connection, write: _Prepared, *, source: str, now_ms: int) -> int:
+        """Enter a write of one series but for its files; how many bars became suspect."""
+        series, added = write.series, write.added
+        in_files = [file.month_ms for file in write.files]
+        _insert_hot(connection, series, added.where(~np.isin(_month_of(added.open_time_ms), in_files)))
+        reach(Failpoint.HOT_ROWS_WRITTEN)
+        covered, grown = _extend_coverage(connection, self._cold, series, write.coverage)
+        gaps.note(connection, series.symbol_id, series.timeframe, write.lacking, covered, now_ms)
+        _quarantine(connection, write, source=source, now_ms=now_ms)
+        if series.timeframe is not Timeframe.M1 or not (len(added) or grown is not None):
+            return 0
+        return doubt.judge(
+            connection,
+            Tiers(connection, self._cold),
+            series.symbol_id,
+            series.timeframe,
+            _span_of(added, grown, series.timeframe),
+            self._doubt_rule,
+        )
+
+    def _committed(self, replaced: Iterable[str]) -> None:
+        """Remove the files that no row names any longer."""
+        reach(Failpoint.COMMITTED)
+        for path in replaced:
+            self._cold.remove(path)
+        reach(Failpoint.REPLACED_FILES_REMOVED)
+
+    def _set_status(self, provider: str, symbol: Symbol, status: str, reason: str | None) -> bool:
+        """Whether a symbol had another status before."""
+        self.register(provider, [symbol])
+        table = tables.symbols
+        this = table.c.symbol_id == self._symbol_ids[provider, symbol]
+        with self._engine.begin() as connection:
+            before = connection.execute(select(table.c.status, table.c.reason).where(this)).one()
+            if tuple(before) != (status, reason):
+                connection.execute(update(table).where(this).values(status=status, reason=reason))
+        return bool(before.status != status)
 
     @property
     def _doubt_rule(self) -> doubt.DoubtRule:
         return doubt.DoubtRule(self._market_data.suspect_move, self._market_data.suspect_confirm_bars)
 
     def _series(self, provider: str, symbol: Symbol, timeframe: Timeframe) -> _Series:
-        symbol_id = self._symbol_ids.get((provider, symbol))
-        if symbol_id is None:
-            if not provider or not set(provider) <= _PROVIDER_CHARACTERS:
-                raise UsageError(
-                    f"{provider!r} is no name of a provider: use lower case letters, digits, - and _, "
-                    "such as binance"
-                )
-            table = tables.symbols
-            with self._engine.begin() as connection:
-                connection.execute(
-                    sqlite_insert(table)
-                    .values(provider=provider, symbol=str(symbol), status="active")
-                    .on_conflict_do_nothing(index_elements=["provider", "symbol"])
-                )
-                query = select(table.c.symbol_id).where(
-                    table.c.provider == provider, table.c.symbol == str(symbol)
-                )
-                symbol_id = connection.execute(query).scalar_one()
-            self._symbol_ids[provider, symbol] = symbol_id
-        return _Series(symbol_id, provider, symbol, timeframe)
+        if (provider, symbol) not in self._symbol_ids:
+            self.register(provider, [symbol])
+        return _Series(self._symbol_ids[provider, symbol], provider, symbol, timeframe)
 
     def _stored_around(self, series: _Series, times: IntArray) -> StoredRows:
         """What is stored at these times; their whole months, where they are enough to be written as files."""
@@ -320,6 +475,25 @@ class BarStore:
                     month_ms = next_month_ms(month_ms)
                 found.append((series, months))
         return found
+
+
+def _check_provider(provider: str) -> None:
+    if not provider or not set(provider) <= _PROVIDER_CHARACTERS:
+        raise UsageError(
+            f"{provider!r} is no name of a provider: use lower case letters, digits, - and _, such as binance"
+        )
+
+
+def _registered(connection: Connection, provider: str, symbol: Symbol) -> int:
+    """The id of a symbol, which is given one where it has none."""
+    table = tables.symbols
+    connection.execute(
+        sqlite_insert(table)
+        .values(provider=provider, symbol=str(symbol), status="active")
+        .on_conflict_do_nothing(index_elements=["provider", "symbol"])
+    )
+    query = select(table.c.symbol_id).where(table.c.provider == provider, table.c.symbol == str(symbol))
+    return int(connection.execute(query).scalar_one())
 
 
 def _added(bars: BarBatch, valid: IntArray, stored: StoredRows) -> StoredRows:
@@ -435,12 +609,12 @@ def _insert_hot(connection: Connection, series: _Series, rows: StoredRows) -> No
 
 def _extend_coverage(
     connection: Connection, cold: ColdTier, series: _Series, added: IntArray
-) -> tuple[int, int] | None:
-    """Add intervals to the coverage of a series; the span in which it grew, None where it did not."""
+) -> tuple[IntArray, tuple[int, int] | None]:
+    """Add intervals to the coverage of a series; all of it, and the span in which it grew, if it did."""
     known = Tiers(connection, cold).coverage([series.symbol_id], series.timeframe)[series.symbol_id]
     new = intervals.subtract(added, known)
     if not len(new):
-        return None
+        return known, None
     joined = intervals.union(known, added)
     table = tables.coverage
     here = (table.c.symbol_id == series.symbol_id, table.c.timeframe == series.timeframe.value)
@@ -459,27 +633,18 @@ def _extend_coverage(
             for start_ms, end_ms in sorted(after - before)
         ],
     )
-    return int(new[0, 0]), int(new[-1, 1])
+    return joined, (int(new[0, 0]), int(new[-1, 1]))
 
 
-def _quarantine(
-    connection: Connection,
-    series: _Series,
-    bars: BarBatch,
-    rules: CodeArray,
-    broken: IntArray,
-    *,
-    source: str,
-    raw: RawBar | None,
-    now_ms: int,
-) -> None:
+def _quarantine(connection: Connection, write: _Prepared, *, source: str, now_ms: int) -> None:
     """Note broken bars; one that came before is not noted again."""
+    series, bars, raw = write.series, write.bars, write.raw
     rows = []
-    for index in broken.tolist():
+    for index in write.broken.tolist():
         time_ms = int(bars.open_time_ms[index])
         fields = _numbers(bars, index) if raw is None else raw(index)
         text = json.dumps(dict(fields), default=str)
-        rule = BarRule(rules[index]).label
+        rule = BarRule(write.rules[index]).label
         identity = json.dumps([series.symbol_id, series.timeframe.value, time_ms, rule, text])
         rows.append(
             {

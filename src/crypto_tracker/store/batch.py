@@ -50,6 +50,19 @@ class BarBatch:
         return len(self.open_time_ms)
 
     @classmethod
+    def none(cls) -> "BarBatch":
+        """No bars."""
+        nothing = np.empty(0)
+        return cls(
+            open_time_ms=np.empty(0, dtype=np.int64),
+            open=nothing,
+            high=nothing,
+            low=nothing,
+            close=nothing,
+            volume=nothing,
+        )
+
+    @classmethod
     def of_column(cls, panel: Panel, symbol: Symbol) -> "BarBatch":
         """The present bars of one symbol of a panel."""
         column = panel.symbols.index(symbol)

@@ -31,21 +31,31 @@ class MinuteSource(BarSource, Protocol):
 
 
 class StoredBars:
-    """The store's reader as a bar source: every symbol from the provider that was chosen for it."""
+    """The store's reader as a bar source: every symbol from the provider that was chosen for it.
 
-    def __init__(self, reader: BarReader, provider_of: Mapping[Symbol, str]) -> None:
+    With `history`, bars of that provider stand in for those that the chosen one has not fetched.
+    """
+
+    def __init__(
+        self, reader: BarReader, provider_of: Mapping[Symbol, str], history: str | None = None
+    ) -> None:
         self._reader = reader
         self._provider_of = provider_of
+        self._history = history or None  # the configuration writes "" for nobody's
 
     def panel(self, symbols: Sequence[Symbol], timeframe: Timeframe, start_ms: int, end_ms: int) -> Panel:
         """The bars of `symbols`, of each those of its provider."""
-        return self._reader.panel(symbols, timeframe, start_ms, end_ms, provider=self._provider_of)
+        return self._reader.panel(
+            symbols, timeframe, start_ms, end_ms, provider=self._provider_of, history=self._history
+        )
 
     def beside_minutes(
         self, symbols: Sequence[Symbol], timeframe: Timeframe, start_ms: int, end_ms: int
     ) -> Panel | None:
         """What `panel` would be without any minutes; None where nothing else answers for a single bar."""
-        return self._reader.beside_minutes(symbols, timeframe, start_ms, end_ms, provider=self._provider_of)
+        return self._reader.beside_minutes(
+            symbols, timeframe, start_ms, end_ms, provider=self._provider_of, history=self._history
+        )
 
 
 def side_by_side(panels: Sequence[Panel]) -> Panel:
