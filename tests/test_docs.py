@@ -49,6 +49,11 @@ def complaint(words: list[str]) -> str | None:
     command = whole.commands.get(arguments[0])
     if command is None:
         return f"no command {arguments[0]}"
+    if isinstance(command, typer.core.TyperGroup) and len(arguments) > 1:
+        arguments = arguments[1:]
+        command = command.commands.get(arguments[0])
+        if command is None:
+            return f"no command {arguments[0]} below another"
     options = {
         option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
     }
@@ -78,6 +83,8 @@ def test_the_readme_shows_every_command():
         "backtest --time 20250801-",
         "--hom here list-data",
         "explain BTC/USDT -z",
+        "quarantine forget 12",
+        "quarantine drop 12 --because wrong",
     ],
 )
 def test_a_wrong_command_line_is_noticed(line):

@@ -159,7 +159,8 @@ def test_every_command_can_speak_json():
     app = typer.main.get_command(build())
     without = [
         name
-        for name, command in app.commands.items()
+        for group, command_or_group in app.commands.items()
+        for name, command in getattr(command_or_group, "commands", {group: command_or_group}).items()
         if "--json" not in {o for p in command.params for o in p.opts}
     ]
     assert without == []

@@ -99,6 +99,19 @@ def quarantined(
     ]
 
 
+def named(home: Path, ids: Sequence[int]) -> list[QuarantinedBar]:
+    """The bars with these ids, once each, in the order given; raises UsageError for an id that no bar has."""
+    wanted = list(dict.fromkeys(ids))
+    found = {bar.quarantine_id: bar for bar in quarantined(home, ids=wanted)} if wanted else {}
+    missing = [str(each) for each in wanted if each not in found]
+    shown = "`crypto-tracker quarantine list` shows them"
+    if not wanted:
+        raise UsageError(f"name the bars by their ids: {shown}")
+    if missing:
+        raise UsageError(f"no bar in quarantine has the id {', '.join(missing)}: {shown}")
+    return [found[each] for each in wanted]
+
+
 def suspect_minutes(home: Path, *, symbols: Sequence[Symbol] = ()) -> list[SuspectMinute]:
     """The minutes that are suspect and unconfirmed, by symbol, provider and time."""
     table, names = tables.suspects, tables.symbols
@@ -128,7 +141,7 @@ def release(store: BarStore, home: Path, ids: Sequence[int], now_ms: int) -> lis
     another value of it by now: what came later is not overruled by what was doubted. Raises UsageError,
     before anything is done, for an id that no bar has.
     """
-    return [_settled(home, bar, now_ms, "released", _release, store) for bar in _named(home, ids)]
+    return [_settled(home, bar, now_ms, "released", _release, store) for bar in named(home, ids)]
 
 
 def drop(
@@ -148,7 +161,7 @@ def drop(
     def dropping(store: BarStore, bar: QuarantinedBar, now_ms: int) -> tuple[bool, str]:
         return _cover(store, bar, now_ms, reason) if no_trade else (True, reason)
 
-    return [_settled(home, bar, now_ms, "dropped", dropping, store) for bar in _named(home, ids)]
+    return [_settled(home, bar, now_ms, "dropped", dropping, store) for bar in named(home, ids)]
 
 
 def _settled(
@@ -231,19 +244,6 @@ def _number(value: object) -> float:
         return float(value)
     except ValueError:
         return float("nan")
-
-
-def _named(home: Path, ids: Sequence[int]) -> list[QuarantinedBar]:
-    """The bars with these ids, once each, in the order given."""
-    wanted = list(dict.fromkeys(ids))
-    found = {bar.quarantine_id: bar for bar in quarantined(home, ids=wanted)} if wanted else {}
-    missing = [str(each) for each in wanted if each not in found]
-    shown = "`crypto-tracker quarantine list` shows them"
-    if not wanted:
-        raise UsageError(f"name the bars by their ids: {shown}")
-    if missing:
-        raise UsageError(f"no bar in quarantine has the id {', '.join(missing)}: {shown}")
-    return [found[each] for each in wanted]
 
 
 def _select(connection: Connection, ids: Sequence[int]) -> list[QuarantinedBar]:

@@ -20,6 +20,7 @@ COMMAND_MODULES = (
     "crypto_tracker.app.cli.import_data",
     "crypto_tracker.app.cli.import_books",
     "crypto_tracker.app.cli.list_data",
+    "crypto_tracker.app.cli.quarantine",
     "crypto_tracker.app.cli.backtest",
     "crypto_tracker.app.cli.optimize",
     "crypto_tracker.app.cli.trade",

@@ -1,0 +1,110 @@
+"""`quarantine list`, `release` and `drop` as a person uses them."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from crypto_tracker.app.cli.common import Session
+from tests.app.conftest import Command
+
+WRONG = "2025-01-01 00:00,1,0.9,0.5,1,10\n"
+JUMP = "2025-01-01 00:40,3,4,3,3.5,10\n"
+CODES = {"done": 0, "failed": 1, "wrong use": 2}
+
+
+@pytest.fixture
+def home(tmp_path: Path, command: Command) -> Path:
+    """A home with a wrong bar, a bar of the future, and a minute whose close jumped."""
+    sound = "".join(f"2025-01-01 00:{m:02},1,2,0.5,1.5,10\n" for m in range(1, 40))
+    file = tmp_path / "ETHUSDT-1m.csv"
+    file.write_text(f"time,open,high,low,close,volume\n{WRONG}{sound}{JUMP}2031-01-01 00:00,1,2,0.5,1.5,10\n")
+    assert command(tmp_path / "home", "import-data", str(file))[0] == 0
+    return tmp_path / "home"
+
+
+def test_the_list_names_rule_file_and_line_and_minutes_in_doubt(
+    home: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = command(home, "quarantine", "list")
+    lines = [line.split() for line in out.splitlines()]
+    assert code == 0
+    assert lines == [
+        ["id", "symbol", "provider", "tf", "time", "rule", "from"],
+        ["1", "ETH/USDT", "file", "1m", "2025-01-01", "00:00", "high_too_low", "ETHUSDT-1m.csv:2"],
+        ["2", "ETH/USDT", "file", "1m", "2031-01-01", "00:00", "in_future", "ETHUSDT-1m.csv:43"],
+        ["suspect:", "ETH/USDT", "file", "1m", "2025-01-01", "00:40,", "not", "confirmed"],
+    ]
+    assert max(map(len, out.splitlines())) <= 80
+    assert err == "2 bars are held; 1 minute is suspect.\n"
+
+
+def test_the_document_has_the_fields_as_they_stood_in_the_file(home: Path, command: Command):
+    document = json.loads(command(home, "quarantine", "list", "--json", "-p", "ETH/USDT")[1])
+    assert [bar["rule"] for bar in document["bars"]] == ["high_too_low", "in_future"]
+    assert document["bars"][0]["fields"] == {
+        "time": "2025-01-01 00:00", "open": "1", "high": "0.9", "low": "0.5", "close": "1", "volume": "10",
+    }  # fmt: skip
+    assert document["bars"][0]["open_time"] == "2025-01-01T00:00:00Z"
+    assert [minute["open_time"] for minute in document["suspects"]] == ["2025-01-01T00:40:00Z"]
+    other = json.loads(command(home, "quarantine", "list", "--json", "-p", "BTC/USDT")[1])
+    assert other == {"bars": [], "suspects": []}
+
+
+def test_a_bar_of_the_future_is_released_when_the_future_has_come(
+    home: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+):
+    code, out, err = command(home, "quarantine", "release", "2")
+    assert code == CODES["failed"]
+    assert out == "2  ETH/USDT file 1m 2031-01-01 00:00: stays: it still breaks a rule: in_future\n"
+    assert err == "1 of 1 could not be released: see the reasons above\n"
+    monkeypatch.setattr(Session, "now", lambda _: datetime(2031, 1, 1, tzinfo=UTC) + timedelta(minutes=1))
+    code, out, err = command(home, "quarantine", "release", "2")
+    assert (code, err) == (0, "")
+    assert out == "2  ETH/USDT file 1m 2031-01-01 00:00: released: it breaks no rule any more\n"
+    [series] = json.loads(command(home, "list-data", "--json")[1])
+    assert (series["rows"], series["end"], series["quarantined"]) == (41, "2031-01-01T00:01:00Z", 1)
+
+
+def test_of_several_bars_those_that_can_be_released_are(
+    home: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Session, "now", lambda _: datetime(2031, 1, 2, tzinfo=UTC))
+    code, out, err = command(home, "quarantine", "release", "1", "2", "--json")
+    assert code == CODES["failed"]
+    assert [(each["id"], each["done"]) for each in json.loads(out)] == [(1, False), (2, True)]
+    assert err == "1 of 2 could not be released: see the reasons above\n"
+
+
+def test_a_dropped_bar_is_shown_with_its_reason(home: Path, command: Command):
+    code, out, _ = command(home, "quarantine", "drop", "1", "--reason", "wrong print", "--no-trade")
+    assert code == 0
+    assert out == "1  ETH/USDT file 1m 2025-01-01 00:00: dropped: wrong print (nobody traded)\n"
+    assert "high_too_low" not in command(home, "quarantine", "list")[1]
+    code, out, err = command(home, "quarantine", "list", "--all")
+    assert code == 0
+    assert "dropped: wrong print (nobody traded)" in " ".join(out.split())
+    assert err == "1 bar is held, 1 settled; 1 minute is suspect.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("release", "9"), "no bar in quarantine has the id 9"),
+        (("drop", "1", "--reason", " "), "a bar is dropped for a reason"),
+        (("list", "--pairs", "ETH"), "is not a symbol"),
+    ],
+)
+def test_what_is_asked_wrongly_is_told(home: Path, command: Command, arguments: list[str], said: str):
+    code, out, err = command(home, "quarantine", *arguments)
+    assert (code, out) == (CODES["wrong use"], "")
+    assert said in err
+
+
+def test_without_bars_nothing_is_made(tmp_path: Path, command: Command):
+    code, _, err = command(tmp_path / "none", "quarantine", "release", "1")
+    assert code == CODES["failed"]
+    assert "there are no bars under" in err
+    assert not (tmp_path / "none").exists()
