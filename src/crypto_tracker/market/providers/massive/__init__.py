@@ -1,0 +1,1 @@
+"""Massive, formerly Polygon.io: aggregates over REST, day files, and the stream of minutes."""
