@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
+import numpy as np
+
 from crypto_tracker.core.arrays import IntArray
 from crypto_tracker.core.errors import NotEntitled, ProviderUnavailable, UnknownToProvider
 from crypto_tracker.core.symbols import Symbol
@@ -32,6 +34,7 @@ async def fetch_missing(
     *,
     now_ms: Callable[[], int],
     parallel: int,
+    again: bool = False,
     watcher: Watcher | None = None,
     thread: StoreThread | None = None,
 ) -> Summary:
@@ -44,6 +47,7 @@ async def fetch_missing(
     ----------
     now_ms : the present moment; no bar that closes after it is asked for
     parallel : requests at a time
+    again : whether to ask also for what the provider is known to lack; where it has it now, the note goes
     thread : through which the store is written; a job of its own makes one
 
     Raises
@@ -52,7 +56,8 @@ async def fetch_missing(
         Where nothing more can be had in this way, such as for a wrong key; what came before is kept.
     """
     async with _job(history, store, watcher, thread) as job:
-        return await job.run(wanted, {}, now_ms, parallel)
+        missing = await job.missing(wanted, again=again)
+        return await job.run(missing, now_ms, parallel)
 
 
 async def fetch_overlap(
@@ -72,7 +77,8 @@ async def fetch_overlap(
     Parameters are those of `fetch_missing`, and `overlap_bars`: how many bars of each timeframe.
     """
     async with _job(history, store, watcher, thread) as job:
-        return await job.run(wanted, overlap_bars, now_ms, parallel)
+        missing = await job.missing(wanted, overlap_bars=overlap_bars)
+        return await job.run(missing, now_ms, parallel)
 
 
 async def run(
@@ -118,15 +124,18 @@ class _Job:
         self._resume_at = 0.0  # on the loop's clock; the provider is left alone before
         self._waits = 0  # for it, since the last chunk came
 
-    async def run(
+    async def missing(
         self,
         wanted: Sequence[Wanted],
-        overlap_bars: Mapping[Timeframe, int],
-        now_ms: Callable[[], int],
-        parallel: int,
-    ) -> Summary:
+        *,
+        again: bool = False,
+        overlap_bars: Mapping[Timeframe, int] | None = None,
+    ) -> list[Missing]:
+        """What the store does not have of the wanted, and what is to be fetched once more."""
+        return await self._thread.do(self._missing, wanted, overlap_bars or {}, again=again)
+
+    async def run(self, missing: Sequence[Missing], now_ms: Callable[[], int], parallel: int) -> Summary:
         """Plan what is missing and fetch it."""
-        missing = await self._thread.do(self._missing, wanted, overlap_bars)
         present_ms = now_ms()
         reaches = {
             timeframe: self._history.reach(timeframe, present_ms) for timeframe in self._history.timeframes
@@ -152,26 +161,31 @@ class _Job:
             raise group.exceptions[0] from None  # the others were told of the same refusal
         return self._tally.summary(loop.time() - began)
 
-    def _missing(self, wanted: Sequence[Wanted], overlap_bars: Mapping[Timeframe, int]) -> list[Missing]:
-        """What the store does not have of the wanted, and what is to be fetched once more."""
+    def _missing(
+        self, wanted: Sequence[Wanted], overlap_bars: Mapping[Timeframe, int], *, again: bool
+    ) -> list[Missing]:
         reader, provider = self._store.reader, self._history.name
         found = []
         for each in wanted:
             symbol, timeframe = each.symbol, each.timeframe
             self._tally.want(symbol, timeframe)
             missing = reader.missing(provider, symbol, timeframe, each.start_ms, each.end_ms)
-            if overlap := overlap_bars.get(timeframe, 0):
-                known = intervals.clip(
-                    reader.coverage(provider, symbol, timeframe), each.start_ms, each.end_ms
-                )
-                if len(known):
-                    end_ms = int(known[-1, 1])
-                    start_ms = max(end_ms - overlap * timeframe.ms, each.start_ms)
-                    missing = intervals.union(missing, intervals.as_intervals([(start_ms, end_ms)]))
             for start_ms, end_ms, reason in reader.lacking(provider, symbol, timeframe):
                 span = max(start_ms, each.start_ms), min(end_ms, each.end_ms)
-                if span[0] < span[1]:
+                if span[0] >= span[1]:
+                    continue
+                if again:
+                    missing = intervals.union(missing, intervals.as_intervals([span]))
+                else:
                     self._tally.lost_part(symbol, timeframe, span, Cause.LACKING, reason)
+            if overlap := overlap_bars.get(timeframe, 0):
+                known = reader.coverage(provider, symbol, timeframe)
+                known = intervals.clip(known, each.start_ms, each.end_ms)
+                newest = known[-1:, 1:]
+                newest = intervals.clip(
+                    np.hstack([newest - overlap * timeframe.ms, newest]), each.start_ms, each.end_ms
+                )
+                missing = intervals.union(missing, newest)
             found.append(Missing(symbol=symbol, timeframe=timeframe, intervals=missing))
         return found
 

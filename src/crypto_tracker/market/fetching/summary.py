@@ -147,7 +147,7 @@ class Summary:
         )
 
     def joined(self, other: "Summary") -> "Summary":
-        """One summary of two jobs with the same provider; what is missing of a series is what the later says."""
+        """One summary of two jobs with one provider; of a series, what the later says is missing."""
         sums: dict[tuple[Symbol, Timeframe], SeriesSummary] = {}
         for series in (*self.series, *other.series):
             so_far = sums.get((series.symbol, series.timeframe))
