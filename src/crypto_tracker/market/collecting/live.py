@@ -1,0 +1,222 @@
+"""A stream becomes stored minutes: what came is written, and what is known to be whole is said so."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from typing import Protocol
+
+from crypto_tracker.config.market_data import Collector
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import MINUTE_MS
+from crypto_tracker.core.validate import MISSING_TIME_MS
+from crypto_tracker.market.collecting.buffer import Buffer
+from crypto_tracker.market.collecting.health import Health
+from crypto_tracker.market.collecting.minutes import Interval, Minutes, minute_of, next_minute
+from crypto_tracker.market.collecting.schedule import Wishes
+from crypto_tracker.market.collecting.times import MarketTime, until
+from crypto_tracker.market.fetching.writing import StoreThread
+from crypto_tracker.market.providers.base import Lost, Stream, StreamedBars, StreamEvent, Subscribed, Trouble
+from crypto_tracker.store.bars import BarStore, WriteResult
+
+SOURCE = "stream"
+"""What the store notes beside bars of a stream that it puts into quarantine."""
+
+_QUIET_SECONDS = 0.005
+"""With nothing to read for so long, everything that has come was read."""
+_TURNS = 10
+"""Of the event loop, in which data that has just come reaches its reader."""
+
+
+class Wished(Protocol):
+    """Is told that something is to be fetched."""
+
+    def __call__(self) -> None:
+        """There is a new wish."""
+        ...
+
+
+class Live:
+    """Reads one stream and writes its minutes; one at a time for a provider.
+
+    Bars are written once their minute has settled, or at once where the buffer is full: reading waits
+    meanwhile, so that the sender is slowed down. A minute is covered for a symbol that was subscribed from
+    before its open until it had settled, once all that came until then has been read.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        store: BarStore,
+        thread: StoreThread,
+        settings: Collector,
+        time: MarketTime,
+        health: Health,
+        wishes: Wishes,
+        wished: Wished,
+    ) -> None:
+        self._stream = stream
+        self._store = store
+        self._thread = thread
+        self._time = time
+        self._health = health
+        self._wishes = wishes
+        self._wished = wished
+        self._settle_ms = int(settings.settle_seconds * 1_000)
+        self._skew_ms = int(settings.skew_seconds * 1_000)
+        self._buffer = Buffer(capacity=settings.buffer_bars, skew_ms=self._skew_ms, settle_ms=self._settle_ms)
+        self._minutes = Minutes(self._settle_ms)
+        self._wanted: frozenset[Symbol] = frozenset()
+        self._read_ms = 0  # all that came until then has been read
+        self._covered_ms = 0  # the end of the newest minute that was told of as covered
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the stream brings anything now."""
+        return bool(self._minutes.symbols)
+
+    def covers_from(self, symbol: Symbol) -> int | None:
+        """From where on the stream looks after the minutes of a symbol; None where it does not."""
+        return self._minutes.next_ms(symbol)
+
+    async def run(self, symbols: Sequence[Symbol]) -> None:
+        """Collect these symbols until cancelled, or until a recording ends; what has come is written.
+
+        Raises ProviderRefused where the stream does.
+        """
+        self._wanted = frozenset(symbols)
+        events = self._stream.events(symbols)
+        coming = asyncio.ensure_future(anext(events))
+        try:
+            while True:
+                if await self._came(coming):
+                    await self._take_in(coming.result())
+                    coming = asyncio.ensure_future(anext(events))
+                await self._write_what_is_due()
+        except StopAsyncIteration:
+            return  # a recording is at its end
+        finally:
+            coming.cancel()
+            await asyncio.wait([coming])
+            if isinstance(events, AsyncGenerator):
+                await events.aclose()
+            self._lose(self._time.now_ms())
+            await self._write({})
+
+    async def _came(self, coming: "asyncio.Future[StreamEvent]") -> bool:
+        """Wait for an event, or for the next thing that is due, and long enough to see that nothing came."""
+        now_ms = self._time.now_ms()
+        due_ms = min((each for each in (self._minutes.due_ms(), self._buffer.due_ms()) if each), default=None)
+        seconds = None if due_ms is None else max(self._time.seconds(due_ms - now_ms), _QUIET_SECONDS)
+        await asyncio.wait([coming], timeout=seconds)
+        for _ in range(_TURNS):
+            if coming.done():
+                return True
+            await asyncio.sleep(0)
+        self._read_ms = self._time.now_ms()
+        return coming.done()
+
+    async def _take_in(self, event: StreamEvent) -> None:
+        now_ms = self._time.now_ms()
+        health = self._health
+        health.counts["events"] += 1
+        if isinstance(event, Subscribed):
+            self._begin(event, now_ms)
+        elif isinstance(event, StreamedBars):
+            await self._bars(event, now_ms)
+        elif isinstance(event, Lost):
+            self._lose(now_ms)
+            health.counts["reconnects"] += 1
+            health.trouble(SOURCE, f"the stream was lost ({event.reason})")
+            await self._write({})
+        elif isinstance(event, Trouble):
+            health.mention(event.kind, f"left out of the stream: {event.detail}", now_ms)
+
+    def _begin(self, event: Subscribed, now_ms: int) -> None:
+        """The stream brings symbols from the next minute on; what was missed until then is to be fetched."""
+        self._minutes.subscribed(event.symbols, now_ms)
+        self._health.symbols_live = len(self._minutes.symbols)
+        self._wishes.all_since(minute_of(now_ms), now_ms)
+        self._wishes.all_since(minute_of(now_ms), next_minute(now_ms) + self._settle_ms)
+        self._wished()
+        self._health.sound(SOURCE)
+
+    def _lose(self, now_ms: int) -> None:
+        """Nothing comes any more: what had not settled is to be fetched once it has."""
+        began = [self._minutes.next_ms(symbol) for symbol in self._minutes.symbols]
+        open_since = min((each for each in began if each is not None), default=None)
+        self._minutes.lost()
+        self._health.symbols_live = 0
+        if open_since is not None:
+            since_ms = min(open_since, minute_of(now_ms))
+            self._wishes.all_since(since_ms, next_minute(now_ms) + self._settle_ms)
+            self._wished()
+
+    async def _bars(self, event: StreamedBars, now_ms: int) -> None:
+        health, counts = self._health, self._health.counts
+        if event.symbol not in self._wanted:
+            health.mention("symbol", f"bars of {event.symbol}, which was not asked for", now_ms)
+            return
+        added = self._buffer.add(event, now_ms)
+        counts["bars"] += added.bars
+        counts["duplicates"] += added.duplicates
+        counts["corrections"] += added.corrections
+        counts["late"] += int((event.bars.open_time_ms < self._covered_ms - MINUTE_MS).sum())
+        for open_ms in added.unusable:
+            counts["unusable"] += 1
+            health.mention("unusable", f"a bar of {event.symbol} breaks a rule: it is in quarantine", now_ms)
+            if open_ms != MISSING_TIME_MS:
+                self._doubt(event.symbol, minute_of(open_ms), now_ms)
+        while self._buffer.is_full:
+            ready_ms = self._buffer.ready_ms()
+            if ready_ms is not None and ready_ms > now_ms:
+                await until(self._time, ready_ms)
+            await self._write({})
+        health.buffer_bars, health.buffer_peak = len(self._buffer), self._buffer.peak
+
+    def _doubt(self, symbol: Symbol, open_ms: int, now_ms: int) -> None:
+        """A bar of a minute cannot be used: without a sound one, the minute is to be fetched."""
+        for hole_ms in self._minutes.doubt(symbol, open_ms, now_ms):
+            self._wishes.hole(symbol, hole_ms, hole_ms + MINUTE_MS + self._settle_ms)
+            self._wished()
+        if open_ms > now_ms:
+            self._health.mention(
+                "clock",
+                f"a bar of {symbol} came before its minute: the clock of this machine or that of "
+                f"{self._stream.name} is wrong",
+                now_ms,
+            )
+
+    async def _write_what_is_due(self) -> None:
+        now_ms = self._time.now_ms()
+        covered = self._minutes.settled(self._read_ms)
+        due_ms = self._buffer.due_ms()
+        if covered or (due_ms is not None and due_ms <= now_ms):
+            await self._write(covered)
+
+    async def _write(self, covered: dict[Symbol, list[Interval]]) -> WriteResult | None:
+        taken = self._buffer.take(self._time.now_ms())
+        if not taken.minutes and not covered:
+            return None
+        result = await self._thread.do(
+            self._store.write_minutes,
+            self._stream.name,
+            taken.minutes,
+            covered,
+            source=SOURCE,
+            raw=taken.raw,
+        )
+        self._note_written(taken.first, covered)
+        return result
+
+    def _note_written(self, first: Counter[int], covered: dict[Symbol, list[Interval]]) -> None:
+        now_ms = self._time.now_ms()
+        health = self._health
+        for open_ms, bars in first.items():
+            health.lateness.note(now_ms, now_ms - open_ms - MINUTE_MS, bars)
+        ends = [end_ms for intervals in covered.values() for _, end_ms in intervals]
+        self._covered_ms = max([self._covered_ms, *ends])
+        newest = [open_ms for open_ms in first if open_ms <= now_ms - MINUTE_MS]
+        if health.newest_minute_ms is not None:
+            newest.append(health.newest_minute_ms)
+        health.newest_minute_ms = max(newest, default=None)
+        health.buffer_bars = len(self._buffer)

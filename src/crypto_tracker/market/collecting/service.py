@@ -1,0 +1,557 @@
+"""The collector of one provider: holds it alone, streams, catches up, and looks after what was stored."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from crypto_tracker.config.market_data import MarketData
+from crypto_tracker.core.errors import ProviderRefused, ProviderUnavailable, StoreError
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, Timeframe, from_ms
+from crypto_tracker.market.collecting.gate import Gate, GatedHistory, Urgency
+from crypto_tracker.market.collecting.health import Health, Watcher
+from crypto_tracker.market.collecting.jobs import JobWatch
+from crypto_tracker.market.collecting.live import Live
+from crypto_tracker.market.collecting.membership import membership
+from crypto_tracker.market.collecting.schedule import DAILY_AT_MS, MEASURE_MS, Increments, Turns, Wishes
+from crypto_tracker.market.collecting.times import MarketTime, until, until_or
+from crypto_tracker.market.fetching.planning import Wanted
+from crypto_tracker.market.fetching.running import fetch_missing, fetch_overlap
+from crypto_tracker.market.fetching.summary import Summary
+from crypto_tracker.market.fetching.writing import StoreThread
+from crypto_tracker.market.instruments import instrument_rows
+from crypto_tracker.market.providers.base import History, Stream
+from crypto_tracker.market.quality import compare_all, measure
+from crypto_tracker.net.reconnect import Reconnect
+from crypto_tracker.store.bars import BarStore
+from crypto_tracker.store.collectors import CollectorRecords, Standing
+from crypto_tracker.store.instruments import write_instruments
+from crypto_tracker.store.leases import Holder, Lease
+from crypto_tracker.store.quality import write_disagreements, write_quality
+
+REQUESTS = "requests"
+_MARKETS = "markets"
+_RENEWALS = 3  # in the time that a lease lasts
+
+Needed = Callable[[Symbol, int], Mapping[Timeframe, int]]
+"""From where on trading reads a symbol's bars at a moment, by timeframe."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Assignment:
+    """What one collector is to collect.
+
+    Attributes
+    ----------
+    symbols : those that are wanted, whether the provider has them or not
+    needed : what trading reads, which is fetched first
+    record_universe : notes the symbols that can be traded today, as often as the markets are asked for
+    """
+
+    history: History
+    stream: Stream | None
+    symbols: tuple[Symbol, ...]
+    needed: Needed
+    record_universe: Callable[[Sequence[Symbol], int], None]
+
+
+class LeaseHeld(StoreError):
+    """Another process collects from the provider."""
+
+
+class Collecting:
+    """Keeps the bars of one provider up to date until it is stopped, whatever befalls the provider.
+
+    Only a refusal of the provider ends it (ProviderRefused), and what is wrong with our own store.
+    """
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        store: BarStore,
+        home: Path,
+        settings: MarketData,
+        time: MarketTime,
+        watcher: Watcher,
+    ) -> None:
+        self._assignment = assignment
+        self._store = store
+        self._home = home
+        self._settings = settings
+        self._time = time
+        self._watcher = watcher
+        self._name = assignment.history.name
+        self._settle_ms = int(settings.collector.settle_seconds * 1_000)
+        self._active = assignment.symbols
+        self._members_changed = asyncio.Event()
+        self._wished = asyncio.Event()
+        self._ready = asyncio.Event()  # trading has what it needs
+        self._wishes = Wishes()
+        self._gate = Gate(settings.collector.parallel)
+        self._plans = {
+            Timeframe.parse(name): plan
+            for name, plan in settings.timeframes.items()
+            if Timeframe.parse(name) in assignment.history.timeframes
+        }
+        self._health = Health(
+            provider=self._name,
+            has_stream=assignment.stream is not None,
+            changed=self._changed,
+            noted=lambda sentence: watcher.noted(self._name, sentence),
+        )
+        self._told: asyncio.Queue[tuple[Standing, str]] = asyncio.Queue()
+        self._live: Live | None = None
+        self._refusal = ""
+        self._thread: StoreThread  # what is urgent
+        self._background: StoreThread
+        self._keeper: StoreThread  # the lease, which waits for no bars
+        self._records: CollectorRecords
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Collect until `stop` is set: wait for the lease, collect while it is held, and begin anew."""
+        async with self._open() as lease:
+            while not stop.is_set():
+                if await self._wait_for(lease, stop):
+                    await self._while_held(lease, stop)
+
+    async def once(self) -> Summary:
+        """Fetch everything that is missing, and end.
+
+        Raises LeaseHeld where another process collects from this provider, and what the provider raises.
+        """
+        async with self._open() as lease:
+            holder = await self._thread.do(lease.acquire)
+            if holder is not None:
+                raise LeaseHeld(f"{_who(self._name, holder)}: it catches up by itself")
+            keeping = asyncio.create_task(self._keep(lease))
+            try:
+                self._health.tell(Standing.STARTING, "asking for the markets")
+                await self._ask_for_markets()
+                self._health.tell()
+                summary = await self._fetch(self._needed(), Urgency.NOW, overlap=True)
+                if self._settings.collector.backfill:
+                    summary = summary.joined(await self._fetch(self._years(), Urgency.SOMETIME))
+                await self._measure()
+            finally:
+                keeping.cancel()
+                await asyncio.wait([keeping])
+            return summary
+
+    # --- holding the provider --------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Lease]:
+        """Threads, records and the lease; at the end all is written, and the last word is said."""
+        seconds = self._settings.collector.lease_seconds
+        with (
+            StoreThread() as self._thread,
+            StoreThread() as self._background,
+            StoreThread() as self._keeper,
+            CollectorRecords.open(self._home) as self._records,
+            Lease.open(
+                self._home,
+                f"collector:{self._name}",
+                seconds=seconds,
+                now_ms=self._time.now_ms,
+                holder="collect",
+            ) as lease,
+        ):
+            self._store.register(self._name, self._assignment.symbols)
+            try:
+                yield lease
+            except ProviderRefused as error:
+                self._refusal = str(error)
+                raise
+            finally:
+                self._health.tell(Standing.STOPPED, self._refusal)
+                if lease.is_held:
+                    await self._keeper.do(self._write_state)
+
+    async def _wait_for(self, lease: Lease, stop: asyncio.Event) -> bool:
+        """Acquire the lease, however long that takes; False where it was stopped meanwhile."""
+        every_ms = int(self._settings.collector.lease_seconds * 1_000 / _RENEWALS)
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            while not stop.is_set():
+                holder = await self._keeper.do(lease.acquire)
+                if holder is None:
+                    return True
+                self._health.tell(Standing.WAITING, _who(self._name, holder))
+                await asyncio.wait([stopping], timeout=max(self._time.seconds(every_ms), 0.0))
+        finally:
+            stopping.cancel()
+        return False
+
+    async def _while_held(self, lease: Lease, stop: asyncio.Event) -> None:
+        """Collect until stopped or until the lease is another's, which ends everything at once."""
+        collecting = asyncio.create_task(self._collect())
+        keeping = asyncio.create_task(self._keep(lease))
+        stopping = asyncio.create_task(stop.wait())
+        tasks = [collecting, keeping, stopping]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        for task in tasks:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise _innermost(error)
+        if not lease.is_held:
+            self._watcher.noted(self._name, "another process has taken over: nothing is collected here")
+        elif collecting.done() and not collecting.cancelled():
+            stop.set()  # a recording is at its end
+
+    async def _keep(self, lease: Lease) -> None:
+        """Renew the lease for as long as it is ours, and say each time what the collector is at."""
+        every_ms = int(self._settings.collector.lease_seconds * 1_000 / _RENEWALS)
+        while True:
+            await until(self._time, self._time.now_ms() + every_ms)
+            if not await self._keeper.do(lease.renew):
+                return
+            await self._keeper.do(self._write_state)
+            self._watcher.progressed(self._name, self._health.figures(self._time.now_ms()))
+
+    def _changed(self, state: Standing, detail: str) -> None:
+        self._watcher.changed(self._name, state, detail)
+        self._told.put_nowait((state, detail))
+
+    def _write_state(self) -> None:
+        state, detail = self._health.told
+        now_ms = self._time.now_ms()
+        self._records.tell(self._name, state, detail, self._health.figures(now_ms), now_ms=now_ms)
+
+    async def _write_states(self) -> None:
+        """Write each change of state as it happens."""
+        while True:
+            await self._told.get()
+            await self._keeper.do(self._write_state)
+
+    # --- collecting ------------------------------------------------------------------------------
+
+    async def _collect(self) -> None:
+        """Do all that there is to do beside each other; ends where a recorded stream does."""
+        self._health.troubles.clear()
+        self._health.catching_up = True
+        self._ready.clear()
+        self._wishes.since_ms = Timeframe.M1.floor(self._time.now_ms())
+        self._health.tell(Standing.STARTING, "asking for the markets")
+        await self._ask_for_markets()
+        self._health.tell()
+        async with asyncio.TaskGroup() as tasks:
+            others = [
+                tasks.create_task(work)
+                for work in (
+                    self._write_states(),
+                    self._catch_up(),
+                    self._increments(),
+                    self._look_after(),
+                    self._fill_years(),
+                )
+            ]
+            if self._assignment.stream is not None:
+                await self._stream(self._assignment.stream)
+                for task in others:
+                    task.cancel()
+
+    async def _stream(self, stream: Stream) -> None:
+        """Stream the symbols that the provider has, and begin anew when they change."""
+        live = self._live = Live(
+            stream,
+            self._store,
+            self._thread,
+            self._settings.collector,
+            self._time,
+            self._health,
+            self._wishes,
+            self._wished.set,
+        )
+        while True:
+            if not self._active:
+                await self._members_changed.wait()
+            self._members_changed.clear()
+            running = asyncio.create_task(live.run(self._active))
+            changing = asyncio.create_task(self._members_changed.wait())
+            try:
+                await asyncio.wait([running, changing], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                over = running.done() and not running.cancelled()
+                for task in (running, changing):
+                    task.cancel()
+                await asyncio.wait([running, changing])
+            if not running.cancelled():
+                running.result()
+                if over:
+                    return
+
+    async def _catch_up(self) -> None:
+        """Fetch what trading needs, and then, whenever asked, what the stream did not bring."""
+        policy = Reconnect(self._settings.collector)
+        while (seconds := await self._caught_up(policy)) is not None:
+            await until(self._time, self._time.now_ms() + int(seconds * 1_000))
+        self._health.catching_up = False
+        self._health.tell()
+        self._ready.set()
+        while True:
+            now_ms = self._time.now_ms()
+            next_ms = self._wishes.next_ms()
+            await until_or(self._time, now_ms + DAY_MS if next_ms is None else next_ms, self._wished)
+            await self._fetch_wishes(policy)
+
+    async def _caught_up(self, policy: Reconnect) -> float | None:
+        """Fetch what trading needs: None where that was done, else the seconds until the next attempt."""
+        return self._judged(await self._fetch(self._needed(), Urgency.NOW, overlap=True), policy)
+
+    async def _fetch_wishes(self, policy: Reconnect) -> None:
+        now_ms = self._time.now_ms()
+        holes = self._wishes.take_holes(now_ms)
+        since_ms = self._wishes.take_since(now_ms)
+        wanted = [
+            Wanted(symbol=symbol, timeframe=Timeframe.M1, start_ms=open_ms, end_ms=open_ms + MINUTE_MS)
+            for symbol, open_ms in holes
+            if symbol in self._active
+        ]
+        settled_ms = Timeframe.M1.floor(now_ms - self._settle_ms)
+        overlap = since_ms is not None and not self._wishes.comes_again
+        if since_ms is not None:
+            wanted += self._since(since_ms, settled_ms, overlap=overlap)
+        seconds = None
+        if wanted and Timeframe.M1 in self._plans:
+            self._health.counts["catch_ups"] += 1
+            seconds = self._judged(await self._fetch(wanted, Urgency.NOW, overlap=overlap), policy)
+        if seconds is None:
+            if since_ms is not None:
+                streaming = self._live is not None and self._live.is_live
+                self._wishes.fetched(settled_ms, streaming=streaming)
+            return
+        again_ms = self._time.now_ms() + int(seconds * 1_000)
+        for symbol, open_ms in holes:
+            self._wishes.hole(symbol, open_ms, again_ms)
+        if since_ms is not None:
+            self._wishes.all_since(since_ms, again_ms)
+
+    def _since(self, since_ms: int, settled_ms: int, *, overlap: bool) -> list[Wanted]:
+        """The minutes of all symbols from a moment on, as far as the stream does not look after them."""
+        start_ms = Timeframe.M1.floor(since_ms)
+        if overlap and Timeframe.M1 in self._plans:
+            start_ms -= self._plans[Timeframe.M1].overlap_bars * MINUTE_MS
+        found = []
+        for symbol in self._active:
+            streams_ms = None if self._live is None else self._live.covers_from(symbol)
+            end_ms = settled_ms if streams_ms is None else min(settled_ms, streams_ms)
+            if start_ms < end_ms:
+                found.append(Wanted(symbol=symbol, timeframe=Timeframe.M1, start_ms=start_ms, end_ms=end_ms))
+        return found
+
+    async def _increments(self) -> None:
+        """Fetch the newest bars of every timeframe on schedule; minutes only while no stream brings them."""
+        increments = Increments(self._plans, self._settle_ms)
+        policy = Reconnect(self._settings.collector)
+        await self._ready.wait()
+        while True:
+            await until(self._time, increments.next_ms(self._time.now_ms()))
+            now_ms = self._time.now_ms()
+            timeframes = increments.take_due(now_ms)
+            if self._live is not None and self._live.is_live and Timeframe.M1 in timeframes:
+                timeframes.remove(Timeframe.M1)
+            wanted = self._spans({each: increments.span(each, now_ms) for each in timeframes})
+            if wanted:
+                self._judged(await self._fetch(wanted, Urgency.SOON, overlap=True), policy)
+
+    async def _fill_years(self) -> None:
+        """Fetch what is missing of the years that are kept, now and once a day."""
+        policy = Reconnect(self._settings.collector)
+        turns = Turns(DAY_MS, DAILY_AT_MS)
+        while True:
+            await until(self._time, turns.next_ms(self._time.now_ms()))
+            await self._ready.wait()
+            turns.take(self._time.now_ms())
+            wanted = self._years() if self._settings.collector.backfill else self._needed()
+            while True:
+                seconds = self._judged(await self._fetch(wanted, Urgency.SOMETIME), policy)
+                if seconds is None:
+                    break
+                await until(self._time, self._time.now_ms() + int(seconds * 1_000))
+
+    async def _look_after(self) -> None:
+        """Measure quality every few minutes; once a day ask for the markets, compare and move old months."""
+        measuring, daily = Turns(MEASURE_MS, self._settle_ms), Turns(DAY_MS, DAILY_AT_MS)
+        daily.take(self._time.now_ms())
+        while True:
+            now_ms = self._time.now_ms()
+            await until(self._time, min(measuring.next_ms(now_ms), daily.next_ms(now_ms)))
+            now_ms = self._time.now_ms()
+            if measuring.is_due(now_ms):
+                measuring.take(now_ms)
+                await self._measure()
+                if _MARKETS in self._health.troubles:
+                    await self._ask_for_markets()
+            if daily.is_due(now_ms):
+                daily.take(now_ms)
+                await self._ask_for_markets()
+                await self._background.do(self._compare, now_ms)
+                await self._background.do(self._store.roll_over)
+
+    # --- parts of the work -----------------------------------------------------------------------
+
+    async def _fetch(self, wanted: Sequence[Wanted], urgency: Urgency, *, overlap: bool = False) -> Summary:
+        """Fetch what is missing of `wanted`; with `overlap` also once more the newest that is stored."""
+        history = GatedHistory(self._assignment.history, self._gate, urgency)
+        parallel = self._settings.collector.parallel
+        watch = JobWatch(self._health, self._watcher, self._name)
+        thread = self._background if urgency is Urgency.SOMETIME else self._thread
+        try:
+            if not overlap:
+                summary = await fetch_missing(
+                    history,
+                    self._store,
+                    wanted,
+                    now_ms=self._settled_ms,
+                    parallel=parallel,
+                    watcher=watch,
+                    thread=thread,
+                )
+            else:
+                summary = await fetch_overlap(
+                    history,
+                    self._store,
+                    wanted,
+                    overlap_bars={timeframe: plan.overlap_bars for timeframe, plan in self._plans.items()},
+                    now_ms=self._settled_ms,
+                    parallel=parallel,
+                    watcher=watch,
+                    thread=thread,
+                )
+        finally:
+            watch.over()
+        if summary.inactive:
+            self._drop(summary.inactive)
+        return summary
+
+    def _settled_ms(self) -> int:
+        """No bar that closed after this moment is asked for: the provider may not have it yet."""
+        return self._time.now_ms() - self._settle_ms
+
+    def _judged(self, summary: Summary, policy: Reconnect) -> float | None:
+        """Whether requests work: None where they do, else the seconds after which to try again."""
+        if not summary.failed:
+            policy.lived(0.0, brought_data=True)
+            self._health.sound(REQUESTS)
+            return None
+        reason = summary.failed[0].reason
+        self._health.trouble(REQUESTS, f"bars cannot be fetched ({reason})")
+        return policy.failed(reason)
+
+    def _needed(self) -> list[Wanted]:
+        """What trading reads now."""
+        now_ms = self._time.now_ms()
+        end_ms = now_ms - self._settle_ms
+        wanted = []
+        for symbol in self._active:
+            for timeframe, start_ms in self._assignment.needed(symbol, now_ms).items():
+                if timeframe in self._plans:
+                    wanted.append(_wanted(symbol, timeframe, start_ms, end_ms))
+        return [each for each in wanted if each.start_ms < each.end_ms]
+
+    def _years(self) -> list[Wanted]:
+        """All that is kept of every timeframe."""
+        end_ms = self._time.now_ms() - self._settle_ms
+        spans = {
+            timeframe: (timeframe.floor(end_ms - plan.backfill_days * DAY_MS), timeframe.floor(end_ms))
+            for timeframe, plan in self._plans.items()
+        }
+        return self._spans(spans)
+
+    def _spans(self, spans: Mapping[Timeframe, tuple[int, int]]) -> list[Wanted]:
+        return [
+            _wanted(symbol, timeframe, start_ms, end_ms)
+            for timeframe, (start_ms, end_ms) in spans.items()
+            for symbol in self._active
+            if start_ms < end_ms
+        ]
+
+    async def _ask_for_markets(self) -> None:
+        """Learn which of the wanted symbols the provider has, and what rules hold for them."""
+        history = GatedHistory(self._assignment.history, self._gate, Urgency.NOW)
+        try:
+            markets = await history.markets()
+        except ProviderUnavailable as error:
+            self._health.trouble(_MARKETS, f"the list of markets cannot be had ({error})")
+            await self._set_members(self._active)
+            return
+        self._health.sound(_MARKETS)
+        wanted = self._assignment.symbols
+        found = membership(wanted, markets, self._name)
+        for symbol, reason in found.inactive.items():
+            if await self._thread.do(self._store.mark_inactive, self._name, symbol, reason):
+                self._watcher.noted(self._name, f"{reason}: it is inactive")
+        for symbol in found.active:
+            if await self._thread.do(self._store.mark_active, self._name, symbol):
+                self._watcher.noted(self._name, f"{symbol} is traded again")
+        ours = [market for market in markets if market.symbol in set(wanted)]
+        now_ms = self._time.now_ms()
+        await self._background.do(write_instruments, self._home, self._name, instrument_rows(ours), now_ms)
+        await self._set_members(found.active)
+
+    async def _set_members(self, active: tuple[Symbol, ...]) -> None:
+        self._health.symbols = len(active)
+        await self._background.do(self._assignment.record_universe, active, self._time.now_ms())
+        if active != self._active:
+            self._active = active
+            self._members_changed.set()
+
+    def _drop(self, inactive: Mapping[Symbol, str]) -> None:
+        """The provider said of symbols that it does not have them."""
+        active = tuple(symbol for symbol in self._active if symbol not in inactive)
+        self._wishes.drop(inactive)
+        if active != self._active:
+            self._active = active
+            self._health.symbols = len(active)
+            self._members_changed.set()
+
+    async def _measure(self) -> None:
+        await self._background.do(self._write_quality, self._active, self._time.now_ms())
+
+    def _write_quality(self, symbols: Sequence[Symbol], now_ms: int) -> None:
+        rows = measure(
+            self._store.reader,
+            self._name,
+            symbols,
+            self._settings.quality,
+            now_ms,
+            history=self._settings.history or None,
+        )
+        write_quality(self._home, rows)
+
+    def _compare(self, now_ms: int) -> None:
+        """Hold the closes of the last whole day against those of other providers."""
+        end_ms = Timeframe.D1.floor(now_ms)
+        found = compare_all(self._store.reader, self._active, end_ms - DAY_MS, end_ms, self._settings.quality)
+        write_disagreements(self._home, found, now_ms)
+
+
+def _wanted(symbol: Symbol, timeframe: Timeframe, start_ms: int, end_ms: int) -> Wanted:
+    return Wanted(
+        symbol=symbol,
+        timeframe=timeframe,
+        start_ms=timeframe.floor(start_ms),
+        end_ms=timeframe.floor(end_ms),
+    )
+
+
+def _who(provider: str, holder: Holder) -> str:
+    """Who collects from a provider, in one clause."""
+    return (
+        f"{provider} is collected by process {holder.pid} on {holder.host} since "
+        f"{from_ms(holder.acquired_at_ms):%Y-%m-%d %H:%M:%S} UTC"
+    )
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The one error that a group of tasks ended with; a refusal before all others."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    inner = [_innermost(each) for each in error.exceptions]
+    return next((each for each in inner if isinstance(each, ProviderRefused)), inner[0])
