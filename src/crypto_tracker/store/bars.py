@@ -22,10 +22,11 @@ from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, Timeframe, month_start_ms, next_month_ms, to_ms
 from crypto_tracker.core.validate import MISSING_TIME_MS, BarRule, broken_rules
 from crypto_tracker.store import doubt, gaps, imports, intervals, tables
-from crypto_tracker.store.batch import VALUE_FIELDS, BarBatch, StoredRows, contributions
+from crypto_tracker.store.batch import VALUE_FIELDS, BarBatch, StoredRows, contributions, newly_known
 from crypto_tracker.store.cold import ColdFile, ColdTier
 from crypto_tracker.store.database import MARKET, open_engine, upgrade
 from crypto_tracker.store.failpoints import Failpoint, reach
+from crypto_tracker.store.minutes import Plan, doubtful, enter, plan
 from crypto_tracker.store.reader import BARS_FOLDER, DATABASE_NAME, LOCK_NAME, BarReader
 from crypto_tracker.store.tiers import Tiers
 from crypto_tracker.store.writing import WritersLock
@@ -34,6 +35,7 @@ RawBar = Callable[[int], Mapping[str, Any]]
 """Gives the fields of a bar of a batch, by its index, as the source had them."""
 
 _WRITING_THREADS = 4
+_NO_BARS = BarBatch.none()
 _PROVIDER_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
@@ -232,21 +234,28 @@ class BarStore:
         raw : the fields of broken bars of each symbol as the source had them
         """
         now_ms = to_ms(self._clock.now())
-        symbols = dict.fromkeys((*minutes, *covered))
+        symbols = list(dict.fromkeys((*minutes, *covered)))
         self.register(provider, symbols)
+        series = [self._series(provider, symbol, Timeframe.M1) for symbol in symbols]
+        batches = [minutes.get(symbol, _NO_BARS) for symbol in symbols]
+        spans = [covered.get(symbol, ()) for symbol in symbols]
         with self._lock.held():
-            prepared = [
-                self._prepared(
-                    self._series(provider, symbol, Timeframe.M1),
-                    minutes.get(symbol, BarBatch.none()),
-                    covered.get(symbol, ()),
-                    (),
-                    raw.get(symbol),
-                    now_ms,
+            with self._engine.connect() as connection, connection.begin():
+                together, left = plan(
+                    connection,
+                    [each.symbol_id for each in series],
+                    batches,
+                    spans,
+                    now_ms=now_ms,
+                    bars_max=self._market_data.files.cold_rows_min,
                 )
-                for symbol in symbols
+            alone = [
+                self._prepared(
+                    series[place], batches[place], spans[place], (), raw.get(symbols[place]), now_ms
+                )
+                for place in left
             ]
-            return self._entered(prepared, source=source, finished=None, now_ms=now_ms)
+            return self._entered(alone, together, source=source, finished=None, now_ms=now_ms)
 
     def roll_over(self, watcher: Callable[[MovedMonth], None] | None = None) -> RollOver:
         """Move finished months to cold files once they are older than `hot_days` of their timeframe.
@@ -318,7 +327,7 @@ class BarStore:
             rules=rules,
             broken=broken,
             added=added,
-            coverage=_newly_known(series.timeframe, bars, valid, broken, covered, now_ms),
+            coverage=newly_known(series.timeframe, bars, valid, broken, covered, now_ms),
             lacking=lacking,
             files=self._write_months(series, months),
             raw=raw,
@@ -327,6 +336,7 @@ class BarStore:
     def _entered(
         self,
         writes: Sequence[_Prepared],
+        together: Plan | None = None,
         *,
         source: str,
         finished: imports.ImportedFile | None,
@@ -336,6 +346,8 @@ class BarStore:
         replaced: list[str] = []
         suspect = 0
         with self._engine.begin() as connection:
+            if together is not None:
+                suspect += self._enter_together(connection, together)
             for write in writes:
                 replaced += _enter_files(connection, write.series, write.files)
                 suspect += self._enter(connection, write, source=source, now_ms=now_ms)
@@ -346,12 +358,28 @@ class BarStore:
             reach(Failpoint.BEFORE_COMMIT)
         self._committed(replaced)
         first = [write.added.revision == 0 for write in writes]
+        rows = sum(len(write.bars) for write in writes)
+        if together is not None:
+            first.append(together.added.revision == 0)
+            rows += together.rows
         return WriteResult(
-            rows=sum(len(write.bars) for write in writes),
+            rows=rows,
             rows_new=sum(int(each.sum()) for each in first),
             revisions=sum(int((~each).sum()) for each in first),
             quarantined=sum(len(write.broken) for write in writes),
             suspect=suspect,
+        )
+
+    def _enter_together(self, connection: Connection, together: Plan) -> int:
+        """Enter minutes of many symbols; how many bars became suspect."""
+        enter(connection, together)
+        reach(Failpoint.HOT_ROWS_WRITTEN)
+        doubted = doubtful(connection, together, self._doubt_rule)
+        tiers = Tiers(connection, self._cold)
+        return sum(
+            doubt.judge(connection, tiers, symbol_id, Timeframe.M1, together.touched, self._doubt_rule)
+            for symbol_id in doubted
+            if together.touched is not None
         )
 
     def _enter(self, connection: Connection, write: _Prepared, *, source: str, now_ms: int) -> int:
@@ -512,23 +540,6 @@ def _added(bars: BarBatch, valid: IntArray, stored: StoredRows) -> StoredRows:
         if repeat < int(repeats.max()):
             stored = StoredRows.merged([stored, part])
     return StoredRows.merged(parts)
-
-
-def _newly_known(
-    timeframe: Timeframe,
-    bars: BarBatch,
-    valid: IntArray,
-    broken: IntArray,
-    covered: Iterable[tuple[int, int]],
-    now_ms: int,
-) -> IntArray:
-    """What a write makes known: what was fetched, less the bars that were broken."""
-    broken_times = bars.open_time_ms[broken]
-    broken_times = broken_times[broken_times != MISSING_TIME_MS] // timeframe.ms * timeframe.ms
-    doubtful = intervals.of_bars(intervals.distinct(broken_times), timeframe.ms)
-    fetched = intervals.clip(intervals.as_intervals(covered), 0, timeframe.floor(now_ms))
-    held = intervals.of_bars(intervals.distinct(bars.open_time_ms[valid]), timeframe.ms)
-    return intervals.union(intervals.subtract(intervals.on_grid(fetched, timeframe.ms), doubtful), held)
 
 
 def _month_of(open_time_ms: IntArray) -> IntArray:

@@ -9,6 +9,9 @@ from crypto_tracker.core.arrays import BoolArray, FloatArray, IntArray
 from crypto_tracker.core.bars import Panel
 from crypto_tracker.core.errors import DataError
 from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import Timeframe
+from crypto_tracker.core.validate import MISSING_TIME_MS
+from crypto_tracker.store import intervals
 
 VALUE_FIELDS = ("open", "high", "low", "close", "volume", "vwap", "n_trades")
 N_PRICES = 4
@@ -191,3 +194,20 @@ def contributions(incoming_ms: IntArray, incoming: FloatArray, stored: StoredRow
     added = ~known
     merged = np.where(np.isnan(incoming), newest_values, incoming)
     return StoredRows(incoming_ms[added], newest_revision[added] + 1, merged[:, added])
+
+
+def newly_known(
+    timeframe: Timeframe,
+    bars: BarBatch,
+    valid: IntArray,
+    broken: IntArray,
+    covered: Iterable[tuple[int, int]],
+    now_ms: int,
+) -> IntArray:
+    """What a write makes known: what was fetched, less the bars that were broken."""
+    broken_times = bars.open_time_ms[broken]
+    broken_times = broken_times[broken_times != MISSING_TIME_MS] // timeframe.ms * timeframe.ms
+    doubtful = intervals.of_bars(intervals.distinct(broken_times), timeframe.ms)
+    fetched = intervals.clip(intervals.as_intervals(covered), 0, timeframe.floor(now_ms))
+    held = intervals.of_bars(intervals.distinct(bars.open_time_ms[valid]), timeframe.ms)
+    return intervals.union(intervals.subtract(intervals.on_grid(fetched, timeframe.ms), doubtful), held)

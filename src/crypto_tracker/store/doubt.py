@@ -13,7 +13,7 @@ from crypto_tracker.store.batch import VALUE_FIELDS, StoredRows
 from crypto_tracker.store.tiers import Tiers
 
 _CLOSE = VALUE_FIELDS.index("close")
-_BARS_BEFORE = 2  # closes that judge a bar
+BARS_BEFORE = 2  # closes that judge a bar
 _FIRST_REACH_BARS = 64
 _REACH_GROWTH = 32
 
@@ -42,9 +42,9 @@ def judge(
     So the verdict on a bar depends on the bars that are stored and not on the order in which they came.
     """
     coverage = tiers.coverage([symbol_id], timeframe)[symbol_id]
-    # A write changes the verdict on `_BARS_BEFORE` bars behind it and on `confirm_bars` ahead of it; to judge
+    # A write changes the verdict on `BARS_BEFORE` bars behind it and on `confirm_bars` ahead of it; to judge
     # those, as many bars again on either side must be known.
-    margin = _BARS_BEFORE + rule.confirm_bars
+    margin = BARS_BEFORE + rule.confirm_bars
     rows = _with_context(tiers, symbol_id, timeframe, span, coverage, margin * 2)
     times = intervals.distinct(rows.open_time_ms)
     if not len(times):
