@@ -17,6 +17,8 @@ from crypto_tracker.app.cli.common import Session, failures_as_exit_codes, home_
 COMMAND_MODULES = (
     "crypto_tracker.app.cli.demo",
     "crypto_tracker.app.cli.config_commands",
+    "crypto_tracker.app.cli.download_data",
+    "crypto_tracker.app.cli.heal_gaps",
     "crypto_tracker.app.cli.import_data",
     "crypto_tracker.app.cli.import_books",
     "crypto_tracker.app.cli.list_data",

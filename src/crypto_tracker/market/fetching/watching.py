@@ -29,6 +29,10 @@ class Watcher(Protocol):
         """The provider does not have a symbol (any more), so `dropped` chunks of it are not asked for."""
         ...
 
+    def left_out(self, chunk: Chunk) -> None:
+        """A chunk of day files is to be fetched by request instead."""
+        ...
+
     def waiting(self, seconds: float, reason: str) -> None:
         """Nothing is asked for during this time."""
         ...
@@ -50,6 +54,9 @@ class Unwatched:
         """Show nothing."""
 
     def inactive(self, symbol: Symbol, reason: str, dropped: int) -> None:
+        """Show nothing."""
+
+    def left_out(self, chunk: Chunk) -> None:
         """Show nothing."""
 
     def waiting(self, seconds: float, reason: str) -> None:
