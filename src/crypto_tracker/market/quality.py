@@ -14,6 +14,7 @@ The score is the product of four parts in [0, 1], so that none hides another: it
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from sqlalchemy import Connection, Select, func, select
@@ -131,20 +132,21 @@ def compare_days(
 
 
 def compare_all(
-    reader: BarReader, symbols: Sequence[Symbol], start_ms: int, end_ms: int, settings: Quality
+    reader: BarReader, symbols: Sequence[Symbol], settings: Quality, now_ms: int
 ) -> list[Disagreement]:
-    """`compare_days` of every two providers that know minutes of a symbol in [start_ms, end_ms)."""
+    """`compare_days` of every two providers of a symbol: the last `window_days` UTC days that both know."""
     covered = reader.consistently(lambda connection: _minutes_known(connection, symbols))
     found = []
     for symbol in symbols:
-        theirs = sorted(
-            provider
-            for (provider, name), known in covered.items()
-            if name == symbol and len(intervals.clip(known, start_ms, end_ms))
-        )
-        for index, first in enumerate(theirs):
-            for second in theirs[index + 1 :]:
-                found += compare_days(reader, symbol, first, second, start_ms, end_ms, settings)
+        theirs = {provider: known for (provider, name), known in covered.items() if name == symbol}
+        for first, second in combinations(sorted(theirs), 2):
+            alone = intervals.subtract(theirs[first], theirs[second])
+            both = intervals.clip(intervals.subtract(theirs[first], alone), 0, Timeframe.M1.floor(now_ms))
+            if not len(both):
+                continue
+            end_ms = int(both[-1, 1])
+            start_ms = Timeframe.D1.floor(end_ms - 1) - (settings.window_days - 1) * DAY_MS
+            found += compare_days(reader, symbol, first, second, start_ms, end_ms, settings)
     return found
 
 

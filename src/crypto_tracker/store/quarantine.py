@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
 from crypto_tracker.core.errors import UsageError
 from crypto_tracker.core.symbols import Symbol
@@ -110,6 +110,20 @@ def named(home: Path, ids: Sequence[int]) -> list[QuarantinedBar]:
     if missing:
         raise UsageError(f"no bar in quarantine has the id {', '.join(missing)}: {shown}")
     return [found[each] for each in wanted]
+
+
+def held_counts(home: Path) -> dict[tuple[str, Symbol, Timeframe], int]:
+    """How many bars of each series are held."""
+    table, names = tables.quarantine, tables.symbols
+    query = (
+        select(names.c.provider, names.c.symbol, table.c.timeframe, func.count())
+        .join(names, names.c.symbol_id == table.c.symbol_id)
+        .where(table.c.status == "held")
+        .group_by(names.c.provider, names.c.symbol, table.c.timeframe)
+    )
+    with reading(home) as connection:
+        rows = connection.execute(query).all()
+    return {(row[0], Symbol.parse(row[1]), Timeframe.parse(row[2])): row[3] for row in rows}
 
 
 def suspect_minutes(home: Path, *, symbols: Sequence[Symbol] = ()) -> list[SuspectMinute]:

@@ -1,0 +1,323 @@
+"""How `list-data` shows what is stored: tables for people, documents for programs."""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import Any
+
+from rich.table import Table
+
+from crypto_tracker.app.cli.common import Session
+from crypto_tracker.app.cli.tables import fits, plain_table, print_table, room, roomiest
+from crypto_tracker.app.stored_data import StoredData, StoredSeries
+from crypto_tracker.config.market_data import Quality
+from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe, from_ms
+from crypto_tracker.store.holes import Hole, Known
+from crypto_tracker.store.quality import Disagreement, QualityRow
+from crypto_tracker.store.series import SeriesInfo
+
+_SHAPES = ((2, "minutes"), (1, "minutes"), (1, "days"))
+_HOLES_SHOWN = 10  # of one series
+
+
+def print_series(session: Session, data: StoredData) -> None:
+    """One line for each series; what only few of them have stands below where there is no room."""
+    width = room(session)
+    doubtful = [each.info for each in data.series if any(n for n, _ in _doubts(each.info))]
+    whole = [_series(data, gap, precision, doubts=bool(doubtful)) for gap, precision in _SHAPES]
+    chosen = roomiest(session, whole)
+    if not doubtful or fits(session.out, chosen, width):
+        print_table(session.out, chosen)
+        return
+    print_table(
+        session.out, roomiest(session, [_series(data, gap, how, doubts=False) for gap, how in _SHAPES])
+    )
+    for info in doubtful:
+        words = ", ".join(f"{n:,} {what}" for n, what in _doubts(info) if n)
+        name = f"{info.symbol} {info.provider} {info.timeframe}"
+        session.out.print(f"{name}: {words}", style="yellow", markup=False)
+
+
+def print_quality(session: Session, data: StoredData, settings: Quality) -> None:
+    """The parts of every score, what was compared, and pairs of providers that nobody compared yet."""
+    scored = [each for each in data.series if each.quality is not None]
+    if scored:
+        tables = (_scores(scored, gap, settings) for gap in (2, 1))
+        print_table(session.out, roomiest(session, tables))
+    latest = {(each.symbol, each.first, each.second): each for each in data.disagreements}
+    if latest:
+        session.out.print()
+        tables = (_disagreements(data.disagreements, list(latest.values()), settings, gap) for gap in (2, 1))
+        print_table(session.out, roomiest(session, tables))
+    missing = [pair for pair in _pairs(scored) if pair not in latest]
+    if missing:
+        symbol, first, second = missing[0]
+        session.err.print(
+            f"{len(missing)} pair{'' if len(missing) == 1 else 's'} of providers never compared, such as "
+            f"{first} and {second} of {symbol}: list-data --quality --compare does",
+            soft_wrap=True,
+        )
+
+
+def print_gaps(session: Session, data: StoredData) -> None:
+    """Every stretch of which nothing is known, the longest where they are many."""
+    table = plain_table(1 if room(session) < 100 else 2)
+    for name in ("symbol", "provider", "tf", "from", "to"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("length", justify="right", no_wrap=True)
+    table.add_column("why", overflow="fold")
+    more = []
+    for each in data.series:
+        info, holes = each.info, each.known.holes
+        longest = sorted(holes, key=lambda hole: hole.start_ms - hole.end_ms)[:_HOLES_SHOWN]
+        for hole in sorted(longest, key=lambda hole: hole.start_ms):
+            table.add_row(
+                str(info.symbol),
+                info.provider,
+                str(info.timeframe),
+                f"{from_ms(hole.start_ms):%Y-%m-%d %H:%M}",
+                f"{from_ms(hole.end_ms):%Y-%m-%d %H:%M}",
+                age(hole.end_ms - hole.start_ms),
+                _why(hole),
+            )
+        if len(holes) > _HOLES_SHOWN:
+            rest = len(holes) - _HOLES_SHOWN
+            more.append(f"{info.symbol} {info.provider} {info.timeframe}: {rest:,} shorter; --json has all")
+    if not table.row_count:
+        session.out.print("nothing is missing", markup=False)
+        return
+    print_table(session.out, table)
+    for line in more:
+        session.out.print(line, markup=False)
+
+
+def print_inactive(session: Session, data: StoredData) -> None:
+    """Symbols that are not traded, and why."""
+    for each in data.inactive:
+        session.out.print(
+            f"inactive: {each.symbol} {each.provider}: {each.reason}",
+            style="yellow",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def documents(data: StoredData) -> list[dict[str, Any]]:
+    """Everything that is known of each series; inactive symbols without bars have a document too."""
+    stored = {(each.info.provider, each.info.symbol) for each in data.series}
+    bare = [
+        {
+            "symbol": str(each.symbol),
+            "provider": each.provider,
+            "timeframe": None,
+            "rows": 0,
+            "inactive": each.reason,
+        }
+        for each in data.inactive
+        if (each.provider, each.symbol) not in stored
+    ]
+    return [*(_document(each, data.disagreements) for each in data.series), *bare]
+
+
+def age(length_ms: int) -> str:
+    """A length of time in the unit that it is best told in.
+
+    >>> age(90_000), age(5 * 3_600_000), age(41 * 86_400_000)
+    ('1 min', '5.0 h', '41.0 d')
+    """
+    if length_ms < HOUR_MS:
+        return f"{length_ms // MINUTE_MS} min"
+    if length_ms < 2 * DAY_MS:
+        return f"{length_ms / HOUR_MS:.1f} h"
+    return f"{length_ms / DAY_MS:,.1f} d"
+
+
+def _doubts(info: SeriesInfo) -> tuple[tuple[int, str], ...]:
+    return (info.suspect, "suspect"), (info.quarantined, "quarantined")
+
+
+def _series(data: StoredData, gap: int, precision: str, *, doubts: bool) -> Table:
+    """One line for each series, with times to the minute or the day, with columns for doubts or without."""
+    table = plain_table(gap)
+    table.add_column("symbol", overflow="fold")
+    for name in ("provider", "tf", "start", "end"):
+        table.add_column(name, no_wrap=True)
+    named = [
+        *("rows", "gaps", "complete"),
+        *(["quality"] if data.is_scored else []),
+        *(["suspect", "quarantined"] if doubts else []),
+    ]
+    for name in named:
+        table.add_column(name, justify="right", no_wrap=True)
+    moment = "%Y-%m-%d %H:%M" if precision == "minutes" else "%Y-%m-%d"
+    for each in data.series:
+        info, quality = each.info, each.quality
+        table.add_row(
+            str(info.symbol),
+            info.provider,
+            str(info.timeframe),
+            format(from_ms(info.start_ms), moment),
+            format(from_ms(info.end_ms), moment),
+            f"{info.rows:,}",
+            str(info.gaps),
+            _floored(info.completeness),
+            *(["" if quality is None else _part(quality.score)] if data.is_scored else []),
+            *([f"{n:,}" if n else "" for n, _ in _doubts(info)] if doubts else []),
+        )
+    return table
+
+
+def _scores(scored: Sequence[StoredSeries], gap: int, settings: Quality) -> Table:
+    table = plain_table(gap)
+    table.add_column("symbol", overflow="fold")
+    table.add_column("provider", no_wrap=True)
+    for name in ("newest", "backfill", "fresh", "complete", "sound", "agree", "score"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in scored:
+        quality = each.quality
+        if quality is None:
+            continue
+        table.add_row(
+            str(each.info.symbol),
+            each.info.provider,
+            f"{age(each.age_ms)} ago",
+            "-" if each.backfill is None else _floored(each.backfill.share),
+            *(
+                _part(part)
+                for part in (
+                    quality.freshness,
+                    quality.completeness,
+                    quality.soundness,
+                    quality.agreement,
+                    quality.score,
+                )
+            ),
+            style="yellow" if quality.score < settings.score_min else None,
+        )
+    return table
+
+
+def _disagreements(
+    found: Sequence[Disagreement], latest: Sequence[Disagreement], settings: Quality, gap: int
+) -> Table:
+    """One line for each symbol and pair of providers: all days together, and the newest day."""
+    table = plain_table(gap)
+    table.add_column("symbol", overflow="fold")
+    table.add_column("providers", no_wrap=True)
+    for name in ("days", "minutes", f"beyond {100 * settings.disagreement:g} %", "last day", "median"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("p99", "largest"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in latest:
+        days = [
+            day
+            for day in found
+            if (day.symbol, day.first, day.second) == (each.symbol, each.first, each.second)
+        ]
+        compared = sum(day.compared for day in days)
+        table.add_row(
+            str(each.symbol),
+            f"{each.first}, {each.second}",
+            str(len(days)),
+            f"{compared:,}",
+            f"{100 * sum(day.beyond for day in days) / compared:.2f} %",
+            f"{from_ms(each.day_ms):%Y-%m-%d}",
+            *(f"{100 * value:.3f} %" for value in (each.median, each.p99, each.largest)),
+        )
+    return table
+
+
+def _pairs(scored: Sequence[StoredSeries]) -> Iterator[tuple[Any, str, str]]:
+    """Every symbol with every two providers that have minutes of it."""
+    for symbol in sorted({each.info.symbol for each in scored}):
+        theirs = sorted({each.info.provider for each in scored if each.info.symbol == symbol})
+        for first, second in combinations(theirs, 2):
+            yield symbol, first, second
+
+
+def _why(hole: Hole) -> str:
+    return "unknown" if hole.reason is None else f"lacking: {hole.reason}"
+
+
+def _part(value: float | None) -> str:
+    """A score or a part of one, rounded down: only what is whole is 1.00."""
+    return "-" if value is None else f"{math.floor(100.0 * value + 1e-9) / 100.0:.2f}"
+
+
+def _floored(share: float) -> str:
+    """A share in per cent, rounded down: only what is whole is 100.00 %.
+
+    >>> _floored(0.999999), _floored(1.0)
+    ('99.99 %', '100.00 %')
+    """
+    return f"{math.floor(10_000.0 * share + 1e-9) / 100.0:.2f} %"
+
+
+def _document(each: StoredSeries, found: Sequence[Disagreement]) -> dict[str, Any]:
+    info = each.info
+    compared = [
+        _disagreement_document(day, info.provider)
+        for day in found
+        if info.timeframe is Timeframe.M1
+        and day.symbol == info.symbol
+        and info.provider in {day.first, day.second}
+    ]
+    return {
+        "symbol": str(info.symbol),
+        "provider": info.provider,
+        "timeframe": str(info.timeframe),
+        "start": from_ms(info.start_ms),
+        "end": from_ms(info.end_ms),
+        "rows": info.rows,
+        "gaps": info.gaps,
+        "completeness": info.completeness,
+        "suspect": info.suspect,
+        "quarantined": info.quarantined,
+        "newest_age_seconds": each.age_ms / 1_000,
+        "inactive": each.inactive,
+        "backfill": None if each.backfill is None else _known_document(each.backfill),
+        "quality": None if each.quality is None else _quality_document(each.quality),
+        "disagreements": compared,
+        "holes": [_hole_document(hole) for hole in each.known.holes],
+    }
+
+
+def _known_document(known: Known) -> dict[str, Any]:
+    span_ms = max(known.end_ms - known.start_ms, 1)
+    return {
+        "start": from_ms(known.start_ms),
+        "end": from_ms(known.end_ms),
+        "known": known.share,
+        "lacking": known.lacking_ms / span_ms,
+    }
+
+
+def _hole_document(hole: Hole) -> dict[str, Any]:
+    return {
+        "start": from_ms(hole.start_ms),
+        "end": from_ms(hole.end_ms),
+        "state": "unknown" if hole.reason is None else "lacking",
+        "reason": hole.reason,
+    }
+
+
+def _quality_document(row: QualityRow) -> dict[str, Any]:
+    return {
+        "score": row.score,
+        "freshness": row.freshness,
+        "completeness": row.completeness,
+        "soundness": row.soundness,
+        "agreement": row.agreement,
+    }
+
+
+def _disagreement_document(day: Disagreement, provider: str) -> dict[str, Any]:
+    return {
+        "with": day.second if day.first == provider else day.first,
+        "day": f"{from_ms(day.day_ms):%Y-%m-%d}",
+        "compared": day.compared,
+        "beyond": day.beyond,
+        "median": day.median,
+        "p99": day.p99,
+        "largest": day.largest,
+    }
