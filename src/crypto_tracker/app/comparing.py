@@ -1,6 +1,7 @@
 """Two sides as a person names them, brought to the evidence by which they are held against each other."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,12 +25,13 @@ from crypto_tracker.simulation.evidence import Evidence, Source
 from crypto_tracker.simulation.paired import Comparison, compare
 from crypto_tracker.simulation.statistics import sharpe_ratio
 from crypto_tracker.store.books import BookStore, StoredBooks
-from crypto_tracker.store.choice import Choice, choose
+from crypto_tracker.store.choice import Choice, choose, configured, obeying
 from crypto_tracker.store.reader import BarReader
 from crypto_tracker.store.run_views import RunViews
 from crypto_tracker.store.sources import StoredBars
 from crypto_tracker.store.trading_records import ConfigurationRow
 from crypto_tracker.store.trials import Data, Trial, TrialStore
+from crypto_tracker.store.universes import RecordedUniverse, universes
 from crypto_tracker.trading.setting import stored_configuration
 
 CURRENT = "current"
@@ -151,7 +153,8 @@ def _evidence_of(
         return []
     found = []
     with BarReader.open(session.home) as reader:
-        choice = other.choice if other is not None else _common_choice(reader, candidates, asked)
+        recorded = universes(session.home)
+        choice = other.choice if other is not None else _common_choice(reader, recorded, candidates, asked)
         if not choice.provider_of:
             raise DataError(
                 f"the store does not have the bars of {other.evidence.name if other else 'the sides'}: "
@@ -174,7 +177,9 @@ def _evidence_of(
     return found
 
 
-def _common_choice(reader: BarReader, candidates: list[Candidate], asked: Asked) -> Choice:
+def _common_choice(
+    reader: BarReader, recorded: Sequence[RecordedUniverse], candidates: list[Candidate], asked: Asked
+) -> Choice:
     """The bars that all configurations are run over: the symbols that each of them would trade."""
 
     def chosen(each: Candidate, pairs: tuple[str, ...]) -> Choice:
@@ -186,6 +191,7 @@ def _common_choice(reader: BarReader, candidates: list[Candidate], asked: Asked)
             provider=asked.provider,
             start_ms=asked.start_ms,
             end_ms=asked.end_ms,
+            universes=recorded,
         )
 
     choices = [chosen(each, asked.pairs) for each in candidates]
@@ -194,8 +200,13 @@ def _common_choice(reader: BarReader, candidates: list[Candidate], asked: Asked)
         names = " and ".join(each.name for each in candidates)
         raise DataError(f"{names} would trade no symbol in common: choose some with --pairs")
     if all(len(each.symbols) == len(common) for each in choices):
-        return choices[0]
+        if all(each.universe == choices[0].universe for each in choices):
+            return choices[0]
+        note = f"both are run with the universe of each day as {candidates[0].name} obeys it"
+        return replace(choices[0], notes=(*choices[0].notes, note))
     choice = chosen(candidates[0], tuple(map(str, common)))
+    if not asked.pairs and candidates[0].configuration.universe.by_day:
+        choice = obeying(choice, configured(candidates[0].configuration), recorded)
     note = f"the universes differ: both are run over the {len(common)} symbols that they have in common"
     return replace(choice, notes=(*choice.notes, note))
 

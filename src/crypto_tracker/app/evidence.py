@@ -5,16 +5,18 @@ the closes in the store; a bundle has it by day.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import crypto_tracker
 from crypto_tracker.app.accounts import AccountPlace
 from crypto_tracker.config.tree import Configuration
+from crypto_tracker.config.universe import Universe
 from crypto_tracker.config.versions import canonical, version
 from crypto_tracker.core.arrays import BoolArray, FloatArray, IntArray
 from crypto_tracker.core.decisions import Reason, Verdict
@@ -39,7 +41,7 @@ from crypto_tracker.simulation.evidence import (
 from crypto_tracker.simulation.kernel import QUOTE
 from crypto_tracker.simulation.scorecard import DayShares
 from crypto_tracker.store import intervals
-from crypto_tracker.store.choice import Choice, choose
+from crypto_tracker.store.choice import Choice, choose, obeying
 from crypto_tracker.store.feed import UNKNOWN
 from crypto_tracker.store.reader import SOURCES, BarReader
 from crypto_tracker.store.run_views import RunViews
@@ -47,6 +49,7 @@ from crypto_tracker.store.runs import Run
 from crypto_tracker.store.trading_journal import TradingJournal
 from crypto_tracker.store.trading_records import Account
 from crypto_tracker.store.trading_views import TradingViews, Where
+from crypto_tracker.store.universes import universes
 from crypto_tracker.trading.seen import decode_revisions
 
 _SYNTHETIC = "synthetic"
@@ -132,6 +135,8 @@ def recorded_run(home: Path, run_id: int, configuration: Configuration) -> Recor
     try:
         with BarReader.open(home) as reader:
             choice = _choice_of(reader, run, configuration)
+            if any(answer.reason is Reason.NOT_IN_UNIVERSE for answer in answers.values()):
+                choice = obeying(choice, _configured(settings), universes(home))
             equity = marked_equity(reader, run, choice, fills, start)
         times = run.start_ms + np.arange(len(equity)) * Timeframe.parse(run.base).ms
         days = days_of(times, equity, start, zone)
@@ -217,6 +222,12 @@ def _choice_of(reader: BarReader, run: Run, configuration: Configuration) -> Cho
         start_ms=run.start_ms,
         end_ms=run.end_ms,
     )
+
+
+def _configured(settings: Mapping[str, Any]) -> tuple[Symbol, ...]:
+    """The universe in the configuration of a run."""
+    universe = Universe.model_validate_json(json.dumps(settings["universe"]))
+    return universe.members(settings["trading"]["quote"])
 
 
 def _choice_without_bars(run: Run) -> Choice:

@@ -34,6 +34,7 @@ from crypto_tracker.store.choice import Choice, choose, no_reference
 from crypto_tracker.store.reader import BarReader
 from crypto_tracker.store.sources import StoredBars
 from crypto_tracker.store.trials import Data, Trial, TrialStore
+from crypto_tracker.store.universes import universes
 from crypto_tracker.strategies.base import StrategyEntry
 
 _SYNTHETIC = "synthetic"
@@ -97,6 +98,7 @@ def run(session: Session, asked: Asked, *, progress: Progress) -> Found:
             provider=asked.provider,
             start_ms=asked.start_ms,
             end_ms=asked.end_ms,
+            universes=universes(session.home),
         )
         with TemporaryDirectory(prefix="optimize-", dir=session.make_home()) as scratch:
             folder = Path(scratch).absolute()
@@ -125,6 +127,7 @@ def _prepare(
         start_ms=choice.start_ms,
         end_ms=choice.end_ms,
     )
+    market = replace(market, universe=choice.universe)
     recorded = recorded_books(StoredBooks(BookStore(session.home), choice.provider_of), configuration.fills)
     if recorded is not None:
         books = recorded.read(market.panel.symbols, market.start_ms, market.end_ms)

@@ -16,6 +16,7 @@ from crypto_tracker.research.data_hash import DataHash, witness
 from crypto_tracker.research.detection import Detected, detect
 from crypto_tracker.research.market import Market, gather
 from crypto_tracker.research.recorded_books import recorded_books
+from crypto_tracker.research.universe import named, withhold
 from crypto_tracker.simulation.backtest import simulate_portfolio
 from crypto_tracker.simulation.driver import trading_days
 from crypto_tracker.simulation.metrics import Figures, figures
@@ -82,6 +83,7 @@ def run_backtest(  # noqa: PLR0913 - one argument for each part that it joins
         start_ms=choice.start_ms,
         end_ms=choice.end_ms,
     )
+    market = replace(market, universe=choice.universe)
     recorded = recorded_books(books, configuration.fills)
     names: Mapping[str, str] = {}
     if recorded is not None:
@@ -109,7 +111,7 @@ def run_backtest(  # noqa: PLR0913 - one argument for each part that it joins
         detected=detected,
         scenario=inputs,
         result=result,
-        data_hash=witnessed.data_hash(names),
+        data_hash=witnessed.data_hash(named(names, choice.universe)),
         seconds={"load": loaded - began, "features": scanned - loaded, "simulate": ended - scanned},
     )
 
@@ -126,9 +128,13 @@ def scenario(
     *,
     close_at_end: bool = False,
 ) -> Scenario:
-    """The simulator's input: setups get the median bar range of the days before (R7)."""
+    """The simulator's input: setups get the median bar range of the days before (R7).
+
+    Those of symbols that did not belong to the universe of their day are withheld.
+    """
     rules = configuration.rules()
     setups = setups.copy()
+    withhold(setups, market.panel.symbols, market.universe)
     held = setups["kind"] == EVENT_SETUP
     setups["range_median"][held] = market.range_medians(setups[held], rules.fills.trailing_range_days)
     return Scenario(

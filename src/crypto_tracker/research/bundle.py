@@ -32,8 +32,10 @@ from crypto_tracker.research.bundle_contents import (
     read_contents,
 )
 from crypto_tracker.research.data_hash import DIGITS
+from crypto_tracker.research.universe import NAME as UNIVERSE
 from crypto_tracker.simulation.records import SimulationResult
 from crypto_tracker.store.choice import Choice
+from crypto_tracker.store.membership import Membership
 from crypto_tracker.strategies.base import Strategy
 
 FORMAT = "crypto-tracker backtest"
@@ -138,6 +140,7 @@ def bundle(
         "configuration": json.loads(canonical(configuration)),
         "seed": seed,
         "choice": {
+            **({} if choice.universe is None else {"universe": choice.universe.document()}),
             "symbols": [str(symbol) for symbol in choice.symbols],
             "providers": {str(symbol): name for symbol, name in choice.provider_of.items()},
             "base": str(choice.base),
@@ -191,6 +194,7 @@ def read_bundle(path: Path) -> Bundle:
             provider_of={Symbol.parse(name): whose for name, whose in chosen.providers.items()},
             reference_symbol=None if chosen.reference is None else Symbol.parse(chosen.reference),
             notes=(),
+            universe=None if chosen.universe is None else Membership.of_document(chosen.universe),
         ),
         options=Options(strategies=contents.options.strategies, close_at_end=contents.options.close_at_end),
         contents=contents,
@@ -228,6 +232,9 @@ def differences(before: Document, after: Document) -> list[str]:
     """
     found: list[str] = []
     bars = _different_keys(before["data"]["symbols"], after["data"]["symbols"])
+    if UNIVERSE in bars:
+        bars.remove(UNIVERSE)
+        found.append("the universe of its days is not the one that was obeyed then")
     if bars:
         told = f"the bars of {', '.join(bars)} are not those that were read then"
         other = before["code"] != after["code"]

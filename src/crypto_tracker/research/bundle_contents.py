@@ -15,6 +15,9 @@ from crypto_tracker.core.errors import UsageError
 from crypto_tracker.core.orders import ExitReason
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe, from_ms
+from crypto_tracker.research.data_hash import DIGITS
+from crypto_tracker.research.universe import NAME as UNIVERSE
+from crypto_tracker.store.membership import Membership
 
 Document = dict[str, Any]  # JSON as it was read
 
@@ -88,6 +91,7 @@ ZoneName = Annotated[str, AfterValidator(_zone)]
 ExitName = Annotated[str, AfterValidator(_exit)]
 Count = Annotated[int, Field(ge=0)]
 Milliseconds = Annotated[int, Field(ge=0, le=_LATEST_MS)]
+Period = tuple[Milliseconds, Milliseconds]
 Positive = Annotated[float, Field(gt=0.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -127,6 +131,7 @@ class Chosen(_Closed):
     start_ms: Milliseconds
     end_ms: Milliseconds
     reference: SymbolName | None
+    universe: dict[SymbolName, tuple[Period, ...]] | None = None  # left out where it withheld nothing
 
 
 class Asked(_Closed):
@@ -341,6 +346,18 @@ def _in_choice(contents: Contents) -> str | None:
     for symbol in choice.symbols:
         if symbol not in contents.data.symbols:
             return f"data.symbols has no digest of {symbol}"
+    return None if choice.universe is None else _in_universe(contents, choice.universe)
+
+
+def _in_universe(contents: Contents, universe: Mapping[str, tuple[Period, ...]]) -> str | None:
+    if set(universe) != set(contents.choice.symbols):
+        return "choice.universe does not have the symbols of choice.symbols"
+    for symbol, periods in universe.items():
+        moments = [moment for period in periods for moment in period]
+        if any(later <= earlier for earlier, later in pairwise(moments)):
+            return f"the periods of {symbol} in choice.universe are not in order"
+    if contents.data.symbols.get(UNIVERSE) != Membership.of_document(universe).digest()[:DIGITS]:
+        return f"data.symbols.{UNIVERSE} is not the digest of choice.universe"
     return None
 
 

@@ -33,6 +33,7 @@ from crypto_tracker.research.market import (
     whole_bars,
 )
 from crypto_tracker.research.recorded_books import recorded_books
+from crypto_tracker.research.universe import named, withhold
 from crypto_tracker.simulation.backtest import scenario_market
 from crypto_tracker.simulation.books import OrderBooks, no_books
 from crypto_tracker.simulation.kernel import QUOTE
@@ -85,6 +86,7 @@ def run_in_months(  # noqa: PLR0913 - one argument for each part that it joins
     recorded = recorded_books(books, configuration.fills)
     closes = _Closes(base, symbols, start_ms, end_ms)
     market = _market_of_closes(closes.panel, reference, entries, configuration, start_ms, end_ms)
+    market = replace(market, universe=choice.universe)
     scanning = Scanning(
         entries,
         near_miss_readiness=configuration.decisions.near_miss_readiness,
@@ -115,6 +117,7 @@ def run_in_months(  # noqa: PLR0913 - one argument for each part that it joins
         held = setups["kind"] == EVENT_SETUP
         days = configuration.fills.trailing_range_days
         setups["range_median"][held] = month.range_medians(setups[held], days)
+        withhold(setups, symbols, choice.universe)
         shown = None if recorded is None else recorded.read(symbols, first_ms, stop_ms)
         simulation.step(month.panel, setups, shown, is_last=number == len(months) - 1)
         _give_back()
@@ -129,7 +132,7 @@ def run_in_months(  # noqa: PLR0913 - one argument for each part that it joins
         detected=scanning.result(),
         scenario=whole,
         result=result,
-        data_hash=witnessed.data_hash(None if recorded is None else recorded.names()),
+        data_hash=witnessed.data_hash(named({} if recorded is None else recorded.names(), choice.universe)),
         seconds=seconds,
     )
 

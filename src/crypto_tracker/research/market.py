@@ -18,6 +18,7 @@ from crypto_tracker.features.blocks import BarsOfMinutes, PanelsOnDemand, anchor
 from crypto_tracker.portfolio.trend import slow_regime_codes
 from crypto_tracker.simulation.books import OrderBooks
 from crypto_tracker.simulation.kernel_ranges import range_medians
+from crypto_tracker.store.membership import Membership
 from crypto_tracker.store.sources import BarSource, MinuteSource
 from crypto_tracker.strategies.base import MarketView, Strategy, StrategyEntry
 from crypto_tracker.strategies.needs import (
@@ -41,6 +42,7 @@ class Market:
     reference : base bars of the reference coin, ending with the span; None where it is not in the data
     views : what strategies see, by the timeframe that is scanned
     books : recorded order books of the span; None where fills do not walk them
+    universe : when each symbol belonged to the universe; None where all did throughout
     """
 
     base: Timeframe
@@ -53,6 +55,7 @@ class Market:
     reference: Panel | None
     views: Mapping[Timeframe, MarketView]
     books: OrderBooks | None = None
+    universe: Membership | None = None
 
     @property
     def history(self) -> Panel:

@@ -27,10 +27,12 @@ from crypto_tracker.core.timeframes import DAY_MS, Timeframe
 from crypto_tracker.features.blocks import closing_within, month_blocks
 from crypto_tracker.research.backtest import slow_regime
 from crypto_tracker.research.market import Market
+from crypto_tracker.research.universe import withhold
 from crypto_tracker.simulation.books import OrderBooks
 from crypto_tracker.simulation.driver import trading_days
 from crypto_tracker.simulation.parameters import FillRules, FillSource
 from crypto_tracker.simulation.records import Scenario, no_commands
+from crypto_tracker.store.membership import Membership
 from crypto_tracker.strategies.base import (
     EVENT_RESET,
     EVENT_SETUP,
@@ -83,6 +85,7 @@ def prepare(
         "reference": None if market.reference is None else shelf.put_panel(market.reference),
         "slow_regime": shelf.put_optional(slow_regime(market)),
         "books": shelf.put_books(market.books),
+        "universe": None if market.universe is None else market.universe.document(),
         "first_day": int(days[0]),
         "range_medians": shelf.put(_medians(market, days, configuration.fills.trailing_range_days)),
         "blocks": {},
@@ -136,6 +139,8 @@ class Prepared:
         self._reference = None if index["reference"] is None else shelf.panel(index["reference"])
         self._slow_regime: CodeArray | None = shelf.get_optional(index["slow_regime"])
         self._books = shelf.books(index["books"])
+        universe = index["universe"]
+        self._universe = None if universe is None else Membership.of_document(universe)
         self._first_day = int(index["first_day"])
         self._medians: FloatArray = shelf.get(index["range_medians"])
         self._blocks = {
@@ -190,6 +195,7 @@ class Prepared:
             parts.append(events)
         setups = np.concatenate(parts)
         setups = setups[np.lexsort((setups["strategy"], setups["symbol"], setups["time_ms"]))]
+        withhold(setups, self.symbols, self._universe)
         held = setups["kind"] == EVENT_SETUP
         setups["range_median"][held] = self._medians[
             setups["time_ms"][held] // DAY_MS - self._first_day, setups["symbol"][held]

@@ -1,16 +1,24 @@
 """Chooses what a simulation over the store reads: symbols, base, span, providers, reference."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.errors import DataError, UsageError
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import Timeframe, from_ms
+from crypto_tracker.core.timeframes import DAY_MS, Timeframe, from_ms
 from crypto_tracker.store import intervals
+from crypto_tracker.store.membership import (
+    Membership,
+    by_provider,
+    membership,
+    periods_of,
+    told_of_days,
+)
 from crypto_tracker.store.reader import SOURCES
 from crypto_tracker.store.series import SeriesInfo
+from crypto_tracker.store.universes import RecordedUniverse
 
 BASES = (Timeframe.M1, Timeframe.M15, Timeframe.H1)
 KNOWN_SHARE = 0.9  # of the span; where less is known, the result says so
@@ -19,7 +27,11 @@ _NAMED = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What a simulation over the store reads, chosen from what is there."""
+    """What a simulation over the store reads, chosen from what is there.
+
+    `universe` says when each symbol belonged to the universe of its day, and so could be bought; None where
+    all did throughout, or were asked for by name.
+    """
 
     symbols: tuple[Symbol, ...]
     base: Timeframe
@@ -28,6 +40,7 @@ class Choice:
     provider_of: Mapping[Symbol, str]
     reference_symbol: Symbol | None
     notes: tuple[str, ...]  # what a reader of the result should know
+    universe: Membership | None = None
 
 
 def choose(
@@ -39,12 +52,14 @@ def choose(
     provider: str | None,
     start_ms: int | None,
     end_ms: int | None,
+    universes: Sequence[RecordedUniverse] = (),
 ) -> Choice:
     """Choose base, span, symbols and providers for a simulation.
 
-    The base is the finest of 1m, 15m and 1h that every pair has in the span (or, without pairs, that any
-    symbol has), made of finer bars where those are stored. Raises UsageError or DataError with what is
-    missing and what there is instead.
+    Without pairs, and unless `universe.by_day` is off, the symbols are those of the `universes` of the span's
+    days, and each takes part on the days only on which it belonged. The base is the finest of 1m, 15m and 1h
+    that every pair has in the span (or, without pairs, that any symbol has), made of finer bars where those
+    are stored. Raises UsageError or DataError with what is missing and what there is instead.
     """
     wanted = tuple(Symbol.parse(name) for name in pairs)
     if len(set(wanted)) != len(wanted):
@@ -60,17 +75,19 @@ def choose(
     inside = [
         info for info in series if (not whose or info.provider == whose) and _overlaps(info, start_ms, end_ms)
     ]
+    obeyed = () if wanted or not configuration.universe.by_day else universes
     base, found = _base(inside, wanted, timeframe, whose)
     symbols, notes = wanted, []
     if not symbols:
         names = {info.symbol for info in found}
-        members = names.intersection(configuration.universe.members(configuration.trading.quote))
+        members = names & _members(found, configuration, obeyed, start_ms, end_ms)
         symbols = tuple(sorted(members or names))
         if not members:
             notes.append(
                 f"every stored symbol takes part, as none of the universe is stored against "
                 f"{configuration.trading.quote}: set trading.quote or universe.symbols"
             )
+            obeyed = ()
     notes += _said_of_the_instruments(symbols)
     provider_of = {symbol: _provider(symbol, found) for symbol in symbols}
     used = [info for info in found if provider_of.get(info.symbol) == info.provider]
@@ -94,7 +111,7 @@ def choose(
     if base is not Timeframe.M1:
         why = "as --timeframe asks" if timeframe else "since not every symbol has 1m bars in the span"
         notes.append(f"coarse base: orders meet {base} bars and strategies of finer ones scan them, {why}")
-    return Choice(
+    choice = Choice(
         symbols=symbols,
         base=base,
         start_ms=start,
@@ -103,6 +120,50 @@ def choose(
         reference_symbol=reference,
         notes=tuple(notes),
     )
+    return obeying(choice, configured(configuration), obeyed)
+
+
+def configured(configuration: Configuration) -> tuple[Symbol, ...]:
+    """The universe as the configuration has it, which holds where nothing was recorded."""
+    return configuration.universe.members(configuration.trading.quote)
+
+
+def obeying(choice: Choice, otherwise: Collection[Symbol], universes: Sequence[RecordedUniverse]) -> Choice:
+    """The choice whose symbols take part on the days only on which they belonged to the universe.
+
+    `otherwise` is the configured one, which holds with the first record where nothing was recorded before.
+    """
+    traded = {symbol: choice.provider_of[symbol] for symbol in choice.symbols}
+    recorded = [record for record in universes if record.provider in traded.values()]
+    if not recorded:
+        return choice
+    span = choice.start_ms, choice.end_ms
+    found = membership(recorded, otherwise, traded, *span)
+    return replace(choice, universe=found, notes=(*choice.notes, *told_of_days(recorded, found, *span)))
+
+
+def _members(
+    series: Sequence[SeriesInfo],
+    configuration: Configuration,
+    universes: Sequence[RecordedUniverse],
+    start_ms: int | None,
+    end_ms: int | None,
+) -> set[Symbol]:
+    """Every symbol that belonged to the universe on a day of the span, of the provider that has its bars.
+
+    A provider without any record has the configured universe throughout.
+    """
+    otherwise = configured(configuration)
+    first = min(info.start_ms for info in series) if start_ms is None else start_ms
+    last = max(info.end_ms for info in series) if end_ms is None else end_ms
+    recorded = by_provider(universes)
+    members: set[Symbol] = set()
+    for provider in {info.provider for info in series}:
+        known: Iterable[Symbol] = otherwise
+        if provider in recorded:
+            known = periods_of(recorded[provider], otherwise, first // DAY_MS * DAY_MS, last)
+        members |= {info.symbol for info in series if info.provider == provider}.intersection(known)
+    return members
 
 
 def choose_reference(available: Iterable[Symbol], traded: Sequence[Symbol], base_coin: str) -> Symbol | None:

@@ -287,6 +287,7 @@ selection_pairs = Table(
     Column("volatility", Float),
     Column("correlation", Float),
     Column("score", Float),
+    Column("listed_days", Integer),
     Column("risk", String),
     Column("chosen", Boolean, nullable=False),
     Column("reason", String),

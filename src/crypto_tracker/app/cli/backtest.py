@@ -130,7 +130,8 @@ def backtest(
 ) -> None:
     """Trade stored bars with every strategy, after fees and slippage, and show what came of it.
 
-    Without --pairs every symbol of the configured universe (or else of the store) takes part. The base is 1m
+    Without --pairs every symbol of the universe (or else of the store) takes part; where the universe of
+    each day was recorded, each on the days only on which it belonged (docs/universe.md). The base is 1m
     where the store has it, else 15m or 1h, and the result says so. Setups, fills and trades are
     recorded in HOME/runs.db, where `explain` finds them. docs/figures.md says what each figure means.
     """
@@ -164,6 +165,7 @@ def backtest(
     from crypto_tracker.research.bundle_contents import sealed
     from crypto_tracker.store.choice import choose
     from crypto_tracker.store.reader import BarReader
+    from crypto_tracker.store.universes import universes
 
     span = parse_timerange(timerange)
     for path, option in ((export, "--export"), (html, "--html")):
@@ -184,6 +186,7 @@ def backtest(
             provider=provider,
             start_ms=span.start_ms,
             end_ms=span.end_ms,
+            universes=universes(session.home),
         )
         charted = None if chart is None else _charted(chart, choice)
         run, found = backtesting.measured_run(

@@ -1,7 +1,7 @@
 """`crash-report`: every crash in the stored bars, traded with all protections and without each of them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -26,6 +26,7 @@ from crypto_tracker.core.timeframes import DAY_MS, Timeframe, from_ms, to_ms
 if TYPE_CHECKING:
     from crypto_tracker.core.symbols import Symbol
     from crypto_tracker.research.crashes import Crash, CrashRun, ProtectedRun, Verdict
+    from crypto_tracker.store.membership import Membership
     from crypto_tracker.store.reader import BarReader
     from crypto_tracker.store.series import SeriesInfo
     from crypto_tracker.store.sources import BarSource
@@ -142,10 +143,11 @@ def _stored(session: Session, entries: "Sequence[StrategyEntry]", ask: Ask, note
     from crypto_tracker.store.choice import choose
     from crypto_tracker.store.reader import BarReader
     from crypto_tracker.store.sources import StoredBars
+    from crypto_tracker.store.universes import universes
 
     told: list[Told] = []
     with BarReader.open(session.home) as reader:
-        series = reader.series()
+        series, recorded = reader.series(), universes(session.home)
         info = _reference(series, session.configuration.trading.reference, ask)
         crashes = list(_crashes(reader, info, ask))
         if not crashes:
@@ -170,6 +172,7 @@ def _stored(session: Session, entries: "Sequence[StrategyEntry]", ask: Ask, note
                     provider=ask.provider or None,
                     start_ms=start_ms,
                     end_ms=end_ms,
+                    universes=recorded,
                 )
                 told.append(
                     _traded(
@@ -185,6 +188,7 @@ def _stored(session: Session, entries: "Sequence[StrategyEntry]", ask: Ask, note
                         base=choice.base,
                         span=(choice.start_ms, choice.end_ms),
                         notes=choice.notes,
+                        universe=choice.universe,
                     )
                 )
     return told
@@ -259,6 +263,7 @@ def _traded(
     base: Timeframe,
     span: tuple[int, int],
     notes: tuple[str, ...],
+    universe: "Membership | None" = None,
 ) -> Told:
     from crypto_tracker.research.crashes import run_crash
     from crypto_tracker.research.market import gather
@@ -274,6 +279,7 @@ def _traded(
         start_ms=span[0],
         end_ms=span[1],
     )
+    market = replace(market, universe=universe)
     run = run_crash(market, entries, session.configuration, crash, progress=lambda _: step(None))
     return Told(source=source, where=where, base=base, symbols=symbols, notes=notes, run=run)
 

@@ -166,6 +166,7 @@ def upgrade() -> None:
         sa.Column("selection_id", sa.Integer, nullable=False),
         sa.Column("symbol", sa.String, nullable=False),
         *(sa.Column(name, sa.Float) for name in ("volume_quote", "volatility", "correlation", "score")),
+        sa.Column("listed_days", sa.Integer),
         sa.Column("risk", sa.String),
         sa.Column("chosen", sa.Boolean, nullable=False),
         sa.Column("reason", sa.String),
