@@ -148,9 +148,7 @@ class MassiveHistory:
                 if next_path is None:
                     break
                 if next_path in asked:
-                    raise ProviderUnavailable(
-                        "the list of pairs of massive leads in a circle: try again later"
-                    )
+                    raise ProviderUnavailable("the list of pairs of massive has no end: try again later")
                 asked.add(next_path)
                 request = (next_path, None)
         try:
