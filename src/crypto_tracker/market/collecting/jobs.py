@@ -37,6 +37,9 @@ class JobWatch:
         self._less(dropped)
         self._watcher.noted(self._provider, f"{symbol} is inactive: {reason}")
 
+    def left_out(self, chunk: Chunk) -> None:
+        """A chunk is fetched in another way: never here, where every chunk is a request."""
+
     def waiting(self, seconds: float, reason: str) -> None:
         """Nothing is asked for during this time."""
         self._watcher.noted(self._provider, f"waits {seconds:.0f} s before it asks again ({reason})")

@@ -130,6 +130,8 @@ class Live:
             await self._write({})
         elif isinstance(event, Trouble):
             health.mention(event.kind, f"left out of the stream: {event.detail}", now_ms)
+            if event.may_hide_bars:
+                self._fetch_since(self._minutes.hidden(now_ms), now_ms)
 
     def _begin(self, event: Subscribed, now_ms: int) -> None:
         """The stream brings symbols from the next minute on; what was missed until then is to be fetched."""
@@ -142,12 +144,13 @@ class Live:
 
     def _lose(self, now_ms: int) -> None:
         """Nothing comes any more: what had not settled is to be fetched once it has."""
-        began = [self._minutes.next_ms(symbol) for symbol in self._minutes.symbols]
-        open_since = min((each for each in began if each is not None), default=None)
-        self._minutes.lost()
+        open_since = self._minutes.lost()
         self._health.symbols_live = 0
         if open_since is not None:
-            since_ms = min(open_since, minute_of(now_ms))
+            self._fetch_since(min(open_since, minute_of(now_ms)), now_ms)
+
+    def _fetch_since(self, since_ms: int | None, now_ms: int) -> None:
+        if since_ms is not None:
             self._wishes.all_since(since_ms, next_minute(now_ms) + self._settle_ms)
             self._wished()
 

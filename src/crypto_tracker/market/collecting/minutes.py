@@ -40,10 +40,12 @@ class Minutes:
         for symbol in symbols:
             self._next[symbol] = max(next_minute(now_ms), self._next.get(symbol, 0))
 
-    def lost(self) -> None:
-        """Nothing comes any more, and what has not been told of as covered will not be."""
+    def lost(self) -> int | None:
+        """Nothing comes any more: from where on not all is covered; None where nothing came."""
+        open_since = min(self._next.values(), default=None)
         self._next.clear()
         self._doubtful.clear()
+        return open_since
 
     def doubt(self, symbol: Symbol, open_ms: int, now_ms: int) -> list[int]:
         """A bar of this minute came and cannot be used: the minutes that have to be fetched, therefore.
@@ -59,6 +61,17 @@ class Minutes:
             return [open_ms]
         self._next[symbol] = max(next_ms, next_minute(now_ms))
         return [*range(next_ms, self._next[symbol], MINUTE_MS), open_ms]
+
+    def hidden(self, now_ms: int) -> int | None:
+        """Something that cannot be read may have held bars of any symbol: nothing up to now is known.
+
+        Returns from where on that is; None where all of it is covered, or will be.
+        """
+        open_since = min(self._next.values(), default=None)
+        begins_ms = next_minute(now_ms)
+        for symbol, next_ms in self._next.items():
+            self._next[symbol] = max(next_ms, begins_ms)
+        return None if open_since is None or open_since >= begins_ms else open_since
 
     def settled(self, read_ms: int) -> dict[Symbol, list[Interval]]:
         """What is covered now that everything which came until `read_ms` has been read; told once."""

@@ -30,6 +30,7 @@ from crypto_tracker.store.collectors import CollectorRecords, Standing
 from crypto_tracker.store.instruments import write_instruments
 from crypto_tracker.store.leases import Holder, Lease
 from crypto_tracker.store.quality import write_disagreements, write_quality
+from crypto_tracker.store.universes import CONFIGURED, record_universe
 
 REQUESTS = "requests"
 _MARKETS = "markets"
@@ -47,14 +48,12 @@ class Assignment:
     ----------
     symbols : those that are wanted, whether the provider has them or not
     needed : what trading reads, which is fetched first
-    record_universe : notes the symbols that can be traded today, as often as the markets are asked for
     """
 
     history: History
     stream: Stream | None
     symbols: tuple[Symbol, ...]
     needed: Needed
-    record_universe: Callable[[Sequence[Symbol], int], None]
 
 
 class LeaseHeld(StoreError):
@@ -497,7 +496,9 @@ class Collecting:
 
     async def _set_members(self, active: tuple[Symbol, ...]) -> None:
         self._health.symbols = len(active)
-        await self._background.do(self._assignment.record_universe, active, self._time.now_ms())
+        if active:
+            day_ms = Timeframe.D1.floor(self._time.now_ms())
+            await self._background.do(record_universe, self._home, day_ms, self._name, active, CONFIGURED)
         if active != self._active:
             self._active = active
             self._members_changed.set()
@@ -526,9 +527,8 @@ class Collecting:
         write_quality(self._home, rows)
 
     def _compare(self, now_ms: int) -> None:
-        """Hold the closes of the last whole day against those of other providers."""
-        end_ms = Timeframe.D1.floor(now_ms)
-        found = compare_all(self._store.reader, self._active, end_ms - DAY_MS, end_ms, self._settings.quality)
+        """Hold the closes of whole days against those of other providers."""
+        found = compare_all(self._store.reader, self._active, self._settings.quality, now_ms)
         write_disagreements(self._home, found, now_ms)
 
 
