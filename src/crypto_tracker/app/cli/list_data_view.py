@@ -47,7 +47,11 @@ def print_quality(session: Session, data: StoredData, settings: Quality) -> None
     latest = {(each.symbol, each.first, each.second): each for each in data.disagreements}
     if latest:
         session.out.print()
-        tables = (_disagreements(data.disagreements, list(latest.values()), settings, gap) for gap in (2, 1))
+        newest = list(latest.values())
+        shapes = ((2, True), (1, True), (1, False))
+        tables = (
+            _disagreements(data.disagreements, newest, settings, gap, whole=whole) for gap, whole in shapes
+        )
         print_table(session.out, roomiest(session, tables))
     missing = [pair for pair in _pairs(scored) if pair not in latest]
     if missing:
@@ -122,10 +126,12 @@ def documents(data: StoredData) -> list[dict[str, Any]]:
 def age(length_ms: int) -> str:
     """A length of time in the unit that it is best told in.
 
-    >>> age(90_000), age(5 * 3_600_000), age(41 * 86_400_000)
-    ('1 min', '5.0 h', '41.0 d')
+    >>> age(90_000), age(300_000), age(5 * 3_600_000), age(41 * 86_400_000)
+    ('90 s', '5 min', '5.0 h', '41.0 d')
     """
-    if length_ms < HOUR_MS:
+    if length_ms < 2 * MINUTE_MS:
+        return f"{length_ms // 1_000} s"
+    if length_ms < 2 * HOUR_MS:
         return f"{length_ms // MINUTE_MS} min"
     if length_ms < 2 * DAY_MS:
         return f"{length_ms / HOUR_MS:.1f} h"
@@ -198,31 +204,36 @@ def _scores(scored: Sequence[StoredSeries], gap: int, settings: Quality) -> Tabl
 
 
 def _disagreements(
-    found: Sequence[Disagreement], latest: Sequence[Disagreement], settings: Quality, gap: int
+    found: Sequence[Disagreement],
+    newest: Sequence[Disagreement],
+    settings: Quality,
+    gap: int,
+    *,
+    whole: bool,
 ) -> Table:
     """One line for each symbol and pair of providers: all days together, and the newest day."""
     table = plain_table(gap)
     table.add_column("symbol", overflow="fold")
     table.add_column("providers", no_wrap=True)
-    for name in ("days", "minutes", f"beyond {100 * settings.disagreement:g} %", "last day", "median"):
+    named = ["minutes", f"beyond {100 * settings.disagreement:g} %", "last day", "p99", "largest"]
+    if whole:
+        named = ["days", *named[:3], "median", *named[3:]]
+    for name in named:
         table.add_column(name, justify="right", no_wrap=True)
-    for name in ("p99", "largest"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for each in latest:
-        days = [
-            day
-            for day in found
-            if (day.symbol, day.first, day.second) == (each.symbol, each.first, each.second)
-        ]
+    for each in newest:
+        key = each.symbol, each.first, each.second
+        days = [day for day in found if (day.symbol, day.first, day.second) == key]
         compared = sum(day.compared for day in days)
         table.add_row(
             str(each.symbol),
             f"{each.first}, {each.second}",
-            str(len(days)),
+            *([str(len(days))] if whole else []),
             f"{compared:,}",
             f"{100 * sum(day.beyond for day in days) / compared:.2f} %",
             f"{from_ms(each.day_ms):%Y-%m-%d}",
-            *(f"{100 * value:.3f} %" for value in (each.median, each.p99, each.largest)),
+            *([f"{100 * each.median:.3f} %"] if whole else []),
+            f"{100 * each.p99:.3f} %",
+            f"{100 * each.largest:.3f} %",
         )
     return table
 

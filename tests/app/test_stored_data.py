@@ -1,0 +1,189 @@
+"""`list-data` of a home whose bars are kept up to date: quality, gaps with reasons, inactive symbols."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crypto_tracker.app.cli.common import Session
+from crypto_tracker.core.timeframes import Timeframe, to_ms
+from crypto_tracker.store.holes import Known, what_is_known
+from crypto_tracker.store.market_database import writing
+from crypto_tracker.store.tables import gaps, symbols
+from tests.app.conftest import Command
+from tests.store.shelf import BTC, ETH, at, part, run_of_minutes, store
+
+NOW = datetime(2025, 3, 8, tzinfo=UTC)
+DAY = 1440
+REASON = "it was listed on 1 March 2025"
+PLAN = ("--set", "market_data.timeframes.1m.backfill_days=10")
+
+
+def lack(home: Path, start: str, end: str, reason: str) -> None:
+    """Note that kraken lacks BTC in this interval for good."""
+    with writing(home) as connection:
+        [row] = connection.execute(
+            symbols.select().where(symbols.c.provider == "kraken", symbols.c.symbol == str(BTC))
+        ).all()
+        connection.execute(
+            gaps.insert().values(
+                symbol_id=row.symbol_id,
+                timeframe="1m",
+                start_ms=at(start),
+                end_ms=at(end),
+                reason=reason,
+                noted_at_ms=to_ms(NOW),
+            )
+        )
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A week of kraken's BTC until now with a hole of two hours, massive's of the last two days, ETH delisted."""
+    monkeypatch.setattr(Session, "now", lambda _: NOW)
+    home = tmp_path / "home"
+    with store(home, now=NOW) as opened:
+        bars = run_of_minutes("2025-03-01 00:00", 7 * DAY)
+        minutes = np.arange(7 * DAY)
+        opened.write("kraken", BTC, Timeframe.M1, part(bars, (minutes < 3_000) | (minutes >= 3_120)))
+        opened.write("massive", BTC, Timeframe.M1, part(bars, slice(5 * DAY, 7 * DAY - 3)))
+    lack(home, "2025-02-01 00:00", "2025-03-01 00:00", REASON)
+    with writing(home) as connection:
+        connection.execute(
+            symbols.insert().values(
+                provider="kraken", symbol=str(ETH), status="inactive", reason="not traded any more"
+            )
+        )
+    return home
+
+
+def documents(command: Command, home: Path, *arguments: str) -> list[dict[str, Any]]:
+    code, out, err = command(home, "list-data", "--json", *PLAN, *arguments)
+    assert code == 0, err
+    found: list[dict[str, Any]] = json.loads(out)
+    return found
+
+
+def test_every_line_of_minutes_has_the_score_where_bars_are_kept_up_to_date(
+    home: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = command(home, "list-data", *PLAN)
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0].split()[-2:] == ["complete", "quality"]
+    assert [line.split()[-1] for line in lines[1:3]] == ["0.98", "0.87"]
+    assert lines[3] == "inactive: ETH/USDT kraken: not traded any more"
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_the_parts_of_the_score_are_shown_and_explained_by_age_and_backfill(
+    home: Path, command: Command, monkeypatch: pytest.MonkeyPatch, width: int
+):
+    monkeypatch.setenv("COLUMNS", str(width))
+    code, out, err = command(home, "list-data", "--quality", *PLAN)
+    lines = out.splitlines()
+    assert code == 0
+    assert " ".join(lines[0].split()) == "symbol provider newest backfill fresh complete sound agree score"
+    assert " ".join(lines[1].split()) == "BTC/USDT kraken 0 s ago 69.16 % 1.00 0.98 1.00 - 0.98"
+    # Three minutes old, of 2 that are fresh and 10 that are stale.
+    assert " ".join(lines[2].split()) == "BTC/USDT massive 3 min ago - 0.87 0.99 1.00 - 0.87"
+    assert "1 pair of providers never compared, such as kraken and massive of BTC/USDT" in " ".join(
+        err.split()
+    )
+    assert max(map(len, lines)) <= width
+
+
+def test_two_providers_are_compared_when_asked_and_the_result_is_kept(home: Path, command: Command):
+    code, out, err = command(home, "list-data", "--quality", "--compare", *PLAN)
+    assert (code, err) == (0, "")
+    row = out.splitlines()[4 + 1].split()
+    assert row[:3] == ["BTC/USDT", "kraken,", "massive"]
+    assert "2,877" in row
+    kraken, massive, _ = documents(command, home)
+    assert [day["compared"] for day in kraken["disagreements"]] == [1440, 1437]
+    assert [(day["with"], day["day"]) for day in massive["disagreements"]] == [
+        ("kraken", "2025-03-06"),
+        ("kraken", "2025-03-07"),
+    ]
+    assert kraken["quality"]["agreement"] == 1.0
+
+
+def test_gaps_are_listed_with_what_the_provider_lacks_and_why(
+    home: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert max(map(len, command(home, "list-data", "--gaps", *PLAN)[1].splitlines()[:-1])) <= 80
+    monkeypatch.setenv("COLUMNS", "120")
+    code, out, _ = command(home, "list-data", "--gaps", *PLAN)
+    assert code == 0
+    rows = [line.split(maxsplit=8) for line in out.splitlines()[1:]]
+    assert [row[3:] for row in rows[:2]] == [
+        ["2025-02-26", "00:00", "2025-03-01", "00:00", "3.0", f"d  lacking: {REASON}"],
+        ["2025-03-03", "02:00", "2025-03-03", "04:00", "2.0", "h  unknown"],
+    ]
+
+
+def test_the_document_has_everything(home: Path, command: Command):
+    kraken, massive, eth = documents(command, home)
+    assert kraken["backfill"]["start"] == "2025-02-26T00:00:00Z"
+    assert kraken["backfill"]["known"] == pytest.approx((7 * DAY - 120) / (10 * DAY))
+    assert kraken["backfill"]["lacking"] == pytest.approx(0.3)
+    assert kraken["holes"] == [
+        {
+            "start": "2025-02-26T00:00:00Z",
+            "end": "2025-03-01T00:00:00Z",
+            "state": "lacking",
+            "reason": REASON,
+        },
+        {
+            "start": "2025-03-03T02:00:00Z",
+            "end": "2025-03-03T04:00:00Z",
+            "state": "unknown",
+            "reason": None,
+        },
+    ]
+    assert (kraken["newest_age_seconds"], massive["newest_age_seconds"]) == (0.0, 180.0)
+    assert massive["backfill"] is None  # nobody is asked to fetch it
+    assert massive["quality"]["freshness"] == 0.875
+    assert eth == {
+        "symbol": "ETH/USDT",
+        "provider": "kraken",
+        "timeframe": None,
+        "rows": 0,
+        "inactive": "not traded any more",
+    }
+
+
+def test_only_the_pairs_that_are_named_are_shown(home: Path, command: Command):
+    assert {each["symbol"] for each in documents(command, home, "-p", "BTC/USDT")} == {"BTC/USDT"}
+    assert [each["symbol"] for each in documents(command, home, "-p", "ETH/USDT")] == ["ETH/USDT"]
+    code, out, err = command(home, "list-data", "-p", "SOL/USDT")
+    assert (code, out) == (1, "")
+    assert "no bars of SOL/USDT" in err
+
+
+def test_imported_years_that_nobody_keeps_up_to_date_have_no_column_of_zeros(
+    market_home: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "140")
+    assert "quality" not in command(market_home, "list-data")[1]
+    assert "0.00" in command(market_home, "list-data", "--quality")[1]
+
+
+def test_holes_and_known_time_add_up_to_the_span(home: Path):
+    name = ("kraken", BTC, Timeframe.M1)
+    span = at("2025-02-20 00:00"), at("2025-03-08 00:00")
+    found = what_is_known(home, {name: span})[name]
+    unknown_ms = sum(hole.end_ms - hole.start_ms for hole in found.holes)
+    assert found.known_ms + unknown_ms == span[1] - span[0]
+    assert found.lacking_ms == at("2025-03-01 00:00") - at("2025-02-20 00:00")
+    nothing = what_is_known(home, {("kraken", ETH, Timeframe.M1): span})
+    [whole] = nothing.values()
+    assert (whole.known_ms, whole.share, len(whole.holes)) == (0, 0.0, 1)
+    empty = what_is_known(home, {name: (span[0], span[0])})[name]
+    assert empty == Known(start_ms=span[0], end_ms=span[0], known_ms=0, lacking_ms=0, holes=())
