@@ -13,7 +13,7 @@ from crypto_tracker.market.fetching.planning import Wanted
 from crypto_tracker.market.fetching.running import fetch_missing
 from crypto_tracker.market.fetching.summary import Summary
 from crypto_tracker.market.fetching.symbols import KnownSymbols, known_symbols
-from crypto_tracker.market.fetching.watching import Watcher
+from crypto_tracker.market.fetching.watching import BulkWatcher
 from crypto_tracker.market.fetching.writing import StoreThread
 from crypto_tracker.store import intervals
 from crypto_tracker.store.bars import BarStore
@@ -89,7 +89,7 @@ async def download(
     *,
     now_ms: Callable[[], int],
     parallel: int,
-    watcher: Watcher,
+    watcher: BulkWatcher,
     day_files: DayFileSource | None = None,
 ) -> Downloaded:
     """Fetch what is missing of the spans, of those symbols that the provider has.
@@ -134,7 +134,7 @@ async def heal(
     again: bool,
     now_ms: Callable[[], int],
     parallel: int,
-    watcher: Watcher,
+    watcher: BulkWatcher,
 ) -> Healed:
     """Fetch what is unknown inside the spans.
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from crypto_tracker.core.symbols import Symbol
     from crypto_tracker.core.timeframes import Timeframe
     from crypto_tracker.market.fetching.bulk import DayFileSource
-    from crypto_tracker.market.fetching.watching import Watcher
+    from crypto_tracker.market.fetching.watching import BulkWatcher
     from crypto_tracker.market.recording.recorder import Recorder
     from crypto_tracker.store.bars import BarStore
 
@@ -127,7 +127,7 @@ def _download(
     days: int | None,
     provider: str | None,
     record: Path | None,
-    watcher: "Watcher",
+    watcher: "BulkWatcher",
     *,
     bulk: bool,
 ) -> "Downloaded":

@@ -104,7 +104,7 @@ class FetchView:
         elif self._failures == _SHOWN_FAILURES + 1:
             self._say("Further failures are in the summary.", "red")
 
-    def chunk_lacking(self, chunk: "Chunk", reason: str) -> None:  # noqa: ARG002 - named by Watcher
+    def chunk_lacking(self, chunk: "Chunk", reason: str) -> None:  # noqa: ARG002 - as the protocol names it
         """The provider lacks a chunk for good: the summary says so."""
         self._count_out()
 
@@ -113,7 +113,7 @@ class FetchView:
         self._count_out(dropped)
         self._say(f"{symbol} is inactive now: {reason}", "yellow")
 
-    def left_out(self, chunk: "Chunk") -> None:  # noqa: ARG002 - named by Watcher
+    def left_out(self, chunk: "Chunk") -> None:  # noqa: ARG002 - as the protocol names it
         """A chunk of day files is fetched by request instead, where it is counted anew."""
         self._count_out()
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from crypto_tracker.app.fetching import Healed
     from crypto_tracker.app.providers import Provider
     from crypto_tracker.core.symbols import Symbol
-    from crypto_tracker.market.fetching.watching import Watcher
+    from crypto_tracker.market.fetching.watching import BulkWatcher
     from crypto_tracker.store.bars import BarStore
 
 
@@ -98,7 +98,7 @@ def _heal(
     timeframes: list[str] | None,
     timerange: str | None,
     provider: str | None,
-    watcher: "Watcher",
+    watcher: "BulkWatcher",
     *,
     again: bool,
 ) -> "Healed":

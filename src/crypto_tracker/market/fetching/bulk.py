@@ -12,7 +12,7 @@ from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, Timeframe, month_start_ms, next_month_ms
 from crypto_tracker.market.fetching.planning import Chunk, Plan, Wanted
 from crypto_tracker.market.fetching.summary import Summary, Tally
-from crypto_tracker.market.fetching.watching import Watcher
+from crypto_tracker.market.fetching.watching import BulkWatcher
 from crypto_tracker.market.fetching.writing import StoreThread
 from crypto_tracker.market.providers.base import FetchedBars
 from crypto_tracker.market.providers.massive.day_files import DayFileMissing
@@ -48,7 +48,7 @@ async def fetch_day_files(
     wanted: Sequence[Wanted],
     *,
     now_ms: Callable[[], int],
-    watcher: Watcher,
+    watcher: BulkWatcher,
     thread: StoreThread,
 ) -> Summary:
     """Fetch the minutes of whole days that are missing, the newest month first.

@@ -29,12 +29,16 @@ class Watcher(Protocol):
         """The provider does not have a symbol (any more), so `dropped` chunks of it are not asked for."""
         ...
 
-    def left_out(self, chunk: Chunk) -> None:
-        """A chunk of day files is to be fetched by request instead."""
-        ...
-
     def waiting(self, seconds: float, reason: str) -> None:
         """Nothing is asked for during this time."""
+        ...
+
+
+class BulkWatcher(Watcher, Protocol):
+    """A watcher that hears also of day files."""
+
+    def left_out(self, chunk: Chunk) -> None:
+        """A chunk that was planned for day files is to be fetched by request instead."""
         ...
 
 
@@ -56,8 +60,8 @@ class Unwatched:
     def inactive(self, symbol: Symbol, reason: str, dropped: int) -> None:
         """Show nothing."""
 
-    def left_out(self, chunk: Chunk) -> None:
+    def waiting(self, seconds: float, reason: str) -> None:
         """Show nothing."""
 
-    def waiting(self, seconds: float, reason: str) -> None:
+    def left_out(self, chunk: Chunk) -> None:
         """Show nothing."""
