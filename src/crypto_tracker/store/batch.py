@@ -1,6 +1,6 @@
 """Bars as they travel into the store, and as they lie in it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -63,6 +63,32 @@ class BarBatch:
             low=nothing,
             close=nothing,
             volume=nothing,
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence["BarBatch"]) -> "BarBatch":
+        """The bars of all parts, one part after the other, without their lines."""
+        every = (cls.none(), *parts)
+
+        def optional(columns: Sequence[FloatArray | None]) -> FloatArray | None:
+            if all(column is None for column in columns):
+                return None
+            return np.concatenate(
+                [
+                    np.full(len(part), np.nan) if column is None else column
+                    for part, column in zip(every, columns, strict=True)
+                ]
+            )
+
+        return cls(
+            open_time_ms=np.concatenate([part.open_time_ms for part in every]),
+            open=np.concatenate([part.open for part in every]),
+            high=np.concatenate([part.high for part in every]),
+            low=np.concatenate([part.low for part in every]),
+            close=np.concatenate([part.close for part in every]),
+            volume=np.concatenate([part.volume for part in every]),
+            vwap=optional([part.vwap for part in every]),
+            n_trades=optional([part.n_trades for part in every]),
         )
 
     @classmethod

@@ -60,6 +60,20 @@ _CLOSES = (
     "(SELECT json_array(count(*), count(DISTINCT open_time_ms), min(open_time_ms), min(close), max(close)) "
     "FROM (SELECT open_time_ms, close {}))"
 )
+# Most symbols trade every minute: of these, what lies near in time is enough to see that no price jumped.
+_NEAR_MS = "(?4 * 60000)"
+_RESTLESS = (
+    "SELECT wanted.key FROM json_each(?3) AS wanted LEFT JOIN bars "  # noqa: S608 - our own
+    "ON symbol_id = wanted.value AND timeframe = '1m' "
+    f"AND open_time_ms >= ?1 - {_NEAR_MS} GROUP BY wanted.key "
+    "HAVING count(symbol_id) = 0 OR max(open_time_ms) >= ?2 "
+    "OR sum(revision = 0 AND open_time_ms < ?1) < ?5 "
+    "OR max(close) - min(close) > ?6 * min(close) "
+    "OR EXISTS (SELECT 1 FROM suspects AS known WHERE known.symbol_id = wanted.value "
+    f"AND known.timeframe = '1m' AND known.open_time_ms >= ?1 - {_NEAR_MS}) "
+    "OR EXISTS (SELECT 1 FROM manifest WHERE manifest.symbol_id = wanted.value "
+    f"AND manifest.timeframe = '1m' AND last_ms >= ?1 - {_NEAR_MS})"
+)
 _NEARBY = (
     "SELECT wanted.key, "  # noqa: S608 - our own
     + _CLOSES.format(f"{_MINUTES} < ?1 ORDER BY open_time_ms DESC LIMIT ?4")
@@ -122,8 +136,8 @@ def plan(
     """
     left = {place for place, bars in enumerate(batches) if len(bars) >= bars_max}
     column = np.repeat(np.arange(len(batches)), [len(bars) for bars in batches])
-    times = np.concatenate([intervals.EMPTY[:, 0], *(bars.open_time_ms for bars in batches)])
-    values = np.concatenate([np.empty((len(VALUE_FIELDS), 0)), *(bars.values() for bars in batches)], axis=1)
+    joined = BarBatch.joined(batches)
+    times, values = joined.open_time_ms, joined.values()
     prices = values[0], values[1], values[2], values[3]
     broken = broken_rules(Timeframe.M1, times, prices, values[N_PRICES], now_ms=now_ms) != BarRule.VALID
     broken |= (times < 0) | (times >= _TIMES)
@@ -209,8 +223,13 @@ def doubtful(connection: Connection, plan: Plan, rule: DoubtRule) -> list[int]:
     if plan.touched is None:
         return []
     bars = 2 * (BARS_BEFORE + rule.confirm_bars)
+    span, listed = plan.touched, json.dumps(plan.symbol_ids)
+    near_and_quiet = (*span, listed, 2 * bars, bars, rule.move_max * _ROUNDING)
+    restless = [plan.symbol_ids[key] for (key,) in connection.exec_driver_sql(_RESTLESS, near_and_quiet)]
+    if not restless:
+        return []
     found = []
-    parameters = (*plan.touched, json.dumps(plan.symbol_ids), 2 * bars)
+    parameters = (*span, json.dumps(restless), 2 * bars)
     for key, *near, suspect_ms, cold_ms in connection.exec_driver_sql(_NEARBY, parameters):
         before, inside, after = (_Closes(*json.loads(text)) for text in near)
         there = [closes for closes in (before, inside, after) if closes.rows]
@@ -218,14 +237,14 @@ def doubtful(connection: Connection, plan: Plan, rule: DoubtRule) -> list[int]:
         enough_after = after.bars >= bars or after.rows < 2 * bars
         if not there:
             if cold_ms is not None:
-                found.append(plan.symbol_ids[key])
+                found.append(restless[key])
             continue
         first_ms = min(closes.first_ms for closes in there)
         lowest, highest = min(closes.lowest for closes in there), max(closes.highest for closes in there)
         quiet = highest - lowest <= rule.move_max * lowest * _ROUNDING
         beyond = suspect_ms >= first_ms or (cold_ms is not None and cold_ms >= first_ms)
         if not (quiet and enough_before and enough_after) or beyond:
-            found.append(plan.symbol_ids[key])
+            found.append(restless[key])
     return found
 
 
