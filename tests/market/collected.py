@@ -33,6 +33,8 @@ START = int(datetime(2025, 6, 2, 12, 0, tzinfo=UTC).timestamp() * 1000)
 class FastTime:
     """Market time that runs `speed` times as fast as ours, from `start_ms` on; it is a Clock as well."""
 
+    follows_reading = False
+
     def __init__(self, speed: float, start_ms: int = START) -> None:
         self.speed = speed
         self._start_ms = start_ms
@@ -192,7 +194,9 @@ def differences(
             elif (expected is not None) != there:
                 found.append(f"{at} is {'missing' if expected else 'invented'}")
             elif expected is not None:
-                got = tuple(float(getattr(panel, name)[row, 0]) for name in ("open", "high", "low", "close", "volume"))
+                got = tuple(
+                    float(getattr(panel, name)[row, 0]) for name in ("open", "high", "low", "close", "volume")
+                )
                 if got != expected:
                     found.append(f"{at} is {got}, not {expected}")
     return found

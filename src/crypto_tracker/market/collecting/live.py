@@ -89,6 +89,9 @@ class Live:
         try:
             while True:
                 if await self._came(coming):
+                    if self._time.follows_reading:
+                        self._read_ms = self._time.now_ms() - 1
+                        await self._write_what_is_due()
                     await self._take_in(coming.result())
                     coming = asyncio.ensure_future(anext(events))
                 await self._write_what_is_due()

@@ -14,12 +14,12 @@ from crypto_tracker.market.collecting.gate import Gate, GatedHistory, Urgency
 from crypto_tracker.market.collecting.health import Health, Watcher
 from crypto_tracker.market.collecting.jobs import JobWatch
 from crypto_tracker.market.collecting.live import Live
-from crypto_tracker.market.collecting.membership import membership
 from crypto_tracker.market.collecting.schedule import DAILY_AT_MS, MEASURE_MS, Increments, Turns, Wishes
 from crypto_tracker.market.collecting.times import MarketTime, until, until_or
 from crypto_tracker.market.fetching.planning import Wanted
 from crypto_tracker.market.fetching.running import fetch_missing, fetch_overlap
 from crypto_tracker.market.fetching.summary import Summary
+from crypto_tracker.market.fetching.symbols import known_symbols
 from crypto_tracker.market.fetching.writing import StoreThread
 from crypto_tracker.market.instruments import instrument_rows
 from crypto_tracker.market.providers.base import History, Stream
@@ -101,6 +101,7 @@ class Collecting:
             noted=lambda sentence: watcher.noted(self._name, sentence),
         )
         self._told: asyncio.Queue[tuple[Standing, str]] = asyncio.Queue()
+        self._inactive: frozenset[Symbol] = frozenset()
         self._live: Live | None = None
         self._refusal = ""
         self._thread: StoreThread  # what is urgent
@@ -474,25 +475,22 @@ class Collecting:
     async def _ask_for_markets(self) -> None:
         """Learn which of the wanted symbols the provider has, and what rules hold for them."""
         history = GatedHistory(self._assignment.history, self._gate, Urgency.NOW)
+        wanted = self._assignment.symbols
+        watch = JobWatch(self._health, self._watcher, self._name)
         try:
-            markets = await history.markets()
+            known = await known_symbols(history, self._store, wanted, thread=self._thread, watcher=watch)
         except ProviderUnavailable as error:
             self._health.trouble(_MARKETS, f"the list of markets cannot be had ({error})")
             await self._set_members(self._active)
             return
         self._health.sound(_MARKETS)
-        wanted = self._assignment.symbols
-        found = membership(wanted, markets, self._name)
-        for symbol, reason in found.inactive.items():
-            if await self._thread.do(self._store.mark_inactive, self._name, symbol, reason):
-                self._watcher.noted(self._name, f"{reason}: it is inactive")
-        for symbol in found.active:
-            if await self._thread.do(self._store.mark_active, self._name, symbol):
+        for symbol in self._inactive:
+            if symbol not in known.inactive:
                 self._watcher.noted(self._name, f"{symbol} is traded again")
-        ours = [market for market in markets if market.symbol in set(wanted)]
-        now_ms = self._time.now_ms()
-        await self._background.do(write_instruments, self._home, self._name, instrument_rows(ours), now_ms)
-        await self._set_members(found.active)
+        self._inactive = frozenset(known.inactive)
+        rows = instrument_rows([market for market in known.markets if market.symbol in set(wanted)])
+        await self._background.do(write_instruments, self._home, self._name, rows, self._time.now_ms())
+        await self._set_members(tuple(each for each in wanted if each not in known.inactive))
 
     async def _set_members(self, active: tuple[Symbol, ...]) -> None:
         self._health.symbols = len(active)
@@ -506,6 +504,7 @@ class Collecting:
     def _drop(self, inactive: Mapping[Symbol, str]) -> None:
         """The provider said of symbols that it does not have them."""
         active = tuple(symbol for symbol in self._active if symbol not in inactive)
+        self._inactive |= set(inactive)
         self._wishes.drop(inactive)
         if active != self._active:
             self._active = active

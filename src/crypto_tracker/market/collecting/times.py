@@ -7,6 +7,11 @@ from typing import Protocol
 class MarketTime(Protocol):
     """Tells the present moment of the market, and how long to wait for a later one."""
 
+    @property
+    def follows_reading(self) -> bool:
+        """Whether it stands at what was read last, as in a replay that is read as fast as can be."""
+        ...
+
     def now_ms(self) -> int:
         """The present moment."""
         ...
@@ -18,14 +23,17 @@ class MarketTime(Protocol):
 
 async def until(time: MarketTime, moment_ms: int) -> None:
     """Wait for a moment; none that is over."""
-    await asyncio.sleep(max(time.seconds(moment_ms - time.now_ms()), 0.0))
+    await asyncio.sleep(0)
+    while (left_ms := moment_ms - time.now_ms()) > 0:  # noqa: ASYNC110 - a replay's time may stand still
+        await asyncio.sleep(time.seconds(left_ms))
 
 
 async def until_or(time: MarketTime, moment_ms: int, event: asyncio.Event) -> None:
     """Wait for a moment or for an event, whichever is first; the event is cleared then."""
-    try:
-        async with asyncio.timeout(max(time.seconds(moment_ms - time.now_ms()), 0.0)):
-            await event.wait()
-    except TimeoutError:
-        return
+    while not event.is_set() and (left_ms := moment_ms - time.now_ms()) > 0:
+        try:
+            async with asyncio.timeout(time.seconds(left_ms)):
+                await event.wait()
+        except TimeoutError:
+            continue
     event.clear()
