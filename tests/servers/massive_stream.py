@@ -385,8 +385,8 @@ class MassiveStreamServer:
         self.connections.append(log)
         try:
             await self._serve(connection, log, fault)
-        except ConnectionClosed as error:
-            log.end = log.end or f"the client left ({error.rcvd.code if error.rcvd else 1006})"
+        except ConnectionClosed:
+            log.end = log.end or f"the client left ({connection.close_code})"
         except _Gone:
             pass
         except BaseException as error:
@@ -438,7 +438,9 @@ class MassiveStreamServer:
                     answers.append(_status("success", f"subscribed to: {topic}"))
             if answers:
                 await connection.send(json.dumps(answers))
-            subscribed.set()
+            if log.topics:
+                subscribed.set()
+        log.end = log.end or f"the client left ({connection.close_code})"
 
     async def _play(
         self, connection: ServerConnection, log: ConnectionLog, fault: Fault | None, subscribed: asyncio.Event

@@ -18,7 +18,7 @@ from crypto_tracker.store.batch import BarBatch
 UNREADABLE = frozenset({"unreadable", "not_an_array"})
 """The troubles of whole frames."""
 
-_OTHER_EVENTS = frozenset({"XAS", "XT", "XQ", "XL2", "XS", "XLV", "FMV"})  # known, and not asked for
+_OTHER_EVENTS = frozenset({"XAS", "XT", "XQ", "XL2"})  # known, and not asked for
 _REMEMBERED_MAX = 100
 _EXCERPT = 200
 
