@@ -1,15 +1,16 @@
 """Where a session with an exchange can be recorded, and where a recording takes the place of the exchange."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Protocol
+
+from crypto_tracker.market.recording.format import Record
 
 
 class ExchangeRecorder(Protocol):
     """Notes what an exchange said, word for word."""
 
     def note_message(self, connection: str, text: str) -> None:
-        """A message of a websocket; `connection` is its address."""
+        """A message that came on the connection of this name."""
         ...
 
     def note_answer(self, method: str, url: str, status: int, text: str) -> None:
@@ -17,30 +18,13 @@ class ExchangeRecorder(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayedMessage:
-    """A recorded message of a websocket."""
-
-    at_ms: int  # when it came, by the clock of the session
-    connection: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayedAnswer:
-    """A recorded answer to a request."""
-
-    status: int
-    text: str
-
-
 class ExchangeReplay(Protocol):
     """Stands in for an exchange: the same answers and messages, in the same order."""
 
-    def answer(self, method: str, url: str) -> ReplayedAnswer:
-        """The next recorded answer to this request; raises ProviderUnavailable where there is none."""
+    async def answer(self, method: str, url: str) -> tuple[int, str]:
+        """Status and body of the next recorded answer to this request, else a ProviderError."""
         ...
 
-    def messages(self) -> AsyncIterator[ReplayedMessage]:
+    def messages(self) -> AsyncIterator[Record]:
         """The recorded messages in the order in which they came, at the speed of the replay."""
         ...

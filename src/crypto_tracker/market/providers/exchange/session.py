@@ -1,0 +1,356 @@
+"""One connection to an exchange: what is asked for, what comes, and when a minute is over."""
+
+import asyncio
+import contextlib
+import functools
+import json
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import Any
+
+from crypto_tracker.core.errors import UnknownToProvider, UsageError
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.market.providers.base import StreamedBars, StreamEvent, Subscribed, Trouble
+from crypto_tracker.market.providers.exchange.connection import Wiring, asked, close_client
+from crypto_tracker.market.providers.exchange.errors import UNREADABLE, plain
+from crypto_tracker.market.providers.exchange.history import trade_of
+from crypto_tracker.market.providers.exchange.minutes import (
+    NAN,
+    Candle,
+    Given,
+    OpenMinutes,
+    TradedMinutes,
+    batch_of,
+)
+from crypto_tracker.market.providers.exchange.seams import ExchangeRecorder
+from crypto_tracker.market.providers.exchange.tap import Asked, Tap
+from crypto_tracker.market.providers.exchange.venues import venue
+from crypto_tracker.net.limits import RateLimit
+
+STEPS = "steps"
+"""The name under which our own steps stand in a recording, between the messages of the exchange."""
+
+_MINUTE = "1m"
+_TAIL_ROWS = 30  # of a cache of candles, which are looked through for changes after each message
+_WAITING_MAX = 500  # events that nobody has taken yet: then the sockets are left unread
+
+
+class Gone(Exception):
+    """The connection is of no use any more."""
+
+
+def note(recorder: ExchangeRecorder | None, step: Mapping[str, Any]) -> None:
+    """Write down a step of ours that depends on the clock or on chance, so that a replay does the same."""
+    if recorder is not None:
+        recorder.note_message(STEPS, json.dumps(step))
+
+
+class Session:
+    """One connection.
+
+    Parameters
+    ----------
+    connecting : false in a replay, where nothing is asked and our steps come from the recording
+    """
+
+    def __init__(self, wiring: Wiring, symbols: Sequence[Symbol], *, connecting: bool) -> None:
+        self._name = wiring.name
+        self._collector = wiring.collector
+        self._now_ms = wiring.now_ms
+        self._recorder = wiring.recorder
+        self._connecting = connecting
+        self._venue = venue(self._name)
+        self._wanted = {str(symbol): symbol for symbol in symbols}
+        self._asked_for: frozenset[Symbol] = frozenset()
+        self._confirmed: set[Symbol] = set()
+        self._refused: set[Symbol] = set()
+        self._fresh: list[Symbol] = []  # confirmed, and not said so yet
+        self._fresh_since = 0.0
+        self._strange: set[str] = set()
+        self._by_request: dict[str, tuple[Symbol, ...]] = {}
+        self._waiting: deque[StreamEvent] = deque()
+        self._news = asyncio.Event()
+        self._loss: str | None = None
+        self._heard = asyncio.get_running_loop().time()
+        self._minutes = OpenMinutes(int(self._collector.settle_seconds * 1000))
+        self._traded = TradedMinutes(self._minutes)
+        self._subscriber: asyncio.Task[None] | None = None
+        self.client = wiring.open_client(streaming=True)
+        has = self.client.has
+        self._of_candles = bool(has.get("watchOHLCVForSymbols") or has.get("watchOHLCV"))
+        if not self._of_candles and not (has.get("watchTradesForSymbols") or has.get("watchTrades")):
+            raise UsageError(
+                f"{self._name} streams neither candles nor trades: take another provider to stream"
+            )
+        self.tap = Tap(
+            self.client,
+            on_text=self._on_text,
+            on_message=self._on_message,
+            on_data=self._on_data,
+            on_trouble=self._on_trouble,
+            on_refusal=self._on_refusal,
+            on_loss=self._on_loss,
+            one_by_one=self._venue.one_by_one,
+            connecting=connecting,
+        )
+
+    async def load(self, markets: Any) -> None:
+        """Know the markets: from a client of an earlier connection, else ask for them."""
+        if markets is None:
+            await asked(self._name, "its markets", self.client.load_markets)
+            return
+        self.client.set_markets_from_exchange(markets)
+        for key, value in markets.options.items():
+            if key.startswith("markets"):  # what ccxt keeps beside them, such as Kraken's other names
+                self.client.options[key] = value
+
+    def begin(self) -> None:
+        """Start to subscribe, while what comes is taken already."""
+        self._subscriber = asyncio.create_task(self.subscribe())
+        self._subscriber.add_done_callback(lambda _task: self._news.set())
+
+    async def subscribe(self) -> None:
+        """Ask for all symbols, a batch at a time; which of them the exchange does not have is said."""
+        known: list[Symbol] = []
+        for symbol in self._wanted.values():
+            if str(symbol) in self.client.markets:
+                known.append(symbol)
+            else:
+                self._on_trouble("symbol", f"{self._name} does not trade {symbol}")
+        if self._wanted and not known:
+            raise UnknownToProvider(
+                f"{self._name} trades none of the {len(self._wanted)} symbols: name others, of its markets"
+            )
+        self._asked_for = frozenset(known)
+        pace = RateLimit(self._venue.requests_per_second, self._venue.burst)
+        watch, size = self._watch()
+        for start in range(0, len(known), size):
+            batch = tuple(known[start : start + size])
+            if self._connecting:
+                await pace.acquire()
+            self.tap.requests.clear()
+            names = [str(symbol) for symbol in batch]
+            with contextlib.suppress(Asked):
+                await asked(self._name, names[0], functools.partial(watch, names))
+            self._by_request |= dict.fromkeys(self.tap.requests, batch)
+
+    async def run(self) -> AsyncGenerator[StreamEvent, None]:
+        """Events as they come, until the connection is lost."""
+        loop = asyncio.get_running_loop()
+        while True:
+            for event in self.take_all():
+                yield event
+            if self._loss is not None:
+                raise Gone(self._loss)
+            if self._subscriber is not None and self._subscriber.done():
+                self._subscriber.result()
+            silence = self._collector.silence_seconds
+            wait = self._heard + silence - loop.time()
+            if wait <= 0.0:
+                raise Gone(f"{self._name} said nothing for {silence:g} s")
+            if self._fresh:
+                until = self._fresh_since + self._collector.settle_seconds - loop.time()
+                if until <= 0.0:
+                    self._say_subscribed()
+                    continue
+                wait = min(wait, until)
+            settling = self._minutes.next_settling_ms()
+            if settling is not None:
+                now_ms = self._now_ms()
+                if settling <= now_ms:
+                    note(self._recorder, {"step": "settled", "at_ms": now_ms})
+                    self._give(self._minutes.settle(now_ms))
+                    continue
+                wait = min(wait, (settling - now_ms) / 1000.0)
+            self._news.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._news.wait()
+
+    def take_all(self) -> list[StreamEvent]:
+        """What has happened since the last call."""
+        events = list(self._waiting)
+        self._waiting.clear()
+        if not self.tap.readable.is_set():
+            self._heard = asyncio.get_running_loop().time()  # the silence was ours
+            self.tap.readable.set()
+        return events
+
+    def take_step(self, step: Mapping[str, Any]) -> None:
+        """A step of ours out of a recording."""
+        symbols = [self._wanted[name] for name in step.get("symbols", ()) if name in self._wanted]
+        match step["step"]:
+            case "settled":
+                self._give(self._minutes.settle(step["at_ms"]))
+            case "confirmed":
+                self._confirm(symbols, step["at_ms"])
+            case "subscribed":
+                self._add(Subscribed(symbols=tuple(symbols)))
+            case "refused":
+                self._on_trouble("subscription", step["detail"])
+
+    async def close(self) -> None:
+        """End the connection and everything that was begun for it."""
+        if self._subscriber is not None:
+            self._subscriber.cancel()
+            # Why it failed has been said by then: `run` looks at it.
+            await asyncio.gather(self._subscriber, return_exceptions=True)
+        await close_client(self.client)
+
+    def _watch(self) -> tuple[Callable[[list[str]], Any], int]:
+        """How symbols are asked for, and how many at once."""
+        client, has, batch = self.client, self.client.has, self._venue.batch
+        if self._name == "kraken":
+            # ccxt's `watch_ohlcv` takes one symbol; the channel takes many in one message.
+            return self._watch_kraken, batch
+        if has.get("watchOHLCVForSymbols"):
+            return self._watch_candles, batch
+        if has.get("watchOHLCV"):
+            return self._watch_candles_of_one, 1
+        if has.get("watchTradesForSymbols"):
+            return client.watch_trades_for_symbols, batch
+        return self._watch_trades_of_one, 1
+
+    async def _watch_kraken(self, names: list[str]) -> None:
+        await self.client.watch_multi_helper("ohlcv", "ohlc", names, None, {"interval": 1})
+
+    async def _watch_candles(self, names: list[str]) -> None:
+        await self.client.watch_ohlcv_for_symbols([[name, _MINUTE] for name in names])
+
+    async def _watch_candles_of_one(self, names: list[str]) -> None:
+        await self.client.watch_ohlcv(names[0], _MINUTE)
+
+    async def _watch_trades_of_one(self, names: list[str]) -> None:
+        await self.client.watch_trades(names[0])
+
+    def _give(self, given: Given) -> None:
+        for symbol, candles in given:
+            fields = [{"candle": [time_ms, *candle.values()[:5]]} for time_ms, candle in candles.items()]
+            self._add(StreamedBars(symbol=symbol, bars=batch_of(candles), raw=fields.__getitem__))
+
+    def _add(self, event: StreamEvent) -> None:
+        self._waiting.append(event)
+        if len(self._waiting) >= _WAITING_MAX:
+            self.tap.readable.clear()
+        self._news.set()
+
+    def _on_text(self, url: str, text: str) -> None:
+        self._heard = asyncio.get_running_loop().time()
+        if self._recorder is not None:
+            self._recorder.note_message(url, text)
+        self._news.set()
+
+    def _on_loss(self, reason: str) -> None:
+        if self._loss is None:
+            self._loss = reason
+        self._news.set()
+
+    def _on_trouble(self, kind: str, detail: str) -> None:
+        if self._loss is None:
+            self._add(Trouble(kind=kind, detail=detail))
+
+    def _on_refusal(self, detail: str) -> None:
+        """What ccxt says of a refused subscription, where the message itself is not read here."""
+        if self._venue.confirms is None and self._loss is None:
+            note(self._recorder, {"step": "refused", "detail": detail})
+            self._on_trouble("subscription", detail)
+
+    def _on_message(self, message: Any) -> None:
+        if self._venue.confirms is None:
+            return
+        said = self._venue.confirms(message)
+        symbols = [symbol for request in said.requests for symbol in self._by_request.get(request, ())]
+        for market in said.markets:
+            subscribed = self._symbol_of(market)
+            if subscribed is not None:
+                symbols.append(subscribed)
+        for request, name, says in said.refused:
+            of_market = self._symbol_of(name) if name else None
+            refused = self._by_request.get(request or "", ()) if of_market is None else (of_market,)
+            about = name or ", ".join(str(symbol) for symbol in refused) or "a subscription"
+            self._refused |= set(refused)
+            self._on_trouble("subscription", f"{self._name} refuses {about}: {says}")
+        self._learn(symbols)
+
+    def _learn(self, symbols: Sequence[Symbol]) -> None:
+        """Symbols that are confirmed now; a recording tells when that was, so a replay learns nothing."""
+        if not self._connecting:
+            return
+        fresh = [symbol for symbol in dict.fromkeys(symbols) if symbol not in self._confirmed]
+        if fresh:
+            now_ms = self._now_ms()
+            note(
+                self._recorder,
+                {"step": "confirmed", "symbols": [str(symbol) for symbol in fresh], "at_ms": now_ms},
+            )
+            self._confirm(fresh, now_ms)
+            self._fresh += fresh
+            self._fresh_since = asyncio.get_running_loop().time()
+        if self._fresh and self._asked_for <= self._confirmed | self._refused:
+            self._say_subscribed()
+
+    def _confirm(self, symbols: Sequence[Symbol], now_ms: int) -> None:
+        skew_ms = int(self._collector.skew_seconds * 1000)
+        self._confirmed |= set(symbols)
+        for symbol in symbols:
+            # Our clock may be behind that of the exchange: then the minute has begun there already.
+            self._traded.begin(symbol, now_ms + skew_ms)
+
+    def _say_subscribed(self) -> None:
+        """All of them at once where their confirmations come close together."""
+        symbols, self._fresh = tuple(self._fresh), []
+        note(self._recorder, {"step": "subscribed", "symbols": [str(symbol) for symbol in symbols]})
+        self._add(Subscribed(symbols=symbols))
+
+    def _symbol_of(self, market: str) -> Symbol | None:
+        """Our symbol of a market as the exchange names it by websocket."""
+        if market in self._wanted:
+            return self._wanted[market]
+        return self._wanted.get(str(self.client.safe_symbol(market)))
+
+    def _on_data(self, data: Any, message_hash: str) -> None:
+        """What ccxt has made of a message: a cache of candles or of trades, of which the newest are new."""
+        cache = data[2] if isinstance(data, list) and len(data) == 3 and isinstance(data[0], str) else data
+        if not hasattr(cache, "getLimit"):
+            return
+        try:
+            if self._of_candles:
+                self._take_candles(cache)
+            else:
+                self._take_trades(cache)
+        except UNREADABLE as error:
+            self._on_trouble("message", f"{message_hash}: {type(error).__name__}: {plain(error)}")
+
+    def _take_candles(self, cache: Any) -> None:
+        name = next((key for key, of in self.client.ohlcvs.items() if of.get(_MINUTE) is cache), None)
+        symbol = None if name is None else self._known(name)
+        if symbol is None:
+            return
+        newest = max(_TAIL_ROWS, cache.getLimit(name, None) or 0)
+        candles = {
+            int(row[0]): Candle(*(NAN if value is None else float(value) for value in row[1:6]))
+            for row in cache[max(0, len(cache) - newest) :]
+        }
+        self._learn([symbol] if self._venue.confirms is None else [])
+        self._give(self._minutes.take(symbol, candles))
+
+    def _take_trades(self, cache: Any) -> None:
+        for name in sorted({item["symbol"] for item in cache[max(0, len(cache) - _TAIL_ROWS) :]}):
+            symbol = self._known(name)
+            fresh = cache.getLimit(name, None) or 0
+            if symbol is None:
+                continue
+            items = [item for item in cache[max(0, len(cache) - fresh) :] if item["symbol"] == name]
+            self._learn([symbol] if self._venue.confirms is None else [])
+            late = self._traded.late
+            self._give(self._traded.take(symbol, [trade_of(item) for item in items]))
+            if self._traded.late > late:
+                self._on_trouble("late", f"{self._traded.late - late} trades of {symbol} came an hour late")
+
+    def _known(self, name: str) -> Symbol | None:
+        """Our symbol; one that nobody asked for is said once."""
+        symbol = self._wanted.get(name)
+        if symbol is None and name not in self._strange:
+            self._strange.add(name)
+            self._on_trouble("symbol", f"{self._name} sent {name}, which nobody asked for")
+        return symbol

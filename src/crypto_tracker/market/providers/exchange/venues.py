@@ -1,0 +1,201 @@
+"""What is known of single exchanges beyond what ccxt tells: how far back they go, and how they confirm."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+PAGE_BARS = 500  # of an exchange of which nothing is known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmed:
+    """What a message of a websocket says about subscriptions.
+
+    Attributes
+    ----------
+    requests : ids of requests that are granted whole
+    markets : the exchange's own names of markets that are subscribed
+    refused : (id of the request or None, name of the market or None, what the exchange says)
+    """
+
+    requests: tuple[str, ...] = ()
+    markets: tuple[str, ...] = ()
+    refused: tuple[tuple[str | None, str | None, str], ...] = ()
+
+
+NOTHING = Confirmed()
+
+
+def _as_is(message: Any) -> Sequence[Any]:
+    return [message]
+
+
+def _by_request(message: Any) -> Confirmed:
+    """An answer that carries the id of our request, as Binance gives it."""
+    if not isinstance(message, Mapping) or message.get("id") is None:
+        return NOTHING
+    request = str(message["id"])
+    if message.get("error"):
+        return Confirmed(refused=((request, None, str(message["error"])),))
+    return Confirmed(requests=(request,)) if "result" in message else NOTHING
+
+
+def _kraken(message: Any) -> Confirmed:
+    if not isinstance(message, Mapping) or message.get("method") != "subscribe":
+        return NOTHING
+    if message.get("success"):
+        return Confirmed(markets=(str(message.get("result", {}).get("symbol")),))
+    request = message.get("req_id")
+    return Confirmed(
+        refused=(
+            (
+                None if request is None else str(request),
+                message.get("symbol"),
+                str(message.get("error")),
+            ),
+        )
+    )
+
+
+def _kucoin(message: Any) -> Confirmed:
+    if not isinstance(message, Mapping) or message.get("id") is None:
+        return NOTHING
+    if message.get("type") == "ack":
+        return Confirmed(requests=(str(message["id"]),))
+    if message.get("type") == "error":
+        return Confirmed(refused=((str(message["id"]), None, str(message.get("data"))),))
+    return NOTHING
+
+
+def _coinbase(message: Any) -> Confirmed:
+    if not isinstance(message, Mapping):
+        return NOTHING
+    if message.get("type") == "error":
+        return Confirmed(refused=((None, None, str(message.get("message"))),))
+    if message.get("channel") != "subscriptions":
+        return NOTHING
+    markets: list[str] = []
+    for event in message.get("events", ()):
+        markets += event.get("subscriptions", {}).get("market_trades", ())
+    return Confirmed(markets=tuple(markets))
+
+
+def _kraken_one_by_one(message: Any) -> Sequence[Any]:
+    """A message of several symbols as one of each: ccxt takes the first symbol for that of all rows."""
+    if not isinstance(message, Mapping) or message.get("channel") not in {"ohlc", "trade"}:
+        return [message]
+    groups: dict[Any, list[Any]] = {}
+    for row in message.get("data", ()):
+        groups.setdefault(row.get("symbol"), []).append(row)
+    if len(groups) <= 1:
+        return [message]
+    return [{**message, "data": rows} for rows in groups.values()]
+
+
+def _kraken_lacks(url: str, answer: Any) -> str | None:
+    address = urlsplit(url)
+    if not address.path.endswith(("/OHLC", "/Trades")):
+        return None
+    pair = parse_qs(address.query).get("pair", [""])[0]
+    result = answer.get("result") if isinstance(answer, dict) else None
+    return None if isinstance(result, dict) and pair in result else f"it has no rows of {pair}"
+
+
+def _kucoin_lacks(url: str, answer: Any) -> str | None:
+    if "/market/candles" not in url:
+        return None
+    return None if isinstance(answer, dict) and isinstance(answer.get("data"), list) else "it has no `data`"
+
+
+def _coinbase_lacks(url: str, answer: Any) -> str | None:
+    if not urlsplit(url).path.endswith("/candles"):
+        return None
+    whole = isinstance(answer, dict) and isinstance(answer.get("candles"), list)
+    return None if whole else "it has no `candles`"
+
+
+def _binance_lacks(url: str, answer: Any) -> str | None:
+    if not urlsplit(url).path.endswith("/klines"):
+        return None
+    return None if isinstance(answer, list) else "it is no list of candles"
+
+
+def _never(_url: str, _answer: Any) -> str | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Venue:
+    """One exchange.
+
+    Attributes
+    ----------
+    page_bars : the most bars of one request; None as ccxt knows it
+    newest_bars : of each timeframe only so many of the newest can be had; None where there is no such limit
+    older : what helps where that is too few
+    vwap, n_trades : where these stand in a row of candles as the exchange writes it
+    quote_volume : where the turnover stands in such a row, from which the average price follows
+    batch : symbols of one request to subscribe
+    requests_per_second, burst : of requests to subscribe
+    confirms : reads what a message says of subscriptions; None where the first candle is the confirmation
+    one_by_one : a message as ccxt can read it
+    lacks : what is missing in an answer that would otherwise pass for "nobody traded"
+    """
+
+    page_bars: int | None = None
+    newest_bars: int | None = None
+    older: str = ""
+    vwap: int | None = None
+    n_trades: int | None = None
+    quote_volume: int | None = None
+    batch: int = 50
+    requests_per_second: float = 4.0
+    burst: int = 40
+    confirms: Callable[[Any], Confirmed] | None = None
+    one_by_one: Callable[[Any], Sequence[Any]] = field(default=_as_is)
+    lacks: Callable[[str, Any], str | None] = field(default=_never)
+
+
+_KRAKEN = Venue(
+    page_bars=720,
+    # Its answer holds 720 bars, and the last of them is still open.
+    newest_bars=719,
+    older="import the OHLCVT files that Kraken publishes, or name another provider in market_data.history",
+    vwap=5,
+    n_trades=7,
+    confirms=_kraken,
+    one_by_one=_kraken_one_by_one,
+    lacks=_kraken_lacks,
+    batch=100,
+)
+
+_VENUES: dict[str, Venue] = {
+    "kraken": _KRAKEN,
+    # A hundred messages in ten seconds, else the connection is closed; pings count as well.
+    "kucoin": Venue(
+        page_bars=1500,
+        quote_volume=6,
+        confirms=_kucoin,
+        lacks=_kucoin_lacks,
+        burst=50,
+        requests_per_second=4.0,
+    ),
+    "coinbase": Venue(page_bars=300, confirms=_coinbase, lacks=_coinbase_lacks, batch=100),
+    # Five messages in a second.
+    "binance": Venue(
+        page_bars=1000,
+        n_trades=8,
+        quote_volume=7,
+        confirms=_by_request,
+        lacks=_binance_lacks,
+        batch=200,
+        burst=4,
+        requests_per_second=4.0,
+    ),
+}
+
+
+def venue(name: str) -> Venue:
+    """What is known of the exchange `name`; of others, what holds everywhere."""
+    return _VENUES.get(name, Venue())
