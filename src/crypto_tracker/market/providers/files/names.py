@@ -48,7 +48,7 @@ EXCHANGES = frozenset(
         ),
         *("bybit", "coinbase", "cryptocom", "deribit", "gate", "gateio", "gemini", "htx", "huobi"),
         *("hyperliquid", "kraken", "krakenfutures", "kucoin", "mexc", "okx", "phemex", "poloniex", "polygon"),
-        *("upbit", "woo"),
+        *("massive", "upbit", "woo"),
     }
 )
 _NEAR_FOLDERS = 4
