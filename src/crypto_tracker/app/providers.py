@@ -101,12 +101,7 @@ def open_provider(
         recorder=record,
         replay=replay,
     )
-    return Provider(
-        name=name,
-        history=exchange.history,
-        stream=exchange.stream,
-        why_no_stream="" if exchange.stream else f"{name} has no stream of minutes",
-    )
+    return Provider(name=name, history=exchange.history, stream=exchange.stream)
 
 
 def history_of(
