@@ -130,9 +130,9 @@ class _Log:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._writer: Writer | None = Writer(path, header)
-        except FileExistsError:
-            raise UsageError(f"{path} is there already: name a new file for the recording") from None
         except OSError as error:
+            if isinstance(error, FileExistsError) and path.exists():
+                raise UsageError(f"{path} is there already: name a new file for the recording") from None
             raise UsageError(
                 f"cannot write a recording to {path} ({error.strerror}): name another file"
             ) from None
