@@ -8,14 +8,17 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
+import numpy as np
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool, QueuePool
 
+from crypto_tracker.core.arrays import FloatArray
 from crypto_tracker.core.errors import StoreError
 
 
@@ -55,6 +58,12 @@ def open_engine(path: Path, *, read_only: bool = False, busy_timeout_ms: int = 3
     file shows itself to be damaged, or no database, StoreError is raised.
     """
     module = sqlite_module()
+    # A connection belongs to one thread at a time, and to lock it for each number takes a fifth of the time
+    # of reading. The interpreter's own module cannot be told so.
+    unlocked = {}
+    if read_only and module is not sqlite3:
+        flags = module.SQLITE_OPEN_READONLY | module.SQLITE_OPEN_URI | module.SQLITE_OPEN_NOMUTEX
+        unlocked = {"flags": flags}
 
     def connect() -> Any:
         mode = "ro" if read_only else "rwc"
@@ -64,6 +73,7 @@ def open_engine(path: Path, *, read_only: bool = False, busy_timeout_ms: int = 3
             isolation_level=None,
             check_same_thread=False,
             timeout=busy_timeout_ms / 1_000,
+            **unlocked,
         )
         if not read_only:
             connection.execute("PRAGMA journal_mode=WAL")
@@ -101,6 +111,22 @@ def plain_rows(
     except sqlite_module().Error:
         # The engine has the words for what is wrong with the file: it meets the same when it asks.
         connection.exec_driver_sql(statement, parameters).fetchall()
+        raise
+    finally:
+        result.close()
+
+
+def plain_numbers(
+    connection: Connection, statement: str, parameters: tuple[int | str, ...], *, width: int
+) -> FloatArray:
+    """The rows of numbers as one table (rows, width)."""
+    result = connection.exec_driver_sql(statement, parameters)
+    try:
+        # The cursor itself is walked: a generator around it would take a tenth as long again.
+        numbers = chain.from_iterable(cast("Iterator[tuple[float, ...]]", result.cursor))
+        return np.fromiter(numbers, dtype=np.float64).reshape(-1, width)
+    except sqlite_module().Error:
+        connection.exec_driver_sql(statement, parameters).fetchall()  # as above
         raise
     finally:
         result.close()

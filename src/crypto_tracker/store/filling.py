@@ -20,7 +20,7 @@ class StoredSpan:
     Attributes
     ----------
     files : the cold files of the span
-    hot : every revision of the hot rows of the span
+    hot : every revision of the hot rows of the span, of their fields at least as many as are filled
     suspects : (open time, revision) of bars that count as missing, (keys, 2)
     """
 
@@ -77,10 +77,14 @@ def fill(cold: ColdTier, span: StoredSpan, columns: Mapping[str, FloatArray]) ->
     read = cold.read([file.path for file in mixed], fields) if mixed else StoredRows.none()
     rows = _joined(read.between(span.start_ms, span.end_ms), span.hot, len(fields))
     rows = rows.without(span.suspects).newest()
-    if len(rows):
-        place_of_row = (rows.open_time_ms - span.start_ms) // step
-        for name, values in zip(fields, rows.values, strict=True):
-            columns[name][place_of_row] = values
+    if not len(rows):
+        return
+    first, last = ((int(time_ms) - span.start_ms) // step for time_ms in rows.open_time_ms[[0, -1]])
+    places: slice | IntArray = slice(first, last + 1)
+    if last + 1 - first != len(rows):
+        places = (rows.open_time_ms - span.start_ms) // step
+    for name, values in zip(fields, rows.values, strict=True):
+        columns[name][places] = values
 
 
 def _joined(read: StoredRows, hot: StoredRows, n_fields: int) -> StoredRows:

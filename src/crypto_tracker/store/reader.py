@@ -599,7 +599,7 @@ def _stored(tiers: Tiers, part: _Part, source: Timeframe, span_ms: tuple[int, in
         start_ms=start_ms,
         end_ms=end_ms,
         files=[file for file in part.files if file.first_ms < end_ms and file.last_ms >= start_ms],
-        hot=tiers.hot_rows(part.symbol_id, source, start_ms, end_ms),
+        hot=tiers.hot_bars(part.symbol_id, source, start_ms, end_ms),
         suspects=part.suspects,
     )
 

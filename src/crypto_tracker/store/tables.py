@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    text,
 )
 
 from crypto_tracker.core.timeframes import Timeframe
@@ -68,6 +69,13 @@ bars = Table(
     Column("n_trades", Float),
     _known_timeframe(),
     CheckConstraint("revision >= 0", name="revision"),
+    Index(
+        "ix_bars_revised",
+        "symbol_id",
+        "timeframe",
+        "open_time_ms",
+        sqlite_where=text("revision > 0"),
+    ),
     sqlite_with_rowid=False,
 )
 """The hot tier, and the overlays of cold months. Revision 0 is the first value known of a bar."""

@@ -1,18 +1,18 @@
 """The two tiers as one: rows, coverage and suspects of a series, inside one transaction."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 from sqlalchemy import Connection, Select, select
 
 from crypto_tracker.core.arrays import IntArray
+from crypto_tracker.core.bars import BAR_FIELDS, PRICE_FIELDS
 from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.store import intervals, tables
 from crypto_tracker.store.batch import N_PRICES, VALUE_FIELDS, StoredRows
 from crypto_tracker.store.cold import ColdTier
-from crypto_tracker.store.database import plain_rows
+from crypto_tracker.store.database import plain_numbers
 
 _UNKNOWN = ", ".join(f"ifnull({name}, 9e999)" for name in VALUE_FIELDS[N_PRICES:])
 _HOT_ROWS = (
@@ -20,6 +20,14 @@ _HOT_ROWS = (
     "WHERE symbol_id = ? AND timeframe = ? AND open_time_ms >= ? AND open_time_ms < ? "
     "ORDER BY open_time_ms, revision"
 )
+_INSIDE = "FROM bars WHERE symbol_id = ?1 AND timeframe = ?2 AND open_time_ms >= ?3 AND open_time_ms < ?4"
+_HOT_ENDS = (
+    f"SELECT (SELECT min(open_time_ms) {_INSIDE}) AS first_ms, "
+    f"(SELECT max(open_time_ms) {_INSIDE}) AS last_ms, "
+    f"EXISTS (SELECT 1 {_INSIDE} AND revision > 0) AS revised"
+)
+_HOT_VALUES = f"SELECT {', '.join(PRICE_FIELDS)}, ifnull(volume, 9e999) {_INSIDE} ORDER BY open_time_ms"
+_HOT_TIMES = f"SELECT open_time_ms {_INSIDE} ORDER BY open_time_ms"
 
 
 class MonthFile(NamedTuple):
@@ -90,8 +98,7 @@ class Tiers:
     def hot_rows(self, symbol_id: int, timeframe: Timeframe, start_ms: int, end_ms: int) -> StoredRows:
         """The rows of the hot tier in [start_ms, end_ms)."""
         values = symbol_id, timeframe.value, int(start_ms), int(end_ms)
-        numbers = chain.from_iterable(plain_rows(self._connection, _HOT_ROWS, values))
-        table = np.fromiter(numbers, dtype=np.float64).reshape(-1, 2 + len(VALUE_FIELDS))
+        table = plain_numbers(self._connection, _HOT_ROWS, values, width=2 + len(VALUE_FIELDS))
         if not len(table):
             return StoredRows.none()
         table[np.isinf(table)] = np.nan  # what is unknown
@@ -99,6 +106,27 @@ class Tiers:
         return StoredRows(
             table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), np.ascontiguousarray(table[:, 2:].T)
         )
+
+    def hot_bars(self, symbol_id: int, timeframe: Timeframe, start_ms: int, end_ms: int) -> StoredRows:
+        """The same rows without what a panel does not show: `values` has the fields of BAR_FIELDS only.
+
+        Where no bar was revised and none is missing, which is the rule, their times are not read: to make a
+        number of each takes longer than to find it.
+        """
+        values = symbol_id, timeframe.value, int(start_ms), int(end_ms)
+        ends = self._connection.exec_driver_sql(_HOT_ENDS, values).one()
+        if ends.first_ms is None:
+            return StoredRows.none()
+        if ends.revised:
+            rows = self.hot_rows(symbol_id, timeframe, start_ms, end_ms)
+            return StoredRows(rows.open_time_ms, rows.revision, rows.values[: len(BAR_FIELDS)])
+        table = plain_numbers(self._connection, _HOT_VALUES, values, width=len(BAR_FIELDS))
+        table[np.isinf(table)] = np.nan  # volumes that are unknown
+        if len(table) == (ends.last_ms - ends.first_ms) // timeframe.ms + 1:
+            times = np.arange(ends.first_ms, ends.last_ms + 1, timeframe.ms, dtype=np.int64)
+        else:
+            times = plain_numbers(self._connection, _HOT_TIMES, values, width=1)[:, 0].astype(np.int64)
+        return StoredRows(times, np.zeros(len(times), dtype=np.int64), table.T)
 
     def coverage(self, symbol_ids: Sequence[int], timeframe: Timeframe) -> Mapping[int, IntArray]:
         """Per symbol the intervals that are known to have been fetched."""

@@ -189,9 +189,16 @@ def upgrade() -> None:
         _check("universes", "selection", "(origin = 'selected') = (selection_id IS NOT NULL)"),
         sqlite_with_rowid=False,
     )
+    op.create_index(
+        "ix_bars_revised",
+        "bars",
+        ["symbol_id", "timeframe", "open_time_ms"],
+        sqlite_where=sa.text("revision > 0"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("ix_bars_revised", "bars")
     for table in (
         "universes", "selection_pairs", "selections", "disagreements", "quality", "collectors", "leases",
         "instruments", "gaps",
