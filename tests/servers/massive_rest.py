@@ -189,8 +189,8 @@ class _Pair:
 
 def windows(minutes: np.ndarray, length_ms: int) -> tuple[np.ndarray, np.ndarray]:
     """Bars of a length made of minutes, and how many minutes each is made of."""
-    if not minutes.shape[1]:
-        return minutes, np.empty(0, dtype=np.int64)
+    if length_ms == _SPAN_MS["minute"] or not minutes.shape[1]:
+        return minutes, np.ones(minutes.shape[1], dtype=np.int64)
     start = minutes[0] // length_ms * length_ms
     first = np.flatnonzero(np.diff(start, prepend=-1.0))
     last = np.append(first[1:], len(start)) - 1

@@ -52,17 +52,17 @@ _PUBLISHED_WITHIN_MS = MINUTE_MS
 
 @dataclass(frozen=True, slots=True)
 class _First:
-    """When the bars of a symbol begin: the day of the first one that opens from `asked_ms` on, or None."""
+    """When the bars of a symbol begin: the first minute that opens from `asked_ms` on, or None."""
 
     asked_ms: int
-    day_ms: int | None
+    minute_ms: int | None
 
     @property
     def listed_ms(self) -> int | None:
-        """The day before which there certainly is nothing; None where older bars may be out of reach."""
-        if self.day_ms is not None and self.day_ms < self.asked_ms + DAY_MS:
+        """The minute before which there certainly is nothing; None where older bars may be out of reach."""
+        if self.minute_ms is not None and self.minute_ms < self.asked_ms + DAY_MS:
             return None
-        return self.day_ms
+        return self.minute_ms
 
 
 class MassiveHistory:
@@ -166,7 +166,7 @@ class MassiveHistory:
         """
         ticker = rest_ticker(symbol)
         known = self._first.get(symbol)
-        if known is not None and known.listed_ms is not None and end_ms <= known.listed_ms:
+        if known is not None and known.listed_ms is not None and end_ms <= timeframe.floor(known.listed_ms):
             return FetchedBars(
                 bars=no_bars(),
                 covered=(),
@@ -181,10 +181,9 @@ class MassiveHistory:
         covered_ms = self._covered_until(timeframe, last_close_ms, end_ms, delayed=pages[-1].delayed)
         begins_ms = start_ms
         if not len(times) or times.min() > start_ms:
-            first_bar_ms = int(times.min()) if len(times) else None
             first, more = await self._first_of(symbol, ticker, start_ms)
             requests += more
-            begins_ms = min(_begin(first, first_bar_ms, start_ms, end_ms), max(covered_ms, start_ms))
+            begins_ms = min(_begin(first, timeframe, start_ms, end_ms), max(covered_ms, start_ms))
         return FetchedBars(
             bars=bars,
             covered=((begins_ms, covered_ms),) if begins_ms < covered_ms else (),
@@ -228,30 +227,36 @@ class MassiveHistory:
         if known is not None and (known.asked_ms <= start_ms or known.listed_ms is not None):
             return known, 0
         now_ms = self._now_ms()
-        oldest_ms = self.reach(Timeframe.D1, now_ms).oldest_ms or _EARLIEST_MS
+        asked_ms = self.reach(Timeframe.D1, now_ms).oldest_ms or _EARLIEST_MS
         requests = 1
         try:
-            first = await self._first_from(ticker, oldest_ms, now_ms)
+            day_ms = await self._first_bar(ticker, Timeframe.D1, asked_ms, now_ms)
         except NotEntitled:
             # The plan ends somewhere in between, and nothing says where. Here at least it gave an answer.
-            requests += 1
-            first = await self._first_from(ticker, start_ms, now_ms)
+            asked_ms, requests = start_ms, 2
+            day_ms = await self._first_bar(ticker, Timeframe.D1, asked_ms, now_ms)
         else:
-            if first.day_ms is None:
+            if day_ms is None:
                 raise UnknownToProvider(
-                    f"massive has no bar of {symbol} since {_date(oldest_ms)}: "
+                    f"massive has no bar of {symbol} since {_date(asked_ms)}: "
                     "`list-markets massive` shows what it has"
                 )
-        self._first[symbol] = first
+        minute_ms = None
+        if day_ms is not None:
+            requests += 1
+            # The day of the provider need not begin with that of UTC.
+            begins_ms = max(Timeframe.D1.floor(day_ms), asked_ms)
+            minute_ms = await self._first_bar(ticker, Timeframe.M1, begins_ms, begins_ms + 2 * DAY_MS)
+        first = self._first[symbol] = _First(asked_ms, day_ms if minute_ms is None else minute_ms)
         return first, requests
 
-    async def _first_from(self, ticker: str, from_ms: int, now_ms: int) -> _First:
-        path = _range_path(ticker, Timeframe.D1, from_ms, now_ms)
+    async def _first_bar(self, ticker: str, timeframe: Timeframe, from_ms: int, to_ms: int) -> int | None:
+        path = _range_path(ticker, timeframe, from_ms, to_ms)
         query: Params = {"adjusted": "true", "sort": "asc", "limit": 1}
         page = await self._client.read(_always((path, query)), lambda answer: bar_page(answer, ticker=ticker))
         times = page.bars.open_time_ms
         times = times[times != MISSING_TIME_MS]
-        return _First(from_ms, Timeframe.D1.floor(int(times.min())) if len(times) else None)
+        return int(times.min()) if len(times) else None
 
     def _asked_for(
         self, bars: BarBatch, raw: RawBar, timeframe: Timeframe, start_ms: int, end_ms: int
@@ -315,9 +320,7 @@ class _Reading:
         """The page; raises Transient for one that leads nowhere."""
         page = bar_page(answer, ticker=self._ticker)
         if page.next_path is not None and self._after(page) <= self._position_ms:
-            raise Transient(
-                f"massive sent a page of {self._ticker} that brings nothing new, and names another"
-            )
+            raise Transient(f"massive sent a page of {self._ticker} that brings nothing new, and no end")
         return page
 
     def take(self, page: BarPage) -> None:
@@ -370,15 +373,13 @@ def _inside(times: IntArray, timeframe: Timeframe, start_ms: int, end_ms: int) -
     return inside
 
 
-def _begin(first: _First, first_bar_ms: int | None, start_ms: int, end_ms: int) -> int:
+def _begin(first: _First, timeframe: Timeframe, start_ms: int, end_ms: int) -> int:
     """Where the answer begins to say something: at the start of the span, or with the first bar ever."""
-    if first.day_ms is None:
+    if first.minute_ms is None:
         return end_ms
     if first.listed_ms is None:
         return start_ms
-    if first_bar_ms is not None and first_bar_ms < first.listed_ms + DAY_MS:
-        return first_bar_ms
-    return min(max(first.listed_ms, start_ms), end_ms)
+    return min(max(timeframe.floor(first.listed_ms), start_ms), end_ms)
 
 
 def _lacking(symbol: Symbol, start_ms: int, end_ms: int, begins_ms: int) -> Lacking:
