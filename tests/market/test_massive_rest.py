@@ -430,6 +430,11 @@ def test_after_a_fault_that_passes_the_answer_is_that_of_an_undisturbed_day(faul
         (disconnect(), "the connection to massive failed: peer closed connection without sending complete"),
         (wrong_ticker("X:ETHUSD"), "massive was asked for X:BTCUSD and answered with 'X:ETHUSD'"),
         (garbage(b'{"status":"ERROR"}'), "massive sent an answer with the status 'ERROR'"),
+        (
+            garbage(b'{"status":"OK","ticker":"X:BTCUSD","resultsCount":9}'),
+            "massive announced 9 bars and sent none",
+        ),
+        (garbage(b'{"status":"OK"}'), "massive was asked for X:BTCUSD and answered with ''"),
         (garbage(b'{"status":"OK","results":"x"}'), "massive sent an answer without a list of bars"),
     ],
     ids=lambda value: value.name if isinstance(value, Fault) else "",

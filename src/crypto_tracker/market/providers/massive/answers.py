@@ -43,6 +43,7 @@ class Row(msgspec.Struct, gc=False):
 class _Page(msgspec.Struct, gc=False):
     status: str = ""
     ticker: str = ""
+    resultsCount: int = 0  # noqa: N815 - the provider's name
     results: list[Row] = []  # the key is absent where there is no row
     next_url: str | None = None
 
@@ -96,6 +97,8 @@ def bar_page(answer: Answer, *, ticker: str | None) -> BarPage:
     _judge(page.status, page.ticker, ticker)
     rows = page.results
     count = len(rows)
+    if page.resultsCount and not count:
+        raise Transient(f"massive announced {page.resultsCount:,} bars and sent none")
     columns = [
         np.fromiter([row.o for row in rows], np.float64, count),
         np.fromiter([row.h for row in rows], np.float64, count),
@@ -247,7 +250,7 @@ def _tolerant_page(answer: Answer, ticker: str | None) -> BarPage:
 def _judge(status: str, told: str, asked: str | None) -> None:
     if status not in _GOOD:
         raise Transient(f"massive sent an answer with the status {status[:40]!r}")
-    if asked is not None and told and told != asked:
+    if asked is not None and told != asked:
         raise Transient(f"massive was asked for {asked} and answered with {told[:40]!r}")
 
 
