@@ -28,6 +28,7 @@ from crypto_tracker.store.trading_records import (
     AppliedCommand,
     CommandResult,
     ConfigurationRow,
+    Doubt,
     Halt,
     Opening,
     OrderRecord,
@@ -209,6 +210,7 @@ def eventful_steps() -> list[StepRecord]:
         setups=[setup_of(1, 0), setup_of(1, None)],
         orders=[order_of(1, 0), order_of(1, 1)],
         medians=[(SOL, minute(5) - 86_400_000, 0.0125), (ETH, minute(5) - 86_400_000, float("nan"))],
+        doubts=[Doubt(symbol=SOL, score=0.5, score_min=0.8), Doubt(symbol=ETH, score=0.25, score_min=0.8)],
         volatility=0.04,
     )
     steps[2] = plain_step(

@@ -106,6 +106,9 @@ def test_what_steps_write_is_read_back_to_the_last_digit(store: TradingStore):
     assert {time_ms for time_ms, _ in journal.commands_applied(0, EVER)} == {minute(5)}
     assert journal.command_results(0, EVER) == [(minute(5), result) for result in steps[5].results]
     assert journal.answered_commands() == {"c1", "c4"}
+    assert sorted(journal.doubts(0, EVER), key=lambda each: each[1].score, reverse=True) == [
+        (step.time_ms, doubt) for step in steps for doubt in step.doubts
+    ]
     assert journal.halts() == [(minute(7), steps[7].halts[0])]
     assert journal.healed(0, EVER) == steps[5].healed
     assert journal.configuration("v2") == SECOND

@@ -83,6 +83,10 @@ _FIRST_KNOWN = (
     "(SELECT min(later.start_ms) FROM coverage AS later WHERE later.symbol_id = wanted.value "
     "AND later.timeframe = '1m' AND later.start_ms > ?1))) FROM json_each(?2) AS wanted"
 )
+_SCORES = (
+    "SELECT wanted.key, score FROM json_each(?1) AS wanted CROSS JOIN quality "
+    "ON quality.symbol_id = wanted.value"
+)
 _WATERMARK = (
     "SELECT max((SELECT end_ms FROM coverage WHERE symbol_id = wanted.value AND timeframe = '1m' "
     "ORDER BY start_ms DESC LIMIT 1)) FROM json_each(?1) AS wanted"
@@ -231,6 +235,17 @@ class MinuteFeed:
     def active(self) -> BoolArray:
         """Which symbols the store has as active, bool (symbols,); one that it does not have is not."""
         return self._read(lambda directory: directory.active.copy())
+
+    def scores(self) -> FloatArray:
+        """The newest data-quality score of each symbol, (symbols,); NaN where nobody has measured it."""
+
+        def read(directory: _Directory) -> FloatArray:
+            scores = np.full(len(self._symbols), np.nan)
+            for column, score in self._connection.exec_driver_sql(_SCORES, (directory.listed,)):
+                scores[column] = score
+            return scores
+
+        return self._read(read)
 
     def watermark_ms(self) -> int | None:
         """The newest end of what is known of any symbol's minutes; None where nothing is."""

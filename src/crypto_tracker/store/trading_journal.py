@@ -22,6 +22,7 @@ from crypto_tracker.store.trading_records import (
     Checkpoint,
     CommandResult,
     ConfigurationRow,
+    Doubt,
     Halt,
     Minutes,
     OrderRecord,
@@ -170,6 +171,18 @@ class TradingJournal:
         )
         rows = self._all(query.order_by(columns.day_ms, columns.symbol))
         return [(Symbol.parse(row.symbol), row.day_ms, row.median) for row in rows]
+
+    def doubts(self, start_ms: int, end_ms: int) -> list[tuple[int, Doubt]]:
+        """The symbols whose setups were withheld for their data, with the minute of the span."""
+        columns = tables.doubts.c
+        query = select(tables.doubts).where(columns.time_ms >= start_ms, columns.time_ms < end_ms)
+        return [
+            (
+                row.time_ms,
+                Doubt(symbol=Symbol.parse(row.symbol), score=row.score, score_min=row.score_min),
+            )
+            for row in self._all(query.order_by(columns.time_ms, columns.symbol))
+        ]
 
     def minutes(self, start_ms: int, end_ms: int) -> Minutes:
         """The minutes of the span, by columns; about half a kilobyte of memory for each."""

@@ -150,6 +150,15 @@ class Halt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """A symbol whose setups of a minute were withheld, as its data-quality score was too low."""
+
+    symbol: Symbol
+    score: float
+    score_min: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepRecord:
     """Everything that one step writes, in one transaction.
 
@@ -167,6 +176,7 @@ class StepRecord:
     trade_versions : for each of `trades` the configuration version of its setup
     positions : all that is held, when something about them changed; None leaves the table as it is
     medians : (symbol, day_ms, median or None)
+    doubts : symbols that had a setup and were too doubtful to act on it
     configuration : a version that the account has not traded under before
     state : the trader's state after the step
     state_before : the state before the step, to be kept as a checkpoint; None on most minutes
@@ -199,6 +209,7 @@ class StepRecord:
     commands: list[AppliedCommand] = field(default_factory=list)
     results: list[CommandResult] = field(default_factory=list)
     medians: list[tuple[Symbol, int, float | None]] = field(default_factory=list)
+    doubts: list[Doubt] = field(default_factory=list)
     halts: list[Halt] = field(default_factory=list)
     configuration: ConfigurationRow | None = None
 

@@ -50,6 +50,7 @@ DIGESTED: Mapping[str, Table] = {
         tables.commands_applied,
         tables.command_results,
         tables.range_medians,
+        tables.doubts,
         tables.halts,
     )
 }
@@ -204,6 +205,10 @@ def step_rows(
         "range_medians": [
             {"day_ms": day_ms, "symbol": symbol, "median": median, "time_ms": time_ms}
             for symbol, day_ms, median in step.medians
+        ],
+        "doubts": [
+            {"time_ms": time_ms, "symbol": each.symbol, "score": each.score, "score_min": each.score_min}
+            for each in step.doubts
         ],
         "halts": [
             _halt_values(time_ms, sequence, halt, recorded_at_ms) for sequence, halt in enumerate(step.halts)

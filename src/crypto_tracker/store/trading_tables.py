@@ -330,6 +330,18 @@ range_medians = Table(
 )
 """The median bar range of the days before (R7), as it was when the day first needed it."""
 
+doubts = Table(
+    "doubts",
+    metadata,
+    Column("time_ms", BigInteger, primary_key=True),  # the minute at whose close the setups were found
+    Column("symbol", String, primary_key=True),
+    Column("score", Float, nullable=False),
+    Column("score_min", Float, nullable=False),
+    CheckConstraint("score < score_min", name="score"),
+    sqlite_with_rowid=False,
+)
+"""The gate of data quality: symbols whose setups were withheld, with the score that they had."""
+
 halts = Table(
     "halts",
     metadata,

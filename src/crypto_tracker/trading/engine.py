@@ -36,6 +36,7 @@ from crypto_tracker.store.trading_records import (
     Account,
     AppliedCommand,
     ConfigurationRow,
+    Doubt,
     Halt,
     SeenBlock,
     SetupRecord,
@@ -49,6 +50,7 @@ from crypto_tracker.trading import book
 from crypto_tracker.trading.applied import CONFIGURE, forced_after, kernel_commands
 from crypto_tracker.trading.book import SteppedMinute
 from crypto_tracker.trading.commands import Answers, Situation, answer
+from crypto_tracker.trading.doubts import withhold_doubtful
 from crypto_tracker.trading.medians import RangeMedians
 from crypto_tracker.trading.seen import (
     SeenRows,
@@ -153,6 +155,7 @@ class Trader:
         halts += found.halts
         applied = self._halting(halts, answers.applied)
         medians = self._fill_in_medians(found.setups, close_ms)
+        doubts = self._withhold(found.setups)
 
         portfolio_before = state.portfolio.copy()
         try:
@@ -182,6 +185,7 @@ class Trader:
             commands=applied,
             results=answers.results,
             medians=medians,
+            doubts=doubts,
             halts=halts,
             configuration=fresh_configuration,
         )
@@ -410,6 +414,14 @@ class Trader:
         medians, fresh = self._medians.of(columns, close_ms, self._feed.source, days)
         setups["range_median"][rows] = medians
         return [(symbol, day_ms, _number(median)) for symbol, day_ms, median in fresh]
+
+    def _withhold(self, setups: RecordArray) -> list[Doubt]:
+        """Withhold setups of symbols whose bars are doubtful now; a replay knows no quality of its past."""
+        if self.account.end_ms is not None or not len(setups):
+            return []
+        symbols = self.account.symbols
+        score_min = self.setting.configuration.market_data.quality.score_min
+        return withhold_doubtful(setups, symbols, self._feed.scores()[: len(symbols)], score_min)
 
     def _stepped(
         self,

@@ -27,7 +27,14 @@ from crypto_tracker.simulation import ledger
 from crypto_tracker.simulation.live import Stepped, Stepper
 from crypto_tracker.simulation.state import PortfolioState
 from crypto_tracker.store.trading_journal import TradingJournal
-from crypto_tracker.store.trading_records import REFERENCE, TRADED, Account, AppliedCommand, SetupRecord
+from crypto_tracker.store.trading_records import (
+    REFERENCE,
+    TRADED,
+    Account,
+    AppliedCommand,
+    Doubt,
+    SetupRecord,
+)
 from crypto_tracker.strategies.base import (
     EVENT_SETUP,
     SETUP_DTYPE,
@@ -47,6 +54,7 @@ from crypto_tracker.strategies.needs import (
 )
 from crypto_tracker.strategies.scan import cut, scan, setup_events
 from crypto_tracker.trading.applied import forced_after, kernel_commands
+from crypto_tracker.trading.doubts import withhold_again
 from crypto_tracker.trading.parity_bars import PieceBars
 from crypto_tracker.trading.parity_books import PieceBooks
 from crypto_tracker.trading.parity_report import Closes, Held, Records
@@ -77,6 +85,7 @@ class Script:
     versions : each configuration version with the minute from which on it held, the first from the start
     commands : with the minute before whose OPEN each acted
     failed : close time and strategy of scans that failed when they were due, and are left out
+    doubts : minutes and symbols whose setups were withheld, as their bars were doubtful
     """
 
     account: Account
@@ -85,6 +94,7 @@ class Script:
     versions: Sequence[tuple[int, str]]
     commands: Sequence[tuple[int, AppliedCommand]]
     failed: frozenset[tuple[int, str]]
+    doubts: Sequence[tuple[int, Doubt]]
     settings: Mapping[str, Setting]
 
     @classmethod
@@ -117,6 +127,7 @@ class Script:
                 for time_ms, halt in journal.halts(start_ms, end_ms)
                 if halt.strategy is not None
             ),
+            doubts=journal.doubts(start_ms, end_ms),
             settings={
                 name: setting(journal.configuration(name), account, strategies)
                 for name in dict.fromkeys(held.values())
@@ -313,6 +324,11 @@ class Rerun:
         rows = np.flatnonzero(setups["kind"] == EVENT_SETUP)
         setups["range_median"][rows] = self._bars.medians(
             setups[rows], active.rules.fills.trailing_range_days
+        )
+        withhold_again(
+            setups,
+            account.symbols,
+            [each for each in self._script.doubts if piece.start_ms <= each[0] < piece.end_ms],
         )
         stepper = _stepper(active, account, state.portfolio)
         state.portfolio = stepper.state
