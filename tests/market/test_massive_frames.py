@@ -50,7 +50,7 @@ def test_a_minute_opens_at_s_and_carries_price_volume_and_vwap():
     assert minute.raw(0) == MINUTE
 
 
-@pytest.mark.parametrize("value", [None, "", "  ", "NaN", math.nan, True, [1], {"a": 1}, "n/a"])
+@pytest.mark.parametrize("value", [None, "", "  ", "NaN", math.nan, True, [1], {"a": 1}, "n/a", "9_111"])
 @pytest.mark.parametrize(
     ("field", "column"), [("o", "open"), ("h", "high"), ("l", "low"), ("c", "close"), ("v", "volume")]
 )
@@ -81,7 +81,9 @@ def test_absurd_numbers_come_through_for_the_store_to_judge():
     assert bars.open[0] == 9111.14
 
 
-@pytest.mark.parametrize("start", [None, "", "soon", math.nan, 1594917720000.5, True, 10**30])
+@pytest.mark.parametrize(
+    "start", [None, "", "soon", math.nan, 1594917720000.5, True, 10**30, 0, -60_000, "1_594_917_720_000"]
+)
 def test_a_minute_without_a_time_goes_to_the_store_and_is_told(start):
     minute, trouble = read({**MINUTE, "s": start})
     assert minute.bars.open_time_ms.tolist() == [MISSING_TIME_MS]
@@ -97,7 +99,7 @@ def test_a_minute_that_does_not_say_its_end_is_a_minute():
     assert only_minute({**MINUTE, "e": None}).bars.open_time_ms.tolist() == [1594917720000]
 
 
-@pytest.mark.parametrize("end", [1594917720000, 1594917721000, 1594917840000, 0])
+@pytest.mark.parametrize("end", [1594917720000, 1594917721000, 1594917840000, 1])
 def test_what_lasts_other_than_a_minute_is_none(end):
     (trouble,) = read({**MINUTE, "e": end})
     assert trouble.kind == "not_a_minute"

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidURI, WebSocketException
 
 from crypto_tracker.core.errors import ProviderUnavailable, UsageError
 
@@ -113,7 +113,7 @@ async def open_socket(url: str) -> AsyncIterator[Socket]:
         )
     except InvalidURI as error:
         raise UsageError(f"{url!r} is no address of a websocket ({error}): write ws:// or wss://") from None
-    except (OSError, TimeoutError, InvalidHandshake) as error:
+    except (OSError, TimeoutError, WebSocketException) as error:
         raise SocketUnreachable(f"cannot connect to {url}: {str(error) or 'no answer'}") from error
     try:
         yield _Websocket(connection)

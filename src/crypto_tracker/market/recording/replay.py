@@ -30,7 +30,7 @@ class Replay:
     Each attempt to connect gets the connection that the recorded session got at the same attempt, each
     request the answer to its like. Whoever reads gets every message, every silence and every end in the
     recorded order, so the same reader does the same again. Where the recording ends, RecordingEnded is
-    raised.
+    raised, which ends a stream.
 
     Parameters
     ----------

@@ -113,11 +113,13 @@ def _one(value: Any) -> FloatArray:
 def number(value: Any) -> float:
     """A field as a number; NaN where it is missing, empty, or says none.
 
-    >>> [number(value) for value in (9111.14, "9111.14", "", None, True, "none", 10**400)]
+    >>> [number(value) for value in (9111.14, "9111.14", "", None, True, "1_000", 10**400)]
     [9111.14, 9111.14, nan, nan, nan, nan, inf]
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return math.nan
+    if isinstance(value, str) and "_" in value:
+        return math.nan  # Python reads 1_000, and nobody writes it
     try:
         return float(value)
     except OverflowError:
@@ -127,9 +129,9 @@ def number(value: Any) -> float:
 
 
 def _whole(value: Any) -> int | None:
-    """A time in milliseconds; None where it is missing or cannot be a time."""
+    """A time in milliseconds; None where it is missing, or is none, such as the 0 of who knows no time."""
     read = number(value)
-    return int(read) if abs(read) < 2.0**53 and read == int(read) else None
+    return int(read) if 0.0 < read < 2.0**53 and read == int(read) else None
 
 
 def _excerpt(frame: str | bytes) -> str:

@@ -15,6 +15,7 @@ from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.market.providers.base import Lost, StreamedBars, StreamEvent, Subscribed, Trouble
 from crypto_tracker.market.providers.massive.frames import UNREADABLE, FrameReader, Status
 from crypto_tracker.market.providers.massive.pairs import stream_pair
+from crypto_tracker.market.recording.replay import RecordingEnded
 from crypto_tracker.net.reconnect import Reconnect
 from crypto_tracker.net.sockets import Connect, Socket, SocketClosed, SocketSilent, open_socket
 
@@ -76,7 +77,8 @@ class MassiveStream:
         """What happens on the stream, for ever; see `Stream.events`.
 
         `Subscribed` comes once per connection when all symbols are confirmed, or as soon as there is
-        something to say about some of them; symbols that are confirmed later come in another one.
+        something to say about some of them; symbols that are confirmed later come in another one. A replay
+        ends where its recording does.
         """
         pairs = {stream_pair(symbol): symbol for symbol in symbols}
         if not pairs:
@@ -89,6 +91,8 @@ class MassiveStream:
                 async with self._connect(self._url) as socket, aclosing(connection.events(socket)) as events:
                     async for event in events:
                         yield event
+            except RecordingEnded:
+                return
             except ProviderUnavailable as error:
                 reason, cool_down = _why(error)
             else:  # pragma: no cover - `events` ends by an error only
