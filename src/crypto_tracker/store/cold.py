@@ -58,8 +58,9 @@ class ColdTier:
         rows: StoredRows,
     ) -> ColdFile:
         """Write one month, wholly on the disk when this returns; the manifest must name it thereafter."""
-        code = "_".join(part for part in (symbol.base, symbol.quote, symbol.settle) if part)
-        relative = Path(provider, timeframe.value, code, f"{from_ms(month_ms):%Y-%m}.g{generation}.parquet")
+        relative = Path(
+            provider, timeframe.value, code_of(symbol), f"{from_ms(month_ms):%Y-%m}.g{generation}.parquet"
+        )
         final = self.folder / relative
         self._make_folder(final.parent)
         content = _encode(rows)
@@ -146,7 +147,7 @@ class ColdTier:
         (self.folder / path).unlink(missing_ok=True)
 
     def remove_leftovers(self, named: set[str]) -> list[str]:
-        """Remove every file that is not in `named`: only the one writer may do this. Returns their paths."""
+        """Remove every file that is not in `named`, under the lock of the writers. Returns their paths."""
         if not self.folder.is_dir():
             return []
         leftovers = []
@@ -154,7 +155,7 @@ class ColdTier:
             for name in names:
                 path = Path(folder, name)
                 relative = path.relative_to(self.folder).as_posix()
-                if relative not in named and name.endswith((".parquet", _TEMPORARY)):
+                if relative not in named and is_bar_file(name):
                     path.unlink()
                     leftovers.append(relative)
         return sorted(leftovers)
@@ -168,6 +169,20 @@ class ColdTier:
         for new in reversed(missing):
             new.mkdir(exist_ok=True)
             _sync_folder(new.parent)
+
+
+def code_of(symbol: Symbol) -> str:
+    """The name of a symbol's folder.
+
+    >>> code_of(Symbol("BTC", "USDT", "USDT"))
+    'BTC_USDT_USDT'
+    """
+    return "_".join(part for part in (symbol.base, symbol.quote, symbol.settle) if part)
+
+
+def is_bar_file(name: str) -> bool:
+    """Whether a file of this name is one of ours, finished or left by a process that was killed."""
+    return name.endswith((".parquet", _TEMPORARY))
 
 
 def _encode(rows: StoredRows) -> bytes:

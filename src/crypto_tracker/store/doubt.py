@@ -55,7 +55,7 @@ def judge(
 
     found = {
         key: confirmed
-        for key, confirmed in _suspect_keys(rows, coverage, rule).items()
+        for key, confirmed in suspect_keys(rows, coverage, rule).items()
         if judged[0] <= key[0] <= judged[1]
     }
     table = tables.suspects
@@ -87,7 +87,7 @@ def judge(
     return len(found.keys() - known)
 
 
-def _suspect_keys(rows: StoredRows, coverage: IntArray, rule: DoubtRule) -> dict[_Key, int | None]:
+def suspect_keys(rows: StoredRows, coverage: IntArray, rule: DoubtRule) -> dict[_Key, int | None]:
     """(open time, revision) of every suspect row, and when it was confirmed."""
     set_aside: dict[_Key, int | None] = {}
     candidates = rows

@@ -24,6 +24,7 @@ COMMAND_MODULES = (
     "crypto_tracker.app.cli.select_pairs",
     "crypto_tracker.app.cli.import_books",
     "crypto_tracker.app.cli.list_data",
+    "crypto_tracker.app.cli.validate_data",
     "crypto_tracker.app.cli.list_markets",
     "crypto_tracker.app.cli.quarantine",
     "crypto_tracker.app.cli.export_data",
