@@ -85,6 +85,7 @@ def download_data(
     """
     from crypto_tracker.app.cli.fetching_view import (
         FetchView,
+        counted,
         inactive_line,
         print_missing,
         series_table,
@@ -111,7 +112,8 @@ def download_data(
     session.err.print(total_line(summary), markup=False, soft_wrap=True)
     if summary.failed:
         raise DataError(
-            f"{len(summary.failed)} spans could not be fetched: run the same command again to go on"
+            f"{counted(len(summary.failed), 'span')} could not be fetched: "
+            "run the same command again to go on"
         )
 
 

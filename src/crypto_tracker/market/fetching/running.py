@@ -24,6 +24,7 @@ BREAKER_WAITS = 2
 """How often in a row a job waits for a provider that is left alone, before it gives up what is left."""
 
 BROKEN_BARS = "its bars break a rule: `quarantine` shows them"
+NOT_PUBLISHED = "the provider has not published it yet"
 UNANSWERED = "the answer of the provider leaves it open"
 
 
@@ -251,7 +252,13 @@ class _Job:
             [*answer.covered, *((each.start_ms, each.end_ms) for each in answer.lacking)]
         )
         for start_ms, end_ms in intervals.subtract(whole, told).tolist():
-            self._tally.lost_part(chunk.symbol, chunk.timeframe, (start_ms, end_ms), Cause.LATER, UNANSWERED)
+            self._tally.lost_part(
+                chunk.symbol,
+                chunk.timeframe,
+                (start_ms, end_ms),
+                Cause.LATER,
+                NOT_PUBLISHED if end_ms == chunk.end_ms else UNANSWERED,
+            )
         self._watcher.chunk_done(chunk, result.rows, answer.requests)
 
     def _write(self, chunk: Chunk, answer: FetchedBars) -> tuple[WriteResult, IntArray]:
