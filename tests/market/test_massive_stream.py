@@ -14,6 +14,7 @@ from crypto_tracker.core.errors import NotEntitled, ProviderRefused, UnknownToPr
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.market.providers.base import Lost, StreamedBars, Subscribed, Trouble
 from crypto_tracker.market.providers.massive.stream import UNREADABLE_MAX, MassiveStream
+from crypto_tracker.net.sockets import SocketClosed, SocketSilent
 from tests.market.streamed import PAIRS, START, SYMBOLS, collector, events_until, massive
 from tests.servers.massive_stream import (
     KEY,
@@ -326,13 +327,21 @@ def status(word, message=""):
 
 
 def spoken(*frames, **changes):
-    """A stream over a socket that says these frames and is then silent; text is said as it is."""
-    waiting = [frame if isinstance(frame, str) else json.dumps(frame) for frame in frames]
+    """A stream over a socket that says these frames and is then silent.
+
+    Text is said as it is, an error is raised, and a function is called before what follows it.
+    """
+    waiting = [
+        frame if isinstance(frame, str | Exception) or callable(frame) else json.dumps(frame)
+        for frame in frames
+    ]
+    now_ms = changes.pop("now_ms", wall_ms)
     return MassiveStream(
         massive("ws://127.0.0.1:1"),
         collector(**changes),
         SecretStr("the-key"),
-        now_ms=wall_ms,
+        now_ms=now_ms,
+        chance=lambda: 1.0,
         connect=lambda _: _Spoken(waiting),
     )
 
@@ -352,10 +361,12 @@ class _Spoken:
         self.sent.append(json.loads(text))
 
     async def receive(self, within_seconds=None):
-        from crypto_tracker.net.sockets import SocketSilent
-
+        while self.frames and callable(self.frames[0]):
+            self.frames.pop(0)()
         if not self.frames:
             raise SocketSilent(within_seconds)
+        if isinstance(self.frames[0], Exception):
+            raise self.frames.pop(0)
         return self.frames.pop(0)
 
 
@@ -365,6 +376,70 @@ CONFIRMED = [status("success", f"subscribed to: XA.{pair}") for pair in PAIRS]
 
 def events_of(stream, enough=lambda seen: isinstance(seen[-1], Lost)):
     return asyncio.run(events_until(stream, SYMBOLS, enough))
+
+
+class Hands:
+    """A clock that goes on only when it is told to."""
+
+    def __init__(self):
+        self.ms = START
+
+    def now_ms(self):
+        return self.ms
+
+    def passing(self, seconds):
+        def turn():
+            self.ms += round(seconds * 1000)
+
+        return turn
+
+
+def losses(stream, count):
+    return of(Lost, events_of(stream, lambda seen: len(of(Lost, seen)) == count))
+
+
+def test_a_close_for_a_breach_of_rules_cools_down_even_without_a_word_before():
+    (lost,) = losses(spoken(*LOGIN, CONFIRMED, SocketClosed(1008, ""), cool_down_seconds=7.0), 1)
+    assert "1008: no reason given" in lost.reason
+    assert "MASSIVE_API_KEY" in lost.reason
+    assert lost.again_seconds == 7.002
+
+
+@pytest.mark.parametrize(("seconds", "waits"), [(0.399, [0.002, 0.004, 0.008]), (0.4, [0.002, 0.002, 0.002])])
+def test_a_connection_without_a_bar_was_a_good_one_only_after_it_lived_for_a_while(seconds, waits):
+    clock = Hands()
+    frames = [*LOGIN, CONFIRMED, clock.passing(seconds), SocketClosed(1000, "")] * 3
+    assert [lost.again_seconds for lost in losses(spoken(*frames, now_ms=clock.now_ms), 3)] == waits
+
+
+def test_one_bar_makes_a_connection_a_good_one():
+    minute = {"ev": "XA", "pair": PAIRS[0], "s": START, "e": START + MINUTE}
+    frames = [*LOGIN, CONFIRMED, [minute], SocketClosed(1000, "")] * 3
+    assert [lost.again_seconds for lost in losses(spoken(*frames), 3)] == [0.002] * 3
+
+
+def test_waiting_for_a_login_is_no_life():
+    clock = Hands()
+    frames = [[status("connected")], clock.passing(3600.0), SocketClosed(1000, "")] * 3
+    stream = spoken(*frames, now_ms=clock.now_ms)
+    assert [lost.again_seconds for lost in losses(stream, 3)] == [0.002, 0.004, 0.008]
+
+
+def test_confirmations_that_drip_in_between_minutes_are_awaited_only_so_long():
+    clock = Hands()
+    minute = {"ev": "XA", "pair": PAIRS[0], "s": START, "e": START + MINUTE}
+    frames = [*LOGIN, CONFIRMED[:1], [minute], clock.passing(0.5), [minute], [minute], CONFIRMED[1:2]]
+    seen = events_of(spoken(*frames, now_ms=clock.now_ms))
+    assert [type(event) for event in seen[:6]] == [
+        Subscribed,
+        StreamedBars,
+        StreamedBars,
+        Trouble,
+        StreamedBars,
+        Subscribed,
+    ]
+    assert "did not confirm ETH-USD, SOL-USD" in seen[3].detail
+    assert seen[5].symbols == (SYMBOLS[1],)
 
 
 def test_frames_that_stay_unreadable_end_the_connection():
@@ -456,3 +531,49 @@ def test_a_long_stream_takes_no_memory_and_a_slow_reader_makes_the_server_wait()
     assert first.bars.open_time_ms[0] == START
     assert stood_at < n_minutes / 2
     assert peak < 8_000_000
+
+
+# ------------------------------------------------------------------------------- the server itself
+
+
+def test_a_script_of_faults_is_the_same_for_the_same_seed_and_has_every_kind():
+    script = FaultScript.from_seed(7, 1440, pairs=PAIRS)
+    assert script == FaultScript.from_seed(7, 1440, pairs=PAIRS)
+    assert script != FaultScript.from_seed(8, 1440, pairs=PAIRS)
+    assert sorted(script.by_minute) == list(range(1, 1438))
+    assert {fault.kind for fault in script.by_minute.values()} == set(SURVIVABLE)
+
+
+def test_history_of_the_server_has_what_closed_and_corrections_once_they_were_sent():
+    pair = PAIRS[0]
+    with MassiveStreamServer(
+        market(), FaultScript.of({1: Fault(Kind.LATE_CORRECTION, pair=pair)}), stepped=True
+    ) as server:
+
+        async def step_by_step():
+            rows = [server.history(pair, START, START + N * MINUTE)]
+            async with aclosing(stream_to(server, silence_seconds=5.0).events(SYMBOLS)) as events:
+                await anext(events)
+                for count in (3, 4):  # bars of these minutes
+                    server.release()
+                    for _ in range(count):
+                        await anext(events)
+                    rows.append(server.history(pair, START, START + N * MINUTE))
+            return rows, server.history(pair, START + MINUTE, START + 2 * MINUTE)
+
+        (none, first, both), second = asyncio.run(step_by_step())
+    assert none == []
+    assert [row["t"] for row in first] == [START]
+    assert [row["t"] for row in both] == [START, START + MINUTE]
+    assert second == both[1:]
+    assert both[1]["c"] == server.corrected[pair, START + MINUTE]["c"] != server.market.event(1, pair)["c"]
+    assert server.history("NO-USD", START, START + N * MINUTE) == []
+
+
+def test_time_of_the_server_goes_on_whoever_is_connected_when_it_has_a_pace():
+    with MassiveStreamServer(market(40), seconds_per_minute=0.01) as server:
+        time.sleep(0.05)
+        assert server.now_ms() >= START + 5 * MINUTE
+        seen = asyncio.run(events_until(stream_to(server), SYMBOLS, lambda seen: of(StreamedBars, seen)))
+    assert minutes_of(seen)[0][0] >= 4
+    assert server.unsent >= {0, 1, 2, 3}
