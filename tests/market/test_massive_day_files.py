@@ -68,7 +68,7 @@ def test_a_day_file_holds_the_minutes_of_every_pair_exactly():
 
 
 def test_only_the_symbols_that_are_wanted_are_given_and_foreign_pairs_are_left_out():
-    text = day_file(MARKET, DAY) + f"X:$WEIRD-USD,1,2,2,2,2,{DAY}000000,1\n"
+    text = day_file(MARKET, DAY) + f"X:$WEIRD-USD,1,2,2,2,2,{DAY}000000,1\n,1,2,2,2,2,{DAY}000000,1\n"
     with s3(files(text)) as server:
         assert set(fetch(server)) == {BTC, ETH, TETHER}
         assert set(fetch(server, symbols=[BTC, Symbol.parse("NOPE/USD")])) == {BTC}

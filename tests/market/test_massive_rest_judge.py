@@ -11,8 +11,9 @@ from massive import RESTClient
 from massive.exceptions import BadResponse
 from urllib3.exceptions import MaxRetryError
 
+from crypto_tracker.core.bars import Panel
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS
+from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 from tests.market.massive_market import BTC, ETH, OLD, START, minutes, small_market
 from tests.servers.massive_rest import KEY, MassiveServer, massive_rest, status, too_many
 
@@ -49,6 +50,24 @@ def test_dates_mean_whole_days_and_hours_count_their_minutes():
         )
         assert [bar.timestamp for bar in bars] == list(range(START, START + 2 * DAY_MS, HOUR_MS))
         assert len(server.requests) == 5  # 600 minutes are ten hours
+
+
+def test_a_panel_is_served_as_its_minutes_are():
+    times = np.arange(START, START + 3 * MINUTE_MS, MINUTE_MS)
+    nothing = np.nan
+    close = np.array([[100.0, nothing], [101.0, 7.0], [nothing, 8.0]])
+    panel = Panel(
+        timeframe=Timeframe.M1,
+        symbols=(BTC, ETH),
+        open_time_ms=times,
+        **dict.fromkeys(("open", "high", "low", "close"), close),
+        volume=np.where(np.isnan(close), nothing, 1.0),
+        covered=np.ones(close.shape, dtype=np.bool_),
+    )
+    with massive_rest({BTC: panel, ETH: panel}) as server, official(server) as client:
+        span = (1, "minute", START, START + DAY_MS)
+        assert [bar.close for bar in client.list_aggs("X:BTCUSD", *span)] == [100.0, 101.0]
+        assert [bar.timestamp for bar in client.list_aggs("X:ETHUSD", *span)] == times[1:].tolist()
 
 
 def test_newest_first_is_the_same_the_other_way_round():

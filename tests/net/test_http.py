@@ -6,7 +6,13 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from crypto_tracker.core.errors import NotEntitled, ProviderRefused, ProviderUnavailable, UnknownToProvider
+from crypto_tracker.core.errors import (
+    NotEntitled,
+    ProviderRefused,
+    ProviderUnavailable,
+    UnknownToProvider,
+    UsageError,
+)
 from crypto_tracker.net.breaker import LeftAlone
 from crypto_tracker.net.http import Answer, HttpClient, seconds_to_wait
 from crypto_tracker.net.limits import RateLimit
@@ -76,6 +82,22 @@ def test_an_answer_carries_status_headers_and_body():
     request = provider.requests[0]
     assert str(request.url) == "https://api.example/v2/bars?limit=5"
     assert request.headers["authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\n", f"{KEY}\r\nX-Other: 1", f"{KEY}€"])
+def test_a_key_that_can_be_none_is_refused_before_anything_is_asked(key):
+    with pytest.raises(UsageError) as caught:
+        HttpClient(
+            "https://api.example",
+            limit=RateLimit(1.0),
+            fetching=fetching(),
+            name="massive",
+            headers={"Authorization": SecretStr(f"Bearer {key}")},
+            key_variable="MASSIVE_API_KEY",
+        )
+    assert str(caught.value) == (
+        "the key in MASSIVE_API_KEY has a character that no key has, such as a line break: copy it once more"
+    )
 
 
 def test_a_path_with_a_query_of_its_own_keeps_it():

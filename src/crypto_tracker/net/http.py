@@ -12,7 +12,7 @@ import httpx
 from pydantic import SecretStr
 
 from crypto_tracker.config.market_data import Fetching
-from crypto_tracker.core.errors import NotEntitled, ProviderRefused, UnknownToProvider
+from crypto_tracker.core.errors import NotEntitled, ProviderRefused, UnknownToProvider, UsageError
 from crypto_tracker.net.breaker import Breaker
 from crypto_tracker.net.limits import RateLimit
 from crypto_tracker.net.retry import Retry, Transient
@@ -70,6 +70,14 @@ class HttpClient:
         self._breaker = Breaker(name, fetching)
         given = dict(headers or {})
         self._secrets = [value for value in given.values() if isinstance(value, SecretStr)]
+        for secret in self._secrets:
+            # The error of httpx about such a header would show it.
+            text = secret.get_secret_value()
+            if not (text.isascii() and text.isprintable()):
+                where = f" in {key_variable}" if key_variable else f" of {name}"
+                raise UsageError(
+                    f"the key{where} has a character that no key has, such as a line break: copy it once more"
+                )
         self._client = httpx.AsyncClient(
             headers={
                 header: value.get_secret_value() if isinstance(value, SecretStr) else value

@@ -157,7 +157,7 @@ def _by_symbol(
     wanted = None if symbols is None else set(symbols)
     found = {}
     for (ticker,), rows in table.partition_by("ticker", as_dict=True, maintain_order=True).items():
-        symbol = symbol_of(ticker)
+        symbol = None if ticker is None else symbol_of(ticker)
         if symbol is None or (wanted is not None and symbol not in wanted):
             continue
         found[symbol] = FetchedBars(bars=_batch(rows), covered=(covered,), raw=_raw(rows))
