@@ -20,17 +20,28 @@ WAIT_MS = 30_000
 def reading(home: Path) -> Iterator[Connection]:
     """One state of the market database under `home`, brought up to date first where it is old.
 
-    Raises DataError where there is none.
+    Keeps no writer waiting. Raises DataError where there is no database.
     """
-    with _engine(home, make=False) as engine, engine.connect() as connection, connection.begin():
-        yield connection
+    path = home / DATABASE_NAME
+    if not path.is_file():
+        raise DataError(f"there are no bars under {home}: bring some with `crypto-tracker import-data PATH`")
+    with _engine(path, read_only=True) as engine:
+        if current_revision(engine) != MARKET.head:
+            with _engine(path) as older:
+                _bring_up_to_date(home, older)
+        with engine.connect() as connection, connection.begin():
+            yield connection
 
 
 @contextmanager
 def writing(home: Path) -> Iterator[Connection]:
     """One transaction in the market database under `home`, which is made where there is none."""
-    with _engine(home, make=True) as engine, engine.begin() as connection:
-        yield connection
+    home.mkdir(parents=True, exist_ok=True)
+    with _engine(home / DATABASE_NAME) as engine:
+        if current_revision(engine) != MARKET.head:
+            _bring_up_to_date(home, engine)
+        with engine.begin() as connection:
+            yield connection
 
 
 def symbol_ids(connection: Connection, provider: str | None = None) -> dict[tuple[str, Symbol], int]:
@@ -57,19 +68,14 @@ def known_symbol_ids(
 
 
 @contextmanager
-def _engine(home: Path, *, make: bool) -> Iterator[Engine]:
-    path = home / DATABASE_NAME
-    if not path.is_file():
-        if not make:
-            raise DataError(
-                f"there are no bars under {home}: bring some with `crypto-tracker import-data PATH`"
-            )
-        home.mkdir(parents=True, exist_ok=True)
-    engine = open_engine(path, busy_timeout_ms=WAIT_MS)
+def _engine(path: Path, *, read_only: bool = False) -> Iterator[Engine]:
+    engine = open_engine(path, read_only=read_only, busy_timeout_ms=WAIT_MS)
     try:
-        if current_revision(engine) != MARKET.head:
-            with writer_lock(home / LOCK_NAME, what="the market database", wait_ms=WAIT_MS):
-                upgrade(engine, MARKET)
         yield engine
     finally:
         engine.dispose()
+
+
+def _bring_up_to_date(home: Path, engine: Engine) -> None:
+    with writer_lock(home / LOCK_NAME, what="the market database", wait_ms=WAIT_MS):
+        upgrade(engine, MARKET)
