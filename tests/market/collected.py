@@ -106,7 +106,7 @@ class MarketHistory:
     at_once: int = 0
     at_once_peak: int = 0
 
-    def reach(self, timeframe: Timeframe, now_ms: int) -> Reach:
+    def reach(self, timeframe: Timeframe, now_ms: int) -> Reach:  # noqa: ARG002
         return Reach(page_bars=50_000)
 
     async def markets(self) -> Sequence[MarketInfo]:
@@ -116,7 +116,7 @@ class MarketHistory:
             return self.markets_listed()
         return [MarketInfo(symbol=each, provider_symbol=f"X:{each.base}USD") for each in self.market.symbols]
 
-    async def fetch(self, symbol: Symbol, timeframe: Timeframe, start_ms: int, end_ms: int) -> FetchedBars:
+    async def fetch(self, symbol: Symbol, timeframe: Timeframe, start_ms: int, end_ms: int) -> FetchedBars:  # noqa: ARG002
         self.asked.append((symbol, start_ms, end_ms))
         self.at_once += 1
         self.at_once_peak = max(self.at_once, self.at_once_peak)
@@ -152,13 +152,13 @@ class Told:
     notes: list[str] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
 
-    def changed(self, provider: str, state: Standing, detail: str) -> None:
+    def changed(self, provider: str, state: Standing, detail: str) -> None:  # noqa: ARG002
         self.states.append((state, detail))
 
-    def noted(self, provider: str, sentence: str) -> None:
+    def noted(self, provider: str, sentence: str) -> None:  # noqa: ARG002
         self.notes.append(sentence)
 
-    def progressed(self, provider: str, figures: dict[str, Any]) -> None:
+    def progressed(self, provider: str, figures: dict[str, Any]) -> None:  # noqa: ARG002
         self.figures = figures
 
 

@@ -1,30 +1,29 @@
 """The collector of one provider, in a market whose minutes last a moment."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from crypto_tracker.core.errors import ProviderRefused, ProviderUnavailable
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import Timeframe
+from crypto_tracker.core.timeframes import DAY_MS, Timeframe
 from crypto_tracker.market.collecting.service import Assignment, Collecting
 from crypto_tracker.market.providers.base import (
-    Lost,
     MarketInfo,
     Stream,
-    StreamedBars,
     StreamEvent,
     Subscribed,
-    Trouble,
 )
 from crypto_tracker.store.bars import BarStore
 from crypto_tracker.store.collectors import Standing, collectors
+from crypto_tracker.store.leases import Lease
+from crypto_tracker.store.universes import universes
 from tests.market.collected import (
     MINUTE,
     START,
@@ -33,7 +32,6 @@ from tests.market.collected import (
     MarketHistory,
     ScriptedStream,
     Told,
-    batch,
     differences,
     settings,
     streamed,
@@ -53,15 +51,13 @@ class Session:
     home: Path
     market: Market
 
-    def run(self, *, minutes: float, enough: Callable[[], bool] = lambda: False) -> None:
-        """Collect for so many minutes of the market's time, or until it is enough; then stop."""
+    def run(self, *, minutes: float) -> None:
+        """Collect for so many minutes of the market's time, then stop."""
 
         async def main() -> None:
             stop = asyncio.Event()
             running = asyncio.create_task(self.collecting.run(stop))
-            until = self.time.now_ms() + minutes * MINUTE
-            while self.time.now_ms() < until and not enough() and not running.done():
-                await asyncio.sleep(0.01)
+            await asyncio.wait([running], timeout=self.time.seconds(int(minutes * MINUTE)))
             stop.set()
             await running
 
@@ -87,7 +83,7 @@ def session(
     **collector: Any,
 ):
     time = FastTime(speed, start_ms)
-    wanted = settings(**{"lease_seconds": 30.0, **collector})
+    wanted = settings(**{"lease_seconds": 240.0, **collector})
     told = Told()
     with ExitStack() as closing:
         store = closing.enter_context(BarStore.open(home, market_data=wanted, clock=time))
@@ -129,3 +125,194 @@ def test_a_stream_and_requests_together_leave_no_minute_unknown(tmp_path):
         assert states[-1] is Standing.STOPPED
         assert collectors(tmp_path)[0].state is Standing.STOPPED
         assert collectors(tmp_path)[0].figures["symbols"] == 5
+
+
+def test_without_a_stream_the_newest_minutes_are_fetched_on_schedule(tmp_path):
+    market = Market.of(3)
+    with session(tmp_path, market, None) as running:
+        running.run(minutes=13)
+        states = [state for state, _ in running.told.states]
+        assert Standing.SCHEDULED in states
+        known = {start + (end - start) for spans in running.covered().values() for start, end in spans[-1:]}
+        # 12:00 begins, and minutes are fetched every five of them, shortly after their close
+        assert min(known) >= START + 10 * MINUTE
+        assert differences(running.store.reader, market, START - 30 * MINUTE, START + 10 * MINUTE) == []
+
+
+def test_requests_are_never_more_at_a_time_than_configured(tmp_path):
+    market = Market.of(40)
+    histories: list[MarketHistory] = []
+
+    def history(time: FastTime) -> MarketHistory:
+        histories.append(MarketHistory(market, time))
+        return histories[0]
+
+    with session(tmp_path, market, None, history=history, parallel=3, backfill=True) as running:
+        running.run(minutes=7)
+    assert histories[0].at_once_peak == 3
+
+
+def test_what_trading_needs_is_fetched_before_the_years(tmp_path):
+    market = Market.of(4)
+    histories: list[MarketHistory] = []
+
+    def history(time: FastTime) -> MarketHistory:
+        histories.append(MarketHistory(market, time))
+        return histories[0]
+
+    # A year of four symbols is long to make: a stop comes in the middle, which is what it is for.
+    with session(tmp_path, market, None, history=history, backfill=True, speed=60.0) as running:
+        running.run(minutes=1)
+    asked = histories[0].asked
+    assert {symbol for symbol, _, _ in asked[:4]} == set(market.symbols)
+    assert all(end - start <= 31 * MINUTE for _, start, end in asked[:4])
+    assert any(end - start > DAY_MS for _, start, end in asked[4:])
+
+
+def test_a_symbol_that_is_not_listed_is_inactive_said_once_and_comes_back_when_it_is_listed(tmp_path):
+    market = Market.of(3)
+    gone = market.symbols[1]
+    until_ms = START + 2 * MINUTE
+
+    def history(time: FastTime) -> MarketHistory:
+        def listed() -> list[MarketInfo]:
+            return [
+                MarketInfo(symbol=each, provider_symbol=each.base)
+                for each in market.symbols
+                if each != gone or time.now_ms() > until_ms
+            ]
+
+        return MarketHistory(market, time, markets_listed=listed)
+
+    # a quarter to midnight, so that the daily look at the markets comes soon
+    start_ms = START // DAY_MS * DAY_MS + 8 * MINUTE
+    until_ms = start_ms + MINUTE
+    with session(tmp_path, market, None, history=history, start_ms=start_ms) as running:
+        running.run(minutes=8)
+        told = [note for note in running.told.notes if str(gone) in note]
+        assert told == [f"{gone} is inactive: massive does not have it", f"{gone} is traded again"]
+        assert running.collecting.figures()["symbols"] == 3
+        assert [len(each.symbols) for each in universes(tmp_path, "massive")] == [3]
+
+
+def test_a_provider_that_cannot_be_reached_is_a_state_and_no_end(tmp_path):
+    market = Market.of(2)
+
+    def history(time: FastTime) -> MarketHistory:
+        def failing() -> Exception | None:
+            return ProviderUnavailable("the line is down") if time.now_ms() < START + 3 * MINUTE else None
+
+        return MarketHistory(market, time, failing=failing)
+
+    with session(tmp_path, market, None, history=history) as running:
+        running.run(minutes=12)
+        told = [(state, detail) for state, detail in running.told.states if state is Standing.TROUBLE]
+        assert any("the line is down" in detail for _, detail in told)
+        assert running.told.states[-2][0] is Standing.SCHEDULED
+        assert differences(running.store.reader, market, START - 20 * MINUTE, START + 5 * MINUTE) == []
+
+
+def test_a_refusal_ends_the_collector_with_its_sentence(tmp_path):
+    market = Market.of(2)
+
+    def history(time: FastTime) -> MarketHistory:
+        return MarketHistory(market, time, failing=lambda: ProviderRefused("the key is wrong"))
+
+    with session(tmp_path, market, None, history=history) as running:
+        with pytest.raises(ProviderRefused, match="the key is wrong"):
+            running.run(minutes=5)
+        assert running.told.states[-1] == (Standing.STOPPED, "the key is wrong")
+        assert collectors(tmp_path)[0].detail == "the key is wrong"
+
+
+def test_a_buffer_that_is_full_is_written_at_once_and_reading_waits_meanwhile(tmp_path):
+    """Bars of 2,000 minutes come as fast as they are taken; a hundred of them are in memory at most."""
+    market = Market.of(1)
+    (symbol,) = market.symbols
+    past = START - 2_000 * MINUTE
+
+    def stream(_time: FastTime) -> ScriptedStream:
+        async def script(symbols: Sequence[Symbol]) -> AsyncGenerator[StreamEvent, None]:
+            yield Subscribed(symbols=tuple(symbols))
+            for open_ms in market.traded(symbol, past, START):
+                yield streamed(market, symbol, open_ms)
+            await asyncio.Event().wait()
+
+        return ScriptedStream(script)
+
+    with session(tmp_path, market, stream, buffer_bars=100, needed_minutes=1) as running:
+        running.run(minutes=8)
+        assert running.collecting.figures()["buffer_peak"] == 100
+        panel = running.store.reader.panel([symbol], Timeframe.M1, past, START, provider="massive")
+        assert int(panel.present.sum()) == len(market.traded(symbol, past, START))
+
+
+def test_a_stop_writes_what_is_buffered(tmp_path):
+    market = Market.of(1)
+    (symbol,) = market.symbols
+    open_ms = START - 40 * MINUTE
+    while not market.has_traded(symbol, open_ms):
+        open_ms += MINUTE
+
+    def stream(_time: FastTime) -> ScriptedStream:
+        async def script(symbols: Sequence[Symbol]) -> AsyncGenerator[StreamEvent, None]:
+            yield Subscribed(symbols=tuple(symbols))
+            yield streamed(market, symbol, open_ms)
+            await asyncio.Event().wait()
+
+        return ScriptedStream(script)
+
+    with session(tmp_path, market, stream, settle_seconds=3_000.0, needed_minutes=1, speed=60.0) as running:
+        running.run(minutes=0.7)
+        panel = running.store.reader.panel(
+            [symbol], Timeframe.M1, open_ms, open_ms + MINUTE, provider="massive"
+        )
+        assert panel.present.all()
+
+
+def test_a_second_collector_says_who_collects_and_takes_over_when_the_first_stops(tmp_path):
+    market = Market.of(2)
+
+    async def main(first: Session, second: Session) -> None:
+        stops = asyncio.Event(), asyncio.Event()
+        running = [asyncio.create_task(first.collecting.run(stops[0]))]
+        await asyncio.sleep(0.4)
+        running.append(asyncio.create_task(second.collecting.run(stops[1])))
+        await asyncio.sleep(0.8)
+        assert [state for state, _ in second.told.states] == [Standing.WAITING]
+        assert f"collected by process {os.getpid()}" in second.told.states[0][1]
+        stops[0].set()
+        await running[0]
+        await asyncio.sleep(0.7)
+        stops[1].set()
+        await running[1]
+
+    with (
+        session(tmp_path, market, None) as first,
+        session(tmp_path, market, None) as second,
+    ):
+        asyncio.run(main(first, second))
+        assert Standing.SCHEDULED in [state for state, _ in first.told.states]
+        assert Standing.SCHEDULED in [state for state, _ in second.told.states]
+
+
+def test_a_collector_whose_lease_another_took_stops_its_stream_at_once_and_waits(tmp_path):
+    market = Market.of(2)
+
+    async def main(first: Session) -> None:
+        stop = asyncio.Event()
+        running = asyncio.create_task(first.collecting.run(stop))
+        await asyncio.sleep(0.6)
+        assert first.told.states[-1][0] is Standing.LIVE
+        # as after a sleep of the machine: the lease has expired, and another process was quicker
+        thief_time = FastTime(1.0, first.time.now_ms() + 3_600_000)
+        with Lease.open(tmp_path, "collector:massive", seconds=7_200, now_ms=thief_time.now_ms) as thief:
+            assert thief.acquire() is None
+            await asyncio.sleep(0.6)
+            assert first.told.states[-1][0] is Standing.WAITING
+            assert "another process has taken over: nothing is collected here" in first.told.notes
+        stop.set()
+        await running
+
+    with session(tmp_path, market, lambda time: undisturbed(time, market)) as first:
+        asyncio.run(main(first))

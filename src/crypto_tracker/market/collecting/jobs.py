@@ -2,14 +2,16 @@
 
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.market.collecting.health import Health, Watcher
+from crypto_tracker.market.collecting.times import MarketTime
 from crypto_tracker.market.fetching.planning import Chunk, Plan
 
 
 class JobWatch:
     """Counts what is still to be fetched, and passes on what people should know."""
 
-    def __init__(self, health: Health, watcher: Watcher, provider: str) -> None:
+    def __init__(self, health: Health, watcher: Watcher, provider: str, time: MarketTime) -> None:
         self._health = health
+        self._time = time
         self._watcher = watcher
         self._provider = provider
         self._left = 0
@@ -42,7 +44,8 @@ class JobWatch:
 
     def waiting(self, seconds: float, reason: str) -> None:
         """Nothing is asked for during this time."""
-        self._watcher.noted(self._provider, f"waits {seconds:.0f} s before it asks again ({reason})")
+        sentence = f"waits {seconds:.0f} s before it asks again ({reason})"
+        self._health.mention("waiting", sentence, self._time.now_ms())
 
     def over(self) -> None:
         """The job has ended, in whatever way."""

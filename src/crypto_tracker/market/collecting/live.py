@@ -16,7 +16,7 @@ from crypto_tracker.market.collecting.schedule import Wishes
 from crypto_tracker.market.collecting.times import MarketTime, until
 from crypto_tracker.market.fetching.writing import StoreThread
 from crypto_tracker.market.providers.base import Lost, Stream, StreamedBars, StreamEvent, Subscribed, Trouble
-from crypto_tracker.store.bars import BarStore, WriteResult
+from crypto_tracker.store.bars import BarStore
 
 SOURCE = "stream"
 """What the store notes beside bars of a stream that it puts into quarantine."""
@@ -162,6 +162,8 @@ class Live:
         if event.symbol not in self._wanted:
             health.mention("symbol", f"bars of {event.symbol}, which was not asked for", now_ms)
             return
+        for open_ms in event.bars.open_time_ms.tolist():
+            self._minutes.brought(open_ms, now_ms)
         added = self._buffer.add(event, now_ms)
         counts["bars"] += added.bars
         counts["duplicates"] += added.duplicates
@@ -194,15 +196,18 @@ class Live:
 
     async def _write_what_is_due(self) -> None:
         now_ms = self._time.now_ms()
-        covered = self._minutes.settled(self._read_ms)
+        settled = self._minutes.settled(self._read_ms)
+        if settled.silent_since_ms is not None:
+            self._wishes.all_since(settled.silent_since_ms, now_ms)
+            self._wished()
         due_ms = self._buffer.due_ms()
-        if covered or (due_ms is not None and due_ms <= now_ms):
-            await self._write(covered)
+        if settled.covered or (due_ms is not None and due_ms <= now_ms):
+            await self._write(settled.covered)
 
-    async def _write(self, covered: dict[Symbol, list[Interval]]) -> WriteResult | None:
+    async def _write(self, covered: dict[Symbol, list[Interval]]) -> None:
         taken = self._buffer.take(self._time.now_ms())
         if not taken.minutes and not covered:
-            return None
+            return
         result = await self._thread.do(
             self._store.write_minutes,
             self._stream.name,
@@ -211,8 +216,14 @@ class Live:
             source=SOURCE,
             raw=taken.raw,
         )
+        if result.suspect:
+            self._health.mention(
+                "suspect",
+                f"{result.suspect} bars jumped too far to be believed: they are missing until the next ones "
+                "confirm them (`quarantine list` shows them)",
+                self._time.now_ms(),
+            )
         self._note_written(taken.first, covered)
-        return result
 
     def _note_written(self, first: Counter[int], covered: dict[Symbol, list[Interval]]) -> None:
         now_ms = self._time.now_ms()

@@ -19,12 +19,27 @@ def next_minute(time_ms: int) -> int:
     return -(-time_ms // MINUTE_MS) * MINUTE_MS
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What has settled.
+
+    Attributes
+    ----------
+    covered : intervals of each symbol that the stream has brought wholly
+    silent_since_ms : where minutes begin that passed without a bar of any symbol; None where there are none
+    """
+
+    covered: dict[Symbol, list[Interval]]
+    silent_since_ms: int | None
+
+
 @dataclass(slots=True)
 class Minutes:
     """The minutes that were watched from before their open until they had settled, for each symbol.
 
-    A symbol without a bar in such a minute had no trade. What a loss touched, and a minute of which a bar
-    came that cannot be used, is never among them: somebody has to ask the provider.
+    A symbol without a bar in such a minute had no trade. What a loss touched, a minute of which a bar came
+    that cannot be used, and one that had passed before any bar of it or of a later one came, of whatever
+    symbol, are never among them: somebody has to ask the provider.
 
     Attributes
     ----------
@@ -34,6 +49,7 @@ class Minutes:
     settle_ms: int
     _next: dict[Symbol, int] = field(default_factory=dict)  # the first minute that is not told of yet
     _doubtful: dict[Symbol, set[int]] = field(default_factory=dict)
+    _brought: int = -1  # the newest minute that a bar came of since the last loss
 
     def subscribed(self, symbols: Iterable[Symbol], now_ms: int) -> None:
         """From now on these symbols come; where they did already, something may have been missed before."""
@@ -45,7 +61,13 @@ class Minutes:
         open_since = min(self._next.values(), default=None)
         self._next.clear()
         self._doubtful.clear()
+        self._brought = -1
         return open_since
+
+    def brought(self, open_ms: int, now_ms: int) -> None:
+        """A bar of this minute came: the stream is alive. One that is still to come proves nothing."""
+        if open_ms <= now_ms:
+            self._brought = max(self._brought, open_ms)
 
     def doubt(self, symbol: Symbol, open_ms: int, now_ms: int) -> list[int]:
         """A bar of this minute came and cannot be used: the minutes that have to be fetched, therefore.
@@ -73,23 +95,26 @@ class Minutes:
             self._next[symbol] = max(next_ms, begins_ms)
         return None if open_since is None or open_since >= begins_ms else open_since
 
-    def settled(self, read_ms: int) -> dict[Symbol, list[Interval]]:
-        """What is covered now that everything which came until `read_ms` has been read; told once."""
+    def settled(self, read_ms: int) -> Settled:
+        """What is to be known now that everything which came until `read_ms` has been read; told once."""
         end_ms = minute_of(read_ms - self.settle_ms)
+        whole_ms = min(end_ms, self._brought + MINUTE_MS)
         covered = {}
+        silent_ms: int | None = None
         for symbol, start_ms in self._next.items():
             if start_ms >= end_ms:
                 continue
             self._next[symbol] = end_ms
-            doubtful = self._doubtful.get(symbol)
-            if not doubtful:
-                covered[symbol] = [(start_ms, end_ms)]
-                continue
-            whole = list(_without(start_ms, end_ms, sorted(doubtful)))
-            self._doubtful[symbol] = {each for each in doubtful if each >= end_ms}
-            if whole:
-                covered[symbol] = whole
-        return covered
+            if whole_ms < end_ms:
+                since_ms = max(start_ms, whole_ms)
+                silent_ms = since_ms if silent_ms is None else min(silent_ms, since_ms)
+            doubtful = self._doubtful.pop(symbol, set())
+            intervals = list(_without(start_ms, whole_ms, sorted(doubtful)))
+            if later := {each for each in doubtful if each >= end_ms}:
+                self._doubtful[symbol] = later
+            if intervals:
+                covered[symbol] = intervals
+        return Settled(covered=covered, silent_since_ms=silent_ms)
 
     def due_ms(self) -> int | None:
         """When the next minute settles; None where no symbol is subscribed."""

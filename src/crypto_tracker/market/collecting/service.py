@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from crypto_tracker.config.market_data import MarketData
 from crypto_tracker.core.errors import ProviderRefused, ProviderUnavailable, StoreError
@@ -18,7 +19,7 @@ from crypto_tracker.market.collecting.schedule import DAILY_AT_MS, MEASURE_MS, I
 from crypto_tracker.market.collecting.times import MarketTime, until, until_or
 from crypto_tracker.market.fetching.planning import Wanted
 from crypto_tracker.market.fetching.running import fetch_missing, fetch_overlap
-from crypto_tracker.market.fetching.summary import Summary
+from crypto_tracker.market.fetching.summary import Cause, Summary
 from crypto_tracker.market.fetching.symbols import known_symbols
 from crypto_tracker.market.fetching.writing import StoreThread
 from crypto_tracker.market.instruments import instrument_rows
@@ -115,6 +116,10 @@ class Collecting:
             while not stop.is_set():
                 if await self._wait_for(lease, stop):
                     await self._while_held(lease, stop)
+
+    def figures(self) -> dict[str, Any]:
+        """Counts since the start, and measures of the last hour."""
+        return self._health.figures(self._time.now_ms())
 
     async def once(self) -> Summary:
         """Fetch everything that is missing, and end.
@@ -269,9 +274,10 @@ class Collecting:
             self._wished.set,
         )
         while True:
-            if not self._active:
-                await self._members_changed.wait()
             self._members_changed.clear()
+            while not self._active:
+                await self._members_changed.wait()
+                self._members_changed.clear()
             running = asyncio.create_task(live.run(self._active))
             changing = asyncio.create_task(self._members_changed.wait())
             try:
@@ -400,7 +406,7 @@ class Collecting:
         """Fetch what is missing of `wanted`; with `overlap` also once more the newest that is stored."""
         history = GatedHistory(self._assignment.history, self._gate, urgency)
         parallel = self._settings.collector.parallel
-        watch = JobWatch(self._health, self._watcher, self._name)
+        watch = JobWatch(self._health, self._watcher, self._name, self._time)
         thread = self._background if urgency is Urgency.SOMETIME else self._thread
         try:
             if not overlap:
@@ -428,7 +434,23 @@ class Collecting:
             watch.over()
         if summary.inactive:
             self._drop(summary.inactive)
+        self._ask_again_for_what_was_not_answered(summary)
         return summary
+
+    def _ask_again_for_what_was_not_answered(self, summary: Summary) -> None:
+        """Minutes so new that the provider may not have published them: the older, the later once more."""
+        now_ms = self._time.now_ms()
+        later = [
+            each.start_ms
+            for each in summary.missing
+            if each.timeframe is Timeframe.M1
+            and each.cause is Cause.LATER
+            and now_ms - each.start_ms < DAY_MS
+        ]
+        if later and self._assignment.stream is not None:
+            since_ms = min(later)
+            self._wishes.all_since(since_ms, now_ms + max(MINUTE_MS, (now_ms - since_ms) // 2))
+            self._wished.set()
 
     def _settled_ms(self) -> int:
         """No bar that closed after this moment is asked for: the provider may not have it yet."""
@@ -476,7 +498,7 @@ class Collecting:
         """Learn which of the wanted symbols the provider has, and what rules hold for them."""
         history = GatedHistory(self._assignment.history, self._gate, Urgency.NOW)
         wanted = self._assignment.symbols
-        watch = JobWatch(self._health, self._watcher, self._name)
+        watch = JobWatch(self._health, self._watcher, self._name, self._time)
         try:
             known = await known_symbols(history, self._store, wanted, thread=self._thread, watcher=watch)
         except ProviderUnavailable as error:
