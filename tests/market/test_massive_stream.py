@@ -361,9 +361,10 @@ class _Spoken:
         self.sent.append(json.loads(text))
 
     async def receive(self, within_seconds=None):
-        while self.frames and callable(self.frames[0]):
-            self.frames.pop(0)()
-        if not self.frames:
+        if within_seconds > 0:
+            while self.frames and callable(self.frames[0]):
+                self.frames.pop(0)()
+        if not self.frames or within_seconds <= 0:
             raise SocketSilent(within_seconds)
         if isinstance(self.frames[0], Exception):
             raise self.frames.pop(0)

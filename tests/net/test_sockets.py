@@ -59,6 +59,22 @@ def test_silence_is_told_and_the_connection_lives_on():
     assert against(echo, client) == "still there"
 
 
+def test_whose_time_is_over_is_told_so_although_messages_wait():
+    async def handler(connection: ServerConnection) -> None:
+        for number in range(10):
+            await connection.send(str(number))
+        await connection.wait_closed()
+
+    async def client(url: str):
+        async with open_socket(url) as socket:
+            first = await socket.receive()
+            with pytest.raises(SocketSilent):
+                await socket.receive(0.0)
+            return [first, await socket.receive()]
+
+    assert against(handler, client) == ["0", "1"]
+
+
 @pytest.mark.parametrize(("code", "reason"), [(1000, ""), (1008, "max connections"), (4001, "bye")])
 def test_the_end_carries_the_code_and_the_reason_of_the_other_side(code, reason):
     async def handler(connection: ServerConnection) -> None:

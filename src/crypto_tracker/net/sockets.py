@@ -54,7 +54,8 @@ class Socket(Protocol):
     async def receive(self, within_seconds: float | None = None) -> str | bytes:
         """The next message.
 
-        Raises SocketClosed after the last one, and SocketSilent when nothing came in `within_seconds`.
+        Raises SocketClosed after the last one, and SocketSilent when nothing came in `within_seconds`; with
+        0, whose time is over before it asks, at once and whatever is there.
         """
         ...
 
@@ -76,6 +77,8 @@ class _Websocket:
             raise _closed(error) from None
 
     async def receive(self, within_seconds: float | None = None) -> str | bytes:
+        if within_seconds is not None and within_seconds <= 0.0:
+            raise SocketSilent(0.0)
         try:
             async with asyncio.timeout(within_seconds):
                 return await self._connection.recv()

@@ -132,6 +132,7 @@ class _Connection:
         self._unconfirmed = dict(pairs)
         self._pending = set(pairs)  # those for which an answer is awaited
         self._confirmed: dict[str, Symbol] = {}  # and not told yet
+        self._login_seconds = min(collector.stable_seconds, collector.silence_seconds)
         self._unreadable = 0  # frames in a row
         self._useful_since_ms: int | None = None
         self.brought_data = False
@@ -162,19 +163,16 @@ class _Connection:
                     if self._confirmed:
                         yield self._subscribed()
                 yield item
-            if self._is_late():
-                for event in self._given_up():
-                    yield event
 
     def _patience(self) -> float:
-        """Seconds until something must come: an answer soon, minutes within the time of silence."""
-        settings = self._collector
-        if self._pending:
-            return min(settings.stable_seconds, settings.silence_seconds)
-        return settings.silence_seconds
+        """Seconds until something must come: all answers soon, then something in the time of silence.
 
-    def _is_late(self) -> bool:
-        return bool(self._pending) and self._now_ms() - self._began_ms > self._collector.stable_seconds * 1000
+        The socket tells when they are over, also while other frames come: so it is part of a recording.
+        """
+        if not self._pending:
+            return self._collector.silence_seconds
+        passed = (self._now_ms() - self._began_ms) / 1000.0
+        return min(max(self._login_seconds - passed, 0.0), self._login_seconds)
 
     def _after(self, silence: SocketSilent) -> list[StreamEvent]:
         if self._pending:
@@ -184,9 +182,7 @@ class _Connection:
     def _given_up(self) -> list[StreamEvent]:
         """What to do about answers that have not come in time."""
         if self._awaited:
-            raise _Useless(
-                f"the provider did not send {self._awaited} within {self._collector.stable_seconds:g} s"
-            )
+            raise _Useless(f"the provider did not send {self._awaited} within {self._login_seconds:g} s")
         missing = sorted(self._pending)
         self._pending = set()
         trouble = Trouble(
