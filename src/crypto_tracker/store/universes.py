@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from crypto_tracker.core.errors import UsageError
 from crypto_tracker.core.symbols import Symbol
@@ -128,40 +128,39 @@ def read_universes(
 ) -> list[RecordedUniverse]:
     """What `universes` gives, within a transaction of the caller's."""
     table, selections = tables.universes, tables.selections
+    # Rows of a day differ in their symbols alone. The database joins these: a year has tens of thousands.
     query = (
         select(
             table.c.provider,
             table.c.day_ms,
-            table.c.symbol,
-            table.c.origin,
-            table.c.selection_id,
-            selections.c.made_at_ms,
+            func.min(table.c.origin).label("origin"),
+            func.min(table.c.selection_id).label("selection_id"),
+            func.min(selections.c.made_at_ms).label("made_at_ms"),
+            func.group_concat(table.c.symbol, " ").label("symbols"),
         )
         .outerjoin(selections, selections.c.selection_id == table.c.selection_id)
-        .order_by(table.c.provider, table.c.day_ms, table.c.symbol)
+        .group_by(table.c.provider, table.c.day_ms)
+        .order_by(table.c.provider, table.c.day_ms)
     )
     if provider is not None:
         query = query.where(table.c.provider == provider)
     if end_ms is not None:
         query = query.where(table.c.day_ms < end_ms)
-    named: dict[str, Symbol] = {}
-    symbols: dict[tuple[str, int], list[Symbol]] = {}
-    facts: dict[tuple[str, int], tuple[str, int | None, int | None]] = {}
+    known: dict[str, tuple[Symbol, ...]] = {}
+    found = []
     for row in connection.execute(query):
-        symbol = named.get(row.symbol) or named.setdefault(row.symbol, Symbol.parse(row.symbol))
-        symbols.setdefault((row.provider, row.day_ms), []).append(symbol)
-        facts[row.provider, row.day_ms] = (row.origin, row.selection_id, row.made_at_ms)
-    found = [
-        RecordedUniverse(
-            day_ms=day_ms,
-            provider=name,
-            symbols=tuple(sorted(symbols[name, day_ms])),
-            origin=origin,
-            selection_id=selection_id,
-            since_ms=_since(day_ms, made_at_ms),
+        if row.symbols not in known:
+            known[row.symbols] = tuple(sorted(map(Symbol.parse, row.symbols.split())))
+        found.append(
+            RecordedUniverse(
+                day_ms=row.day_ms,
+                provider=row.provider,
+                symbols=known[row.symbols],
+                origin=row.origin,
+                selection_id=row.selection_id,
+                since_ms=_since(row.day_ms, row.made_at_ms),
+            )
         )
-        for (name, day_ms), (origin, selection_id, made_at_ms) in facts.items()
-    ]
     return found if start_ms is None else _from_on(found, start_ms)
 
 
