@@ -92,6 +92,19 @@ def drawn(text: str) -> BarBatch:
     )
 
 
+def drawn_minute(open_time_ms: int, price: float = 100.0) -> BarBatch:
+    """One bar whose prices are all the same."""
+    value = np.array([price])
+    return BarBatch(
+        open_time_ms=np.array([open_time_ms], dtype=np.int64),
+        open=value,
+        high=value,
+        low=value,
+        close=value,
+        volume=np.array([1.0]),
+    )
+
+
 def run_of_minutes(start: str, count: int, *, price: float = 100.0, step: int = MINUTE) -> BarBatch:
     """Bars that rise by one ten-thousandth each, with a volume that counts them."""
     close = price * (1 + 1e-4 * np.arange(count))
