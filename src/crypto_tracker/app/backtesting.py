@@ -60,7 +60,7 @@ def measured_run(  # noqa: PLR0913 - all of them are chosen by whoever runs it
     """
     with compiling(compiles) as watch:
         run = (run_in_months if in_months else run_backtest)(
-            StoredBars(reader, choice.provider_of),
+            StoredBars(reader, choice.provider_of, choice.history),
             configuration,
             configured_strategies(dict(installed), configuration, options.strategies),
             choice,

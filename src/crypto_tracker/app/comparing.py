@@ -160,7 +160,7 @@ def _evidence_of(
                 f"the store does not have the bars of {other.evidence.name if other else 'the sides'}: "
                 "bring them with import-data, or compare with something else that was recorded"
             )
-        bars = RememberedBars(StoredBars(reader, choice.provider_of))
+        bars = RememberedBars(StoredBars(reader, choice.provider_of, choice.history))
         books = StoredBooks(BookStore(session.home), choice.provider_of)
         for place, each in enumerate(candidates):
             done = run_configuration(

@@ -46,6 +46,7 @@ from crypto_tracker.store.feed import UNKNOWN
 from crypto_tracker.store.reader import SOURCES, BarReader
 from crypto_tracker.store.run_views import RunViews
 from crypto_tracker.store.runs import Run
+from crypto_tracker.store.sources import StoredBars
 from crypto_tracker.store.trading_journal import TradingJournal
 from crypto_tracker.store.trading_records import Account
 from crypto_tracker.store.trading_views import TradingViews, Where
@@ -186,7 +187,9 @@ def marked_equity(
     for fill in fills:
         fills_of.setdefault(fill.symbol, []).append(fill)
     for symbol, mine in sorted(fills_of.items()):
-        panel = reader.panel([symbol], base, run.start_ms, run.end_ms, provider=choice.provider_of[symbol])
+        panel = StoredBars(reader, choice.provider_of, choice.history).panel(
+            [symbol], base, run.start_ms, run.end_ms
+        )
         quantity = np.zeros(bars)
         for fill in mine:
             row = (to_ms(fill.bar_open_time) - run.start_ms) // base.ms
@@ -461,7 +464,7 @@ def stored_quality(home: Path, evidence: Evidence, choice: Choice) -> DayShares 
             pair
             for info in series
             if info.symbol == symbol
-            and info.provider == choice.provider_of.get(symbol)
+            and info.provider in {choice.provider_of.get(symbol), choice.history}
             and info.timeframe in SOURCES[base]
             for pair in info.known
         ]

@@ -118,7 +118,7 @@ def _prepare(
     """Read and measure the bars into a folder; returns what a reader of the result should know of them."""
     configuration = session.configuration
     market = gather(
-        StoredBars(reader, choice.provider_of),
+        StoredBars(reader, choice.provider_of, choice.history),
         configuration,
         entries,
         choice.symbols,

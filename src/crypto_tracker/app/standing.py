@@ -274,7 +274,7 @@ def breadth(read: Reading, *, reader: BarReader | None) -> Breadth | None:
     then_ms = read.cursor_ms - DAY_MS
     age_ms = round(read.configuration.protection.fast_regime.max_age_minutes * MINUTE_MS)
     start_ms = Timeframe.M1.floor(then_ms - max(age_ms, MINUTE_MS))
-    source = StoredBars(reader, read.account.providers)
+    source = StoredBars(reader, read.account.providers, read.configuration.market_data.history)
     closes = source.panel(read.account.symbols, Timeframe.M1, start_ms, then_ms).close
     now = read.state.portfolio.coins["last_close"]
     rising = known = 0
@@ -363,7 +363,7 @@ def market_standing(read: Reading, *, reader: BarReader | None) -> MarketStandin
     reference = read.account.reference
     if reference is not None and reader is not None and minute is not None:
         lead_ms = reference_lead_ms(rules)
-        source = StoredBars(reader, read.account.providers)
+        source = StoredBars(reader, read.account.providers, read.configuration.market_data.history)
         panel = source.panel([reference], Timeframe.M1, minute.time_ms - lead_ms, minute.time_ms + MINUTE_MS)
         forced: CodeArray = np.array([read.state.forced], dtype=np.int8)
         market, _ = follow_market(panel, read.account.strategies, rules, forced, read.state.carry)

@@ -32,7 +32,7 @@ from crypto_tracker.trading.engine import Trader
 from crypto_tracker.trading.opening import capital_of, opening
 from crypto_tracker.trading.pace import AT_ONCE, Pace, Patience
 from crypto_tracker.trading.recovery import recover
-from crypto_tracker.trading.setting import configuration_row, setting
+from crypto_tracker.trading.setting import configuration_row, setting, stored_configuration
 from crypto_tracker.trading.window import Needs
 
 PAPER, REPLAY = "paper", "replay"
@@ -211,7 +211,8 @@ def trading_session(
         fresh = account is None
         if account is None:
             account = _open(home, store, strategies, configuration, wish(), now_ms=to_ms(now()))
-        feed = closing.enter_context(MinuteFeed.open(home, _watched(account)))
+        history = history_of(store.journal, strategies)
+        feed = closing.enter_context(MinuteFeed.open(home, _watched(account), history=history))
         control = closing.enter_context(ControlStore.open(folder))
         orders = Orders(control, store.journal.answered_commands())
         books = KeptBooks(BookStore(home), _watched(account))
@@ -221,6 +222,12 @@ def trading_session(
         )
         closing.callback(lambda: store.end_session(number, to_ms(now())))
         yield Session(account=account, trader=trader, store=store, feed=feed, orders=orders, opened=fresh)
+
+
+def history_of(journal: TradingJournal, strategies: Mapping[str, Strategy]) -> str:
+    """Whose bars stand in for those that an account's providers have not fetched; "" for nobody's."""
+    row = journal.configuration(journal.trader().version)
+    return stored_configuration(row, strategies).market_data.history
 
 
 def forget_replay(folder: Path) -> None:
@@ -366,7 +373,7 @@ def _open(
         configuration.protection.slow_regime,
         has_reference=account.reference is not None,
     )
-    with MinuteFeed.open(home, _watched(account)) as feed:
+    with MinuteFeed.open(home, _watched(account), history=configuration.market_data.history) as feed:
         store.create(
             opening(account, row, needs=needs, protection=active.rules.protection, source=feed.source)
         )

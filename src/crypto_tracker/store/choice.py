@@ -40,6 +40,7 @@ class Choice:
     provider_of: Mapping[Symbol, str]
     reference_symbol: Symbol | None
     notes: tuple[str, ...]  # what a reader of the result should know
+    history: str = ""  # whose bars stand in where the provider of a symbol has none; "": nobody's
     universe: Membership | None = None
 
 
@@ -72,9 +73,9 @@ def choose(
             "see list-data, or bring some with import-data"
         )
     whose = provider or configuration.market_data.provider
-    inside = [
-        info for info in series if (not whose or info.provider == whose) and _overlaps(info, start_ms, end_ms)
-    ]
+    history = configuration.market_data.history
+    series = _readable(series, whose, history)
+    inside = [info for info in series if _overlaps(info, start_ms, end_ms)]
     obeyed = () if wanted or not configuration.universe.by_day else universes
     base, found = _base(inside, wanted, timeframe, whose)
     symbols, notes = wanted, []
@@ -89,8 +90,12 @@ def choose(
             )
             obeyed = ()
     notes += _said_of_the_instruments(symbols)
-    provider_of = {symbol: _provider(symbol, found) for symbol in symbols}
-    used = [info for info in found if provider_of.get(info.symbol) == info.provider]
+    provider_of = {symbol: _provider(symbol, series, found, history) for symbol in symbols}
+    used = [
+        info
+        for info in found
+        if info.symbol in provider_of and info.provider in {provider_of[info.symbol], history}
+    ]
     first, last = base.floor(min(info.start_ms for info in used)), max(info.end_ms for info in used)
     start = first if start_ms is None else max(start_ms, first)
     end = last if end_ms is None else min(end_ms, last)
@@ -105,9 +110,8 @@ def choose(
         notes.append(no_reference(coin, base))
     elif reference not in provider_of:
         like = [info for info in found if info.provider in provider_of.values()]
-        provider_of[reference] = _provider(
-            reference, like if any(info.symbol == reference for info in like) else found
-        )
+        near = like if any(info.symbol == reference for info in like) else found
+        provider_of[reference] = _provider(reference, series, near, history)
     if base is not Timeframe.M1:
         why = "as --timeframe asks" if timeframe else "since not every symbol has 1m bars in the span"
         notes.append(f"coarse base: orders meet {base} bars and strategies of finer ones scan them, {why}")
@@ -119,6 +123,7 @@ def choose(
         provider_of=provider_of,
         reference_symbol=reference,
         notes=tuple(notes),
+        history=history,
     )
     return obeying(choice, configured(configuration), obeyed)
 
@@ -208,6 +213,16 @@ def _base(
     )
 
 
+def _readable(series: Sequence[SeriesInfo], whose: str, history: str) -> list[SeriesInfo]:
+    """The series of the provider that is asked for, and of those symbols the history that stands in."""
+    if not whose:
+        return list(series)
+    own = {info.symbol for info in series if info.provider == whose}
+    return [
+        info for info in series if info.provider == whose or (info.provider == history and info.symbol in own)
+    ]
+
+
 def _overlaps(info: SeriesInfo, start_ms: int | None, end_ms: int | None) -> bool:
     """Whether anything of the span is known; what lies between two known stretches may be nothing."""
     return any(
@@ -253,8 +268,12 @@ def _said_of_the_instruments(symbols: Sequence[Symbol]) -> list[str]:
     return notes
 
 
-def _provider(symbol: Symbol, series: Sequence[SeriesInfo]) -> str:
-    providers = sorted({info.provider for info in series if info.symbol == symbol})
+def _provider(symbol: Symbol, series: Sequence[SeriesInfo], found: Sequence[SeriesInfo], history: str) -> str:
+    """Who is traded: of the providers `found`, not the one that only stands in for another one's bars."""
+    providers = sorted({info.provider for info in found if info.symbol == symbol})
+    others = sorted({info.provider for info in series if info.symbol == symbol} - {history})
+    if history in providers and others:
+        providers = sorted({*providers, *others} - {history})
     if len(providers) > 1:
         raise UsageError(
             f"{symbol} has bars of several providers in the span ({', '.join(providers)}): "

@@ -166,7 +166,9 @@ class MinuteFeed:
     from an older state of the store than that of the moment of the call.
     """
 
-    def __init__(self, reader: BarReader, connection: Connection, providers: Mapping[Symbol, str]) -> None:
+    def __init__(
+        self, reader: BarReader, connection: Connection, providers: Mapping[Symbol, str], history: str = ""
+    ) -> None:
         self._reader = reader
         self._connection = connection
         self._symbols = tuple(providers)
@@ -178,19 +180,20 @@ class MinuteFeed:
         self._ahead_minutes = _AHEAD_AFTER_COMMIT
         self._cold_start_ms = -1
         self._cold: dict[int, _ColdRows] = {}
-        self._source = _CollectedBars(StoredBars(reader, providers), self._collected)
+        self._source = _CollectedBars(StoredBars(reader, providers, history), self._collected)
 
     @classmethod
     @contextmanager
     def open(
-        cls, home: Path, providers: Mapping[Symbol, str], *, wait_ms: int = 30_000
+        cls, home: Path, providers: Mapping[Symbol, str], *, history: str = "", wait_ms: int = 30_000
     ) -> Iterator["MinuteFeed"]:
         """The minutes under `home` of the symbols of `providers`, in their order, each from its provider.
 
-        Raises DataError where no bars were ever stored there.
+        Bars of `history`, another provider, stand in where `source` is asked for what a symbol's own provider
+        has not fetched; minutes are always its own. Raises DataError where no bars were ever stored there.
         """
         with BarReader.open(home, wait_ms=wait_ms) as reader, reader.kept_connection() as connection:
-            yield cls(reader, connection, providers)
+            yield cls(reader, connection, providers, history)
 
     @property
     def symbols(self) -> tuple[Symbol, ...]:

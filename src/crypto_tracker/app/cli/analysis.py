@@ -173,7 +173,7 @@ def _ground(
             end_ms=span.end_ms,
         )
         yield stored_ground(
-            StoredBars(reader, choice.provider_of),
+            StoredBars(reader, choice.provider_of, choice.history),
             choice,
             pairs_given=pairs is not None,
             start_given=span.start_ms is not None,

@@ -265,7 +265,7 @@ def _bars_of_months(
     most = sorted(
         choice.symbols, key=lambda symbol: (symbol != chosen, -counts.get(str(symbol), 0), str(symbol))
     )
-    return StoredBars(reader, choice.provider_of).panel(
+    return StoredBars(reader, choice.provider_of, choice.history).panel(
         most[: 1 + OTHER_SYMBOLS], choice.base, choice.start_ms, choice.end_ms
     )
 

@@ -178,7 +178,7 @@ def _stored(session: Session, entries: "Sequence[StrategyEntry]", ask: Ask, note
                     _traded(
                         session,
                         entries,
-                        StoredBars(reader, choice.provider_of),
+                        StoredBars(reader, choice.provider_of, choice.history),
                         crash,
                         step,
                         source=STORED,

@@ -90,7 +90,7 @@ def explain(
         longest = max(scan_timeframe(entry.strategy, choice.base).ms for entry in entries)
         end_ms = choice.base.floor(moment_ms)
         market = gather(
-            StoredBars(reader, choice.provider_of),
+            StoredBars(reader, choice.provider_of, choice.history),
             configuration,
             entries,
             choice.symbols,

@@ -79,6 +79,7 @@ def parity(
 
 def _checked(session: Session, place: "AccountPlace", timerange: str | None, *, complete: bool) -> "Outcome":
     from crypto_tracker import __version__
+    from crypto_tracker.app.trading import history_of
     from crypto_tracker.core.errors import StoreError
     from crypto_tracker.store.books import BookStore, StoredBooks
     from crypto_tracker.store.feed import MinuteFeed
@@ -94,7 +95,8 @@ def _checked(session: Session, place: "AccountPlace", timerange: str | None, *, 
                 "`crypto-tracker trade`"
             )
         watched = {symbol: kept.providers[symbol] for symbol in kept.watched}
-        with MinuteFeed.open(session.home, watched) as feed:
+        history = history_of(journal, session.strategies)
+        with MinuteFeed.open(session.home, watched, history=history) as feed:
             return check(
                 journal,
                 feed,

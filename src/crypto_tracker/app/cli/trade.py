@@ -207,6 +207,13 @@ def _wish(
         )
     for note in choice.notes:
         session.err.print(f"Note: {note}", style="yellow")
+    if span is not None and choice.history:
+        session.err.print(
+            f"Note: minutes are stepped with the bars of {', '.join(sorted(set(choice.provider_of.values())))} "
+            f"alone; those of {choice.history} stand in for what strategies look back at",
+            style="yellow",
+            soft_wrap=True,
+        )
     if start_ms is None or end_ms is None:
         now_ms = to_ms(session.now())
         return trading.Wish(
