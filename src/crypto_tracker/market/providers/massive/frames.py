@@ -60,7 +60,7 @@ class FrameReader:
             if isinstance(event, dict):
                 found += self._event(event)
             else:
-                found.append(_hidden("not_an_event", _excerpt(json.dumps(event))))
+                found.append(_hidden("not_an_event", _told(event)))
         return found
 
     def _event(self, event: dict[str, Any]) -> list[Status | StreamedBars | Trouble]:
@@ -73,19 +73,18 @@ class FrameReader:
             return []
         if len(self._told) < _REMEMBERED_MAX:
             self._told.add(str(kind))
-        return [Trouble(kind="unknown_event", detail=_excerpt(json.dumps(event)))]
+        return [Trouble(kind="unknown_event", detail=_told(event))]
 
     def _minute(self, event: dict[str, Any]) -> list[Status | StreamedBars | Trouble]:
-        text = _excerpt(json.dumps(event))
         pair = event.get("pair")
         if not isinstance(pair, str):
-            return [_hidden("no_pair", text)]
+            return [_hidden("no_pair", _told(event))]
         symbol = self._pairs.get(pair)
         if symbol is None:
-            return [Trouble(kind="symbol_not_asked", detail=text)]
+            return [Trouble(kind="symbol_not_asked", detail=_told(event))]
         start, end = _whole(event.get("s")), _whole(event.get("e"))
         if start is not None and end is not None and end - start != Timeframe.M1.ms:
-            return [_hidden("not_a_minute", text)]
+            return [_hidden("not_a_minute", _told(event))]
         minute = StreamedBars(
             symbol=symbol,
             bars=BarBatch(
@@ -99,7 +98,7 @@ class FrameReader:
             ),
             raw=lambda _: event,
         )
-        return [minute] if start is not None else [minute, _hidden("no_time", text)]
+        return [minute] if start is not None else [minute, _hidden("no_time", _told(event))]
 
 
 def _hidden(kind: str, detail: str) -> Trouble:
@@ -132,6 +131,10 @@ def _whole(value: Any) -> int | None:
     """A time in milliseconds; None where it is missing, or is none, such as the 0 of who knows no time."""
     read = number(value)
     return int(read) if 0.0 < read < 2.0**53 and read == int(read) else None
+
+
+def _told(event: Any) -> str:
+    return _excerpt(json.dumps(event))
 
 
 def _excerpt(frame: str | bytes) -> str:
