@@ -208,9 +208,10 @@ def _wish(
     for note in choice.notes:
         session.err.print(f"Note: {note}", style="yellow")
     if span is not None and choice.history:
+        own = ", ".join(sorted(set(choice.provider_of.values())))
         session.err.print(
-            f"Note: minutes are stepped with the bars of {', '.join(sorted(set(choice.provider_of.values())))} "
-            f"alone; those of {choice.history} stand in for what strategies look back at",
+            f"Note: minutes are stepped with the bars of {own} alone; those of {choice.history} "
+            "stand in for what strategies look back at",
             style="yellow",
             soft_wrap=True,
         )
