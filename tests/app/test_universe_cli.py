@@ -21,6 +21,8 @@ from crypto_tracker.store.universes import CONFIGURED, record_universe, universe
 from tests.app.books import Document
 from tests.app.conftest import LIVELY, MARCH_MS, Command, backtest, copied, run_command
 from tests.research.worlds import configuration
+from tests.servers.exchange import Bar
+from tests.servers.kraken import KrakenServer
 from tests.servers.massive_rest import KEY, MassiveServer, massive_rest, status
 
 BTC, ETH, SOL, PEPE, DOGE, LUNA = (
@@ -200,6 +202,38 @@ def test_a_provider_that_fails_records_nothing(tmp_path: Path, massive: MassiveS
     assert "massive" in err
     assert "Traceback" not in err
     assert not (tmp_path / DATABASE_NAME).exists()
+
+
+# ------------------------------------------------------------------------------------ asking a local exchange
+
+
+def test_an_exchange_is_asked_like_any_other_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Session, "now", lambda _self: NOW)
+
+    def trades(seed: int) -> list[Bar]:
+        batch = a_trade_a_day(seed, 5.0)
+        prices = zip(batch.open_time_ms.tolist(), batch.close.tolist(), strict=True)
+        return [Bar(time_ms, price, price, price, price, 5.0) for time_ms, price in prices]
+
+    market = {"BTC/USD": trades(1), "ETH/USD": trades(2), "ETH/EUR": trades(3)}
+    with KrakenServer(market, now_ms=lambda: to_ms(NOW)).running() as server:
+        settings = server.settings().replace('"', '\\"')
+        (tmp_path / "config.toml").write_text(
+            f'[market_data.exchanges.kraken]\nrequests_per_second = 500.0\nsettings = "{settings}"\n'
+            "[selector]\nvolume_min_quote = 30000.0\n",  # the server says 200 coins at 150
+            encoding="utf-8",
+        )
+        code, out, err = run_command(tmp_path, "select-pairs", "--json")
+        assert code == 0, err
+        asked = {query["pair"] for query in server.asked("OHLC")}
+    found = json.loads(out)
+    assert found["provider"] == "kraken"
+    assert {pair["symbol"]: pair["reason"] for pair in found["pairs"]} == {"BTC/USD": None, "ETH/USD": None}
+    assert len(asked) == 2
+    closes = a_trade_a_day(2, 5.0).close[-31:]
+    eth = next(pair for pair in found["pairs"] if pair["symbol"] == "ETH/USD")
+    assert eth["volatility"] == pytest.approx(np.std(closes[1:] / closes[:-1] - 1.0, ddof=1))
+    assert [record.provider for record in universes(tmp_path)] == ["kraken"]
 
 
 # ------------------------------------------------------------------------------------------- what was recorded
