@@ -537,7 +537,8 @@ def test_a_time_that_is_none_is_missing_and_the_bar_stays_to_be_judged(value):
         fetched = fetch(server)
     assert fetched.bars.open_time_ms[5] == MISSING_TIME_MS
     assert len(fetched.bars) == len(part(MARKET[BTC], START, START + DAY_MS))
-    assert fetched.covered == ((START, START + DAY_MS),)
+    # The minute that it may belong to is not taken for one without trades.
+    assert fetched.covered == ((START, START + 5 * MINUTE_MS), (START + 6 * MINUTE_MS, START + DAY_MS))
 
 
 def test_an_absurd_price_passes_through_to_be_judged():
@@ -572,14 +573,30 @@ def test_a_skewed_clock_leaves_times_off_the_grid_in_the_future_or_around_the_sp
     with massive_rest(MARKET, faults=[skewed(5, 1)]) as server:
         off_grid = fetch(server)
     assert off_grid.bars.open_time_ms[5] == START + 5 * MINUTE_MS + 1
+    around_it = ((START, START + 5 * MINUTE_MS), (START + 6 * MINUTE_MS, START + DAY_MS))
+    assert off_grid.covered == around_it
     with massive_rest(MARKET, faults=[skewed(5, 30 * DAY_MS)]) as server:
         future = fetch(server)
     assert future.bars.open_time_ms[5] == START + 30 * DAY_MS + 5 * MINUTE_MS  # for quarantine: in_future
-    assert future.covered == ((START, START + DAY_MS),)
+    assert future.covered == around_it
     with massive_rest(MARKET, faults=[skewed(5, -DAY_MS)]) as server:
         around = fetch(server)
     assert len(around.bars) == len(part(MARKET[BTC], START, START + DAY_MS)) - 1
+    assert around.covered == around_it
     assert around.raw(5)["t"] == around.bars.open_time_ms[5] == START + 6 * MINUTE_MS
+
+
+def test_a_wrong_time_among_bars_in_disorder_leaves_every_hole_unknown():
+    def edit(body: dict[str, Any]) -> None:
+        body["results"][5]["t"] = None
+        body["results"].reverse()
+
+    with massive_rest(MARKET, faults=[edited(edit)]) as server:
+        fetched = fetch(server)
+    holes = [(5, 6), (7, 10), (1000, 1001)]  # one bar without a time, and minutes without trades
+    bounds = [0, *(minute for hole in holes for minute in hole), 1440]
+    expected = [tuple(START + MINUTE_MS * minute for minute in bounds[at : at + 2]) for at in range(0, 8, 2)]
+    assert list(fetched.covered) == expected
 
 
 def test_pages_that_lead_nowhere_end():

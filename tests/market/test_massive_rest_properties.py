@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, Timeframe
+from crypto_tracker.core.validate import MISSING_TIME_MS
 from crypto_tracker.market.providers.massive import answers, rest
+from crypto_tracker.market.providers.massive.misplaced import doubtful
 from crypto_tracker.net.http import Answer
+from crypto_tracker.store import intervals
 from tests.market.massive_market import BTC, START, minutes
 from tests.market.massive_market import settings as massive_settings
 from tests.net.patience import quick
@@ -111,7 +114,7 @@ def server() -> Iterator[MassiveServer]:
         yield running
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     start=st.integers(0, LENGTH - 1),
     length=st.integers(1, LENGTH),
@@ -146,3 +149,28 @@ def test_whatever_passes_leaves_the_bars_and_coverage_of_an_undisturbed_fetch(
     assert fetched.covered == ((start_ms, end_ms),)
     assert fetched.lacking == ()
     assert fetched.requests == len(server.requests)
+
+
+@given(
+    traded=st.sets(st.integers(0, 40), min_size=1),
+    data=st.data(),
+    in_order=st.booleans(),
+)
+def test_a_minute_whose_bar_came_with_a_wrong_time_is_doubtful_and_one_that_came_is_not(
+    traded, data, in_order
+):
+    rows = sorted(traded) if in_order else data.draw(st.permutations(sorted(traded)))
+    spoilt = data.draw(st.sets(st.sampled_from(rows)))
+    times = [
+        START + minute * MINUTE_MS
+        if minute not in spoilt
+        else data.draw(st.sampled_from([MISSING_TIME_MS, 7, START + 1]))
+        for minute in rows
+    ]
+    span = START, START + 41 * MINUTE_MS
+    found = doubtful(np.array(times, dtype=np.int64), Timeframe.M1, *span)
+    cells = intervals.covered_cells(found, START, 41, MINUTE_MS)
+    for minute in traded:
+        assert cells[minute] == (minute in spoilt)
+    if not spoilt:
+        assert not cells.any()

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import SecretStr
 
 from crypto_tracker.config.market_data import Fetching, Massive
-from crypto_tracker.core.arrays import BoolArray, IntArray
+from crypto_tracker.core.arrays import IntArray
 from crypto_tracker.core.errors import NotEntitled, ProviderUnavailable, UnknownToProvider, UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, Timeframe, from_ms, to_ms
@@ -23,10 +23,12 @@ from crypto_tracker.market.providers.massive.answers import (
     joined,
     ticker_page,
 )
+from crypto_tracker.market.providers.massive.misplaced import doubtful, inside
 from crypto_tracker.market.providers.massive.pairs import rest_ticker
 from crypto_tracker.net.http import Answer, HttpClient, Params, Request
 from crypto_tracker.net.limits import RateLimit
 from crypto_tracker.net.retry import Transient
+from crypto_tracker.store import intervals
 from crypto_tracker.store.batch import BarBatch
 
 NAME = "massive"
@@ -161,8 +163,8 @@ class MassiveHistory:
         """The bars that open in [start_ms, end_ms), which lies on the grid and within `reach`.
 
         An answer covers the whole span, besides what cannot be known from it: what has not closed, and the
-        empty end of a span that is so new that its bars may not be published. What lies before the first
-        bar ever is lacking.
+        empty end of a span that is so new that its bars may not be published, and a hole that a bar with a
+        wrong time may belong to. What lies before the first bar ever is lacking.
         """
         ticker = rest_ticker(symbol)
         known = self._first.get(symbol)
@@ -174,9 +176,9 @@ class MassiveHistory:
                 requests=0,
             )
         pages, requests = await self._pages(ticker, timeframe, start_ms, end_ms)
-        bars, raw = self._asked_for(*joined(pages), timeframe, start_ms, end_ms)
-        inside = _inside(bars.open_time_ms, timeframe, start_ms, end_ms)
-        times = bars.open_time_ms[inside]
+        everything, raw_of_all = joined(pages)
+        bars, raw = self._asked_for(everything, raw_of_all, timeframe, start_ms, end_ms)
+        times = bars.open_time_ms[inside(bars.open_time_ms, timeframe, start_ms, end_ms)]
         last_close_ms = int(times.max()) + timeframe.ms if len(times) else start_ms
         covered_ms = self._covered_until(timeframe, last_close_ms, end_ms, delayed=pages[-1].delayed)
         begins_ms = start_ms
@@ -184,9 +186,13 @@ class MassiveHistory:
             first, more = await self._first_of(symbol, ticker, start_ms)
             requests += more
             begins_ms = min(_begin(first, timeframe, start_ms, end_ms), max(covered_ms, start_ms))
+        covered = intervals.subtract(
+            intervals.as_intervals([(begins_ms, covered_ms)]),
+            doubtful(everything.open_time_ms, timeframe, start_ms, end_ms),
+        )
         return FetchedBars(
             bars=bars,
-            covered=((begins_ms, covered_ms),) if begins_ms < covered_ms else (),
+            covered=tuple((start, end) for start, end in covered.tolist()),
             lacking=(_lacking(symbol, start_ms, begins_ms, begins_ms),) if begins_ms > start_ms else (),
             raw=raw,
             requests=requests,
@@ -366,11 +372,6 @@ def _always(request: Request) -> Callable[[int], Request]:
 
 def _any_ticker(answer: Answer) -> BarPage:
     return bar_page(answer, ticker=None)
-
-
-def _inside(times: IntArray, timeframe: Timeframe, start_ms: int, end_ms: int) -> BoolArray:
-    inside: BoolArray = (times >= start_ms) & (times < end_ms) & (times % timeframe.ms == 0)
-    return inside
 
 
 def _begin(first: _First, timeframe: Timeframe, start_ms: int, end_ms: int) -> int:
