@@ -1,12 +1,19 @@
 """`export-data` as a person uses it."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from crypto_tracker.core.bars import BAR_FIELDS
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import Timeframe, to_ms
+from crypto_tracker.store.reader import BarReader
 from tests.app.conftest import Command
 
+WHOLE = to_ms(datetime(2020, 1, 1, tzinfo=UTC)), to_ms(datetime(2026, 11, 1, tzinfo=UTC))
 FEBRUARY = ("--timerange", "20250201-20250203")
 
 
@@ -107,3 +114,31 @@ def test_a_file_is_no_folder_to_export_to(market_home: Path, command: Command, t
     code, _, err = command(market_home, "export-data", "--to", str(tmp_path / "out"))
     assert code == 2
     assert "is a file: name a folder" in " ".join(err.split())
+
+
+@pytest.mark.market_data
+@pytest.mark.parametrize("form", ["csv", "parquet", "feather"])
+def test_real_bars_come_back_to_the_last_bit(market_data: Path, command: Command, tmp_path: Path, form: str):
+    home, again, folder = tmp_path / "home", tmp_path / "again", tmp_path / "files"
+    for name in ("1m/SUIUSDT.parquet", "1h/AAVEUSDT.parquet"):
+        assert command(home, "import-data", str(market_data / "bars" / name))[0] == 0
+    code, out, err = command(home, "export-data", "--to", str(folder), "--format", form, "--json")
+    assert code == 0, err
+    written = json.loads(out)
+    for place in sorted(folder.iterdir()):
+        assert command(again, "import-data", str(place), "--provider", place.name)[0] == 0
+    before, after = (
+        {
+            (each["symbol"], each["provider"], each["timeframe"]): (each["start"], each["end"], each["rows"])
+            for each in json.loads(command(where, "list-data", "--json")[1])
+        }
+        for where in (home, again)
+    )
+    assert after == before
+    assert written["rows"] == sum(rows for _, _, rows in after.values())
+    with BarReader.open(home) as first, BarReader.open(again) as second:
+        for symbol, provider, timeframe in before:
+            asked = [Symbol.parse(symbol)], Timeframe.parse(timeframe), *WHOLE
+            one, other = (reader.panel(*asked, provider=provider) for reader in (first, second))
+            for name in BAR_FIELDS:
+                np.testing.assert_array_equal(getattr(one, name), getattr(other, name))

@@ -1,8 +1,8 @@
 """Writes stored bars to files that other programs read, and that `import-data` reads again.
 
 Of every bar the newest revision that is not suspect is written. A minute in which nobody traded has no row:
-nothing is invented. Files are written month by month, so that a symbol never lies in memory as a whole, and
-appear whole: under another name until they are on the disk.
+nothing is invented. Files are written month by month, coarser bars year by year, so that a symbol never lies
+in memory as a whole; and they appear whole: under another name until they are on the disk.
 """
 
 import os
@@ -95,7 +95,7 @@ class Exported:
 
 
 Watch = Callable[[Wanted, int], None]
-"""Is told after each month how many bars of a file have been written since the last time."""
+"""Is told after each part how many bars of a file have been written since the last time."""
 
 
 def plan_export(
@@ -182,7 +182,7 @@ def _export(wanted: Wanted, reader: BarReader, path: Path, form: Format, watch: 
     try:
         with temporary.open("wb") as file:
             with _writer(form, file) as writer:
-                for start_ms, end_ms in _months(wanted.start_ms, wanted.end_ms):
+                for start_ms, end_ms in _parts(wanted):
                     bars = _read(reader, wanted, start_ms, end_ms)
                     suspects += bars.suspects
                     if len(bars.open_time_ms):
@@ -207,11 +207,14 @@ def _export(wanted: Wanted, reader: BarReader, path: Path, form: Format, watch: 
     )
 
 
-def _months(start_ms: int, end_ms: int) -> Iterator[tuple[int, int]]:
-    """The span, cut at the begin of each calendar month."""
-    while start_ms < end_ms:
-        stop_ms = min(next_month_ms(start_ms), end_ms)
-        yield start_ms, stop_ms
+def _parts(wanted: Wanted) -> Iterator[tuple[int, int]]:
+    """The span in parts that end with a calendar month; of coarser bars twelve months make one."""
+    start_ms = wanted.start_ms
+    while start_ms < wanted.end_ms:
+        stop_ms = next_month_ms(start_ms)
+        for _ in range(0 if wanted.timeframe is Timeframe.M1 else 11):
+            stop_ms = next_month_ms(stop_ms)
+        yield start_ms, min(stop_ms, wanted.end_ms)
         start_ms = stop_ms
 
 
@@ -225,7 +228,7 @@ class _Bars:
 
 
 def _read(reader: BarReader, wanted: Wanted, start_ms: int, end_ms: int) -> _Bars:
-    """The bars of one month; coarser ones are made of finer ones as everywhere else."""
+    """The bars of one part; coarser ones are made of finer ones as everywhere else."""
     own = reader.consistently(lambda connection: _own_rows(connection, reader, wanted, start_ms, end_ms))
     if wanted.timeframe is Timeframe.M1:
         return own
@@ -259,7 +262,7 @@ def _own_rows(connection: Connection, reader: BarReader, wanted: Wanted, start_m
 
 
 class _Writer(Protocol):
-    """Writes bars to a file, month after month."""
+    """Writes bars to a file, part after part."""
 
     def write(self, bars: _Bars) -> None:
         """Append these bars."""
