@@ -96,7 +96,7 @@ def download_data(
 
     session = session_of(context)
     symbols = wanted_symbols(session, pairs)
-    with FetchView(session.err) as view:
+    with FetchView(session.err, per_minute=requests_per_minute(session, provider)) as view:
         done = _download(session, symbols, timeframe, timerange, days, provider, record, view, bulk=bulk)
     summary = done.summary
     if json_output:
@@ -223,6 +223,15 @@ def provider_of(session: Session, name: str | None) -> str:
             "no provider is named: add --provider kraken, or set market_data.collector.providers"
         )
     return provider_name(found)
+
+
+def requests_per_minute(session: Session, name: str | None) -> float | None:
+    """The requests that a plan allows, None where they are many."""
+    from crypto_tracker.app.providers import MASSIVE
+
+    massive = session.configuration.market_data.massive
+    is_free = massive.plan == "free" and provider_of(session, name) == MASSIVE
+    return massive.free_requests_per_minute if is_free else None
 
 
 def wanted_symbols(session: Session, pairs: str | None) -> "tuple[Symbol, ...]":

@@ -27,10 +27,20 @@ _RARE = ("revisions", "quarantined", "suspect")  # shown only where there are so
 
 
 class FetchView:
-    """Shows a fetching job on standard error: a bar on a terminal, a line now and then elsewhere."""
+    """Shows a fetching job on standard error: a bar on a terminal, a line now and then elsewhere.
 
-    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+    `per_minute` are the requests that a plan allows, where these are so few that one should know.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        per_minute: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._console = console
+        self._per_minute = per_minute
         self._clock = clock
         self._began = self._told = clock()
         self._chunks = self._done = self._bars = self._requests = self._failures = 0
@@ -67,6 +77,11 @@ class FetchView:
         """What will be fetched."""
         self._chunks += len(plan.chunks)
         self._began = self._clock()
+        if self._per_minute is not None and plan.chunks:
+            self._say(
+                f"The plan allows {self._per_minute:g} requests a minute: "
+                f"this takes {duration(60.0 * len(plan.chunks) / self._per_minute)} or more."
+            )
         if self._progress is not None:
             self._progress.update(self._task, total=self._chunks)
         elif plan.chunks:

@@ -18,6 +18,7 @@ from crypto_tracker.app.cli.download_data import (
     ProviderOption,
     TimeframesOption,
     provider_of,
+    requests_per_minute,
     wanted_symbols,
     wanted_timeframes,
     with_provider,
@@ -70,7 +71,7 @@ def heal_gaps(
     from crypto_tracker.app.cli.tables import print_table
 
     session = session_of(context)
-    with FetchView(session.err) as view:
+    with FetchView(session.err, per_minute=requests_per_minute(session, provider)) as view:
         healed = _heal(session, pairs, timeframe, timerange, provider, view, again=again)
     if json_output:
         emit_json(_document(healed, summary_document(healed.summary)))

@@ -299,7 +299,6 @@ class _Job:
             self._watcher.inactive(chunk.symbol, reason, len(dropped))
 
     def _mark_inactive(self, symbol: Symbol, reason: str) -> None:
-        self._store.register(self._history.name, [symbol])
         self._store.mark_inactive(self._history.name, symbol, reason)
 
     def _unavailable(self, chunk: Chunk, error: ProviderUnavailable) -> None:

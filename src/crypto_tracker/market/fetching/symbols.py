@@ -62,7 +62,6 @@ def _mark(
     store: BarStore, provider: str, wanted: Sequence[Symbol], inactive: Mapping[Symbol, str]
 ) -> list[Symbol]:
     """Mark every symbol; the symbols that were not inactive before."""
-    store.register(provider, wanted)
     news = []
     for symbol in wanted:
         reason = inactive.get(symbol)
