@@ -6,7 +6,7 @@ import re
 import time
 import tomllib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -53,7 +53,7 @@ class World:
 
     @property
     def symbols(self) -> tuple[Symbol, ...]:
-        return tuple(Symbol(*pair.split("-")) for pair in self.stream.market.pairs)
+        return symbols_of(self.stream.market)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.requests += 1
@@ -71,6 +71,9 @@ class World:
             )
         if fault == "401":
             return web.json_response({"status": "ERROR", "error": "Unknown API Key"}, status=401)
+        if request.path == "/corrected":
+            corrected = [[*key, event] for key, event in self.stream.corrected.items()]
+            return web.json_response(corrected)
         body = json.dumps(self._body(request)).encode()
         if fault == "truncated":
             body = body[: len(body) // 2]
@@ -157,28 +160,56 @@ class World:
         provider: str = "massive",
     ) -> list[str]:
         """Where the store is not the market in these minutes; `missing` are to be so (pair, minute)."""
-        market, left_out = self.stream.market, set(missing)
-        start_ms, end_ms = market.open_ms(start_minute), market.open_ms(end_minute)
-        found = []
-        for pair, symbol in zip(market.pairs, self.symbols, strict=True):
-            panel = reader.panel([symbol], Timeframe.M1, start_ms, end_ms, provider=provider)
-            for row in range(end_minute - start_minute):
-                minute = start_minute + row
-                event = self.stream.corrected.get((pair, market.open_ms(minute))) or market.event(
-                    minute, pair
-                )
-                there = bool(panel.present[row, 0])
-                if (pair, minute) in left_out:
-                    found += [f"{pair} {minute} should be missing"] if there else []
-                elif not panel.covered[row, 0]:
-                    found.append(f"{pair} {minute} is unknown")
-                elif (event is not None) != there:
-                    found.append(f"{pair} {minute} is {'missing' if event else 'invented'}")
-                elif event is not None:
-                    got = {short: float(getattr(panel, name)[row, 0]) for name, short in FIELDS}
-                    if got != {short: event[short] for _, short in FIELDS}:
-                        found.append(f"{pair} {minute} is {got}, not {event}")
-        return found
+        return differences(
+            reader,
+            self.stream.market,
+            self.stream.corrected,
+            start_minute,
+            end_minute,
+            missing=missing,
+            provider=provider,
+        )
+
+
+def symbols_of(market: Market) -> tuple[Symbol, ...]:
+    """The pairs as symbols, in their order."""
+    return tuple(Symbol(*pair.split("-")) for pair in market.pairs)
+
+
+def differences(
+    reader: Any,
+    market: Market,
+    corrected: Mapping[tuple[str, int], Mapping[str, Any]],
+    start_minute: int,
+    end_minute: int,
+    *,
+    missing: Iterable[tuple[str, int]] = (),
+    doubted: Iterable[tuple[str, int]] = (),
+    provider: str = "massive",
+) -> list[str]:
+    """Where the store is not the market; `doubted` bars may be missing, and never be anything else."""
+    left_out, perhaps = set(missing), set(doubted)
+    start_ms, end_ms = market.open_ms(start_minute), market.open_ms(end_minute)
+    found = []
+    for pair, symbol in zip(market.pairs, symbols_of(market), strict=True):
+        panel = reader.panel([symbol], Timeframe.M1, start_ms, end_ms, provider=provider)
+        for row in range(end_minute - start_minute):
+            minute = start_minute + row
+            event = corrected.get((pair, market.open_ms(minute))) or market.event(minute, pair)
+            there = bool(panel.present[row, 0])
+            if (pair, minute) in left_out:
+                found += [f"{pair} {minute} should be missing"] if there else []
+            elif not panel.covered[row, 0]:
+                found.append(f"{pair} {minute} is unknown")
+            elif not there and (pair, minute) in perhaps:
+                continue
+            elif (event is not None) != there:
+                found.append(f"{pair} {minute} is {'missing' if event else 'invented'}")
+            elif event is not None:
+                got = {short: float(getattr(panel, name)[row, 0]) for name, short in FIELDS}
+                if got != {short: event[short] for _, short in FIELDS}:
+                    found.append(f"{pair} {minute} is {got}, not {event}")
+    return found
 
 
 async def _drip(request: web.Request, body: bytes) -> web.StreamResponse:
@@ -200,9 +231,10 @@ def massive_world(
     *,
     seconds_per_minute: float,
     rest_faults: Iterable[str] = (),
+    server: type[MassiveStreamServer] = MassiveStreamServer,
 ) -> Iterator[World]:
     """Both servers, running."""
-    with MassiveStreamServer(market, script, seconds_per_minute=seconds_per_minute) as stream:
+    with server(market, script, seconds_per_minute=seconds_per_minute) as stream:
         world = World(stream, seconds_per_minute=seconds_per_minute, rest_faults=deque(rest_faults))
         with served(world.answer) as world.rest_url:
             yield world

@@ -74,7 +74,7 @@ class Buffer:
         self._skew_ms = skew_ms
         self._settle_ms = settle_ms
         self._rows: dict[Symbol, list[_Row]] = {}
-        self._last: dict[Symbol, dict[int, tuple[float, ...]]] = {}
+        self._last: dict[Symbol, dict[int, tuple[float | None, ...]]] = {}
         self._count = 0
         self._due_ms: int | None = None
         self.peak = 0
@@ -90,37 +90,42 @@ class Buffer:
     def add(self, streamed: StreamedBars, now_ms: int) -> Added:
         """Take bars that just came."""
         bars = streamed.bars
+        last = self._last.setdefault(streamed.symbol, {})
+        said = _as_said(bars)
+        opens = bars.open_time_ms.tolist()
+        if all(last.get(open_ms) == fields for open_ms, fields in zip(opens, said, strict=True)):
+            return Added(duplicates=len(opens))  # most of what comes more than once
         prices = (bars.open, bars.high, bars.low, bars.close)
         rules = broken_rules(
             Timeframe.M1, bars.open_time_ms, prices, bars.volume, now_ms=now_ms + self._skew_ms
         ).tolist()
         values = bars.values().T.tolist()
-        last = self._last.setdefault(streamed.symbol, {})
-        rows = self._rows.setdefault(streamed.symbol, [])
-        new = duplicates = corrections = 0
+        added: list[_Row] = []
+        duplicates = corrections = 0
         unusable = []
-        for index, open_ms in enumerate(bars.open_time_ms.tolist()):
+        for index, open_ms in enumerate(opens):
             row = tuple(values[index])
             if rules[index] != BarRule.VALID:
                 unusable.append(open_ms)
                 raw = _fields(bars, index) if streamed.raw is None else dict(streamed.raw(index))
-                rows.append(_Row(open_ms, row, 0, now_ms, False, raw))
-                new += 1
+                added.append(_Row(open_ms, row, 0, now_ms, False, raw))
                 continue
             before = last.get(open_ms)
-            if before is not None and _same(row, before):
+            if before == said[index]:
                 duplicates += 1
                 continue
             corrections += before is not None
-            last[open_ms] = row
-            rows.append(_Row(open_ms, row, open_ms + MINUTE_MS, now_ms, before is None, None))
-            new += 1
+            last[open_ms] = said[index]
+            added.append(_Row(open_ms, row, open_ms + MINUTE_MS, now_ms, before is None, None))
         _forget(last)
-        self._count += new
+        self._rows.setdefault(streamed.symbol, []).extend(added)
+        self._count += len(added)
         self.peak = max(self.peak, self._count)
-        for row_added in rows[len(rows) - new :]:
+        for row_added in added:
             self._expect(row_added)
-        return Added(bars=new, duplicates=duplicates, corrections=corrections, unusable=tuple(unusable))
+        return Added(
+            bars=len(added), duplicates=duplicates, corrections=corrections, unusable=tuple(unusable)
+        )
 
     def due_ms(self) -> int | None:
         """When something has waited for long enough, settled minute or not; None where nothing waits."""
@@ -182,15 +187,17 @@ def _fields(bars: BarBatch, index: int) -> dict[str, Any]:
     return {"open_time_ms": int(bars.open_time_ms[index]), **numbers}
 
 
-def _same(row: tuple[float, ...], before: tuple[float, ...]) -> bool:
-    """Whether both say the same; what is unknown in both is the same."""
-    return row == before or all(
-        one == other or (math.isnan(one) and math.isnan(other))
-        for one, other in zip(row, before, strict=True)
-    )
+def _as_said(bars: BarBatch) -> list[tuple[float | None, ...]]:
+    """The fields of each bar, None where there is no number: two that say the same are equal."""
+    columns = [
+        [None if math.isnan(value) else value for value in column.tolist()]
+        for column in (bars.open, bars.high, bars.low, bars.close, bars.volume, bars.vwap, bars.n_trades)
+        if column is not None
+    ]
+    return list(zip(*columns, strict=True))
 
 
-def _forget(last: dict[int, tuple[float, ...]]) -> None:
+def _forget(last: dict[int, tuple[float | None, ...]]) -> None:
     """Keep what was said last of the newest minutes only."""
     if len(last) > _REMEMBERED:
         for open_ms in sorted(last)[: len(last) - _REMEMBERED]:

@@ -352,19 +352,25 @@ class Collecting:
         return found
 
     async def _increments(self) -> None:
-        """Fetch the newest bars of every timeframe on schedule; minutes only while no stream brings them."""
+        """Fetch the newest bars of every timeframe on schedule; minutes only of what no stream brings."""
         increments = Increments(self._plans, self._settle_ms)
         policy = Reconnect(self._settings.collector)
         await self._ready.wait()
         while True:
             await until(self._time, increments.next_ms(self._time.now_ms()))
             now_ms = self._time.now_ms()
-            timeframes = increments.take_due(now_ms)
-            if self._live is not None and self._live.is_live and Timeframe.M1 in timeframes:
-                timeframes.remove(Timeframe.M1)
-            wanted = self._spans({each: increments.span(each, now_ms) for each in timeframes})
+            spans = {each: increments.span(each, now_ms) for each in increments.take_due(now_ms)}
+            wanted = [
+                each
+                for each in self._spans(spans)
+                if each.timeframe is not Timeframe.M1 or not self._streams(each.symbol)
+            ]
             if wanted:
                 self._judged(await self._fetch(wanted, Urgency.SOON, overlap=True), policy)
+
+    def _streams(self, symbol: Symbol) -> bool:
+        """Whether the minutes of a symbol come by the stream now."""
+        return self._live is not None and self._live.covers_from(symbol) is not None
 
     async def _fill_years(self) -> None:
         """Fetch what is missing of the years that are kept, now and once a day."""
