@@ -3,6 +3,7 @@
 import json
 import tomllib
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from crypto_tracker.config.layers import TextFile
 from crypto_tracker.config.tree import load_configuration
 from crypto_tracker.core.errors import ProviderUnavailable
 from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import to_ms
 from crypto_tracker.market.providers.base import MarketInfo
 from crypto_tracker.store.instruments import instruments
 from crypto_tracker.store.market_database import writing
@@ -192,3 +194,29 @@ def test_the_provider_is_the_configured_one_where_none_is_named(
     for more in ((), ("--set", 'market_data.provider="kucoin"'), ("--provider", "Polygon")):
         assert command(tmp_path, "list-markets", *more)[0] == 0
     assert asked == ["kraken", "kucoin", "massive"]
+
+
+def test_a_kraken_is_asked_through_ccxt_and_its_rules_are_exact(command: Command, tmp_path: Path):
+    pytest.importorskip("ccxt")
+    from tests.servers.exchange import minutes
+    from tests.servers.kraken import KrakenServer
+
+    start_ms = to_ms(datetime(2025, 3, 1, tzinfo=UTC))
+    market = {"BTC/USD": minutes(start_ms, 10), "ETH/USD": minutes(start_ms, 10)}
+    with KrakenServer(market, now_ms=lambda: start_ms + 600_000).running() as server:
+        settings = ("--set", f"market_data.exchanges.kraken.settings={json.dumps(server.settings())}")
+        code, out, err = command(tmp_path, "list-markets", *KRAKEN, "--json", *settings)
+        assert code == 0, err
+        _, sections, _ = command(tmp_path, "list-markets", "--stored", "--toml")
+    bitcoin, ether = json.loads(out)
+    assert (bitcoin["symbol"], ether["symbol"]) == ("BTC/USD", "ETH/USD")
+    exact = {name: bitcoin[name] for name in ("tick", "lot", "quantity_min", "notional_min")}
+    assert exact == {"tick": "0.1", "lot": "0.00000001", "quantity_min": "0.00005", "notional_min": "0.5"}
+    assert (bitcoin["taker_fee"], bitcoin["maker_fee"]) == ("0.004", "0.0025")
+    assert tomllib.loads(sections)["instruments"]["ETH/USD"] == {
+        "tick": 0.1,
+        "lot": 1e-8,
+        "min_notional": 0.5,
+        "taker_fee": 0.004,
+        "maker_fee": 0.0025,
+    }

@@ -166,6 +166,25 @@ def test_held_bars_and_minutes_in_doubt_take_soundness(tmp_path: Path):
         assert measured(opened).soundness == 1.0
 
 
+@pytest.mark.parametrize("time", ["-", "2031-01-01 00:00"])
+def test_a_bar_without_a_time_or_of_a_time_to_come_counts_while_its_arrival_is_in_the_window(
+    tmp_path: Path, time: str
+):
+    with store(tmp_path, now=NOW) as opened:
+        whole_week(opened)
+        opened.write("kraken", BTC, Timeframe.M1, drawn(f"{time} 100 101 99 100 5"))
+        assert measured(opened).soundness == pytest.approx(1.0 - 1 / WEEK_MINUTES / 0.02)
+        assert measured(opened, NOW_MS + 8 * DAY_MS).soundness == 1.0
+
+
+def test_a_wrong_bar_of_years_ago_that_is_imported_today_takes_nothing(tmp_path: Path):
+    with store(tmp_path, now=NOW) as opened:
+        whole_week(opened)
+        opened.write("kraken", BTC, Timeframe.M1, drawn("2021-01-01 00:00 100 99 99 101 5"))
+        assert len(quarantined(tmp_path)) == 1
+        assert measured(opened).soundness == 1.0
+
+
 def test_an_unconfirmed_jump_takes_soundness_until_it_is_confirmed(tmp_path: Path):
     with store(tmp_path, now=NOW) as opened:
         opened.write("kraken", BTC, Timeframe.M1, run_of_minutes("2025-03-07 22:00", 117))

@@ -106,7 +106,12 @@ def survey(home: Path, market_data: MarketData, now_ms: int, *, compare: bool = 
 def fetched_providers(market_data: MarketData) -> frozenset[str]:
     """Whose bars the configuration wants to be fetched."""
     named = {market_data.provider, market_data.history, *market_data.collector.providers} - {""}
-    return frozenset("massive" if name == "polygon" else name for name in named)
+    return frozenset(map(_stored_name, named))
+
+
+def _stored_name(name: str) -> str:
+    """The name under which the bars of a provider are stored."""
+    return "massive" if name.lower() == "polygon" else name.lower()
 
 
 def _scores(
@@ -119,7 +124,7 @@ def _scores(
             of_provider.setdefault(info.provider, []).append(info.symbol)
     found = {}
     for provider, symbols in of_provider.items():
-        history = market_data.history if provider == market_data.provider else ""
+        history = _stored_name(market_data.history) if provider == _stored_name(market_data.provider) else ""
         rows = measure(reader, provider, symbols, market_data.quality, now_ms, history=history or None)
         found.update({(provider, row.symbol): row for row in rows})
     return found

@@ -167,7 +167,8 @@ class _Evidence:
 
 def _evidence(connection: Connection, symbols: Sequence[Symbol], since_ms: int) -> _Evidence:
     held = tables.quarantine
-    moment = func.coalesce(held.c.open_time_ms, held.c.recorded_at_ms)
+    # A bar without a time, or of a time to come, tells of the moment at which it came.
+    moment = func.min(func.coalesce(held.c.open_time_ms, held.c.recorded_at_ms), held.c.recorded_at_ms)
     suspect = tables.suspects
     quarantined = _counts(
         connection,

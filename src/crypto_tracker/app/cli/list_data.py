@@ -31,7 +31,7 @@ def list_data(
     compare: Annotated[
         bool,
         typer.Option(
-            "--compare", help="With --quality: compare the minutes of two providers anew, and keep it."
+            "--compare", help="As --quality, after comparing the minutes of every two providers anew."
         ),
     ] = False,
     json_output: JsonOption = False,
@@ -55,6 +55,7 @@ def list_data(
 
     session = session_of(context)
     market_data = session.configuration.market_data
+    quality = quality or compare
     data = survey(session.home, market_data, to_ms(session.now()), compare=compare)
     if not data.series:
         session.err.print(

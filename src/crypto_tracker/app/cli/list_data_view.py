@@ -58,7 +58,7 @@ def print_quality(session: Session, data: StoredData, settings: Quality) -> None
         symbol, first, second = missing[0]
         session.err.print(
             f"{len(missing)} pair{'' if len(missing) == 1 else 's'} of providers never compared, such as "
-            f"{first} and {second} of {symbol}: list-data --quality --compare does",
+            f"{first} and {second} of {symbol}: list-data --compare does",
             soft_wrap=True,
         )
 
