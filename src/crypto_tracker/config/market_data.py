@@ -3,7 +3,7 @@
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from crypto_tracker.config.fields import NoTrade
 from crypto_tracker.core.errors import UsageError
@@ -37,10 +37,19 @@ class BookRules(Frozen):
     every_ms: Annotated[int, Field(ge=1)]  # the last book of each such stretch of time
 
 
+def _name(text: str) -> str:
+    """A provider as its bars are stored; Polygon.io is Massive by now."""
+    name = text.strip().lower()
+    return "massive" if name == "polygon" else name
+
+
+ProviderName = Annotated[str, AfterValidator(_name)]
+
+
 class Collector(Frozen):
     """How the service that keeps bars up to date behaves; seconds, unless the name says otherwise."""
 
-    providers: tuple[str, ...]  # whose bars are collected
+    providers: tuple[ProviderName, ...]  # whose bars are collected
     backfill: (
         bool  # whether it also fetches the years of `timeframes.backfill_days`, besides what is needed now
     )
@@ -125,8 +134,8 @@ class Quality(Frozen):
 class MarketData(Frozen):
     """Where bars come from and what makes them doubtful."""
 
-    provider: str  # whose bars are traded; "" where there is one provider of a symbol
-    history: str  # whose bars stand in where the provider has none; "": nobody's
+    provider: ProviderName  # whose bars are traded; "" where there is one provider of a symbol
+    history: ProviderName  # whose bars stand in where the provider has none; "": nobody's
     suspect_move: Annotated[float, Field(gt=0.0)]
     suspect_confirm_bars: Annotated[int, Field(ge=1)]
     files: FileRules

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from crypto_tracker.app.collecting import Collection
     from crypto_tracker.market.fetching.summary import Summary
 
+_ONE_REQUEST_SECONDS = 0.5  # a terminal and those who end whole groups of processes may signal twice
 _SPEED = re.compile(r"\d+(\.\d+)?")
 
 
@@ -78,8 +79,10 @@ def collect(
 
     from crypto_tracker.app.cli.collect_view import Narrator
     from crypto_tracker.app.collecting import Collection, wanted_providers, wanted_symbols
+    from crypto_tracker.app.supervising import end_with_parent
 
     session = session_of(context)
+    end_with_parent(session.environment)
     _refuse_contradictions(provider or [], once=once, record=record, replay=replay, speed=speed)
     collection = Collection(
         home=session.make_home(),
@@ -93,7 +96,12 @@ def collect(
     with Narrator(session.err, session.now) as narrator:
         if once:
             _report(session, asyncio.run(_catch_up(collection, narrator, record)))
-        elif asyncio.run(_until_stopped(collection, narrator, record, replay, _speed(speed))):
+            return
+        try:
+            stopped = asyncio.run(_until_stopped(collection, narrator, record, replay, _speed(speed)))
+        except asyncio.CancelledError:  # who asked twice did not want to wait
+            raise KeyboardInterrupt from None
+        if stopped:
             raise SystemExit(int(ExitCode.INTERRUPTED))
 
 
@@ -162,9 +170,13 @@ def _stop_on_signals(stop: "asyncio.Event") -> "asyncio.Event":
 
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     asked = asyncio.Event()
+    first = 0.0
 
     def ask() -> None:
-        if asked.is_set() and task is not None:
+        nonlocal first
+        if not asked.is_set():
+            first = loop.time()
+        elif task is not None and loop.time() - first > _ONE_REQUEST_SECONDS:
             task.cancel()
         asked.set()
         stop.set()

@@ -19,6 +19,7 @@ COMMAND_MODULES = (
     "crypto_tracker.app.cli.config_commands",
     "crypto_tracker.app.cli.download_data",
     "crypto_tracker.app.cli.heal_gaps",
+    "crypto_tracker.app.cli.up",
     "crypto_tracker.app.cli.collect",
     "crypto_tracker.app.cli.import_data",
     "crypto_tracker.app.cli.select_pairs",

@@ -80,9 +80,11 @@ def trade(
     from crypto_tracker.app import trading
     from crypto_tracker.app.accounts import account_place
     from crypto_tracker.app.cli.trade_view import Narrator, summary, summary_document
+    from crypto_tracker.app.supervising import end_with_parent
     from crypto_tracker.config.versions import version
 
     session = session_of(context)
+    end_with_parent(session.environment)
     span = _span(replay)
     place = account_place(session.home, account or _default_name(replay, span))
     pace = _speed(speed, replay)
