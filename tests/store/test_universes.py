@@ -303,6 +303,36 @@ def test_bars_of_another_provider_are_traded_by_the_configuration():
     assert choice.universe.periods[SOL] == ((day(3), day(21)),)
 
 
+def test_where_one_history_stands_in_the_universe_is_that_of_who_is_traded():
+    text = """
+        BTC/USD kraken 1m 15 20
+        ADA/USD kraken 1m 15 20
+        ETH/USD kraken 1m 15 20
+        BTC/USD massive 1m 1 20
+        ADA/USD massive 1m 1 8
+        ETH/USD massive 1m 1 20
+    """
+    settings = (
+        "market_data.provider=kraken",
+        "market_data.history=massive",
+        'universe.symbols=["BTC/USD", "ETH/USD"]',
+    )
+    choice = choose(
+        series(text),
+        configuration(*settings),
+        pairs=(),
+        timeframe=None,
+        provider=None,
+        start_ms=day(3),
+        end_ms=day(12),
+        universes=BTC_AND_ADA,
+    )
+    assert choice.symbols == (ADA, BTC)
+    assert choice.provider_of == {ADA: "kraken", BTC: "kraken"}
+    assert choice.universe is not None
+    assert choice.universe.periods[ADA] == ((day(3), day(8)),)
+
+
 def test_a_choice_by_name_can_be_made_to_obey():
     choice = chosen([], "BTC/USD", "ADA/USD")
     obedient = obeying(choice, configured(configuration()), BTC_AND_ADA)

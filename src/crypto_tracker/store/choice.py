@@ -81,7 +81,10 @@ def choose(
     symbols, notes = wanted, []
     if not symbols:
         names = {info.symbol for info in found}
-        members = names & _members(found, configuration, obeyed, start_ms, end_ms)
+        providers = {symbol: _providers(symbol, series, found, history) for symbol in names}
+        first_ms = min(info.start_ms for info in found) if start_ms is None else start_ms
+        last_ms = max(info.end_ms for info in found) if end_ms is None else end_ms
+        members = _members(providers, configured(configuration), obeyed, first_ms, last_ms)
         symbols = tuple(sorted(members or names))
         if not members:
             notes.append(
@@ -148,27 +151,25 @@ def obeying(choice: Choice, otherwise: Collection[Symbol], universes: Sequence[R
 
 
 def _members(
-    series: Sequence[SeriesInfo],
-    configuration: Configuration,
+    providers: Mapping[Symbol, Collection[str]],
+    otherwise: Collection[Symbol],
     universes: Sequence[RecordedUniverse],
-    start_ms: int | None,
-    end_ms: int | None,
+    start_ms: int,
+    end_ms: int,
 ) -> set[Symbol]:
-    """Every symbol that belonged to the universe on a day of the span, of the provider that has its bars.
+    """The symbols that belonged to the universe of one of their providers on a day of the span.
 
     A provider without any record has the configured universe throughout.
     """
-    otherwise = configured(configuration)
-    first = min(info.start_ms for info in series) if start_ms is None else start_ms
-    last = max(info.end_ms for info in series) if end_ms is None else end_ms
-    recorded = by_provider(universes)
-    members: set[Symbol] = set()
-    for provider in {info.provider for info in series}:
-        known: Iterable[Symbol] = otherwise
-        if provider in recorded:
-            known = periods_of(recorded[provider], otherwise, first // DAY_MS * DAY_MS, last)
-        members |= {info.symbol for info in series if info.provider == provider}.intersection(known)
-    return members
+    known = {
+        name: set(periods_of(own, otherwise, start_ms // DAY_MS * DAY_MS, end_ms))
+        for name, own in by_provider(universes).items()
+    }
+    return {
+        symbol
+        for symbol, names in providers.items()
+        if any(symbol in known.get(name, otherwise) for name in names)
+    }
 
 
 def choose_reference(available: Iterable[Symbol], traded: Sequence[Symbol], base_coin: str) -> Symbol | None:
@@ -270,13 +271,19 @@ def _said_of_the_instruments(symbols: Sequence[Symbol]) -> list[str]:
 
 def _provider(symbol: Symbol, series: Sequence[SeriesInfo], found: Sequence[SeriesInfo], history: str) -> str:
     """Who is traded: of the providers `found`, not the one that only stands in for another one's bars."""
-    providers = sorted({info.provider for info in found if info.symbol == symbol})
-    others = sorted({info.provider for info in series if info.symbol == symbol} - {history})
-    if history in providers and others:
-        providers = sorted({*providers, *others} - {history})
+    providers = _providers(symbol, series, found, history)
     if len(providers) > 1:
         raise UsageError(
             f"{symbol} has bars of several providers in the span ({', '.join(providers)}): "
             "choose one with --provider or market_data.provider"
         )
     return providers[0]
+
+
+def _providers(
+    symbol: Symbol, series: Sequence[SeriesInfo], found: Sequence[SeriesInfo], history: str
+) -> list[str]:
+    """Who could be traded in a symbol; more than one where nobody said whose bars are meant."""
+    providers = {info.provider for info in found if info.symbol == symbol}
+    others = {info.provider for info in series if info.symbol == symbol} - {history}
+    return sorted({*providers, *others} - {history} if history in providers and others else providers)
