@@ -9,7 +9,7 @@ from pathlib import Path
 
 from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.store.failpoints import Failpoint, on_failpoint
-from tests.store.shelf import BTC, NOW, drawn, run_of_minutes, store
+from tests.store.shelf import BTC, ETH, MINUTE, NOW, at, drawn, drawn_minute, run_of_minutes, store
 
 KILLED = 77
 
@@ -37,6 +37,15 @@ def roll(home: Path) -> None:
         opened.roll_over()
 
 
+def minutes(home: Path) -> None:
+    """Two minutes of two coins, one transaction each."""
+    with store(home) as opened:
+        for minute in range(2):
+            open_ms = at("2025-05-20 00:00") + minute * MINUTE
+            bars = {coin: drawn_minute(open_ms) for coin in (BTC, ETH)}
+            opened.write_minutes("file", bars, dict.fromkeys(bars, ((open_ms, open_ms + MINUTE),)))
+
+
 def run(work: str, home: str, point: str, passes: int) -> None:
     """Do a work and die at the failpoint, the first time after `passes` times."""
     left = passes
@@ -51,7 +60,7 @@ def run(work: str, home: str, point: str, passes: int) -> None:
                 left -= 1
 
     on_failpoint(kill)
-    {"bulk": bulk, "roll": roll}[work](Path(home))
+    {"bulk": bulk, "roll": roll, "minutes": minutes}[work](Path(home))
 
 
 def main() -> None:

@@ -12,14 +12,19 @@ from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.store import tables
 from crypto_tracker.store.failpoints import Failpoint
 from crypto_tracker.store.reader import BarReader
-from tests.store.crash_child import KILLED, bulk, first_writes, roll
-from tests.store.shelf import BTC, NOW, assert_same_bars, at, store
+from tests.store.crash_child import KILLED, bulk, first_writes, minutes, roll
+from tests.store.shelf import BTC, ETH, NOW, assert_same_bars, at, store
 
 ROOT = Path(__file__).parents[2]
 START, END = at("2025-02-28 00:00"), at("2025-05-02 00:00")
 WORKS = {"bulk": bulk, "roll": roll}
 # Where a point is passed for each file or write, the second time is a step of its own.
 STEPS = [(work, point, passes) for work in WORKS for point in Failpoint for passes in (0, 1)]
+OF_MINUTES = [
+    ("minutes", point, passes)
+    for point in (Failpoint.HOT_ROWS_WRITTEN, Failpoint.BEFORE_COMMIT, Failpoint.COMMITTED)
+    for passes in (0, 1)
+]
 
 
 def read(home: Path):
@@ -51,10 +56,11 @@ def killed(homes, tmp_path_factory) -> dict[tuple[str, Failpoint, int], tuple[Pa
     """For each step the home of a process that was killed there, and its exit code."""
     folder = tmp_path_factory.mktemp("killed")
 
-    runs = {step: folder / f"{step[0]}-{step[1].value}-{step[2]}" for step in STEPS}
+    every = [*STEPS, *OF_MINUTES]
+    runs = {step: folder / f"{step[0]}-{step[1].value}-{step[2]}" for step in every}
     for home in runs.values():
         shutil.copytree(homes["before"], home)
-    steps = [(work, str(runs[work, point, passes]), point.value, passes) for work, point, passes in STEPS]
+    steps = [(work, str(runs[work, point, passes]), point.value, passes) for work, point, passes in every]
     command = [sys.executable, "-m", "tests.store.crash_child"]
     done = subprocess.run(
         command, cwd=ROOT, input=json.dumps(steps), capture_output=True, text=True, check=False
@@ -62,7 +68,7 @@ def killed(homes, tmp_path_factory) -> dict[tuple[str, Failpoint, int], tuple[Pa
     assert done.returncode == 0, done.stderr
     ends = json.loads(done.stdout)
     assert set(ends) <= {0, KILLED}, done.stderr
-    return dict(zip(STEPS, zip(runs.values(), ends, strict=True), strict=True))
+    return dict(zip(every, zip(runs.values(), ends, strict=True), strict=True))
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: f"{step[0]}-{step[1].value}-{step[2]}")
@@ -97,3 +103,22 @@ def test_a_writer_that_is_killed_leaves_a_whole_store(step, homes, killed):
             connection.execute(tables.manifest.select().with_only_columns(tables.manifest.c.path)).scalars()
         )
     assert files_on_disk(home) == named
+
+
+@pytest.mark.parametrize("step", OF_MINUTES, ids=lambda step: f"{step[1].value}-{step[2]}")
+def test_a_minute_of_many_symbols_is_there_of_all_of_them_or_of_none(step, killed):
+    home, code = killed[step]
+    assert code == KILLED, "the step was never reached: this test proves nothing"
+    committed = step[2] + (step[1] is Failpoint.COMMITTED)
+    span = at("2025-05-20 00:00"), at("2025-05-20 00:02")
+    with store(home) as opened:
+        assert opened.reader.rows(BTC, Timeframe.M1, *span).open_time_ms.tolist() == [
+            span[0] + 60_000 * minute for minute in range(committed)
+        ]
+        known = opened.reader.coverage("file", ETH, Timeframe.M1).tolist()
+        assert known == ([[span[0], span[0] + 60_000 * committed]] if committed else [])
+    minutes(home)
+    with BarReader.open(home) as reader:
+        panel = reader.panel([BTC, ETH], Timeframe.M1, *span)
+    assert panel.present.all()
+    assert panel.covered.all()
