@@ -126,7 +126,7 @@ class ExchangeServer:
 
     # -- what each exchange says in its own way
 
-    def rest(self, path: str, query: dict[str, str], request: web.Request) -> Any:
+    def rest(self, path: str, query: dict[str, str]) -> Any:
         """The document of an answer; None for what it does not have."""
         raise NotImplementedError
 
@@ -182,7 +182,7 @@ class ExchangeServer:
         path, query = request.path, dict(request.query)
         self.requests.append((path, query))
         fault = self._fault_of(path)
-        document = self.rest(path, query, request)
+        document = self.rest(path, query)
         if fault.edit is not None:
             document = fault.edit(document)
         if document is None and fault.status == 200:

@@ -27,12 +27,15 @@ class KrakenServer(ExchangeServer):
             {"urls": {"api": {"public": self.url, "private": self.url, "ws": {"publicV2": socket}}}}
         )
 
-    def rest(self, path: str, query: dict[str, str], request: web.Request) -> Any:
+    def rest(self, path: str, query: dict[str, str]) -> Any:
         kind = path.rsplit("/", 1)[-1]
         if kind == "Assets":
             codes = sorted({part for symbol in self.market for part in symbol.split("/")})
             return _answer(
-                {code: {"aclass": "currency", "altname": code, "decimals": 10, "status": "enabled"} for code in codes}
+                {
+                    code: {"aclass": "currency", "altname": code, "decimals": 10, "status": "enabled"}
+                    for code in codes
+                }
             )
         if kind == "AssetPairs":
             return _answer({_id(symbol): self.pair(symbol) for symbol in self.market})

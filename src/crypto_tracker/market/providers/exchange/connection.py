@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from crypto_tracker.config.market_data import Collector, Exchange, Fetching
@@ -157,6 +158,7 @@ def _spoken(base: Any) -> Any:
             self._recorder = recorder
             self._replay = replay
             self._venue = venue(self.id)
+            self.spoke_tls = False
 
         async def fetch2(
             self,
@@ -177,6 +179,7 @@ def _spoken(base: Any) -> Any:
 
         async def fetch(self, url: Any, method: Any = "GET", headers: Any = None, body: Any = None) -> Any:
             if self._replay is None:
+                self.spoke_tls = self.spoke_tls or url.startswith("https:")
                 answer = await super().fetch(url, method, headers, body)
             else:
                 answer = await self._replayed(url, method, headers, body)
@@ -202,16 +205,14 @@ def _spoken(base: Any) -> Any:
         def handle_errors(
             self, code: Any, reason: Any, url: Any, method: Any, headers: Any, text: Any, *rest: Any
         ) -> Any:
-            import ccxt  # noqa: PLC0415
-
-            try:
-                result = super().handle_errors(code, reason, url, method, headers, text, *rest)
-                self.handle_http_status_code(code, reason, url, method, text)
-            except ccxt.BaseError as error:
-                error.answered_status = code
-                error.answered_headers = {str(key).lower(): value for key, value in (headers or {}).items()}
-                raise
-            return result
+            judge = super().handle_errors
+            return _with_circumstances(
+                lambda: judge(code, reason, url, method, headers, text, *rest),
+                lambda: self.handle_http_status_code(code, reason, url, method, text),
+                code,
+                headers,
+                text,
+            )
 
         def parse_ohlcv(self, ohlcv: Any, market: Any = None) -> Any:
             """The row that ccxt makes of it, and behind it the row as the exchange wrote it."""
@@ -226,13 +227,31 @@ def _spoken(base: Any) -> Any:
     return Spoken
 
 
+def _with_circumstances(
+    judge: Callable[[], Any], judge_status: Callable[[], Any], code: int, headers: Any, text: str
+) -> Any:
+    """What ccxt thinks of an answer; its exceptions learn the status and headers they came with."""
+    import ccxt  # noqa: PLC0415 - heavy; the answer is one to a client of it
+
+    try:
+        if code < HTTPStatus.BAD_REQUEST and text.replace(" ", "") in {"{}", "null"}:
+            raise ccxt.NullResponse("an empty answer")
+        result = judge()
+        judge_status()
+    except ccxt.BaseError as error:
+        error.answered_status = code
+        error.answered_headers = {str(key).lower(): value for key, value in (headers or {}).items()}
+        raise
+    return result
+
+
 async def close_client(client: Any) -> None:
     """Let go of all connections of a client; also of what it began to open meanwhile."""
     for socket in list((client.clients or {}).values()):
         if socket.ping_looper:
             socket.ping_looper.cancel()
-    used_tls = client.session is not None and client.ssl_context not in {None, False}
-    client.timeout_on_exit = _TIMEOUT_ON_EXIT_MS if used_tls else 0
+    # A connection with TLS takes a moment to end; one without is gone at once.
+    client.timeout_on_exit = _TIMEOUT_ON_EXIT_MS if client.spoke_tls else 0
     await client.close()
 
 

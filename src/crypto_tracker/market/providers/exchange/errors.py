@@ -1,6 +1,7 @@
 """What ccxt's exceptions mean for whoever asked."""
 
 import asyncio
+import re
 
 from crypto_tracker.core.errors import (
     CryptoTrackerError,
@@ -13,6 +14,12 @@ UNREADABLE = (TypeError, ValueError, KeyError, IndexError, AttributeError, Arith
 """What ccxt trips over when an exchange answers something else than ccxt was written for."""
 
 _TEXT_MAX = 300
+_LATER = frozenset({408, 418, 425, 429})
+_NO_SUCH_SYMBOL = re.compile(
+    r"(unknown|invalid|not? found|no such|not exist\w*).{0,20}(pair|symbol|product|instrument)"
+    r"|(pair|symbol|product|instrument).{0,20}(unknown|invalid|not found|not exist)",
+    re.IGNORECASE,
+)
 _REFUSING = frozenset({400, 401, 403, 404, 405, 410, 451})  # ccxt takes most of them for an outage
 
 
@@ -30,7 +37,7 @@ def passes(error: BaseException, status: int | None) -> bool:
         return True
     if isinstance(error, ccxt.OperationFailed):
         return status not in _REFUSING or isinstance(error, (ccxt.DDoSProtection, ccxt.RateLimitExceeded))
-    if status is not None and status >= 500:
+    if status is not None and (status >= 500 or status in _LATER):
         return True
     # An answer that broke off: ccxt takes any failure of aiohttp that it does not know for the exchange's.
     return type(error) is ccxt.ExchangeError and error.__cause__ is not None
@@ -43,7 +50,9 @@ def meaning(name: str, error: BaseException, *, asked: str = "") -> CryptoTracke
     about = f" (asked for {asked})" if asked else ""
     if isinstance(error, CryptoTrackerError):
         return error
-    if isinstance(error, ccxt.BadSymbol):
+    if isinstance(error, ccxt.BadSymbol) or (
+        type(error) in {ccxt.ExchangeError, ccxt.BadRequest} and _NO_SUCH_SYMBOL.search(str(error))
+    ):
         return UnknownToProvider(f"{name} does not trade {asked or 'this symbol'}: {plain(error)}")
     if isinstance(error, ccxt.AuthenticationError):
         return ProviderRefused(f"{name} refuses access{about}: {plain(error)}")

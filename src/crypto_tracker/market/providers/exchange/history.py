@@ -5,8 +5,9 @@ from decimal import Decimal
 from typing import Any
 
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
+from crypto_tracker.core.timeframes import HOUR_MS, MINUTE_MS, Timeframe
 from crypto_tracker.market.providers.base import FetchedBars, Lacking, MarketInfo, RawBar, Reach
+from crypto_tracker.market.providers.exchange.beginnings import Beginnings
 from crypto_tracker.market.providers.exchange.connection import (
     Wiring,
     asked,
@@ -28,8 +29,6 @@ from crypto_tracker.market.providers.exchange.venues import PAGE_BARS, Venue, ve
 _TRADES_A_PAGE = 1000
 _LOOK_BACK_MS = (MINUTE_MS, 10 * MINUTE_MS, HOUR_MS, 6 * HOUR_MS)
 """How far before the first minute a trade is looked for, which proves that the minute is whole."""
-_EMPTY_PAGES_OF_DAYS = 2
-"""So many pages of days without a trade lie before the first bar of a symbol."""
 
 
 class ExchangeHistory:
@@ -44,10 +43,14 @@ class ExchangeHistory:
         self._venue: Venue = venue(wiring.name)
         self._client: Any = None
         self._manners: dict[Timeframe, Manners] = {}
-        self._first_days: dict[Symbol, int | None] = {}
         self.left_out: Mapping[str, int] = {}
         """Markets that have no symbol of ours, by reason; known after `markets`."""
         self._timeframes, self._page_bars = self._described()
+        self._beginnings = Beginnings(
+            lambda symbol, timeframe: self._reader(symbol, timeframe, self._now_ms()),
+            lambda timeframe: self._oldest_candle_ms(timeframe, self._now_ms()),
+            self._page_bars,
+        )
 
     @property
     def name(self) -> str:
@@ -138,21 +141,14 @@ class ExchangeHistory:
             if proven_from > start_ms:
                 why = self.reach(timeframe, now_ms).why_oldest
                 lacking.append(Lacking(start_ms=start_ms, end_ms=proven_from, reason=why))
-        if first > proven_from and proven_from < end_ms:
-            begin, more = await self._first_day(symbol)
+        if first > proven_from and proven_from < end_ms and Timeframe.D1 in self._timeframes:
+            begin, more = await self._beginnings.first_bar(symbol, timeframe, now_ms)
             requests += more
-            # Within its first day the first bar is the first of all.
-            head = first if begin is not None and first < begin + DAY_MS else begin
-            if head is not None and head > proven_from:
-                head = min(head, end_ms)
-                lacking.append(
-                    Lacking(
-                        start_ms=proven_from,
-                        end_ms=head,
-                        reason=f"{symbol} was not traded on {name} before",
-                    )
-                )
-                proven_from = head
+            if begin is not None and begin > proven_from:
+                begin = min(begin, end_ms)
+                why = f"{symbol} was not traded on {name} before"
+                lacking.append(Lacking(start_ms=proven_from, end_ms=begin, reason=why))
+                proven_from = begin
         covered = ((proven_from, end_ms),) if proven_from < end_ms else ()
         return self._answer(rows, covered, tuple(lacking), requests)
 
@@ -183,34 +179,6 @@ class ExchangeHistory:
             if self._venue.vwap is None and numbers[4] > 0.0:
                 vwap = turnover / numbers[4]
         return Candle(numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], vwap, n_trades)
-
-    async def _first_day(self, symbol: Symbol) -> tuple[int | None, int]:
-        """The day of the first bar of a symbol, None where it never traded or days do not tell; requests.
-
-        Days are read backwards until enough pages of them are empty.
-        """
-        if symbol in self._first_days:
-            return self._first_days[symbol], 0
-        now_ms = self._now_ms()
-        if Timeframe.D1 not in self._timeframes:
-            return None, 0
-        oldest = self._oldest_candle_ms(Timeframe.D1, now_ms)
-        first: int | None = None
-        requests = empty = 0
-        end = Timeframe.D1.floor(now_ms) + DAY_MS
-        while empty < _EMPTY_PAGES_OF_DAYS and end > 0:
-            start = max(end - self._page_bars * DAY_MS, oldest or 0, 0)
-            if start >= end:
-                break
-            pages = await self._reader(symbol, Timeframe.D1, now_ms).read(start, end)
-            requests += pages.requests
-            first = min(pages.rows, default=first)
-            empty = 0 if pages.rows else empty + 1
-            end = start
-        if first is not None and oldest is not None and first <= oldest + DAY_MS:
-            first = None  # it may be older than its days reach
-        self._first_days[symbol] = first
-        return first, requests
 
     async def _of_trades(self, symbol: Symbol, start_ms: int, end_ms: int) -> FetchedBars:
         """Minutes made of trades; a minute is whole when trades before and after it are known."""

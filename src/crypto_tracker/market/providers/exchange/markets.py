@@ -22,6 +22,8 @@ def exact(value: Any) -> Decimal | None:
     """
     if value is None or isinstance(value, bool):
         return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     try:
         number = Decimal(str(value))  # the shortest text of a float is the one it was read from
     except InvalidOperation:

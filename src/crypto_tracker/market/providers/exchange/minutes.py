@@ -183,11 +183,6 @@ class OpenMinutes:
         first = min((min(opened) for opened in self._open.values() if opened), default=None)
         return None if first is None else first + MINUTE_MS + self._settle_ms
 
-    def forget_open(self) -> None:
-        """Drop what is still open: after a loss of the connection nobody knows how it ended."""
-        for opened in self._open.values():
-            opened.clear()
-
     def _close(self, symbol: Symbol, times: Iterable[int]) -> dict[int, Candle]:
         closed = {time_ms: self._open[symbol].pop(time_ms) for time_ms in sorted(times)}
         given = self._given.setdefault(symbol, {})

@@ -96,6 +96,7 @@ class Session:
 
     async def load(self, markets: Any) -> None:
         """Know the markets: from a client of an earlier connection, else ask for them."""
+        self.client.open()  # ccxt's own tasks need to know the event loop, which a request would tell it
         if markets is None:
             await asked(self._name, "its markets", self.client.load_markets)
             return
@@ -247,7 +248,7 @@ class Session:
 
     def _on_trouble(self, kind: str, detail: str) -> None:
         if self._loss is None:
-            self._add(Trouble(kind=kind, detail=detail))
+            self._add(Trouble(kind=kind, detail=detail, may_hide_bars=kind == "message"))
 
     def _on_refusal(self, detail: str) -> None:
         """What ccxt says of a refused subscription, where the message itself is not read here."""
@@ -255,9 +256,10 @@ class Session:
             note(self._recorder, {"step": "refused", "detail": detail})
             self._on_trouble("subscription", detail)
 
-    def _on_message(self, message: Any) -> None:
+    def _on_message(self, message: Any) -> bool:
+        """Read what a message says of subscriptions; whether that is all that is to be made of it."""
         if self._venue.confirms is None:
-            return
+            return False
         said = self._venue.confirms(message)
         symbols = [symbol for request in said.requests for symbol in self._by_request.get(request, ())]
         for market in said.markets:
@@ -271,6 +273,7 @@ class Session:
             self._refused |= set(refused)
             self._on_trouble("subscription", f"{self._name} refuses {about}: {says}")
         self._learn(symbols)
+        return bool(said.refused)
 
     def _learn(self, symbols: Sequence[Symbol]) -> None:
         """Symbols that are confirmed now; a recording tells when that was, so a replay learns nothing."""

@@ -1,10 +1,13 @@
 """The websocket clients of ccxt with a tap: everything that comes, at once, and nothing that piles up."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from crypto_tracker.market.providers.exchange.errors import UNREADABLE, plain
+
+_HELD_SECONDS = 1.0
 
 
 class Asked(Exception):
@@ -22,7 +25,7 @@ class Tap:
     ----------
     client : of ccxt.pro, before its first connection
     on_text : a message as it came, after it was handled: (address without query, text)
-    on_message : a message that was read: (address, message); before ccxt makes data of it
+    on_message : a message that was read, before ccxt makes data of it; true where that is not wanted
     on_data : what ccxt made of it: a cache of candles or of trades, and the name that it goes by
     on_trouble : a message that cannot be read
     on_refusal : ccxt says that a subscription was refused
@@ -34,7 +37,7 @@ class Tap:
         client: Any,
         *,
         on_text: Callable[[str, str], None],
-        on_message: Callable[[Any], None],
+        on_message: Callable[[Any], bool],
         on_data: Callable[[Any, str], None],
         on_trouble: Callable[[str, str], None],
         on_refusal: Callable[[str], None],
@@ -65,11 +68,13 @@ class Tap:
             socket = make(url)
             if self._sockets.get(url) is not socket:
                 self._sockets[url] = socket
+                client.spoke_tls = client.spoke_tls or (connecting and url.startswith("wss:"))
                 self._tap(socket)
             return socket
 
         def handled(socket: Any, message: Any) -> None:
-            self._on_message(message)
+            if self._on_message(message):
+                return
             for part in self._one_by_one(message):
                 handle(socket, part)
 
@@ -79,7 +84,7 @@ class Tap:
 
         def on_close(socket: Any, code: Any) -> None:
             closed(socket, code)
-            self._on_loss(f"the connection was closed ({code})")
+            self._on_loss(f"{client.id} closed the connection ({code})")
 
         def asked(*arguments: Any, **named: Any) -> Any:
             return self._asked(watch, arguments, named)
@@ -119,15 +124,24 @@ class Tap:
             return resolve(result, message_hash)
 
         async def received() -> Any:
-            await self.readable.wait()
+            while not self.readable.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_HELD_SECONDS):
+                        await self.readable.wait()
+                self._is_alive(socket)  # its answers to pings lie unread behind what is held back
             return await receive()
 
         socket.resolve, socket.receive = resolved, received
+
+    def _is_alive(self, socket: Any) -> None:
+        """Ccxt gives up a socket whose answers to pings stay out; other messages are as good as those."""
+        socket.lastPong = self._client.milliseconds()
 
     def _take(self, socket: Any, data: str | bytes) -> None:
         """Hand a message to ccxt. What it cannot read must not end the loop that reads the socket."""
         import ccxt  # noqa: PLC0415 - heavy; a socket of it is open
 
+        self._is_alive(socket)
         text = data if isinstance(data, str) else data.decode(errors="replace")
         try:
             type(socket).handle_text_or_binary_message(socket, text)
