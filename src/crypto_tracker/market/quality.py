@@ -235,10 +235,13 @@ def _minutes_known(connection: Connection, symbols: Sequence[Symbol]) -> dict[_K
         .join(names, names.c.symbol_id == covered.c.symbol_id)
         .where(covered.c.timeframe == Timeframe.M1.value, names.c.symbol.in_([str(each) for each in symbols]))
     )
-    pairs: dict[_Key, list[tuple[int, int]]] = {}
-    for row in connection.execute(query):
-        pairs.setdefault((row.provider, Symbol.parse(row.symbol)), []).append((row.start_ms, row.end_ms))
-    return {key: intervals.as_intervals(found) for key, found in pairs.items()}
+    pairs: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    for provider, symbol, start_ms, end_ms in connection.execute(query):
+        pairs.setdefault((provider, symbol), []).append((start_ms, end_ms))
+    return {
+        (provider, Symbol.parse(symbol)): intervals.as_intervals(found)
+        for (provider, symbol), found in pairs.items()
+    }
 
 
 def _counts(connection: Connection, bars: Select[tuple[int, str, int]]) -> dict[_Key, int]:
