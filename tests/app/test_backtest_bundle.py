@@ -168,6 +168,23 @@ def test_the_options_of_a_run_belong_to_its_bundle(home: Path, tmp_path: Path):
     assert rerun(home, path)[0] == 0
 
 
+def test_whose_bars_stood_in_belongs_to_the_bundle(home: Path, tmp_path: Path):
+    clock = ManualClock(datetime(2025, 5, 1, tzinfo=UTC))
+    eth = Symbol("ETH", "USD")
+    first_ms, last_ms = MARCH_MS + 8 * DAY_MS, MARCH_MS + 9 * DAY_MS
+    with BarReader.open(home) as reader:
+        panel = reader.panel([eth], Timeframe.M1, first_ms, last_ms, provider="synthetic")
+    with BarStore.open(home, market_data=default_market_data(), clock=clock) as store:
+        store.write("kraken", eth, Timeframe.M1, BarBatch.of_column(panel, eth), [(first_ms, last_ms)])
+    path = tmp_path / "run.json"
+    whose = ("--set", "market_data.provider=kraken", "--set", "market_data.history=synthetic")
+    printed = backtest(home, "--timerange", "20250308-20250310", *whose, *LIVELY, "--export", str(path))
+    assert printed["symbols"] == ["ETH/USD"]
+    assert printed["start"] == "2025-03-08T00:00:00Z"  # a day before Kraken has anything
+    assert read(path)["choice"]["history"] == "synthetic"
+    assert rerun(home, path) == (0, {"identical": True, "differences": [], "other_code": None})
+
+
 def test_a_run_in_months_is_the_run_at_once(home: Path, tmp_path: Path):
     span = ("--timerange", "20250225-20250306", "--pairs", "ETH/USD,PEPE/USD", *LIVELY)
     at_once, in_months = tmp_path / "at_once.json", tmp_path / "in_months.json"

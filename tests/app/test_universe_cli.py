@@ -132,9 +132,7 @@ def test_trying_a_selection_records_nothing_and_names_every_filter(tmp_path: Pat
     assert (code, err) == (0, "")
     assert not (tmp_path / DATABASE_NAME).exists()
     lines = [" ".join(line.split()) for line in out.splitlines()]
-    assert (
-        lines[0] == "massive, 2025-08-20 15:30 UTC: 2 of 5 pairs against USD, measured with BTC over 30 days"
-    )
+    assert lines[0] == "massive, 2025-08-20 15:30 UTC: 2 of 5 USD pairs, 30 days against BTC"
     assert "pair 24 h volume volatility correlation days score risk" in lines
     assert "SOL/USD 12 days with a daily bar, below 30" in lines
     assert "LUNA/USD massive does not trade it" in lines

@@ -379,6 +379,7 @@ def recorded_account(
         provider_of=account.providers,
         reference_symbol=account.reference,
         notes=(),
+        history=settings["market_data"].get("history", ""),
     )
     return Recorded(evidence=evidence, choice=choice), account, minutes
 

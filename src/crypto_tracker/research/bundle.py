@@ -140,6 +140,7 @@ def bundle(
         "configuration": json.loads(canonical(configuration)),
         "seed": seed,
         "choice": {
+            **({"history": choice.history} if choice.history else {}),
             **({} if choice.universe is None else {"universe": choice.universe.document()}),
             "symbols": [str(symbol) for symbol in choice.symbols],
             "providers": {str(symbol): name for symbol, name in choice.provider_of.items()},
@@ -194,6 +195,7 @@ def read_bundle(path: Path) -> Bundle:
             provider_of={Symbol.parse(name): whose for name, whose in chosen.providers.items()},
             reference_symbol=None if chosen.reference is None else Symbol.parse(chosen.reference),
             notes=(),
+            history=chosen.history,
             universe=None if chosen.universe is None else Membership.of_document(chosen.universe),
         ),
         options=Options(strategies=contents.options.strategies, close_at_end=contents.options.close_at_end),

@@ -131,6 +131,7 @@ class Chosen(_Closed):
     start_ms: Milliseconds
     end_ms: Milliseconds
     reference: SymbolName | None
+    history: str = ""  # left out where nobody's bars stand in
     universe: dict[SymbolName, tuple[Period, ...]] | None = None  # left out where it withheld nothing
 
 

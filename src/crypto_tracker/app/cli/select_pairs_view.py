@@ -25,8 +25,8 @@ def show_selection(session: Session, made: Selection, *, all_of_them: bool) -> N
     settings = made.settings
     session.out.print(
         f"{made.provider}, {from_ms(made.made_at_ms):%Y-%m-%d %H:%M} UTC: {len(chosen)} of "
-        f"{len(made.pairs)} pairs against {settings['quote']}, measured with {settings['benchmark']} over "
-        f"{settings['days']} days",
+        f"{len(made.pairs)} {settings['quote']} pairs, {settings['days']} days against "
+        f"{settings['benchmark']}",
         markup=False,
     )
     if chosen:
