@@ -139,6 +139,8 @@ class Session:
         """Events as they come, until the connection is lost."""
         loop = asyncio.get_running_loop()
         while True:
+            # First of all: what comes while somebody thinks about an event is news as well.
+            self._news.clear()
             for event in self.take_all():
                 yield event
             if self._loss is not None:
@@ -163,7 +165,6 @@ class Session:
                     self._give(self._minutes.settle(now_ms))
                     continue
                 wait = min(wait, (settling - now_ms) / 1000.0)
-            self._news.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._news.wait()
