@@ -28,12 +28,12 @@ from tests.servers.massive_rest import KEY, Asked, MassiveServer, massive_rest
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_SECONDS = 60.0
-BTC, ETH, NEW = (Symbol(base, "USD") for base in ("BTC", "ETH", "NEW"))
+BTC, NEW = (Symbol(base, "USD") for base in ("BTC", "NEW"))
 START_MS, END_MS = to_ms(datetime(2025, 3, 25, tzinfo=UTC)), to_ms(datetime(2025, 5, 7, tzinfo=UTC))
 LISTED_MS = to_ms(datetime(2025, 4, 20, 15, 7, tzinfo=UTC))
 SPAN = "20250325-20250507"
-SERIES = [(symbol, frame) for symbol in (BTC, ETH, NEW) for frame in (Timeframe.M1, Timeframe.H1)]
-CHUNKS = 3 * (3 + 2)  # of each symbol three months of minutes and two pages of hours
+SERIES = [(symbol, frame) for symbol in (BTC, NEW) for frame in (Timeframe.M1, Timeframe.H1)]
+CHUNKS = 2 * (3 + 2)  # of each symbol three months of minutes and two pages of hours
 _SPANS = {"1/minute": Timeframe.M1, "1/hour": Timeframe.H1}
 
 
@@ -58,7 +58,6 @@ def minutes(seed: int, start_ms: int) -> BarBatch:
 def server() -> Iterator[MassiveServer]:
     market = {
         BTC: minutes(1, START_MS - DAY_MS),
-        ETH: minutes(2, START_MS - DAY_MS),
         NEW: minutes(3, LISTED_MS),
     }
     with massive_rest(market) as running:
@@ -85,7 +84,7 @@ class Runs:
             "--set", f"market_data.massive.rest_url={self.server.url}",
             "--set", "market_data.massive.requests_per_second=1000",
             "--set", "market_data.collector.parallel=3",
-            "download-data", "--provider", "massive", "--pairs", ",".join(map(str, (BTC, ETH, NEW))),
+            "download-data", "--provider", "massive", "--pairs", ",".join(map(str, (BTC, NEW))),
             "--timeframe", "1m,1h", "--timerange", SPAN,
         ]  # fmt: skip
         step = {"arguments": arguments, "point": point, "passes": passes, "log": str(self.log)}
@@ -211,7 +210,7 @@ def undisturbed(runs: Runs) -> Path:
 
 def test_an_undisturbed_download_has_every_bar_of_the_server(runs: Runs, undisturbed: Path):
     with reading(undisturbed) as reader:
-        for symbol in (BTC, ETH, NEW):
+        for symbol in (BTC, NEW):
             bars = runs.server.market[symbol]
             assert isinstance(bars, BarBatch)
             inside = (bars.open_time_ms >= START_MS) & (bars.open_time_ms < END_MS)
@@ -243,13 +242,13 @@ def test_a_download_that_is_killed_again_and_again_at_any_moment_comes_to_its_en
     chance = random.Random(20250325)
     home = runs.new_home()
     kills = asked = 0
-    for _ in range(60):
+    for _ in range(8):
         had, before = known(home), len(runs.server.requests)
         process = runs.start(home)
-        until = before + chance.randint(5, 12)
+        until = before + chance.randint(4, 9)
         while len(runs.server.requests) < until and process_lives(process):
             time.sleep(0.002)
-        time.sleep(chance.random() * 0.2)
+        time.sleep(chance.random() * 0.05)
         if process_lives(process):
             os.kill(process, signal.SIGKILL)
         code = runs.end()
@@ -258,7 +257,8 @@ def test_a_download_that_is_killed_again_and_again_at_any_moment_comes_to_its_en
             break
         assert code == -signal.SIGKILL, runs.log.read_text()
         kills += 1
-    assert kills >= 2
+    assert kills >= 1
+    asked += len(runs.complete(home))
     assert asked <= CHUNKS + 6 * kills  # each kill loses what was under way, and nothing else
     assert runs.complete(home) == []
     assert_same(home, undisturbed)
