@@ -1,5 +1,6 @@
 """The one reader of bars: it spans both tiers, and makes coarser bars of finer ones."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ SOURCES: Mapping[Timeframe, tuple[Timeframe, ...]] = {
 
 Provider = str | Mapping[Symbol, str] | None
 
+# There are some hundreds of symbols: to look through them once takes less than to look for each.
+_SYMBOLS = "SELECT symbol, provider, symbol_id FROM symbols WHERE symbol IN (SELECT value FROM json_each(?))"
 _ATTEMPTS = 5
 _FIRST_BARS_BACK = 64
 _BARS_BACK_GROWTH = 32
@@ -617,12 +620,9 @@ def _columns(
     Raises DataError for a symbol that nobody has, where it is `required`; UsageError for one that several
     providers have where none is named.
     """
-    table = tables.symbols
-    query = select(table.c.symbol, table.c.provider, table.c.symbol_id).where(
-        table.c.symbol.in_([str(symbol) for symbol in symbols])
-    )
+    names = json.dumps([str(symbol) for symbol in symbols])
     found: dict[str, dict[str, int]] = {}
-    for name, theirs, symbol_id in connection.execute(query):
+    for name, theirs, symbol_id in connection.exec_driver_sql(_SYMBOLS, (names,)):
         found.setdefault(name, {})[theirs] = symbol_id
     columns = []
     missing: list[Symbol] = []

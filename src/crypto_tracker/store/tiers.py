@@ -1,15 +1,16 @@
 """The two tiers as one: rows, coverage and suspects of a series, inside one transaction."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection
 
 from crypto_tracker.core.arrays import IntArray
 from crypto_tracker.core.bars import BAR_FIELDS, PRICE_FIELDS
 from crypto_tracker.core.timeframes import Timeframe
-from crypto_tracker.store import intervals, tables
+from crypto_tracker.store import intervals
 from crypto_tracker.store.batch import N_PRICES, VALUE_FIELDS, StoredRows
 from crypto_tracker.store.cold import ColdTier
 from crypto_tracker.store.database import plain_numbers
@@ -28,6 +29,18 @@ _HOT_ENDS = (
 )
 _HOT_VALUES = f"SELECT {', '.join(PRICE_FIELDS)}, ifnull(volume, 9e999) {_INSIDE} ORDER BY open_time_ms"
 _HOT_TIMES = f"SELECT open_time_ms {_INSIDE} ORDER BY open_time_ms"
+_OF_SYMBOLS = "FROM json_each(?2) AS wanted CROSS JOIN {} ON symbol_id = wanted.value AND timeframe = ?1"
+_MONTH_FILES = (
+    "SELECT symbol_id, month_ms, generation, manifest.path, first_ms, last_ms, rows, bars "
+    f"{_OF_SYMBOLS.format('manifest')} AND first_ms < ?4 AND last_ms >= ?3 ORDER BY symbol_id, month_ms"
+)
+_COVERAGE = (
+    f"SELECT symbol_id, start_ms, end_ms {_OF_SYMBOLS.format('coverage')} ORDER BY symbol_id, start_ms"
+)
+_SUSPECTS = (
+    f"SELECT symbol_id, open_time_ms, revision {_OF_SYMBOLS.format('suspects')} "
+    "AND open_time_ms >= ?3 AND open_time_ms < ?4"
+)
 
 
 class MonthFile(NamedTuple):
@@ -57,23 +70,8 @@ class Tiers:
         self, symbol_ids: Sequence[int], timeframe: Timeframe, start_ms: int, end_ms: int
     ) -> Mapping[int, list[MonthFile]]:
         """Per symbol the cold files that hold bars of [start_ms, end_ms), in order of time."""
-        table = tables.manifest
-        query = (
-            select(
-                table.c.symbol_id,
-                table.c.month_ms,
-                table.c.generation,
-                table.c.path,
-                table.c.first_ms,
-                table.c.last_ms,
-                table.c.rows,
-                table.c.bars,
-            )
-            .where(table.c.first_ms < end_ms, table.c.last_ms >= start_ms)
-            .order_by(table.c.symbol_id, table.c.month_ms)
-        )
         found: dict[int, list[MonthFile]] = {symbol_id: [] for symbol_id in symbol_ids}
-        for symbol_id, *rest in self._of_series(query, table, symbol_ids, timeframe):
+        for symbol_id, *rest in self._of_series(_MONTH_FILES, symbol_ids, timeframe, start_ms, end_ms):
             found[symbol_id].append(MonthFile(*rest))
         return found
 
@@ -130,12 +128,8 @@ class Tiers:
 
     def coverage(self, symbol_ids: Sequence[int], timeframe: Timeframe) -> Mapping[int, IntArray]:
         """Per symbol the intervals that are known to have been fetched."""
-        table = tables.coverage
-        query = select(table.c.symbol_id, table.c.start_ms, table.c.end_ms).order_by(
-            table.c.symbol_id, table.c.start_ms
-        )
         pairs: dict[int, list[tuple[int, int]]] = {symbol_id: [] for symbol_id in symbol_ids}
-        for symbol_id, start_ms, end_ms in self._of_series(query, table, symbol_ids, timeframe):
+        for symbol_id, start_ms, end_ms in self._of_series(_COVERAGE, symbol_ids, timeframe):
             pairs[symbol_id].append((start_ms, end_ms))
         return {symbol_id: intervals.as_intervals(found) for symbol_id, found in pairs.items()}
 
@@ -143,12 +137,10 @@ class Tiers:
         self, symbol_ids: Sequence[int], timeframe: Timeframe, start_ms: int, end_ms: int
     ) -> Mapping[int, IntArray]:
         """Per symbol the (open time, revision) of suspect bars in [start_ms, end_ms), arrays (keys, 2)."""
-        table = tables.suspects
-        query = select(table.c.symbol_id, table.c.open_time_ms, table.c.revision).where(
-            table.c.open_time_ms >= int(start_ms), table.c.open_time_ms < int(end_ms)
-        )
         keys: dict[int, list[tuple[int, int]]] = {symbol_id: [] for symbol_id in symbol_ids}
-        for symbol_id, open_time_ms, revision in self._of_series(query, table, symbol_ids, timeframe):
+        for symbol_id, open_time_ms, revision in self._of_series(
+            _SUSPECTS, symbol_ids, timeframe, start_ms, end_ms
+        ):
             keys[symbol_id].append((open_time_ms, revision))
         return {
             symbol_id: np.array(sorted(found), dtype=np.int64).reshape(-1, 2)
@@ -156,8 +148,8 @@ class Tiers:
         }
 
     def _of_series(
-        self, query: Select[Any], table: Any, symbol_ids: Sequence[int], timeframe: Timeframe
+        self, statement: str, symbol_ids: Sequence[int], timeframe: Timeframe, *span: int
     ) -> Sequence[Any]:
-        """The rows of `query` for some symbols of one timeframe."""
-        wanted = query.where(table.c.symbol_id.in_(list(symbol_ids)), table.c.timeframe == timeframe.value)
-        return self._connection.execute(wanted).fetchall()
+        """The rows of a statement for some symbols of one timeframe."""
+        values = timeframe.value, json.dumps(list(symbol_ids)), *map(int, span)
+        return self._connection.exec_driver_sql(statement, values).fetchall()
