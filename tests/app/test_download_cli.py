@@ -1,5 +1,6 @@
 """`download-data` and `heal-gaps` against a local provider: what comes, what is missing and why, how they end."""
 
+import asyncio
 import gzip
 import json
 import os
@@ -17,12 +18,18 @@ import numpy as np
 import pytest
 
 from crypto_tracker.app.cli.common import Session
+from crypto_tracker.app.fetching import download
+from crypto_tracker.app.providers import open_provider
+from crypto_tracker.core.clock import ManualClock
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, Timeframe, from_ms, to_ms
+from crypto_tracker.market.fetching.watching import Unwatched
 from crypto_tracker.market.recording.format import read_records
+from crypto_tracker.market.recording.replay import Replay
+from crypto_tracker.store.bars import BarStore
 from crypto_tracker.store.batch import BarBatch
 from crypto_tracker.store.reader import BarReader
-from tests.app.conftest import run_command
+from tests.app.conftest import default_market_data, run_command
 from tests.servers import massive_rest as rest
 from tests.servers.massive_rest import KEY, MassiveServer, massive_rest, set_field, status
 from tests.servers.s3 import s3
@@ -405,3 +412,37 @@ def test_an_exchange_has_no_day_files(home: Path):
     code, _, err = run_command(home, "download-data", "--provider", "kraken", "--bulk", "--days", "2")
     assert code == 2
     assert "--bulk reads the day files of massive, and kraken has none" in err
+
+
+def test_a_recorded_session_stands_in_for_the_provider_without_a_key(
+    home: Path, served: Served, tmp_path: Path
+):
+    path = tmp_path / "session.jsonl.zst"
+    asked = ("download-data", "--pairs", "BTC/USD", "-i", "1m", "--timerange", MAY)
+    server = served()
+    ran(home, server, *asked, "--record", str(path))
+
+    replayed = tmp_path / "replayed"
+    market_data = default_market_data()
+    there = market_data.massive.model_copy(update={"rest_url": server.url})
+    market_data = market_data.model_copy(update={"massive": there})
+    replay = Replay(path)
+    provider = open_provider("massive", market_data, {}, now_ms=lambda: to_ms(NOW), replay=replay)
+    before = len(server.requests)
+
+    async def play() -> None:
+        with BarStore.open(replayed, market_data=market_data, clock=ManualClock(NOW)) as store:
+            try:
+                await download(
+                    provider, store, [BTC], {Timeframe.M1: MAY_MS},
+                    now_ms=lambda: to_ms(NOW), parallel=1, watcher=Unwatched(),
+                )  # fmt: skip
+            finally:
+                await provider.close()
+
+    asyncio.run(play())
+    assert len(server.requests) == before
+    with BarReader.open(home) as first, BarReader.open(replayed) as second:
+        rows = [each.rows(BTC, Timeframe.M1, *MAY_MS) for each in (first, second)]
+    np.testing.assert_array_equal(rows[0].values, rows[1].values)
+    assert len(rows[1]) == 2_880
