@@ -184,12 +184,23 @@ async def replay(
                 needed=lambda _symbol, _now_ms: {},
             )
             collecting = Collecting(assignment, store, collection.home, collection.market_data, time, watcher)
+            ended = asyncio.Event()  # the collector sets it too, where the recording does
+            passing_on = asyncio.create_task(_pass_on(stop, ended))
             try:
-                await collecting.run(stop)
+                await collecting.run(ended)
             except RecordingEnded:
+                pass  # which is how most recordings end
+            finally:
+                passing_on.cancel()
+            if not stop.is_set():
                 watcher.noted(RECORDED, f"the recording {path.name} has been played")
     finally:
         await provider.close()
+
+
+async def _pass_on(stop: asyncio.Event, to: asyncio.Event) -> None:
+    await stop.wait()
+    to.set()
 
 
 @asynccontextmanager

@@ -102,7 +102,7 @@ def _table(states: Sequence[CollectorState], now_ms: int, lease_ms: int, gap: in
     table = plain_table(gap)
     table.add_column("Collector")
     table.add_column("State")
-    for name in ("Since", "Symbols", "Newest minute", "Age", "Stored after", "Reconnects", "To fetch"):
+    for name in ("Since", "Live", "Newest minute", "Age", "Stored after", "Lost", "To fetch"):
         table.add_column(name, justify="right")
     for state in states:
         figures = state.figures
