@@ -1,5 +1,6 @@
 """A symbol whose bars are doubtful opens nothing while they are; its exits go on, and parity sees the same."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from crypto_tracker.strategies.base import EVENT_SETUP, SETUP_DTYPE
 from crypto_tracker.strategies.registry import builtin
 from crypto_tracker.trading.doubts import withhold_doubtful
 from crypto_tracker.trading.parity import check
+from tests.app.conftest import run_command
 from tests.trading import worlds
 from tests.trading.worlds import PAIRS, START_MS
 
@@ -146,3 +148,16 @@ def test_a_symbol_that_nobody_measured_is_not_doubted():
     found = withhold_doubtful(setups, PAIRS, np.array([np.nan, 0.79, 0.80]), 0.80)
     assert found == [Doubt(symbol=PAIRS[1], score=0.79, score_min=0.80)]
     assert setups["withheld"].tolist() == [0, Reason.DATA_DOUBTFUL, 0]
+
+
+def test_protection_names_the_symbols_that_are_doubtful_now_and_their_score(home: Path):
+    score(home, 0.5)
+    shown = run_command(home, "protection", "--json")
+    score(home, 0.95)
+    calm = run_command(home, "protection", "--json")
+    assert {
+        each["symbol"]: each["data_quality"]
+        for each in json.loads(shown[1])["symbols"]
+        if each["data_quality"] is not None
+    } == {str(symbol): 0.5 for symbol in DOUBTED}
+    assert all(each["data_quality"] is None for each in json.loads(calm[1])["symbols"])

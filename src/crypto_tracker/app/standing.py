@@ -23,6 +23,7 @@ from crypto_tracker.portfolio.regime import follow_market, reference_lead_ms
 from crypto_tracker.portfolio.trend import slow_regime_codes
 from crypto_tracker.simulation.state import EMPTY, NO_HOUR
 from crypto_tracker.store.control import Check
+from crypto_tracker.store.quality import scores_in
 from crypto_tracker.store.reader import BarReader
 from crypto_tracker.store.sources import StoredBars
 from crypto_tracker.store.trading_records import REFERENCE, Account, PositionRecord, Session
@@ -112,12 +113,16 @@ class StrategyStanding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoinStanding:
-    """One symbol of which something is to be told: stops in a row, a cooldown, a block."""
+    """One symbol of which something is to be told: stops in a row, a cooldown, a block, doubtful bars.
+
+    `score` is that of its data where it is too low to open anything; None where it is not, or not measured.
+    """
 
     symbol: Symbol
     stops: int
     cooldown_until_ms: int | None
     blocked: bool
+    score: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +240,7 @@ def protection(read: Reading, *, reader: BarReader | None, now_ms: int | None = 
     portfolio, rules = read.state.portfolio, read.configuration.protection
     limits, positions = read.configuration.limits, read.views.positions()
     equity = int(portfolio.book["equity"][0])
+    doubtful = _doubtful(read, reader)
     return Protection(
         entries=entries(read, now_ms=now_ms),
         market=market_standing(read, reader=reader),
@@ -256,9 +262,10 @@ def protection(read: Reading, *, reader: BarReader | None, now_ms: int | None = 
                 stops=int(coin["stops"]),
                 cooldown_until_ms=_still(coin["cooldown_ms"], read.cursor_ms),
                 blocked=bool(coin["blocked"]),
+                score=doubtful.get(symbol),
             )
             for symbol, coin in zip(read.account.symbols, portfolio.coins, strict=True)
-            if coin["stops"] or coin["blocked"] or coin["cooldown_ms"] > read.cursor_ms
+            if coin["stops"] or coin["blocked"] or coin["cooldown_ms"] > read.cursor_ms or symbol in doubtful
         ),
         halts=tuple(read.views.halts(limit=5)),
         correlation=_correlation(read),
@@ -384,6 +391,19 @@ def market_standing(read: Reading, *, reader: BarReader | None) -> MarketStandin
         favoured=favoured,
         slow_regime=_slow_regime(read),
     )
+
+
+def _doubtful(read: Reading, reader: BarReader | None) -> dict[Symbol, float]:
+    """The symbols that open nothing now, as their bars score too little; a replay asks for no score."""
+    if reader is None or read.account.end_ms is not None:
+        return {}
+    score_min = read.configuration.market_data.quality.score_min
+    scores = reader.consistently(scores_in)
+    return {
+        symbol: score
+        for symbol in read.account.symbols
+        if (score := scores.get((read.account.providers[symbol], symbol), 1.0)) < score_min
+    }
 
 
 def _used(read: Reading, index: int, positions: Sequence[PositionRecord]) -> Decimal:

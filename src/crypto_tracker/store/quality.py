@@ -104,6 +104,15 @@ def read_quality(home: Path) -> dict[tuple[str, Symbol], QualityRow]:
     return {(row.provider, row.symbol): row for row in found}
 
 
+def scores_in(connection: Connection) -> dict[tuple[str, Symbol], float]:
+    """The newest score of each symbol that was measured, inside a transaction."""
+    table, names = tables.quality, tables.symbols
+    query = select(names.c.provider, names.c.symbol, table.c.score).join(
+        names, names.c.symbol_id == table.c.symbol_id
+    )
+    return {(row.provider, Symbol.parse(row.symbol)): row.score for row in connection.execute(query)}
+
+
 def write_disagreements(home: Path, found: Iterable[Disagreement], now_ms: int) -> None:
     """Keep what was compared, in place of what was found of the same days before."""
     found = list(found)

@@ -171,6 +171,7 @@ def protection_document(read: Reading, found: Protection, risen: Breadth | None)
                 "stops_in_a_row": each.stops,
                 "cooldown_until": _time(each.cooldown_until_ms),
                 "blocked": each.blocked,
+                "data_quality": each.score,
             }
             for each in found.coins
         ],
