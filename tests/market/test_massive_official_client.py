@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+from websockets.asyncio.client import ClientConnection
 
 from tests.market.streamed import PAIRS, START
 from tests.servers.massive_stream import KEY, FaultScript, Kind, Market, MassiveStreamServer
@@ -15,7 +16,14 @@ N = 5
 
 def watched(server, *, key=KEY, subscriptions=("XA.BTC-USD", "XA.ETH-USD"), enough=2 * N):
     """The events that the official client hands out, until there are enough of them or it returns."""
-    seen = []
+    seen, connections = [], []
+
+    class Kept(ClientConnection):
+        """The client leaves connections that were cut half open: the test closes them."""
+
+        def __init__(self, *arguments, **settings):
+            super().__init__(*arguments, **settings)
+            connections.append(self)
 
     async def watch():
         client = massive.WebSocketClient(
@@ -33,15 +41,20 @@ def watched(server, *, key=KEY, subscriptions=("XA.BTC-USD", "XA.ETH-USD"), enou
             if len(seen) >= enough:
                 done.set()
 
-        reading = asyncio.ensure_future(client.connect(take))
+        reading = asyncio.ensure_future(client.connect(take, create_connection=Kept))
         waiting = asyncio.ensure_future(done.wait())
         await asyncio.wait({reading, waiting}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
-        if reading.done():
-            reading.result()
-        await client.close()
-        reading.cancel()
-        await asyncio.gather(reading, waiting, return_exceptions=True)
+        try:
+            if reading.done():
+                reading.result()
+        finally:
+            await client.close()
+            reading.cancel()
+            await asyncio.gather(reading, waiting, return_exceptions=True)
+            for connection in connections:
+                connection.transport.abort()
+                await connection.wait_closed()
 
     asyncio.run(watch())
     return seen
