@@ -160,3 +160,20 @@ def test_a_jump_that_comes_minute_by_minute_is_doubted_and_confirmed(tmp_path, l
             (row,) = connection.execute(tables.suspects.select()).mappings()
         assert (row["open_time_ms"], row["status"]) == (at("12:10"), "confirmed")
         assert row["confirmed_at_ms"] == at("12:13")
+
+
+def test_a_broken_minute_is_quarantined_as_its_source_had_it_and_the_others_are_stored(tmp_path):
+    with store(tmp_path) as opened:
+        result = opened.write_minutes(
+            "kraken",
+            {BTC: drawn("12:00 100 90 99 100 1"), ETH: drawn("12:00 10")},
+            dict.fromkeys((BTC, ETH), ((at("12:00"), at("12:01")),)),
+            source="stream",
+            raw={BTC: lambda index: {"h": "90", "at": index}},
+        )
+        assert (result.rows, result.rows_new, result.quarantined) == (2, 1, 1)
+        assert closes(opened, "12:00", "12:01", BTC) == ["unknown"]
+        assert closes(opened, "12:00", "12:01", ETH) == [10]
+        with opened._engine.connect() as connection:
+            (row,) = connection.execute(tables.quarantine.select()).mappings()
+        assert (row["rule"], row["raw"], row["source"]) == ("high_too_low", '{"h": "90", "at": 0}', "stream")
