@@ -1,12 +1,16 @@
 """Jobs bring what is missing, keep every chunk at once, and say what they could not bring."""
 
 import asyncio
+import random
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from crypto_tracker.core.errors import (
     NotEntitled,
@@ -396,3 +400,42 @@ def test_two_summaries_of_one_provider_add_up(opened: BarStore):
     assert both.bars == first.bars + second.bars == (28 + 31 + 30) * 1_440
     assert [each.symbol for each in both.failed] == [ETH]
     assert both.requests == 3
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32), parallel=st.integers(1, 4), share=st.floats(0.0, 0.7))
+def test_whatever_fails_jobs_come_to_the_same_end_and_no_finished_chunk_is_asked_for_again(
+    seed: int, parallel: int, share: float
+):
+    chance = random.Random(seed)
+    came: list[Chunk] = []
+
+    def script(chunk: Chunk) -> Exception | None:
+        if chance.random() < share:
+            return chance.choice([ProviderUnavailable("no answer"), LeftAlone("leave it", seconds=0.0)])
+        came.append(chunk)
+        return None
+
+    wanted = [
+        want(symbol, start, "2025-04-03", timeframe)
+        for symbol, start in ((BTC, "2025-02-20"), (ETH, "2025-03-31"))
+        for timeframe in (M1, H1)
+    ]
+    reaches = {M1: Reach(page_bars=20_000), H1: Reach(page_bars=300)}
+    with tempfile.TemporaryDirectory() as folder, store(Path(folder) / "home", now=NOW) as opened:
+        for _ in range(50):
+            summary = fetch(ScriptedHistory(script, reaches), opened, *wanted, parallel=parallel)
+            if not summary.missing:
+                break
+            assert {each.cause for each in summary.missing} == {Cause.FAILED}
+        for each in wanted:
+            chunks = [
+                chunk for chunk in came if (chunk.symbol, chunk.timeframe) == (each.symbol, each.timeframe)
+            ]
+            pieces = [(chunk.start_ms, chunk.end_ms) for chunk in chunks]
+            assert sum(end - start for start, end in pieces) == each.end_ms - each.start_ms
+            assert intervals.as_intervals(pieces).tolist() == [[each.start_ms, each.end_ms]]
+            bars = opened.reader.rows(each.symbol, each.timeframe, each.start_ms, each.end_ms)
+            np.testing.assert_array_equal(
+                bars.values[3], bars_of(each.symbol, each.timeframe, each.start_ms, each.end_ms).close
+            )
