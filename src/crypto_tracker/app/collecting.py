@@ -16,7 +16,7 @@ from crypto_tracker.core.errors import ProviderRefused, UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe, from_ms, to_ms
 from crypto_tracker.market.collecting.health import Watcher
-from crypto_tracker.market.collecting.service import Assignment, Collecting, Needed
+from crypto_tracker.market.collecting.service import Assignment, Collecting, Needed, innermost
 from crypto_tracker.market.collecting.times import MarketTime
 from crypto_tracker.market.fetching.summary import Summary
 from crypto_tracker.market.providers.base import FetchedBars, MarketInfo, Reach, Stream, StreamEvent
@@ -149,9 +149,12 @@ async def collect(
     """
     async with _collecting(collection, watcher, record) as all_of_them:
         refused: list[ProviderRefused] = []
-        async with asyncio.TaskGroup() as tasks:
-            for name, each in all_of_them.items():
-                tasks.create_task(_until_refused(name, each, watcher, stop, refused))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for name, each in all_of_them.items():
+                    tasks.create_task(_until_refused(name, each, watcher, stop, refused))
+        except BaseExceptionGroup as group:
+            raise innermost(group) from None
     if refused:
         raise refused[0]
 

@@ -203,7 +203,7 @@ class Collecting:
             await asyncio.wait(tasks)
         for task in tasks:
             if not task.cancelled() and (error := task.exception()) is not None:
-                raise _innermost(error)
+                raise innermost(error)
         if not lease.is_held:
             self._watcher.noted(self._name, "another process has taken over: nothing is collected here")
         elif collecting.done() and not collecting.cancelled():
@@ -576,9 +576,9 @@ def _who(provider: str, holder: Holder) -> str:
     )
 
 
-def _innermost(error: BaseException) -> BaseException:
-    """The one error that a group of tasks ended with; a refusal before all others."""
+def innermost(error: BaseException) -> BaseException:
+    """The one error that tasks beside each other ended with; a refusal before all others."""
     if not isinstance(error, BaseExceptionGroup):
         return error
-    inner = [_innermost(each) for each in error.exceptions]
+    inner = [innermost(each) for each in error.exceptions]
     return next((each for each in inner if isinstance(each, ProviderRefused)), inner[0])
