@@ -164,6 +164,18 @@ def test_average_prices_trades_and_raw_rows_come_along_where_the_exchange_has_th
     assert answer.raw(3)["row"][:3] == [at(13) // 1000, "106.0", "111.0"]
 
 
+def test_candles_that_kraken_writes_for_minutes_without_trades_are_no_bars():
+    market = [
+        dataclasses.replace(bar, n_trades=0, volume=0.0) if bar.time_ms in {at(5), at(6)} else bar
+        for bar in minutes(at(0), 60)
+    ]
+    clock = Clock(at(60))
+    with KrakenServer({"BTC/USD": market}, now_ms=clock).running() as server:
+        answer = fetched(server, clock, at(5), at(20))
+    assert rows(answer.bars) == expected(market[7:20])
+    assert (answer.covered, answer.lacking) == (((at(5), at(20)),), ())
+
+
 # ------------------------------------------------------------------------------------------ reach
 
 

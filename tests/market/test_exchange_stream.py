@@ -155,6 +155,20 @@ def test_what_a_snapshot_holds_of_closed_minutes_is_given_out_in_order():
     assert bars(seen) == [("BTC/USD", expected(history[:-1]))]
 
 
+def test_a_minute_of_a_single_trade_comes_in_one_message_of_a_kind_of_its_own():
+    clock = Clock(at(0) + 10_000)
+
+    async def work(server: KucoinServer) -> list[Any]:
+        async with watched(opened(server, clock), BTC) as stream:
+            await stream.until(lambda seen: of_kind(seen, Subscribed))
+            server.push_bars("BTC/USD", NEXT[0], kind="add")
+            server.push_bars("BTC/USD", NEXT[1], kind="add")
+            return list(await stream.until(lambda seen: len(bars(seen)) == 1))
+
+    with served("kucoin", clock) as server:
+        assert rows_of(run(work(server))) == expected([NEXT[0]])
+
+
 # ----------------------------------------------------------------------------------------- trades
 
 

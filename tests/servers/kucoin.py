@@ -112,14 +112,14 @@ class KucoinServer(ExchangeServer):
         elif self.confirming:
             await socket.send_json({"id": message["id"], "type": "ack"})
 
-    def push_bars(self, symbol: str, *bars: Bar) -> None:
+    def push_bars(self, symbol: str, *bars: Bar, kind: str = "update") -> None:
         market = symbol.replace("/", "-")
         for bar in bars:
             self.push(
                 {
                     "type": "message",
                     "topic": f"/market/candles:{market}_1min",
-                    "subject": "trade.candles.update",
+                    "subject": f"trade.candles.{kind}",
                     "data": {"symbol": market, "candles": candle(bar), "time": bar.time_ms * 1_000_000},
                 }
             )

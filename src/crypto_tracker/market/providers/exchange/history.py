@@ -159,9 +159,13 @@ class ExchangeHistory:
         lacking: tuple[Lacking, ...],
         requests: int,
     ) -> FetchedBars:
-        times = sorted(rows)
+        candles = {time_ms: self._candle(row) for time_ms, row in rows.items()}
+        if self._venue.fills_silence:
+            # A minute is the same whether it was streamed, fetched or made of trades.
+            candles = {time_ms: candle for time_ms, candle in candles.items() if candle.n_trades != 0}
+        times = sorted(candles)
         return FetchedBars(
-            bars=batch_of({time_ms: self._candle(rows[time_ms]) for time_ms in times}),
+            bars=batch_of(candles),
             covered=covered,
             lacking=lacking,
             raw=lambda index: _fields(rows[times[index]]),

@@ -93,6 +93,13 @@ def _kraken_one_by_one(message: Any) -> Sequence[Any]:
     return [{**message, "data": rows} for rows in groups.values()]
 
 
+def _kucoin_candle(message: Any) -> Sequence[Any]:
+    """Ccxt passes over the first message of each candle, which is the only one of a minute with one trade."""
+    if isinstance(message, Mapping) and message.get("subject") == "trade.candles.add":
+        return [{**message, "subject": "trade.candles.update"}]
+    return [message]
+
+
 def _kraken_lacks(url: str, answer: Any) -> str | None:
     address = urlsplit(url)
     if not address.path.endswith(("/OHLC", "/Trades")):
@@ -136,10 +143,11 @@ class Venue:
     older : what helps where that is too few
     vwap, n_trades : where these stand in a row of candles as the exchange writes it
     quote_volume : where the turnover stands in such a row, from which the average price follows
+    fills_silence : it writes candles for stretches without trades, which its stream does not send
     batch : symbols of one request to subscribe
     requests_per_second, burst : of requests to subscribe
     confirms : reads what a message says of subscriptions; None where the first candle is the confirmation
-    one_by_one : a message as ccxt can read it
+    one_by_one : a message as ccxt reads it whole
     lacks : what is missing in an answer that would otherwise pass for "nobody traded"
     """
 
@@ -149,6 +157,7 @@ class Venue:
     vwap: int | None = None
     n_trades: int | None = None
     quote_volume: int | None = None
+    fills_silence: bool = False
     batch: int = 50
     requests_per_second: float = 4.0
     burst: int = 40
@@ -164,6 +173,7 @@ _KRAKEN = Venue(
     older="import the OHLCVT files that Kraken publishes, or name another provider in market_data.history",
     vwap=5,
     n_trades=7,
+    fills_silence=True,
     confirms=_kraken,
     one_by_one=_kraken_one_by_one,
     lacks=_kraken_lacks,
@@ -177,6 +187,7 @@ _VENUES: dict[str, Venue] = {
         page_bars=1500,
         quote_volume=6,
         confirms=_kucoin,
+        one_by_one=_kucoin_candle,
         lacks=_kucoin_lacks,
         burst=50,
         requests_per_second=4.0,
