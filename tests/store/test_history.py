@@ -217,3 +217,11 @@ def test_the_newest_bar_is_the_last_one_of_the_panel(writes, cold_rows_min, time
             )
         else:
             assert found.open_time_ms.tolist() == [-1]
+
+
+def test_a_provider_that_only_knows_a_symbol_has_no_bars_of_it(tmp_path):
+    with store(tmp_path) as opened:
+        opened.register("coinbase", [BTC])
+        opened.write("kraken", BTC, M1, run_of_minutes("12:30", 60))
+        assert opened.reader.providers(BTC) == ("kraken",)
+        assert opened.reader.panel([BTC], M1, *SPAN).covered.sum() == 60

@@ -43,7 +43,11 @@ SOURCES: Mapping[Timeframe, tuple[Timeframe, ...]] = {
 Provider = str | Mapping[Symbol, str] | None
 
 # There are some hundreds of symbols: to look through them once takes less than to look for each.
-_SYMBOLS = "SELECT symbol, provider, symbol_id FROM symbols WHERE symbol IN (SELECT value FROM json_each(?))"
+_SYMBOLS = (
+    "SELECT symbol, provider, symbol_id, "
+    "EXISTS (SELECT 1 FROM coverage WHERE coverage.symbol_id = symbols.symbol_id) "
+    "FROM symbols WHERE symbol IN (SELECT value FROM json_each(?))"
+)
 _ATTEMPTS = 5
 _FIRST_BARS_BACK = 64
 _BARS_BACK_GROWTH = 32
@@ -122,7 +126,10 @@ class BarReader:
     def providers(self, symbol: Symbol) -> tuple[str, ...]:
         """The providers that have bars of `symbol`, in alphabetical order."""
         with self._engine.connect() as connection:
-            query = select(tables.symbols.c.provider).where(tables.symbols.c.symbol == str(symbol))
+            known = select(tables.coverage.c.symbol_id)
+            query = select(tables.symbols.c.provider).where(
+                tables.symbols.c.symbol == str(symbol), tables.symbols.c.symbol_id.in_(known)
+            )
             return tuple(sorted(connection.execute(query).scalars()))
 
     def panel(
@@ -622,14 +629,19 @@ def _columns(
     """
     names = json.dumps([str(symbol) for symbol in symbols])
     found: dict[str, dict[str, int]] = {}
-    for name, theirs, symbol_id in connection.exec_driver_sql(_SYMBOLS, (names,)):
+    fetched: set[int] = set()  # a provider may know a symbol of which it was never asked for bars
+    for name, theirs, symbol_id, has_bars in connection.exec_driver_sql(_SYMBOLS, (names,)):
         found.setdefault(name, {})[theirs] = symbol_id
+        if has_bars:
+            fetched.add(symbol_id)
     columns = []
     missing: list[Symbol] = []
     for symbol in symbols:
         whose = provider[symbol] if isinstance(provider, Mapping) else provider
         of_all = found.get(str(symbol), {})
         choices = of_all if whose is None else {name: of_all[name] for name in [whose] if name in of_all}
+        if len(choices) > 1:
+            choices = {name: each for name, each in choices.items() if each in fetched} or choices
         if len(choices) > 1:
             raise UsageError(
                 f"{symbol} has bars of several providers ({', '.join(sorted(choices))}): "

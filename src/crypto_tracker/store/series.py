@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Table, case, func, select
+from sqlalchemy import ColumnElement, Connection, Table, case, func, select
 
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe
@@ -22,7 +22,7 @@ class SeriesInfo:
     known : what is known of [start_ms, end_ms), as sorted intervals (start, end): bars, or that nobody traded
     completeness : share of [start_ms, end_ms) that is known
     suspect : bars that count as missing because their close jumped
-    quarantined : bars that broke a rule
+    quarantined : bars that broke a rule and are held in quarantine
     """
 
     symbol: Symbol
@@ -55,7 +55,8 @@ def all_series(connection: Connection) -> list[SeriesInfo]:
     for symbol_id, timeframe, start_ms, end_ms in connection.execute(select(coverage)):
         covered.setdefault((symbol_id, timeframe), []).append((start_ms, end_ms))
     suspect = _count_by_series(connection, tables.suspects)
-    quarantined = _count_by_series(connection, tables.quarantine)
+    held = tables.quarantine.c.status == "held"
+    quarantined = _count_by_series(connection, tables.quarantine, held)
 
     found = []
     for key, (rows, first_ms, last_ms) in counts.items():
@@ -110,8 +111,12 @@ def _hot_counts(connection: Connection) -> _Counts:
     return [((row[0], row[1]), row[2], row[3], row[4]) for row in connection.execute(query)]
 
 
-def _count_by_series(connection: Connection, table: Table) -> dict[tuple[int, str], int]:
-    query = select(table.c.symbol_id, table.c.timeframe, func.count()).group_by(
-        table.c.symbol_id, table.c.timeframe
+def _count_by_series(
+    connection: Connection, table: Table, *conditions: ColumnElement[bool]
+) -> dict[tuple[int, str], int]:
+    query = (
+        select(table.c.symbol_id, table.c.timeframe, func.count())
+        .where(*conditions)
+        .group_by(table.c.symbol_id, table.c.timeframe)
     )
     return {(row[0], row[1]): row[2] for row in connection.execute(query)}
