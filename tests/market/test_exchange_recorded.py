@@ -202,6 +202,31 @@ def test_binances_klines_and_exchange_info(market_data: Path):
     assert answer.bars.vwap.tolist() == [pytest.approx(2434.19055334 / 148976.11427815)]
 
 
+def test_okxs_candlesticks(market_data: Path):
+    folder = market_data / "raw" / "nautilus_trader" / "okx"
+    candles = json.loads((folder / "http_get_candlesticks.json").read_text())
+    answers = Answers(
+        {
+            "candles": candles,
+            "instType=SPOT": (folder / "http_get_instruments_spot.json").read_text(),
+            "v5": {"code": "0", "msg": "", "data": []},
+        }
+    )
+    start = int(candles["data"][0][0])
+    answer = fetched(
+        "okx",
+        answers,
+        start + 10 * MINUTE_MS,
+        Symbol("BTC", "USD"),
+        Timeframe.M1,
+        start,
+        start + 2 * MINUTE_MS,
+    )
+    assert rows(answer.bars) == [
+        (int(row[0]), *(float(value) for value in row[1:6])) for row in candles["data"]
+    ]
+
+
 # ------------------------------------------------------------------------------ recorded websockets
 
 

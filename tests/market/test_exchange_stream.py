@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from crypto_tracker.config.market_data import Exchange
-from crypto_tracker.core.errors import UnknownToProvider
+from crypto_tracker.core.errors import UnknownToProvider, UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.market.providers.base import Lost, Subscribed, Trouble
 from crypto_tracker.market.providers.exchange.provider import open_exchange
@@ -362,16 +362,37 @@ def test_a_stream_of_symbols_that_the_exchange_does_not_have_at_all_ends():
 
 def test_until_the_exchange_confirms_nothing_is_said_to_be_subscribed():
     clock = Clock(at(0))
+    collector = COLLECTOR.model_copy(update={"stable_seconds": 0.2})
 
     async def work(server: Any) -> list[Any]:
         server.confirming = False
-        async with watched(opened(server, clock), BTC) as stream:
+        async with watched(opened(server, clock, collector=collector), BTC) as stream:
             await eventually(lambda: bool(server.sent))()
             push_two_minutes(server, 0)
-            return list(await stream.until(lambda seen: len(bars(seen)) == 1))
+            return list(await stream.until(lambda seen: len(bars(seen)) == 1 and of_kind(seen, Trouble)))
 
     with served("kraken", clock) as server:
-        assert of_kind(run(work(server)), Subscribed) == []
+        seen = run(work(server))
+    assert of_kind(seen, Subscribed) == []
+    assert [trouble.detail for trouble in of_kind(seen, Trouble)] == [
+        "kraken has not confirmed 1 symbols: BTC/USD"
+    ]
+
+
+def test_spot_and_perpetuals_are_streamed_beside_each_other():
+    clock = Clock(at(0))
+    spot, perpetual = Symbol("BTC", "USDT"), Symbol("BTC", "USDT", "USDT")
+    market = {str(spot): NEXT, str(perpetual): NEXT}
+
+    async def work(server: BinanceServer) -> list[Any]:
+        async with watched(opened(server, clock), perpetual, spot) as stream:
+            await stream.until(lambda seen: len(of_kind(seen, Subscribed)) == 1)
+            return list(stream.seen)
+
+    with BinanceServer(market, now_ms=clock).running() as server:
+        seen = run(work(server))
+        assert server.opened == 2
+    assert [set(event.symbols) for event in seen] == [{spot, perpetual}]
 
 
 # ------------------------------------------------------------------------------ many symbols, slow readers
@@ -464,6 +485,20 @@ def test_a_recorded_session_plays_again_event_by_event_without_the_exchange(name
         assert (len(server.requests), server.opened) == (n_requests, n_sockets)
     assert len(bars(live)) == 3
     assert replayed[: len(live)] == live
+
+
+def test_an_exchange_without_a_websocket_in_ccxt_cannot_be_streamed():
+    import ccxt
+
+    silent = next(name for name in ccxt.exchanges if name not in ccxt.pro.exchanges)
+    provider = open_exchange(silent, Exchange(), FETCHING, COLLECTOR, now_ms=Clock(at(0)))
+
+    async def work() -> None:
+        async with watched(provider, BTC) as stream:
+            await stream.until(bool)
+
+    with pytest.raises(UsageError, match=f"no websocket client of {silent}"):
+        run(work())
 
 
 def test_nothing_is_left_open_when_a_stream_is_left(recwarn):

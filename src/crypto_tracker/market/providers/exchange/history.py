@@ -193,12 +193,13 @@ class ExchangeHistory:
         async def page(since_ms: int) -> list[Trade]:
             nonlocal requests
             requests += 1
-            found = await asked(
-                self._name,
-                str(symbol),
-                lambda: client.fetch_trades(str(symbol), since_ms, _TRADES_A_PAGE),
-            )
-            return sorted((trade_of(item) for item in found), key=lambda trade: trade.time_ms)
+
+            async def ask() -> list[Trade]:
+                found = await client.fetch_trades(str(symbol), since_ms, _TRADES_A_PAGE)
+                return sorted((trade_of(item) for item in found), key=lambda trade: trade.time_ms)
+
+            trades: list[Trade] = await asked(self._name, str(symbol), ask)
+            return trades
 
         trades: list[Trade] = []
         cursor = start_ms

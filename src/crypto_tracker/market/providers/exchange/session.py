@@ -66,8 +66,9 @@ class Session:
         self._refused: set[Symbol] = set()
         self._fresh: list[Symbol] = []  # confirmed, and not said so yet
         self._fresh_since = 0.0
+        self._asked_at: float | None = None  # None until all was asked for, and once it was missed
         self._strange: set[str] = set()
-        self._by_request: dict[str, tuple[Symbol, ...]] = {}
+        self._by_request: dict[tuple[str, str], tuple[Symbol, ...]] = {}  # by address and id
         self._waiting: deque[StreamEvent] = deque()
         self._news = asyncio.Event()
         self._loss: str | None = None
@@ -125,8 +126,11 @@ class Session:
         self._asked_for = frozenset(known)
         pace = RateLimit(self._venue.requests_per_second, self._venue.burst)
         watch, size = self._watch()
-        for start in range(0, len(known), size):
-            batch = tuple(known[start : start + size])
+        # Spot and perpetuals may live at addresses of their own, so no request holds both.
+        kinds = [[symbol for symbol in known if symbol.is_perpetual is kind] for kind in (False, True)]
+        for batch in [
+            tuple(kind[start : start + size]) for kind in kinds for start in range(0, len(kind), size)
+        ]:
             if self._connecting:
                 await pace.acquire()
             self.tap.requests.clear()
@@ -134,6 +138,7 @@ class Session:
             with contextlib.suppress(Asked):
                 await asked(self._name, names[0], functools.partial(watch, names))
             self._by_request |= dict.fromkeys(self.tap.requests, batch)
+        self._asked_at = asyncio.get_running_loop().time()
 
     async def run(self) -> AsyncGenerator[StreamEvent, None]:
         """Events as they come, until the connection is lost."""
@@ -155,6 +160,12 @@ class Session:
                 until = self._fresh_since + self._collector.settle_seconds - loop.time()
                 if until <= 0.0:
                     self._say_subscribed()
+                    continue
+                wait = min(wait, until)
+            if self._asked_at is not None:
+                until = self._asked_at + self._collector.stable_seconds - loop.time()
+                if until <= 0.0:
+                    self._say_unconfirmed()
                     continue
                 wait = min(wait, until)
             settling = self._minutes.next_settling_ms()
@@ -257,19 +268,19 @@ class Session:
             note(self._recorder, {"step": "refused", "detail": detail})
             self._on_trouble("subscription", detail)
 
-    def _on_message(self, message: Any) -> bool:
+    def _on_message(self, url: str, message: Any) -> bool:
         """Read what a message says of subscriptions; whether that is all that is to be made of it."""
         if self._venue.confirms is None:
             return False
         said = self._venue.confirms(message)
-        symbols = [symbol for request in said.requests for symbol in self._by_request.get(request, ())]
+        symbols = [symbol for request in said.requests for symbol in self._by_request.get((url, request), ())]
         for market in said.markets:
             subscribed = self._symbol_of(market)
             if subscribed is not None:
                 symbols.append(subscribed)
         for request, name, says in said.refused:
             of_market = self._symbol_of(name) if name else None
-            refused = self._by_request.get(request or "", ()) if of_market is None else (of_market,)
+            refused = self._by_request.get((url, request or ""), ()) if of_market is None else (of_market,)
             about = name or ", ".join(str(symbol) for symbol in refused) or "a subscription"
             self._refused |= set(refused)
             self._on_trouble("subscription", f"{self._name} refuses {about}: {says}")
@@ -305,6 +316,16 @@ class Session:
         symbols, self._fresh = tuple(self._fresh), []
         note(self._recorder, {"step": "subscribed", "symbols": [str(symbol) for symbol in symbols]})
         self._add(Subscribed(symbols=symbols))
+
+    def _say_unconfirmed(self) -> None:
+        """Once on a connection: which symbols the exchange has not answered for."""
+        self._asked_at = None
+        missing = sorted(self._asked_for - self._confirmed - self._refused)
+        if missing and self._venue.confirms is not None:
+            names = ", ".join(str(symbol) for symbol in missing[:5]) + (" ..." if len(missing) > 5 else "")
+            detail = f"{self._name} has not confirmed {len(missing)} symbols: {names}"
+            note(self._recorder, {"step": "refused", "detail": detail})
+            self._on_trouble("subscription", detail)
 
     def _symbol_of(self, market: str) -> Symbol | None:
         """Our symbol of a market as the exchange names it by websocket."""

@@ -25,7 +25,7 @@ class Tap:
     ----------
     client : of ccxt.pro, before its first connection
     on_text : a message as it came, after it was handled: (address without query, text)
-    on_message : a message that was read, before ccxt makes data of it; true where that is not wanted
+    on_message : (address, message) that was read, before ccxt makes data of it; true where that is not wanted
     on_data : what ccxt made of it: a cache of candles or of trades, and the name that it goes by
     on_trouble : a message that cannot be read
     on_refusal : ccxt says that a subscription was refused
@@ -37,7 +37,7 @@ class Tap:
         client: Any,
         *,
         on_text: Callable[[str, str], None],
-        on_message: Callable[[Any], bool],
+        on_message: Callable[[str, Any], bool],
         on_data: Callable[[Any, str], None],
         on_trouble: Callable[[str, str], None],
         on_refusal: Callable[[str], None],
@@ -54,8 +54,8 @@ class Tap:
         self._one_by_one = one_by_one
         self._connecting = connecting
         self._client = client
-        self.requests: list[str] = []
-        """Ids of the requests to subscribe that were made since the list was last emptied."""
+        self.requests: list[tuple[str, str]] = []
+        """Address and id of the requests to subscribe that were made since the list was last emptied."""
         self.readable = asyncio.Event()
         """While it is not set, nothing more is read from any socket."""
         self.readable.set()
@@ -73,7 +73,7 @@ class Tap:
             return socket
 
         def handled(socket: Any, message: Any) -> None:
-            if self._on_message(message):
+            if self._on_message(socket.url, message):
                 return
             for part in self._one_by_one(message):
                 handle(socket, part)
@@ -105,7 +105,7 @@ class Tap:
         if isinstance(message, Mapping):
             request = message.get("req_id", message.get("id"))
             if request is not None:
-                self.requests.append(str(request))
+                self.requests.append((str(named.get("url", arguments[0])), str(request)))
         if self._connecting:
             watch(*arguments, **named).add_done_callback(self._answered)
         raise Asked
