@@ -196,6 +196,24 @@ def test_trades_become_candles_from_the_first_whole_minute_on():
     ]
 
 
+def test_two_names_of_one_book_are_told_the_same_trades():
+    clock = Clock(at(0) + 10_000)
+    usdc = Symbol("BTC", "USDC")
+    market = {"BTC/USD": NEXT, "BTC/USDC": NEXT}
+
+    async def work(server: CoinbaseServer) -> list[Any]:
+        async with watched(opened(server, clock), usdc) as stream:
+            await stream.until(lambda seen: of_kind(seen, Subscribed))
+            for minute in (1, 2):
+                server.push_deals("BTC/USD", deal(minute, "100", minute))
+            return list(await stream.until(lambda seen: len(bars(seen)) == 1))
+
+    with CoinbaseServer(market, now_ms=clock).running() as server:
+        seen = run(work(server))
+    assert bars(seen) == [("BTC/USDC", [(at(1), 100.0, 100.0, 100.0, 100.0, 1.0)])]
+    assert of_kind(seen, Trouble) == []
+
+
 def test_our_clock_may_be_behind_and_the_minute_that_is_then_cut_is_left_out_too():
     clock = Clock(at(0) + 58_000)
     collector = COLLECTOR.model_copy(update={"skew_seconds": 5.0})

@@ -329,9 +329,7 @@ class Session:
 
     def _symbol_of(self, market: str) -> Symbol | None:
         """Our symbol of a market as the exchange names it by websocket."""
-        if market in self._wanted:
-            return self._wanted[market]
-        return self._wanted.get(str(self.client.safe_symbol(market)))
+        return self._wanted.get(market) or self._wanted.get(str(self.client.safe_symbol(market)))
 
     def _on_data(self, data: Any, message_hash: str) -> None:
         """What ccxt has made of a message: a cache of candles or of trades, of which the newest are new."""
@@ -348,34 +346,39 @@ class Session:
 
     def _take_candles(self, cache: Any) -> None:
         name = next((key for key, of in self.client.ohlcvs.items() if of.get(_MINUTE) is cache), None)
-        symbol = None if name is None else self._known(name)
-        if symbol is None:
+        symbols = () if name is None else self._known(name)
+        if not symbols:
             return
         newest = max(_TAIL_ROWS, cache.getLimit(name, None) or 0)
         candles = {
             int(row[0]): Candle(*(NAN if value is None else float(value) for value in row[1:6]))
             for row in cache[max(0, len(cache) - newest) :]
         }
-        self._learn([symbol] if self._venue.confirms is None else [])
-        self._give(self._minutes.take(symbol, candles))
+        self._learn(symbols if self._venue.confirms is None else [])
+        for symbol in symbols:
+            self._give(self._minutes.take(symbol, candles))
 
     def _take_trades(self, cache: Any) -> None:
         for name in sorted({item["symbol"] for item in cache[max(0, len(cache) - _TAIL_ROWS) :]}):
-            symbol = self._known(name)
+            symbols = self._known(name)
             fresh = cache.getLimit(name, None) or 0
-            if symbol is None:
-                continue
             items = [item for item in cache[max(0, len(cache) - fresh) :] if item["symbol"] == name]
-            self._learn([symbol] if self._venue.confirms is None else [])
+            self._learn(symbols if self._venue.confirms is None else [])
             late = self._traded.late
-            self._give(self._traded.take(symbol, [trade_of(item) for item in items]))
+            for symbol in symbols:
+                self._give(self._traded.take(symbol, [trade_of(item) for item in items]))
             if self._traded.late > late:
-                self._on_trouble("late", f"{self._traded.late - late} trades of {symbol} came an hour late")
+                self._on_trouble("late", f"{self._traded.late - late} trades of {name} came an hour late")
 
-    def _known(self, name: str) -> Symbol | None:
-        """Our symbol; one that nobody asked for is said once."""
-        symbol = self._wanted.get(name)
-        if symbol is None and name not in self._strange:
+    def _known(self, name: str) -> tuple[Symbol, ...]:
+        """Our symbols of what ccxt calls so; one that nobody asked for is said once."""
+        names = [name]
+        if self._venue.aliases is not None:
+            quote, other = self._venue.aliases
+            base, _, quoted = name.partition("/")
+            names += [f"{base}/{other}"] if quoted == quote else []
+        symbols = tuple(self._wanted[each] for each in names if each in self._wanted)
+        if not symbols and name not in self._strange:
             self._strange.add(name)
             self._on_trouble("symbol", f"{self._name} sent {name}, which nobody asked for")
-        return symbol
+        return symbols

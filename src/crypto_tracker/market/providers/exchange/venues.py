@@ -143,6 +143,7 @@ class Venue:
     older : what helps where that is too few
     vwap, n_trades : where these stand in a row of candles as the exchange writes it
     quote_volume : where the turnover stands in such a row, from which the average price follows
+    aliases : quote currencies whose markets are one: trades of the first are told for the second as well
     fills_silence : it writes candles for stretches without trades, which its stream does not send
     batch : symbols of one request to subscribe
     requests_per_second, burst : of requests to subscribe
@@ -157,6 +158,7 @@ class Venue:
     vwap: int | None = None
     n_trades: int | None = None
     quote_volume: int | None = None
+    aliases: tuple[str, str] | None = None
     fills_silence: bool = False
     batch: int = 50
     requests_per_second: float = 4.0
@@ -192,7 +194,10 @@ _VENUES: dict[str, Venue] = {
         burst=50,
         requests_per_second=4.0,
     ),
-    "coinbase": Venue(page_bars=300, confirms=_coinbase, lacks=_coinbase_lacks, batch=100),
+    # Whoever subscribes BTC-USDC is sent BTC-USD: both are the same book.
+    "coinbase": Venue(
+        aliases=("USD", "USDC"), page_bars=300, confirms=_coinbase, lacks=_coinbase_lacks, batch=100
+    ),
     # Five messages in a second.
     "binance": Venue(
         page_bars=1000,
