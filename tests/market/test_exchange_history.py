@@ -5,6 +5,7 @@ import importlib
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -378,6 +379,15 @@ def test_maintenance_passes_when_it_is_over():
     fault = Fault(path="/OHLC", body='{"error": ["EService:Unavailable"]}')
     with KrakenServer({"BTC/USD": minutes(at(0), 60)}, now_ms=clock, faults=[fault]).running() as server:
         assert len(fetched(server, clock, at(0), at(50)).bars) == 50
+
+
+def test_an_exchange_that_asks_for_a_pause_is_given_it():
+    clock = Clock(at(60))
+    fault = Fault(path="/OHLC", status=429, body="slow down", headers={"Retry-After": "1"})
+    with KrakenServer({"BTC/USD": minutes(at(0), 60)}, now_ms=clock, faults=[fault]).running() as server:
+        began = time.monotonic()
+        assert len(fetched(server, clock, at(0), at(50)).bars) == 50
+        assert time.monotonic() - began >= 1.0
 
 
 def test_rows_that_come_twice_or_in_any_order_are_one_bar_each_in_the_order_of_time():
