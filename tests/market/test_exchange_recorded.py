@@ -245,6 +245,10 @@ def record(time_ms: int, connection: str, document: Any) -> Record:
     )
 
 
+def begun() -> list[Record]:
+    return [record(0, STEPS, {"step": step}) for step in ("opening", "opened")]
+
+
 def streamed(name: str, answers: Answers, symbols: list[Symbol]) -> list[Any]:
     async def work() -> list[Any]:
         provider = provider_of(name, answers, 0)
@@ -270,7 +274,7 @@ def test_kucoins_recorded_candles_are_still_read(market_data: Path):
     names = sorted(newest)
     known = {item["symbol"] for item in listed["data"]}
     assert set(names) <= known
-    steps = [record(0, STEPS, {"step": "opened"})]
+    steps = begun()
     end = record(0, STEPS, {"step": "settled", "at_ms": said[-1][0] + 120_000})
     messages = [record(time_ms, "wss://push.kucoin.com/endpoint", text) for time_ms, text in said]
     answers = Answers(
@@ -320,7 +324,7 @@ def test_binances_recorded_klines_are_still_read(market_data: Path):
     answers = Answers(
         {"api/v3/exchangeInfo": info, "exchangeInfo": {"symbols": []}},
         [
-            record(0, STEPS, {"step": "opened"}),
+            *begun(),
             record(0, STEPS, {"step": "subscribed", "symbols": ["NKN/USDT"]}),
             *messages,
             record(0, STEPS, {"step": "settled", "at_ms": said[-1][0] + 120_000}),

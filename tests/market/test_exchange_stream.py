@@ -31,7 +31,7 @@ from tests.market.exchanges import (
 )
 from tests.servers.binance import BinanceServer
 from tests.servers.coinbase import CoinbaseServer
-from tests.servers.exchange import Bar, Deal, ExchangeServer, eventually, minutes
+from tests.servers.exchange import Bar, Deal, ExchangeServer, Fault, eventually, minutes
 from tests.servers.kraken import KrakenServer, ohlc_row
 from tests.servers.kucoin import KucoinServer
 
@@ -503,6 +503,31 @@ def test_a_recorded_session_plays_again_event_by_event_without_the_exchange(name
         assert (len(server.requests), server.opened) == (n_requests, n_sockets)
     assert len(bars(live)) == 3
     assert replayed[: len(live)] == live
+
+
+@pytest.mark.parametrize(("name", "path"), [("kraken", "/AssetPairs"), ("kucoin", "/bullet-public")])
+def test_a_recorded_failure_to_begin_plays_again_too(name, path, tmp_path: Path):
+    clock = Clock(at(0) - 20_000)
+    recording = tmp_path / "session.jsonl.zst"
+
+    async def live_ones(server: Any, recorder: Recorder) -> list[Any]:
+        async with watched(opened(server, clock, recorder=recorder), BTC) as stream:
+            return list(await stream.until(lambda seen: of_kind(seen, Subscribed)))
+
+    async def again(server: Any) -> list[Any]:
+        provider = opened(server, clock, replay=Replay(recording))
+        try:
+            return [event async for event in provider.stream.events([BTC])]
+        finally:
+            await provider.close()
+
+    faults = [Fault(path=path, status=502, body="<html>no</html>") for _ in range(3)]
+    with ALL[name](MARKET, now_ms=clock, faults=faults).running() as server:
+        with Recorder(recording, provider=name, now_ns=lambda: clock.ms * 1_000_000) as recorder:
+            live = run(live_ones(server, recorder))
+        replayed = run(again(server))
+    assert [type(event) for event in live] == [Lost, Subscribed]
+    assert replayed == live
 
 
 def test_an_exchange_without_a_websocket_in_ccxt_cannot_be_streamed():

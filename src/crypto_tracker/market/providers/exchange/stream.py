@@ -67,6 +67,7 @@ class ExchangeStream:
         """One connection from its beginning to its end, which is an exception."""
         session = Session(self._wiring, symbols, connecting=True)
         try:
+            note(self._wiring.recorder, {"step": "opening"})
             await self._load(session)
             note(self._wiring.recorder, {"step": "opened"})
             session.begin()
@@ -92,10 +93,14 @@ class ExchangeStream:
                             await session.close()
                             session = None
                         yield Lost(reason=step["reason"], again_seconds=step["seconds"])
-                    elif step.get("step") == "opened":
+                    elif step.get("step") == "opening":
                         session = Session(self._wiring, symbols, connecting=False)
-                        await self._load(session)
-                        await session.subscribe()
+                        # Where it failed then it fails now, and the recording goes on with the loss.
+                        with contextlib.suppress(ProviderUnavailable):
+                            await self._load(session)
+                    elif session is not None and step.get("step") == "opened":
+                        with contextlib.suppress(ProviderUnavailable):
+                            await session.subscribe()
                     elif session is not None and step:
                         session.take_step(step)
                     elif session is not None:
