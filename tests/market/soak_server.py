@@ -20,6 +20,7 @@ from tests.servers.massive_stream import (
 )
 
 FLOOD = 100  # times the normal rate
+LAG_MAX = 4  # minutes that the market may go on meanwhile: a provider is not slower than its market
 FLOOD_EVERY, FLOOD_FROM, FLOOD_UNTIL = 60, 5, 9
 
 
@@ -50,8 +51,11 @@ class Flooding(MassiveStreamServer):
         await super()._send_minute(connection, log, minute, fault)
         if not is_flood(minute):
             return
+        end_ms = self.market.open_ms(minute + LAG_MAX)
         latest = [event for pair in self.market.pairs if (event := self._latest(minute, pair)) is not None]
         for turn in range(FLOOD - 1):
+            if self.now_ms() > end_ms:
+                return
             if turn % 33 == 32:
                 chosen = latest[turn % len(latest)]
                 chosen["v"] = round(chosen["v"] + 1.0, 4)

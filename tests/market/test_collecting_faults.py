@@ -154,7 +154,7 @@ def outcomes() -> dict[str, Outcome]:
     """All worlds, some at a time: they mostly wait."""
 
     async def main() -> list[Outcome]:
-        places = asyncio.Semaphore(10)
+        places = asyncio.Semaphore(15)
 
         async def one(case: Case) -> Outcome:
             async with places:

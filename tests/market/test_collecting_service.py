@@ -130,13 +130,13 @@ def test_a_stream_and_requests_together_leave_no_minute_unknown(tmp_path):
 def test_without_a_stream_the_newest_minutes_are_fetched_on_schedule(tmp_path):
     market = Market.of(3)
     with session(tmp_path, market, None) as running:
-        running.run(minutes=13)
+        running.run(minutes=7)
         states = [state for state, _ in running.told.states]
         assert Standing.SCHEDULED in states
-        known = {start + (end - start) for spans in running.covered().values() for start, end in spans[-1:]}
         # 12:00 begins, and minutes are fetched every five of them, shortly after their close
-        assert min(known) >= START + 10 * MINUTE
-        assert differences(running.store.reader, market, START - 30 * MINUTE, START + 10 * MINUTE) == []
+        known = {spans[-1][1] for spans in running.covered().values()}
+        assert known == {START + 5 * MINUTE}
+        assert differences(running.store.reader, market, START - 30 * MINUTE, START + 5 * MINUTE) == []
 
 
 def test_requests_are_never_more_at_a_time_than_configured(tmp_path):
@@ -148,7 +148,7 @@ def test_requests_are_never_more_at_a_time_than_configured(tmp_path):
         return histories[0]
 
     with session(tmp_path, market, None, history=history, parallel=3, backfill=True) as running:
-        running.run(minutes=7)
+        running.run(minutes=4)
     assert histories[0].at_once_peak == 3
 
 
@@ -205,7 +205,7 @@ def test_a_provider_that_cannot_be_reached_is_a_state_and_no_end(tmp_path):
         return MarketHistory(market, time, failing=failing)
 
     with session(tmp_path, market, None, history=history) as running:
-        running.run(minutes=12)
+        running.run(minutes=8)
         told = [(state, detail) for state, detail in running.told.states if state is Standing.TROUBLE]
         assert any("the line is down" in detail for _, detail in told)
         assert running.told.states[-2][0] is Standing.SCHEDULED
@@ -241,7 +241,7 @@ def test_a_buffer_that_is_full_is_written_at_once_and_reading_waits_meanwhile(tm
         return ScriptedStream(script)
 
     with session(tmp_path, market, stream, buffer_bars=100, needed_minutes=1) as running:
-        running.run(minutes=8)
+        running.run(minutes=6)
         assert running.collecting.figures()["buffer_peak"] == 100
         panel = running.store.reader.panel([symbol], Timeframe.M1, past, START, provider="massive")
         assert int(panel.present.sum()) == len(market.traded(symbol, past, START))

@@ -53,12 +53,14 @@ class Added:
     bars : bars that were not known, corrections among them
     duplicates : bars that said what was known already, and were left out
     corrections : bars whose minute had come before with another value
+    first : open times of bars whose minute had not come before
     unusable : open times of bars that break a rule, and that the store will put into quarantine
     """
 
     bars: int = 0
     duplicates: int = 0
     corrections: int = 0
+    first: tuple[int, ...] = ()
     unusable: tuple[int, ...] = ()
 
 
@@ -124,7 +126,11 @@ class Buffer:
         for row_added in added:
             self._expect(row_added)
         return Added(
-            bars=len(added), duplicates=duplicates, corrections=corrections, unusable=tuple(unusable)
+            bars=len(added),
+            duplicates=duplicates,
+            corrections=corrections,
+            first=tuple(row.open_ms for row in added if row.first),
+            unusable=tuple(unusable),
         )
 
     def due_ms(self) -> int | None:

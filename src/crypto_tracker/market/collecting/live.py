@@ -168,7 +168,7 @@ class Live:
         counts["bars"] += added.bars
         counts["duplicates"] += added.duplicates
         counts["corrections"] += added.corrections
-        counts["late"] += int((event.bars.open_time_ms < self._covered_ms - MINUTE_MS).sum())
+        counts["late"] += sum(open_ms < self._covered_ms for open_ms in added.first)
         for open_ms in added.unusable:
             counts["unusable"] += 1
             health.mention("unusable", f"a bar of {event.symbol} breaks a rule: it is in quarantine", now_ms)
