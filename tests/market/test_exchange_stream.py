@@ -327,6 +327,28 @@ def test_what_cannot_be_read_is_trouble_and_the_stream_goes_on(name):
     assert (trouble.kind, trouble.may_hide_bars) == ("message", True)
 
 
+@each_exchange
+def test_a_minute_of_the_far_future_is_trouble_and_closes_no_other(name):
+    clock = Clock(at(0) - 20_000)
+
+    async def work(server: Any) -> list[Any]:
+        async with watched(opened(server, clock), BTC, ETH) as stream:
+            await stream.until(lambda seen: of_kind(seen, Subscribed))
+            if isinstance(server, CoinbaseServer):
+                server.push_deals("BTC/USD", deal(100_000, "7", 1))
+            else:
+                server.push_bars("BTC/USD", minutes(at(100_000), 1)[0])
+            push_two_minutes(server, 0)
+            return list(await stream.until(lambda seen: len(bars(seen)) == 1))
+
+    with served(name, clock) as server:
+        seen = run(work(server))
+    assert [row[0] for row in rows_of(seen)] == [at(0)]
+    (told,) = of_kind(seen, Trouble)
+    assert "100000 minutes in the future" in told.detail
+    assert told.may_hide_bars
+
+
 def test_a_symbol_that_nobody_asked_for_is_said_once():
     clock = Clock(at(0))
 
@@ -436,7 +458,7 @@ def test_a_hundred_symbols_take_one_socket_few_requests_and_no_tasks_of_their_ow
 
 
 def test_who_reads_slowly_slows_the_exchange_down_and_loses_nothing():
-    clock = Clock(at(0))
+    clock = Clock(at(1_600))
     n_minutes = 1_500
     history = minutes(at(0), n_minutes)
 

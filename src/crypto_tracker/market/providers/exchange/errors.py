@@ -62,6 +62,8 @@ def meaning(name: str, error: BaseException, *, asked: str = "") -> CryptoTracke
         return ProviderUnavailable(f"{name} cannot be reached{about}: {plain(error)}")
     if isinstance(error, ccxt.BaseError):
         return ProviderRefused(f"{name} refuses{about}: {plain(error)}")
+    if isinstance(error, OSError):
+        return ProviderUnavailable(f"{name} cannot be reached{about}: {plain(error)}")
     return ProviderUnavailable(
         f"{name} answered something that cannot be read{about} ({type(error).__name__}: {plain(error)}): "
         "try again later, and update ccxt if it stays so"

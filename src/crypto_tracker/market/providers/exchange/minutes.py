@@ -11,7 +11,10 @@ from crypto_tracker.core.timeframes import MINUTE_MS
 from crypto_tracker.store.batch import BarBatch
 
 REMEMBERED_MS = 60 * MINUTE_MS
-"""For so long a minute that was given out is remembered, so that a change of it is noticed."""
+"""For so long a minute that was given out is remembered, so that a change of it is noticed.
+
+One that opens so far in the future would make all others forgotten: it must not be taken.
+"""
 
 NAN = float("nan")
 

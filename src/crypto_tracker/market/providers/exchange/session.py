@@ -10,12 +10,14 @@ from typing import Any
 
 from crypto_tracker.core.errors import UnknownToProvider, UsageError
 from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import MINUTE_MS
 from crypto_tracker.market.providers.base import StreamedBars, StreamEvent, Subscribed, Trouble
 from crypto_tracker.market.providers.exchange.connection import Wiring, asked, close_client
 from crypto_tracker.market.providers.exchange.errors import UNREADABLE, plain
 from crypto_tracker.market.providers.exchange.history import trade_of
 from crypto_tracker.market.providers.exchange.minutes import (
     NAN,
+    REMEMBERED_MS,
     Candle,
     Given,
     OpenMinutes,
@@ -58,6 +60,8 @@ class Session:
         self._collector = wiring.collector
         self._now_ms = wiring.now_ms
         self._recorder = wiring.recorder
+        self.replayed_ms = 0
+        """When the message that is being replayed came."""
         self._connecting = connecting
         self._venue = venue(self._name)
         self._wanted = {str(symbol): symbol for symbol in symbols}
@@ -68,6 +72,7 @@ class Session:
         self._fresh_since = 0.0
         self._asked_at: float | None = None  # None until all was asked for, and once it was missed
         self._strange: set[str] = set()
+        self._far_away: set[tuple[str, int]] = set()
         self._by_request: dict[tuple[str, str], tuple[Symbol, ...]] = {}  # by address and id
         self._waiting: deque[StreamEvent] = deque()
         self._news = asyncio.Event()
@@ -353,7 +358,10 @@ class Session:
         candles = {
             int(row[0]): Candle(*(NAN if value is None else float(value) for value in row[1:6]))
             for row in cache[max(0, len(cache) - newest) :]
+            if not self._is_to_come(str(symbols[0]), int(row[0]))
         }
+        if not candles:
+            return
         self._learn(symbols if self._venue.confirms is None else [])
         for symbol in symbols:
             self._give(self._minutes.take(symbol, candles))
@@ -363,12 +371,24 @@ class Session:
             symbols = self._known(name)
             fresh = cache.getLimit(name, None) or 0
             items = [item for item in cache[max(0, len(cache) - fresh) :] if item["symbol"] == name]
+            trades = [trade for trade in map(trade_of, items) if not self._is_to_come(name, trade.time_ms)]
             self._learn(symbols if self._venue.confirms is None else [])
             late = self._traded.late
             for symbol in symbols:
-                self._give(self._traded.take(symbol, [trade_of(item) for item in items]))
+                self._give(self._traded.take(symbol, trades))
             if self._traded.late > late:
                 self._on_trouble("late", f"{self._traded.late - late} trades of {name} came an hour late")
+
+    def _is_to_come(self, name: str, time_ms: int) -> bool:
+        """Whether this would be of a minute that is still far away, which is said once and left out."""
+        now_ms = self._now_ms() if self._connecting else self.replayed_ms
+        if time_ms < now_ms + REMEMBERED_MS:
+            return False
+        if (name, time_ms) not in self._far_away:  # it stays in the cache
+            self._far_away.add((name, time_ms))
+            ahead = (time_ms - now_ms) / MINUTE_MS
+            self._on_trouble("message", f"{self._name} sent {name} of {ahead:.0f} minutes in the future")
+        return True
 
     def _known(self, name: str) -> tuple[Symbol, ...]:
         """Our symbols of what ccxt calls so; one that nobody asked for is said once."""

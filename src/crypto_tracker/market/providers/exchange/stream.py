@@ -87,6 +87,8 @@ class ExchangeStream:
                 async for record in records:
                     if record.kind is not Kind.MESSAGE:
                         continue
+                    if session is not None:
+                        session.replayed_ms = record.time_ns // 1_000_000
                     step = json.loads(record.text) if record.connection == STEPS else {}
                     if step.get("step") == "lost":
                         if session is not None:
