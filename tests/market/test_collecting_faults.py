@@ -25,10 +25,10 @@ from tests.servers.massive_stream import Fault, FaultScript, Kind, Market
 from tests.store.shelf import _empty_database
 
 PAIRS = ("BTC-USD", "ETH-USD", "SOL-USD")
-MINUTES = 9  # of the market in each world
+MINUTES = 11  # of the market in each world
 SPM = 0.5  # seconds
-AT = 3  # the minute of the fault
-FIRST, LAST = 0, 7  # minutes that are held against the market
+AT = 5  # the minute of the fault
+FIRST, LAST = 0, 9  # minutes that are held against the market
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def outcomes() -> dict[str, Outcome]:
     """All worlds, some at a time: they mostly wait."""
 
     async def main() -> list[Outcome]:
-        places = asyncio.Semaphore(15)
+        places = asyncio.Semaphore(12)
 
         async def one(case: Case) -> Outcome:
             async with places:
@@ -167,7 +167,7 @@ def outcomes() -> dict[str, Outcome]:
 
 async def outcome(case: Case) -> Outcome:
     market = Market(PAIRS, start_ms=START, n_minutes=MINUTES, no_trade=0.0)
-    market.traded[5, 1] = False  # one minute without a trade
+    market.traded[7, 1] = False  # one minute without a trade
     told = Told()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
