@@ -112,7 +112,8 @@ class World:
     def settings(self, **collector: Any) -> MarketData:
         """The configuration of the collector, in the time of the market; 1m only."""
         tree = tomllib.loads(defaults().text)["market_data"]
-        tree["collector"] |= {"backfill": False, "settle_seconds": 8.0, "lease_seconds": 120.0, **collector}
+        usual = {"settle_seconds": 8.0, "lease_seconds": 120.0, "silence_seconds": 150.0}
+        tree["collector"] |= {"backfill": False, **usual, **collector}
         tree["timeframes"] = {"1m": tree["timeframes"]["1m"]}
         return MarketData.model_validate(tree)
 

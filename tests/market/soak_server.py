@@ -2,14 +2,14 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
 
 from tests.market.collected import START
-from tests.market.massive_world import massive_world
+from tests.market.massive_world import World, massive_world
 from tests.servers.massive_stream import (
     SURVIVABLE,
     ConnectionLog,
@@ -68,18 +68,17 @@ class Flooding(MassiveStreamServer):
 
 
 @contextmanager
-def flooding(market: Market, seconds_per_minute: float) -> Any:
-    """The world of a soak."""
-    with massive_world(
-        market, script_of(market), seconds_per_minute=seconds_per_minute, server=Flooding
-    ) as world:
+def serving(market: Market, seconds_per_minute: float, *, disturbed: bool) -> Iterator[World]:
+    """The world of a soak, or one in which nothing goes wrong."""
+    script, server = (script_of(market), Flooding) if disturbed else (None, MassiveStreamServer)
+    with massive_world(market, script, seconds_per_minute=seconds_per_minute, server=server) as world:
         yield world
 
 
 def main(arguments: Sequence[str]) -> None:
     """Serve `symbols` for `minutes`, each of so many seconds, until standard input ends."""
     symbols, minutes, seconds = int(arguments[0]), int(arguments[1]), float(arguments[2])
-    with flooding(market_of(symbols, minutes), seconds) as world:
+    with serving(market_of(symbols, minutes), seconds, disturbed=len(arguments) == 3) as world:
         told = {"stream_url": world.stream.url, "rest_url": world.rest_url, "began": world.stream._began}
         sys.stdout.write(json.dumps(told) + "\n")
         sys.stdout.flush()

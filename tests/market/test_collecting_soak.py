@@ -60,12 +60,12 @@ class Soaked:
 
 
 @contextmanager
-def servers(symbols: int, minutes: int, seconds_per_minute: float) -> Iterator[World]:
+def servers(symbols: int, minutes: int, seconds_per_minute: float, *more: str) -> Iterator[World]:
     """Both servers in another process; monotonic time is the same in all processes of a machine."""
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "tests.market.soak_server"),
-            *(str(symbols), str(minutes), str(seconds_per_minute)),
+            *(str(symbols), str(minutes), str(seconds_per_minute), *more),
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -138,7 +138,7 @@ async def _collect(
         memory.append(_memory())
     await asyncio.wait([running], timeout=world.seconds(market.open_ms(minutes) - world.now_ms()))
     deadline = time.monotonic() + DRAIN_SECONDS
-    end_ms = market.open_ms(minutes - 2)
+    end_ms = market.open_ms(max(minutes - 2, 1))
     before = -1
     while not running.done() and time.monotonic() < deadline:
         events = collecting.figures()["events"]
@@ -193,6 +193,18 @@ def test_a_day_of_a_hundred_symbols_with_a_fault_in_every_minute(tmp_path):
     _hold(found, 100, 1440)
     hours = found.memory
     assert max(hours[12:]) <= 1.10 * max(hours[2:12]), hours
+
+
+@pytest.mark.nightly
+def test_in_real_time_a_hundred_bars_are_stored_within_a_second_after_they_have_settled(tmp_path):
+    minutes, settle_seconds = 4, 2.0
+    with servers(100, minutes, 60.0, "undisturbed") as world:
+        settings = world.settings(settle_seconds=settle_seconds, silence_seconds=90.0, lease_seconds=15.0)
+        with BarStore.open(tmp_path, market_data=settings, clock=world) as store:
+            _, figures = asyncio.run(_collect(world, store, tmp_path, settings, Told(), minutes))
+    print(figures)  # noqa: T201 - figures for the record
+    assert figures["stored_after_seconds_p99"] <= settle_seconds + 1.0
+    assert figures["late"] == figures["reconnects"] == 0
 
 
 def report(found: Soaked) -> str:
