@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from crypto_tracker.core.errors import DataError, StoreError
+from crypto_tracker.core.timeframes import Timeframe
+from crypto_tracker.store.bars import BarStore
 from crypto_tracker.store.collectors import CollectorRecords, Standing, collectors
 from crypto_tracker.store.database import open_engine
-from crypto_tracker.store.leases import Lease, holder_of
+from crypto_tracker.store.leases import Fence, Lease, LeaseLost, holder_of
 from crypto_tracker.store.reader import DATABASE_NAME
-from tests.store.shelf import store
+from tests.store.shelf import BTC, ETH, at, closes, drawn, run_of_minutes, store
 
 NAME = "collector:kraken"
 ROOT = Path(__file__).parents[2]
@@ -189,6 +191,58 @@ def test_an_earlier_process_with_our_number_is_gone(home):
             connection.exec_driver_sql("UPDATE leases SET holder = 'collect#another.1'")
         engine.dispose()
         assert second.acquire() is None
+
+
+def test_who_lost_the_lease_writes_nothing_more_and_the_bars_of_the_next_holder_stay(home):
+    clock = Clock()
+    covered = {BTC: [(at("12:00"), at("12:02"))], ETH: [(at("12:00"), at("12:02"))]}
+    with store(home) as bars, lease(home, clock) as first, lease(home, clock) as second:
+        assert first.acquire() is None
+        early = first.fence
+        bars.write_minutes("kraken", {BTC: drawn("12:00 100")}, {}, fence=early)
+        clock.now_ms += 15_000
+        assert second.acquire() is None
+        bars.write_minutes("kraken", {BTC: drawn("12:00 101")}, {}, fence=second.fence)
+        late = drawn("12:00 102\n12:01 102")
+        with pytest.raises(LeaseLost, match=r"collector:kraken#.*has it by now"):
+            bars.write_minutes("kraken", {BTC: late, ETH: late}, covered, fence=early)
+        with pytest.raises(LeaseLost, match="nothing was written"):
+            bars.write("kraken", BTC, Timeframe.M1, late, covered[BTC], fence=early)
+        assert closes(bars, "12:00", "12:02") == [101.0, "unknown"]
+        assert bars.reader.providers(ETH) == ()  # not even its name came in
+
+
+def test_a_lease_that_is_lost_while_the_write_is_prepared_is_found_lost_in_its_transaction(home, monkeypatch):
+    clock = Clock()
+    with store(home, cold_rows_min=10) as bars, lease(home, clock) as first, lease(home, clock) as second:
+        assert first.acquire() is None
+        prepare = BarStore._prepared
+
+        def taken_meanwhile(*arguments):
+            prepared = prepare(*arguments)
+            clock.now_ms += 15_000
+            assert second.acquire() is None
+            return prepared
+
+        monkeypatch.setattr(BarStore, "_prepared", taken_meanwhile)
+        month = run_of_minutes("12:00", 20)  # enough to become a file at once
+        with pytest.raises(LeaseLost):
+            bars.write("kraken", BTC, Timeframe.M1, month, fence=first.fence)
+        monkeypatch.undo()
+        assert closes(bars, "12:00", "12:02") == ["unknown", "unknown"]
+        bars.write("kraken", BTC, Timeframe.M1, month, fence=second.fence)
+        assert closes(bars, "12:00", "12:01") == [100.0]
+
+
+def test_under_a_lease_that_expired_and_that_nobody_took_bars_are_still_written(home):
+    clock = Clock()
+    with store(home) as bars, lease(home, clock) as first:
+        assert first.acquire() is None
+        clock.now_ms += 60_000
+        bars.write("kraken", BTC, Timeframe.M1, drawn("12:00 100"), fence=first.fence)
+        assert closes(bars, "12:00", "12:01") == [100.0]
+        with pytest.raises(LeaseLost, match="nobody holds it"):
+            bars.write("kraken", BTC, Timeframe.M1, drawn("12:00 101"), fence=Fence(lease="another", token=1))
 
 
 def _renewed(home: Path) -> int:

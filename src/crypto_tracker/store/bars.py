@@ -26,6 +26,7 @@ from crypto_tracker.store.batch import VALUE_FIELDS, BarBatch, StoredRows, contr
 from crypto_tracker.store.cold import ColdFile, ColdTier
 from crypto_tracker.store.database import MARKET, open_engine, upgrade
 from crypto_tracker.store.failpoints import Failpoint, reach
+from crypto_tracker.store.leases import Fence, check_fence
 from crypto_tracker.store.minutes import Plan, doubtful, enter, plan
 from crypto_tracker.store.reader import BARS_FOLDER, DATABASE_NAME, LOCK_NAME, BarReader
 from crypto_tracker.store.tiers import Tiers
@@ -181,7 +182,7 @@ class BarStore:
         """Note that a symbol is traded; whether it was inactive before."""
         return self._set_status(provider, symbol, "active", None)
 
-    def write(
+    def write(  # noqa: PLR0913 - all that one transaction may bring
         self,
         provider: str,
         symbol: Symbol,
@@ -193,6 +194,7 @@ class BarStore:
         raw: RawBar | None = None,
         finished: imports.ImportedFile | None = None,
         lacking: Iterable[gaps.Lack] = (),
+        fence: Fence | None = None,
     ) -> WriteResult:
         """Bring bars and coverage into the store.
 
@@ -208,13 +210,16 @@ class BarStore:
         finished : the file that is done with this write
         lacking : intervals (start_ms, end_ms, reason) that the provider lacks for good, so that nobody asks
             for them again; what is covered, now or later, is not lacking
+        fence : the lease that this is written under; once another one has taken it, nothing is written and
+            LeaseLost is raised
         """
+        self._check(fence)
         now_ms = to_ms(self._clock.now())
         series = self._series(provider, symbol, timeframe)
         noted = gaps.checked(lacking)
         with self._lock.held():
             prepared = self._prepared(series, bars, covered, noted, raw, now_ms)
-            return self._entered([prepared], source=source, finished=finished, now_ms=now_ms)
+            return self._entered([prepared], source=source, finished=finished, fence=fence, now_ms=now_ms)
 
     def write_minutes(
         self,
@@ -224,6 +229,7 @@ class BarStore:
         *,
         source: str = "",
         raw: Mapping[Symbol, RawBar] = MappingProxyType({}),
+        fence: Fence | None = None,
     ) -> WriteResult:
         """Bring minutes of many symbols into the store in one transaction; each as `write` would.
 
@@ -232,7 +238,9 @@ class BarStore:
         minutes : the bars of each symbol on 1m
         covered : intervals [start_ms, end_ms) that were fetched of each symbol, also of those without a bar
         raw : the fields of broken bars of each symbol as the source had them
+        fence : as of `write`
         """
+        self._check(fence)
         now_ms = to_ms(self._clock.now())
         symbols = list(dict.fromkeys((*minutes, *covered)))
         self.register(provider, symbols)
@@ -255,7 +263,7 @@ class BarStore:
                 )
                 for place in left
             ]
-            return self._entered(alone, together, source=source, finished=None, now_ms=now_ms)
+            return self._entered(alone, together, source=source, finished=None, fence=fence, now_ms=now_ms)
 
     def roll_over(self, watcher: Callable[[MovedMonth], None] | None = None) -> RollOver:
         """Move finished months to cold files once they are older than `hot_days` of their timeframe.
@@ -340,12 +348,17 @@ class BarStore:
         *,
         source: str,
         finished: imports.ImportedFile | None,
+        fence: Fence | None,
         now_ms: int,
     ) -> WriteResult:
-        """Enter what was prepared in one transaction, and remove the files that were replaced."""
+        """Enter what was prepared in one transaction, and remove the files that were replaced.
+
+        A file that was written before the lease was found lost is a leftover, which no reader knows of.
+        """
         replaced: list[str] = []
         suspect = 0
         with self._engine.begin() as connection:
+            check_fence(connection, fence)
             if together is not None:
                 suspect += self._enter_together(connection, together)
             for write in writes:
@@ -369,6 +382,12 @@ class BarStore:
             quarantined=sum(len(write.broken) for write in writes),
             suspect=suspect,
         )
+
+    def _check(self, fence: Fence | None) -> None:
+        """Refuse at once what the transaction would refuse, before anything is prepared for it."""
+        if fence is not None:
+            with self._engine.connect() as connection:
+                check_fence(connection, fence)
 
     def _enter_together(self, connection: Connection, together: Plan) -> int:
         """Enter minutes of many symbols; how many bars became suspect."""

@@ -2,7 +2,8 @@
 
 A lease lasts for some seconds and is renewed while it is held. Another process takes it over once it has
 expired, or at once where the holder ran on the same machine and is gone. Every holder gets a larger token
-than the one before, so that who was asleep for too long finds out that the lease is another's.
+than the one before, so that who was asleep for too long finds out that the lease is another's: a write that
+carries its fence is refused from then on.
 """
 
 import os
@@ -23,6 +24,24 @@ from crypto_tracker.store.reader import DATABASE_NAME
 
 _PROCESS = uuid4().hex[:12]  # a process id is given again after a while; this is not
 _SECOND_MS = 1_000
+
+
+class LeaseLost(StoreError):
+    """What was to be written under a lease came too late: somebody else holds it by now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fence:
+    """The right to write as the holder of a lease; it ends the moment another one takes the lease.
+
+    Attributes
+    ----------
+    lease : the name of the lease
+    token : that of the holder
+    """
+
+    lease: str
+    token: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +101,11 @@ class Lease:
         if self._token is None:
             raise StoreError(f"the lease {self._name} is not held: acquire it first")
         return self._token
+
+    @property
+    def fence(self) -> Fence:
+        """What a write under this lease carries; raises StoreError where the lease is not held."""
+        return Fence(lease=self._name, token=self.token)
 
     @property
     def is_held(self) -> bool:
@@ -180,6 +204,19 @@ def holder_of(engine: Engine, name: str) -> Holder | None:
     """Who holds or last held a lease; None where nobody ever did."""
     with engine.connect() as connection:
         return _read(connection, name)
+
+
+def check_fence(connection: Connection, fence: Fence | None) -> None:
+    """Raise LeaseLost where another one has taken the lease, for a write inside the same transaction.
+
+    A lease that has expired and that nobody took is the holder's still. None is no lease, and always good.
+    """
+    if fence is None:
+        return
+    current = _read(connection, fence.lease)
+    if current is None or current.token != fence.token:
+        taken = "nobody holds it" if current is None else f"{current.holder} on {current.host} has it by now"
+        raise LeaseLost(f"nothing was written: the lease {fence.lease} was lost, {taken}")
 
 
 def _read(connection: Connection, name: str) -> Holder | None:
