@@ -17,9 +17,13 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """A browser; tests that ask for it are skipped where the machine has none."""
+    """A browser; tests that ask for it are skipped where the machine has none.
+
+    Playwright keeps an event loop running in this thread: longer than for one module, and no other test of the
+    process could run one of its own.
+    """
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
         pytest.skip("no Chromium is installed (Debian's package is chromium)")

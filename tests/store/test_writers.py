@@ -177,7 +177,7 @@ def test_a_symbol_is_registered_before_its_first_bar_and_inactive_with_a_reason(
     with store(tmp_path) as opened:
         opened.register("kraken", [BTC, ETH])
         opened.register("kraken", [BTC])
-        assert opened.reader.providers(BTC) == ("kraken",)
+        assert opened.reader.providers(BTC) == ()  # nobody has bars of it yet
         assert opened.mark_inactive("kraken", BTC, "kraken no longer lists it") is True
         assert opened.mark_inactive("kraken", BTC, "delisted on 1 March") is False
         with opened._engine.connect() as connection:
