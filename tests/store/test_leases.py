@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 
 from crypto_tracker.core.errors import DataError, StoreError
 from crypto_tracker.core.timeframes import Timeframe
+from crypto_tracker.store import leases
 from crypto_tracker.store.bars import BarStore
 from crypto_tracker.store.collectors import CollectorRecords, Standing, collectors
 from crypto_tracker.store.database import open_engine
@@ -46,10 +47,12 @@ def lease(home: Path, clock: Clock, *, seconds: float = 15.0) -> Iterator[Lease]
 
 
 @contextmanager
-def child(home: Path, *, seconds: float = 3600.0) -> Iterator[subprocess.Popen[str]]:
-    """A process that asked for the lease; its first line says how that went."""
+def child(
+    home: Path, *, seconds: float = 3600.0, command: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[str]]:
+    """A process that asked for the lease, started by `command`; its first line says how that went."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.store.lease_child", str(home), NAME, str(seconds)],
+        [*command, sys.executable, "-m", "tests.store.lease_child", str(home), NAME, str(seconds)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -175,11 +178,95 @@ def test_a_holder_on_another_machine_is_waited_for(home):
         assert first.acquire() is None
         engine = open_engine(home / DATABASE_NAME)
         with engine.begin() as connection:
-            connection.exec_driver_sql("UPDATE leases SET host = 'elsewhere', pid = 999999")
+            connection.exec_driver_sql("UPDATE leases SET machine = 'boot elsewhere', pid = 999999")
         engine.dispose()
         assert second.acquire() is not None
         clock.now_ms += 15_000
         assert second.acquire() is None
+
+
+def test_a_machine_of_the_same_name_that_was_started_anew_is_waited_for(home, monkeypatch, tmp_path):
+    clock = Clock()
+    with child(home) as process:
+        assert first_line(process) == "1"
+        process.kill()
+        process.wait()
+        clock.now_ms = _renewed(home)
+        boot = tmp_path / "boot_id"
+        boot.write_text("another start\n")
+        monkeypatch.setattr(leases, "_BOOT", boot)
+        with lease(home, clock) as waiting:
+            assert waiting.acquire() is not None
+            monkeypatch.undo()
+        with lease(home, clock) as waiting:
+            assert waiting.acquire() is None
+
+
+def test_a_number_that_another_process_has_by_now_tells_that_the_holder_is_gone(home):
+    clock = Clock()
+    with child(home) as process:
+        assert first_line(process) == "1"
+        clock.now_ms = _renewed(home)
+        with lease(home, clock) as waiting:
+            assert waiting.acquire() is not None  # it lives, and is the one that took the lease
+            engine = open_engine(home / DATABASE_NAME)
+            with engine.begin() as connection:
+                (started,) = connection.exec_driver_sql("SELECT started FROM leases").one()
+                if started is None:
+                    pytest.skip("this system does not say when a process started")
+                connection.exec_driver_sql("UPDATE leases SET started = started - 1")
+            engine.dispose()
+            assert waiting.acquire() is None
+
+
+def test_where_the_start_of_the_holder_is_not_known_its_living_number_is_waited_for(home):
+    clock = Clock()
+    with child(home) as process:
+        assert first_line(process) == "1"
+        clock.now_ms = _renewed(home)
+        engine = open_engine(home / DATABASE_NAME)
+        with engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE leases SET started = NULL")
+        engine.dispose()
+        with lease(home, clock) as waiting:
+            assert waiting.acquire() is not None
+
+
+def _own_numbers() -> list[str]:
+    """The command that runs another with process numbers of its own; skips where it is not permitted."""
+    command = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
+    for tried in (command, ["unshare", "--pid", "--fork", "--mount-proc"], ["unshare", "--pid", "--fork"]):
+        try:
+            done = subprocess.run([*tried, "true"], capture_output=True, check=False, timeout=30)
+        except FileNotFoundError:
+            break
+        if done.returncode == 0:
+            return tried
+    pytest.skip("process numbers of its own are not permitted here, or unshare is not installed")
+
+
+def test_a_holder_in_another_container_of_the_same_machine_is_waited_for(home):
+    inside = [*_own_numbers(), sys.executable, "-m", "tests.store.lease_child", str(home), NAME, "3600"]
+    with child(home) as holder:
+        assert first_line(holder) == "1"
+        # What our number means inside is another process, or none.
+        asking = subprocess.run(
+            inside, input="go\n", capture_output=True, text=True, cwd=ROOT, check=True, timeout=60
+        )
+        assert asking.stdout.strip() == f"held by {holder.pid}"
+
+
+def test_a_holder_that_counts_processes_for_itself_is_not_taken_for_gone_from_outside(home):
+    clock = Clock()
+    with child(home, command=_own_numbers()) as holder:
+        assert first_line(holder) == "1"
+        clock.now_ms = _renewed(home)
+        with lease(home, clock) as waiting:
+            current = waiting.acquire()
+            assert current is not None
+            assert current.pid < 100  # a number that means somebody else outside
+            clock.now_ms = current.expires_at_ms
+            assert waiting.acquire() is None
 
 
 def test_an_earlier_process_with_our_number_is_gone(home):

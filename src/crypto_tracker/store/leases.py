@@ -1,9 +1,10 @@
 """Leases: what only one process may hold at a time, such as the stream of a provider.
 
 A lease lasts for some seconds and is renewed while it is held. Another process takes it over once it has
-expired, or at once where the holder ran on the same machine and is gone. Every holder gets a larger token
-than the one before, so that who was asleep for too long finds out that the lease is another's: a write that
-carries its fence is refused from then on.
+expired, or at once where the holder certainly is gone: it ran on this machine, since this start of it, its
+number meant the same process as here (a container has numbers of its own), and that process has ended. Every
+holder gets a larger token than the one before, so that who was asleep for too long finds out that the lease
+is another's: a write that carries its fence is refused from then on.
 """
 
 import os
@@ -24,6 +25,10 @@ from crypto_tracker.store.reader import DATABASE_NAME
 
 _PROCESS = uuid4().hex[:12]  # a process id is given again after a while; this is not
 _SECOND_MS = 1_000
+_PROCESSES = Path("/proc")
+_BOOT = _PROCESSES / "sys/kernel/random/boot_id"
+_SPACES = ("pid", "time")  # what decides which process a number means, and from when its start is counted
+_STARTED = 22 - 3  # words after the name of the program
 
 
 class LeaseLost(StoreError):
@@ -46,12 +51,21 @@ class Fence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """Who holds a lease, and until when if nothing more is heard of it."""
+    """Who holds a lease, and until when if nothing more is heard of it.
+
+    Attributes
+    ----------
+    host : the name of its machine, for people
+    machine : where its process number means the same as here, if it equals ours
+    pid, started : the number of its process, and what tells it from a later one with this number, if known
+    """
 
     name: str
     holder: str
     host: str
+    machine: str
     pid: int
+    started: int | None
     token: int
     acquired_at_ms: int
     renewed_at_ms: int
@@ -70,6 +84,7 @@ class Lease:
         self._now_ms = now_ms
         self._holder = f"{holder or name}#{_PROCESS}.{uuid4().hex[:6]}"
         self._host = socket.gethostname()
+        self._machine = _machine()
         self._pid = os.getpid()
         self._token: int | None = None
 
@@ -126,7 +141,9 @@ class Lease:
             row = {
                 "holder": self._holder,
                 "host": self._host,
+                "machine": self._machine,
                 "pid": self._pid,
+                "started": _started(self._pid),
                 "token": token,
                 "acquired_at_ms": now_ms,
                 "renewed_at_ms": now_ms,
@@ -186,8 +203,8 @@ class Lease:
         return current.expires_at_ms <= now_ms or self._is_gone(current)
 
     def _is_gone(self, current: Holder) -> bool:
-        """Whether the holder ran on this machine and does no more."""
-        if current.host != self._host:
+        """Whether the holder certainly runs no more; what cannot be seen from here may still run."""
+        if current.machine != self._machine:
             return False
         if current.pid == self._pid:  # our own number, which an earlier process had
             return f"#{_PROCESS}." not in current.holder
@@ -196,8 +213,9 @@ class Lease:
         except ProcessLookupError:
             return True
         except PermissionError:
-            return False
-        return False
+            pass  # it is another user's, and there
+        started = _started(current.pid)
+        return None not in {started, current.started} and started != current.started
 
 
 def holder_of(engine: Engine, name: str) -> Holder | None:
@@ -222,3 +240,32 @@ def check_fence(connection: Connection, fence: Fence | None) -> None:
 def _read(connection: Connection, name: str) -> Holder | None:
     row = connection.execute(select(tables.leases).where(tables.leases.c.name == name)).mappings().first()
     return None if row is None else Holder(**row)
+
+
+def _machine() -> str:
+    """Tells apart whose process numbers mean different processes: machines, their starts, and containers.
+
+    Machines may share a name, and the containers of one machine too. Where the system does not say more, the
+    name has to do.
+    """
+    try:
+        words = [f"boot {_BOOT.read_text().strip()}"]
+        for kind in _SPACES:
+            space = _PROCESSES / "self/ns" / kind
+            if kind == "pid" or space.exists():  # old systems have one clock for all
+                words.append(f"{kind} {space.stat().st_ino}")
+    except OSError:
+        return f"host {socket.gethostname()}"
+    return " ".join(words)
+
+
+def _started(pid: int) -> int | None:
+    """When a process started, in ticks since the machine did; None where that cannot be read."""
+    try:
+        if (_PROCESSES / "self").readlink() != Path(str(os.getpid())):
+            return None  # the numbers that are shown there are those of another container
+        line = (_PROCESSES / str(pid) / "stat").read_text()
+    except OSError:
+        return None
+    # The name of the program stands in brackets and may hold anything; the time is the 22nd word of all.
+    return int(line.rpartition(")")[2].split()[_STARTED])
