@@ -320,7 +320,8 @@ class Collecting:
             if symbol in self._active
         ]
         settled_ms = Timeframe.M1.floor(now_ms - self._settle_ms)
-        overlap = since_ms is not None and not self._wishes.comes_again
+        # What is asked for again soon, and begins with a minute that has not settled, can wait for that.
+        overlap = since_ms is not None and not (since_ms >= settled_ms and self._wishes.comes_again)
         if since_ms is not None:
             wanted += self._since(since_ms, settled_ms, overlap=overlap)
         seconds = None
