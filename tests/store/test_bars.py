@@ -2,9 +2,11 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from sqlalchemy import event
 
 from crypto_tracker.core.errors import DataError, StoreError, UsageError
 from crypto_tracker.core.symbols import Symbol
@@ -12,6 +14,7 @@ from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, Timeframe
 from crypto_tracker.store import tables
 from crypto_tracker.store.batch import BarBatch
 from crypto_tracker.store.reader import BarReader
+from crypto_tracker.store.tiers import Tiers
 from tests.store.shelf import BTC, ETH, MINUTE, NAN, at, closes, drawn, part, run_of_minutes, store
 
 M1 = Timeframe.M1
@@ -97,6 +100,73 @@ def test_what_a_later_source_knows_more_is_added(shop):
     assert shop.write("file", BTC, M1, known).revisions == 1
     newest = shop.reader.rows(BTC, M1, at("12:00"), at("12:01")).newest()
     assert newest.values[:, 0].tolist() == [100, 101, 99, 100, 7, 100.2, 3]
+
+
+def _with_trades(text: str, vwap: float, n_trades: float) -> BarBatch:
+    return replace(drawn(text), vwap=np.array([vwap]), n_trades=np.array([n_trades]))
+
+
+def _all_rows(opened) -> list[tuple]:
+    rows = opened.reader.rows(BTC, M1, at("12:00"), at("12:02"))
+    return [
+        (time_ms, revision, *values[3:])
+        for time_ms, revision, values in zip(
+            rows.open_time_ms.tolist(), rows.revision.tolist(), rows.values.T.tolist(), strict=True
+        )
+    ]
+
+
+def test_a_bar_that_only_knows_its_vwap_and_trades_besides_completes_the_stored_one(shop):
+    noon, later = at("12:00"), at("12:01")
+    shop.write("file", BTC, M1, drawn("12:00 100\n12:01 101"))
+    assert counts(shop.write("file", BTC, M1, _with_trades("12:00 100", 100.2, NAN))) == (1, 0, 0, 0)
+    assert counts(shop.write("file", BTC, M1, _with_trades("12:00 100", NAN, 7))) == (1, 0, 0, 0)
+    first, second = _all_rows(shop)
+    assert first == (noon, 0, 100, 1, 100.2, 7)
+    assert second[:4] == (later, 0, 101, 1)
+    assert counts(shop.write("file", BTC, M1, _with_trades("12:00 100", 100.3, 7))) == (1, 0, 1, 0)
+    assert _all_rows(shop)[:2] == [(noon, 0, 100, 1, 100.2, 7), (noon, 1, 100, 1, 100.3, 7)]
+
+
+def test_it_completes_the_revision_that_it_equals_and_makes_none_anew(shop):
+    shop.write("file", BTC, M1, drawn("12:00 100"))
+    shop.write("file", BTC, M1, drawn("12:00 102"))
+    assert counts(shop.write("file", BTC, M1, _with_trades("12:00 100", 100.2, 7))) == (1, 0, 0, 0)
+    first, second = _all_rows(shop)
+    assert first == (at("12:00"), 0, 100, 1, 100.2, 7)
+    assert (second[1:4], [math.isnan(value) for value in second[4:]]) == ((1, 102, 1), [True, True])
+    assert closes(shop, "12:00", "12:01") == [102]
+
+
+def test_a_bar_in_a_cold_file_stays_as_it_is_until_its_month_is_written_anew(tmp_path):
+    with store(tmp_path, cold_rows_min=100) as opened:
+        bars = run_of_minutes("12:00", 200)
+        opened.write("file", BTC, M1, bars)
+        known = replace(bars, vwap=bars.close, n_trades=np.full(200, 3.0))
+        for _ in range(2):
+            assert counts(opened.write("file", BTC, M1, known)) == (200, 0, 0, 0)
+            assert hot_count(opened) == 0
+            assert np.isnan(opened.reader.rows(BTC, M1, at("12:00"), at("15:20")).values[5:]).all()
+        more = run_of_minutes("12:00", 400)
+        more = replace(more, vwap=more.close, n_trades=np.full(400, 3.0))
+        assert counts(opened.write("file", BTC, M1, more)) == (400, 200, 0, 0)
+        rows = opened.reader.rows(BTC, M1, at("12:00"), at("18:40"))
+        assert (len(rows), rows.revision.max()) == (400, 0)
+        np.testing.assert_array_equal(rows.values, more.values())
+
+
+def test_minutes_that_were_completed_are_still_read_without_their_times(shop):
+    bars = run_of_minutes("12:00", 10)
+    shop.write("file", BTC, M1, bars)
+    shop.write("file", BTC, M1, replace(bars, vwap=bars.close, n_trades=np.full(10, 3.0)))
+    with shop._engine.connect() as connection:
+        asked: list[str] = []
+        event.listen(connection, "before_cursor_execute", lambda *parts: asked.append(parts[2]))
+        rows = Tiers(connection, shop._cold).hot_bars(1, M1, at("12:00"), at("12:10"))
+    np.testing.assert_array_equal(rows.values, bars.values()[:5])
+    _, ends, values = asked  # after the begin of the transaction
+    assert "min(open_time_ms)" in ends
+    assert values.startswith("SELECT open,")
 
 
 def test_a_vwap_of_zero_is_unknown(shop):

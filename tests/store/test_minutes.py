@@ -1,6 +1,7 @@
 """Minutes of many symbols in one transaction: what `write` makes of each, made of all at once."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,8 @@ def everything(opened) -> dict[str, list[tuple]]:
 
 prices = st.sampled_from([100.0, 101.0, 160.0, 40.0, -1.0, NAN, 100.5])
 volumes = st.sampled_from([0.0, 1.5, NAN])
-a_bar = st.tuples(st.integers(0, 19), prices, volumes, st.booleans())
+traded = st.sampled_from([NAN, NAN, 100.2, 7.0])  # seldom known, and not always the same
+a_bar = st.tuples(st.integers(0, 19), prices, volumes, st.booleans(), traded, traded)
 
 
 @st.composite
@@ -64,15 +66,19 @@ def writes(draw):
     for coin in draw(st.sets(st.sampled_from(COINS), min_size=1)):
         bars = draw(st.lists(a_bar, max_size=4))
         spans = draw(st.lists(st.tuples(st.integers(0, 19), st.integers(0, 6)), max_size=2))
-        times = np.array([START + MINUTE * minute + 500 * odd for minute, _, _, odd in bars], dtype=np.int64)
-        close = np.array([price for _, price, _, _ in bars])
+        times = np.array(
+            [START + MINUTE * minute + 500 * odd for minute, _, _, odd, _, _ in bars], dtype=np.int64
+        )
+        close = np.array([price for _, price, *_ in bars])
         batch = BarBatch(
             open_time_ms=times,
             open=close,
             high=close,
             low=close,
             close=close,
-            volume=np.array([volume for _, _, volume, _ in bars]),
+            volume=np.array([volume for _, _, volume, *_ in bars]),
+            vwap=np.array([vwap for *_, vwap, _ in bars]),
+            n_trades=np.array([n_trades for *_, n_trades in bars]),
         )
         found[coin] = (
             batch,
@@ -133,6 +139,24 @@ def test_a_minute_of_two_coins_and_of_one_that_did_not_trade(tmp_path):
         revised = opened.write_minutes("kraken", {BTC: drawn("12:00 101"), ETH: drawn("12:01 11")}, {})
         assert (revised.rows_new, revised.revisions) == (1, 1)
         assert closes(opened, "12:00", "12:02", ETH) == [10, 11]
+
+
+def test_minutes_that_also_know_their_vwap_complete_those_of_the_stream(tmp_path):
+    with store(tmp_path) as opened:
+        covered = {coin: [(at("12:00"), at("12:02"))] for coin in (BTC, ETH)}
+        plain = {BTC: drawn("12:00 100\n12:01 101"), ETH: drawn("12:01 10")}
+        opened.write_minutes("kraken", plain, covered)
+        known = {
+            coin: replace(bars, vwap=bars.close + 0.5, n_trades=np.full(len(bars), 3.0))
+            for coin, bars in plain.items()
+        }
+        for brought in (known, known, plain):
+            result = opened.write_minutes("kraken", brought, covered)
+            assert (result.rows_new, result.revisions) == (0, 0)
+            for coin, bars in known.items():
+                rows = opened.reader.rows(coin, M1, at("12:00"), at("12:02"))
+                assert rows.revision.tolist() == [0] * len(bars)
+                assert rows.values.tolist() == bars.values().tolist()
 
 
 def test_minute_after_minute_is_settled_for_all_symbols_together(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Whatever the order, however often, in whichever tier: the same bars."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.store import tables
-from crypto_tracker.store.batch import BarBatch
+from crypto_tracker.store.batch import VALUE_FIELDS, BarBatch
 from tests.store.shelf import BTC, MINUTE, assert_same_bars, at, part, store
 
 M1 = Timeframe.M1
@@ -80,6 +81,52 @@ def test_any_order_of_overlapping_batches_gives_the_same_bars(seed, jumps, batch
             assert_same_bars(everything(plain, timeframe), everything(mixed, timeframe))
         assert doubts(plain) == doubts(mixed)
         assert plain.reader.series() == mixed.reader.series()
+
+
+KNOWN = st.sampled_from([(), ("vwap",), ("n_trades",), ("vwap", "n_trades")])
+
+
+@settings(max_examples=15)
+@given(
+    st.integers(0, 99),
+    st.lists(st.tuples(spans, KNOWN), min_size=1, max_size=6),
+    st.randoms(use_true_random=False),
+)
+def test_in_whatever_order_bars_that_know_more_or_less_come_they_are_one_bar_that_knows_all(
+    seed, batches, random
+):
+    bars = market(seed, set())
+    bars = replace(
+        bars, volume=np.arange(COUNT) / 7, vwap=bars.close * 1.001, n_trades=np.arange(COUNT, dtype=float)
+    )
+    expected = bars.values()
+    expected[5:] = np.nan
+    for (first, stop), fields in batches:
+        for name in fields:
+            expected[VALUE_FIELDS.index(name), first:stop] = getattr(bars, name)[first:stop]
+    held = sorted({row for (first, stop), _ in batches for row in range(first, stop)})
+    shuffled = [*batches, *batches]
+    random.shuffle(shuffled)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        store(Path(folder, "apart")) as apart,
+        store(Path(folder, "joined")) as joined,
+    ):
+        pieces = [
+            replace(
+                part(bars, np.arange(first, stop)),
+                **{name: getattr(bars, name)[first:stop] for name in fields},
+            )
+            for (first, stop), fields in shuffled
+        ]
+        results = [apart.write("file", BTC, M1, piece) for piece in pieces]
+        results.append(joined.write("file", BTC, M1, BarBatch.joined(pieces)))
+        assert sum(each.revisions for each in results) == 0
+        for opened in (apart, joined):
+            rows = opened.reader.rows(BTC, M1, START, START + COUNT * MINUTE)
+            assert rows.revision.tolist() == [0] * len(held)
+            np.testing.assert_array_equal(rows.open_time_ms, bars.open_time_ms[held])
+            np.testing.assert_array_equal(rows.values, expected[:, held])
 
 
 @settings(max_examples=15)

@@ -22,12 +22,19 @@ from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, Timeframe, month_start_ms, next_month_ms, to_ms
 from crypto_tracker.core.validate import MISSING_TIME_MS, BarRule, broken_rules
 from crypto_tracker.store import doubt, gaps, imports, intervals, tables
-from crypto_tracker.store.batch import VALUE_FIELDS, BarBatch, StoredRows, contributions, newly_known
+from crypto_tracker.store.batch import (
+    VALUE_FIELDS,
+    BarBatch,
+    Contribution,
+    StoredRows,
+    contributions,
+    newly_known,
+)
 from crypto_tracker.store.cold import ColdFile, ColdTier
 from crypto_tracker.store.database import MARKET, open_engine, upgrade
 from crypto_tracker.store.failpoints import Failpoint, reach
 from crypto_tracker.store.leases import Fence, check_fence
-from crypto_tracker.store.minutes import Plan, doubtful, enter, plan
+from crypto_tracker.store.minutes import Plan, complete, doubtful, enter, plan
 from crypto_tracker.store.reader import BARS_FOLDER, DATABASE_NAME, LOCK_NAME, BarReader
 from crypto_tracker.store.tiers import Tiers
 from crypto_tracker.store.writing import WritersLock
@@ -96,6 +103,7 @@ class _Prepared:
     rules: CodeArray
     broken: IntArray
     added: StoredRows
+    completed: StoredRows
     coverage: IntArray
     lacking: Sequence[gaps.Lack]
     files: Sequence[ColdFile]
@@ -327,14 +335,15 @@ class BarStore:
         broken = np.flatnonzero(rules)
         valid = np.flatnonzero(rules == BarRule.VALID)
         stored = self._stored_around(series, bars.open_time_ms[valid])
-        added = _added(bars, valid, stored)
-        months = self._cold_months(added, stored, now_ms)
+        news = _news(bars, valid, stored)
+        months = self._cold_months(news, stored, now_ms)
         return _Prepared(
             series=series,
             bars=bars,
             rules=rules,
             broken=broken,
-            added=added,
+            added=news.added,
+            completed=news.completed,
             coverage=newly_known(series.timeframe, bars, valid, broken, covered, now_ms),
             lacking=lacking,
             files=self._write_months(series, months),
@@ -406,6 +415,9 @@ class BarStore:
         series, added = write.series, write.added
         in_files = [file.month_ms for file in write.files]
         _insert_hot(connection, series, added.where(~np.isin(_month_of(added.open_time_ms), in_files)))
+        complete(
+            connection, np.full(len(write.completed), series.symbol_id), series.timeframe, write.completed
+        )
         reach(Failpoint.HOT_ROWS_WRITTEN)
         covered, grown = _extend_coverage(connection, self._cold, series, write.coverage)
         gaps.note(connection, series.symbol_id, series.timeframe, write.lacking, covered, now_ms)
@@ -458,14 +470,15 @@ class BarStore:
         with self._engine.connect() as connection:
             return Tiers(connection, self._cold).rows(series.symbol_id, series.timeframe, start_ms, end_ms)
 
-    def _cold_months(self, added: StoredRows, stored: StoredRows, now_ms: int) -> dict[int, StoredRows]:
+    def _cold_months(self, news: Contribution, stored: StoredRows, now_ms: int) -> dict[int, StoredRows]:
         """The finished months that get enough new rows to become files at once, with all their rows."""
         chosen = {}
-        for month_ms in intervals.distinct(_month_of(added.open_time_ms)).tolist():
+        for month_ms in intervals.distinct(_month_of(news.added.open_time_ms)).tolist():
             end_ms = next_month_ms(month_ms)
-            new = added.between(month_ms, end_ms)
+            new = news.added.between(month_ms, end_ms)
             if end_ms <= now_ms and len(new) >= self._market_data.files.cold_rows_min:
-                chosen[month_ms] = StoredRows.merged([stored.between(month_ms, end_ms), new])
+                parts = news.completed.between(month_ms, end_ms), stored.between(month_ms, end_ms), new
+                chosen[month_ms] = StoredRows.merged(parts)
         return chosen
 
     def _write_months(self, series: _Series, months: Mapping[int, StoredRows]) -> list[ColdFile]:
@@ -543,22 +556,26 @@ def _registered(connection: Connection, provider: str, symbol: Symbol) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def _added(bars: BarBatch, valid: IntArray, stored: StoredRows) -> StoredRows:
-    """What the valid bars of a batch add to what is stored."""
+def _news(bars: BarBatch, valid: IntArray, stored: StoredRows) -> Contribution:
+    """What the valid bars of a batch come to beside what is stored."""
     if not len(valid):
-        return StoredRows.none()
+        return Contribution(StoredRows.none(), StoredRows.none())
     order = valid[np.argsort(bars.open_time_ms[valid], kind="stable")]
     times = bars.open_time_ms[order]
     values = bars.values()[:, order]
     repeats = _repeat_number(times)
-    parts = []
-    for repeat in range(int(repeats.max()) + 1):
+    last = int(repeats.max())
+    found, so_far = StoredRows.none(), stored
+    for repeat in range(last + 1):
         chosen = repeats == repeat
-        part = contributions(times[chosen], values[:, chosen], stored)
-        parts.append(part)
-        if repeat < int(repeats.max()):
-            stored = StoredRows.merged([stored, part])
-    return StoredRows.merged(parts)
+        part = contributions(times[chosen], values[:, chosen], so_far)
+        if not last:
+            return part
+        found = StoredRows.merged([part.completed, part.added, found])
+        so_far = StoredRows.merged([found, stored])
+    # What completes a row that came with this very batch is a part of that row.
+    was_there = found.is_in(stored)
+    return Contribution(found.where(~was_there), found.where(was_there))
 
 
 def _month_of(open_time_ms: IntArray) -> IntArray:

@@ -15,6 +15,8 @@ from crypto_tracker.store import intervals
 
 VALUE_FIELDS = ("open", "high", "low", "close", "volume", "vwap", "n_trades")
 N_PRICES = 4
+N_TRADED = 5
+"""Fields before this one are traded on, and never change in a revision; the others may become known late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -140,7 +142,7 @@ class StoredRows:
 
     @classmethod
     def merged(cls, parts: Iterable["StoredRows"]) -> "StoredRows":
-        """The rows of all parts, sorted by open time and revision; a row that is in two parts is one row."""
+        """The rows of all parts, sorted by open time and revision; of a row in two parts the first."""
         filled = [part for part in parts if len(part)]
         if not filled:
             return cls.none()
@@ -164,6 +166,16 @@ class StoredRows:
             if mask.all()
             else StoredRows(self.open_time_ms[mask], self.revision[mask], self.values[:, mask])
         )
+
+    def is_in(self, others: "StoredRows") -> BoolArray:
+        """Whether `others`, which has every revision of its bars, has each row with some values."""
+        newest = others.newest()
+        if not len(newest):
+            return np.zeros(len(self), dtype=np.bool_)
+        position = np.minimum(np.searchsorted(newest.open_time_ms, self.open_time_ms), len(newest) - 1)
+        there = newest.open_time_ms[position] == self.open_time_ms
+        found: BoolArray = there & (self.revision <= newest.revision[position])
+        return found
 
     def between(self, start_ms: int, end_ms: int) -> "StoredRows":
         """The rows whose open time lies in [start_ms, end_ms)."""
@@ -193,18 +205,35 @@ class StoredRows:
         return self.where(kept)
 
 
-def contributions(incoming_ms: IntArray, incoming: FloatArray, stored: StoredRows) -> StoredRows:
-    """The rows that incoming bars add to what is stored.
+@dataclass(frozen=True, slots=True, eq=False)
+class Contribution:
+    """What incoming bars come to beside what is stored.
+
+    Attributes
+    ----------
+    added : bars that were not stored, and revisions of those that were
+    completed : stored rows that know their vwap or number of trades by now; nothing else of them changed
+    """
+
+    added: StoredRows
+    completed: StoredRows
+
+
+def contributions(incoming_ms: IntArray, incoming: FloatArray, stored: StoredRows) -> Contribution:
+    """What incoming bars add to what is stored.
 
     A bar that is not stored becomes revision 0. One that says nothing else than some stored revision of the
-    bar adds nothing; a field that it does not know contradicts nothing. Anything else becomes the next
-    revision, and takes from the newest one what it does not know itself.
+    bar adds nothing; a field that it does not know contradicts nothing. One that only knows the vwap or the
+    number of trades besides, where a revision does not, completes the newest such revision. Anything else
+    becomes the next revision, and takes from the newest one what it does not know itself.
 
     `incoming_ms` is sorted and unique; `incoming` is (7, bars); `stored` holds every revision of the span.
     """
     known = np.zeros(len(incoming_ms), dtype=np.bool_)
     newest_revision = np.full(len(incoming_ms), -1, dtype=np.int64)
     newest_values = np.full_like(incoming, np.nan)
+    fitting_revision = newest_revision.copy()
+    fitting_values = newest_values.copy()
     for revision in range(int(stored.revision.max(initial=-1)) + 1):
         rows = stored.where(stored.revision == revision)
         if not len(rows):
@@ -215,11 +244,19 @@ def contributions(incoming_ms: IntArray, incoming: FloatArray, stored: StoredRow
         theirs = rows.values[:, position]
         agrees = (incoming == theirs) | np.isnan(incoming)
         known |= matched & agrees.all(axis=0)
+        agrees[N_TRADED:] |= np.isnan(theirs[N_TRADED:])
+        fits = matched & agrees.all(axis=0)
+        fitting_revision[fits] = revision
+        fitting_values[:, fits] = np.where(np.isnan(theirs), incoming, theirs)[:, fits]
         newest_revision[matched] = revision
         newest_values[:, matched] = theirs[:, matched]
-    added = ~known
+    added = ~known & (fitting_revision < 0)
+    completed = ~known & (fitting_revision >= 0)
     merged = np.where(np.isnan(incoming), newest_values, incoming)
-    return StoredRows(incoming_ms[added], newest_revision[added] + 1, merged[:, added])
+    return Contribution(
+        StoredRows(incoming_ms[added], newest_revision[added] + 1, merged[:, added]),
+        StoredRows(incoming_ms[completed], fitting_revision[completed], fitting_values[:, completed]),
+    )
 
 
 def newly_known(

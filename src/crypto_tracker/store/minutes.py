@@ -19,6 +19,7 @@ from crypto_tracker.core.validate import BarRule, broken_rules
 from crypto_tracker.store import intervals, tables
 from crypto_tracker.store.batch import (
     N_PRICES,
+    N_TRADED,
     VALUE_FIELDS,
     BarBatch,
     StoredRows,
@@ -51,6 +52,10 @@ _KNOWN = (
 _INSERT = (
     f"INSERT INTO bars ({', '.join(column.name for column in tables.bars.columns)}) "  # noqa: S608 - our own
     f"VALUES ({', '.join('?' * len(tables.bars.columns))})"
+)
+_COMPLETE = (
+    "UPDATE bars SET vwap = ?, n_trades = ? "
+    "WHERE symbol_id = ? AND timeframe = ? AND open_time_ms = ? AND revision = ?"
 )
 _GROW = "UPDATE coverage SET end_ms = ? WHERE symbol_id = ? AND timeframe = '1m' AND start_ms = ?"
 _FORGET = "DELETE FROM coverage WHERE symbol_id = ? AND timeframe = '1m' AND start_ms = ?"
@@ -109,6 +114,7 @@ class Plan:
     symbol_ids : the symbols that are settled here
     rows : how many bars were given of them
     added : what is new, with `column` telling the symbol of each row
+    completed, completed_column : rows that are there, with the vwap or number of trades that they lacked
     growths : of each symbol whose coverage changes
     touched : the span of time of all that is added, None where nothing is
     """
@@ -117,6 +123,8 @@ class Plan:
     rows: int
     added: StoredRows
     column: IntArray
+    completed: StoredRows
+    completed_column: IntArray
     growths: list[Growth]
     touched: tuple[int, int] | None
 
@@ -158,8 +166,9 @@ def plan(
 
     mine = order[~np.isin(column[order], sorted(left))]
     incoming = column[mine] * _TIMES + times[mine]
-    added = contributions(incoming, values[:, mine], _stored(connection, parameters))
-    column_of_added, times_of_added = np.divmod(added.open_time_ms, _TIMES)
+    found = contributions(incoming, values[:, mine], _stored(connection, parameters))
+    added, column_of_added = _apart(found.added, symbol_ids)
+    completed, column_of_completed = _apart(found.completed, symbol_ids)
     known: dict[int, list[tuple[int, int]]] = {}
     for key, start_ms, end_ms in connection.exec_driver_sql(_KNOWN, parameters):
         known.setdefault(key, []).append((start_ms, end_ms))
@@ -173,8 +182,10 @@ def plan(
         Plan(
             symbol_ids=[symbol_ids[place] for place in kept],
             rows=len(mine),
-            added=StoredRows(times_of_added, added.revision, added.values),
-            column=np.array([symbol_ids[place] for place in column_of_added.tolist()], dtype=np.int64),
+            added=added,
+            column=column_of_added,
+            completed=completed,
+            completed_column=column_of_completed,
             growths=growths,
             touched=span if len(added) or growths else None,
         ),
@@ -200,6 +211,7 @@ def enter(connection: Connection, plan: Plan) -> None:
                 )
             ],
         )
+    complete(connection, plan.completed_column, Timeframe.M1, plan.completed)
     grown, gone, new = [], [], []
     for growth in plan.growths:
         ends = dict(growth.before)
@@ -212,6 +224,26 @@ def enter(connection: Connection, plan: Plan) -> None:
     for statement, rows in ((_FORGET, gone), (_GROW, grown), (_LEARN, new)):
         if rows:
             connection.exec_driver_sql(statement, rows)
+
+
+def complete(connection: Connection, symbol_ids: IntArray, timeframe: Timeframe, rows: StoredRows) -> None:
+    """Let hot rows know their vwap and number of trades; rows of cold files stay as they are.
+
+    `symbol_ids` tells the symbol of each row.
+    """
+    if not len(rows):
+        return
+    traded = rows.values[N_TRADED:].tolist()
+    fields = [[None if value != value else value for value in field] for field in traded]  # noqa: PLR0124 - NaN
+    connection.exec_driver_sql(
+        _COMPLETE,
+        [
+            (*values, symbol_id, timeframe.value, time_ms, revision)
+            for *values, symbol_id, time_ms, revision in zip(
+                *fields, symbol_ids.tolist(), rows.open_time_ms.tolist(), rows.revision.tolist(), strict=True
+            )
+        ],
+    )
 
 
 def doubtful(connection: Connection, plan: Plan, rule: DoubtRule) -> list[int]:
@@ -284,6 +316,13 @@ def _stored(connection: Connection, parameters: tuple[int, int, str]) -> StoredR
     table[np.isinf(table)] = np.nan  # what is unknown
     key = table[:, 0].astype(np.int64) * _TIMES + table[:, 1].astype(np.int64)
     return StoredRows(key, table[:, 2].astype(np.int64), np.ascontiguousarray(table[:, 3:].T))
+
+
+def _apart(rows: StoredRows, symbol_ids: Sequence[int]) -> tuple[StoredRows, IntArray]:
+    """Rows whose times hold the place of their symbol too: the rows with their times, and their symbols."""
+    places, times = np.divmod(rows.open_time_ms, _TIMES)
+    column = np.array([symbol_ids[place] for place in places.tolist()], dtype=np.int64)
+    return StoredRows(times, rows.revision, rows.values), column
 
 
 def _joined(known: Pairs, news: Pairs) -> tuple[tuple[int, int], ...]:

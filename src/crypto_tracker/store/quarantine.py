@@ -216,7 +216,7 @@ def _release(store: BarStore, bar: QuarantinedBar, now_ms: int) -> tuple[bool, s
         return False, f"it still breaks a rule: {rule.label}"
     time_ms = int(batch.open_time_ms[0])
     stored = store.reader.rows(bar.symbol, bar.timeframe, time_ms, time_ms + 1, provider=bar.provider)
-    if len(stored) and len(contributions(batch.open_time_ms, batch.values(), stored)):
+    if len(stored) and len(contributions(batch.open_time_ms, batch.values(), stored).added):
         return False, "the store has another value of this bar by now: drop it, or import the right one"
     store.write(bar.provider, bar.symbol, bar.timeframe, batch, source=f"quarantine {bar.quarantine_id}")
     return True, _RELEASED
