@@ -370,13 +370,52 @@ def test_a_plan_that_does_not_reach_so_far_says_so_in_the_words_of_the_provider(
     )
 
 
-def test_a_plan_that_ends_somewhere_still_tells_where_a_history_begins_after_it():
+def test_where_a_plan_refuses_the_early_years_no_hole_is_taken_for_the_time_before_the_listing():
     with massive_rest(MARKET, entitled_from_ms=START) as server:
         fetched = fetch(server, ETH, end_ms=END)
-    assert (fetched.lacking[0].start_ms, fetched.lacking[0].end_ms) == (
-        START,
-        int(MARKET[ETH].open_time_ms[0]),
-    )
+    assert_same(fetched.bars, MARKET[ETH])
+    assert (fetched.covered, fetched.lacking) == (((START, END),), ())
+    assert fetched.requests == len(server.requests) == 2  # the bars, and the early years in vain
+
+
+def test_a_quiet_pair_of_a_plan_that_refuses_the_early_years_lacks_nothing_newest_first():
+    """It traded on the first day, was silent for four, traded on, and is silent since."""
+    first, second = minutes(START, 600, seed=3), minutes(START + 5 * DAY_MS, 600, seed=4)
+    every = np.concatenate([first.open_time_ms, second.open_time_ms])
+    market = {ETH: BarBatch.joined([first, second])}
+    with massive_rest(market, entitled_from_ms=START) as server:
+
+        async def work(history: MassiveHistory) -> list[FetchedBars]:
+            spans = [(day, day + 2) for day in (8, 6, 4, 2, 0)]
+            return [
+                await history.fetch(ETH, M1, START + first * DAY_MS, START + end * DAY_MS)
+                for first, end in spans
+            ]
+
+        fetched = ask(server, work, now_ms=START + 12 * DAY_MS)
+    assert [each.lacking for each in fetched] == [()] * 5
+    assert [each.covered for each in fetched] == [
+        ((START + day * DAY_MS, START + (day + 2) * DAY_MS),) for day in (8, 6, 4, 2, 0)
+    ]
+    brought = np.sort(np.concatenate([each.bars.open_time_ms for each in fetched]))
+    np.testing.assert_array_equal(brought, every)
+
+
+def test_what_a_quiet_pair_trades_later_is_covered_although_it_had_been_silent_before():
+    """The first look finds nothing at all; the pair wakes up before the second one."""
+    late = minutes(START + 2 * DAY_MS + HOUR_MS, 60, seed=5)
+    market = {ETH: BarBatch.joined([minutes(START - 400 * DAY_MS, 10, seed=6), late])}
+    with massive_rest(market, entitled_from_ms=START, now_ms=START + 2 * DAY_MS) as server:
+
+        async def work(history: MassiveHistory) -> list[FetchedBars]:
+            silent = await history.fetch(ETH, M1, START, START + DAY_MS)
+            server.now_ms = None  # it trades
+            return [silent, await history.fetch(ETH, M1, START + 2 * DAY_MS, END)]
+
+        silent, awake = ask(server, work)
+    assert (silent.covered, silent.lacking) == (((START, START + DAY_MS),), ())
+    assert (awake.covered, awake.lacking) == (((START + 2 * DAY_MS, END),), ())
+    assert_same(awake.bars, late)
 
 
 def test_a_wrong_key_is_refused_at_once_and_the_sentence_says_where_it_is():

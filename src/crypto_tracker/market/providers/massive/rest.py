@@ -54,7 +54,10 @@ _PUBLISHED_WITHIN_MS = MINUTE_MS
 
 @dataclass(frozen=True, slots=True)
 class _First:
-    """When the bars of a symbol begin: the first minute that opens from `asked_ms` on, or None."""
+    """When the bars of a symbol begin: the first minute that opens from `asked_ms` on.
+
+    None where that cannot be known: the plan refuses the years before it, and does not say which.
+    """
 
     asked_ms: int
     minute_ms: int | None
@@ -228,33 +231,27 @@ class MassiveHistory:
         return reading.pages, reading.requests
 
     async def _first_of(self, symbol: Symbol, ticker: str, start_ms: int) -> tuple[_First, int]:
-        """When the bars of a symbol begin, and how many requests it took to know."""
+        """When the bars of a symbol begin, as far as can be known, and how many requests that took."""
         known = self._first.get(symbol)
         if known is not None and (known.asked_ms <= start_ms or known.listed_ms is not None):
             return known, 0
         now_ms = self._now_ms()
         asked_ms = self.reach(Timeframe.D1, now_ms).oldest_ms or _EARLIEST_MS
-        requests = 1
         try:
             day_ms = await self._first_bar(ticker, Timeframe.D1, asked_ms, now_ms)
         except NotEntitled:
-            # The plan ends somewhere in between, and nothing says where. Here at least it gave an answer.
-            asked_ms, requests = start_ms, 2
-            day_ms = await self._first_bar(ticker, Timeframe.D1, asked_ms, now_ms)
-        else:
-            if day_ms is None:
-                raise UnknownToProvider(
-                    f"massive has no bar of {symbol} since {_date(asked_ms)}: "
-                    "`list-markets massive` shows what it has"
-                )
-        minute_ms = None
-        if day_ms is not None:
-            requests += 1
-            # The day of the provider need not begin with that of UTC.
-            begins_ms = max(Timeframe.D1.floor(day_ms), asked_ms)
-            minute_ms = await self._first_bar(ticker, Timeframe.M1, begins_ms, begins_ms + 2 * DAY_MS)
+            first = self._first[symbol] = _First(asked_ms, None)
+            return first, 1
+        if day_ms is None:
+            raise UnknownToProvider(
+                f"massive has no bar of {symbol} since {_date(asked_ms)}: "
+                "`list-markets massive` shows what it has"
+            )
+        # The day of the provider need not begin with that of UTC.
+        begins_ms = max(Timeframe.D1.floor(day_ms), asked_ms)
+        minute_ms = await self._first_bar(ticker, Timeframe.M1, begins_ms, begins_ms + 2 * DAY_MS)
         first = self._first[symbol] = _First(asked_ms, day_ms if minute_ms is None else minute_ms)
-        return first, requests
+        return first, 2
 
     async def _first_bar(self, ticker: str, timeframe: Timeframe, from_ms: int, to_ms: int) -> int | None:
         path = _range_path(ticker, timeframe, from_ms, to_ms)
@@ -376,8 +373,6 @@ def _any_ticker(answer: Answer) -> BarPage:
 
 def _begin(first: _First, timeframe: Timeframe, start_ms: int, end_ms: int) -> int:
     """Where the answer begins to say something: at the start of the span, or with the first bar ever."""
-    if first.minute_ms is None:
-        return end_ms
     if first.listed_ms is None:
         return start_ms
     return min(max(timeframe.floor(first.listed_ms), start_ms), end_ms)
