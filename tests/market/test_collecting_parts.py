@@ -241,6 +241,26 @@ def test_a_state_is_told_when_it_is_news_and_trouble_goes_before_all_else():
     ]
 
 
+def test_a_trouble_with_other_numbers_is_no_news_until_all_was_well():
+    told: list[str] = []
+    health = Health(
+        provider="kraken",
+        has_stream=False,
+        changed=lambda _, detail: told.append(detail),
+        noted=lambda _: None,
+    )
+    health.catching_up = False
+    for _ in range(2):
+        for seconds in (48, 33, 10):
+            health.trouble("stream", f"left alone for another {seconds} s")
+            health.trouble("stream", "all attempts failed")
+        health.sound("stream")
+    assert told == ["left alone for another 48 s", "all attempts failed", ""] * 2
+    health.trouble("stream", "left alone for another 7 s")
+    health.trouble("stream", "left alone for another 3 s")
+    assert health.told == (Standing.TROUBLE, "left alone for another 3 s")
+
+
 def test_what_comes_often_is_counted_always_and_said_once_an_hour():
     said: list[str] = []
     health = Health(provider="kraken", has_stream=True, changed=lambda *_: None, noted=said.append)

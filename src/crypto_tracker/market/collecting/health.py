@@ -1,5 +1,6 @@
 """What a collector has seen and done, in counts, and what it is at; for people who watch it."""
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,6 +9,8 @@ from typing import Any, Protocol
 from crypto_tracker.core.timeframes import HOUR_MS
 from crypto_tracker.market.collecting.buffer import Lateness
 from crypto_tracker.store.collectors import Standing
+
+_NUMBER = re.compile(r"\d+")
 
 
 class Watcher(Protocol):
@@ -52,6 +55,7 @@ class Health:
     counts: Counter[str] = field(default_factory=Counter)
     lateness: Lateness = field(default_factory=lambda: Lateness(HOUR_MS))
     _told: tuple[Standing, str] | None = None
+    _said: set[tuple[Standing, str]] = field(default_factory=set)  # since all was well
     _mentioned: dict[str, int] = field(default_factory=dict)
 
     def state(self) -> tuple[Standing, str]:
@@ -77,11 +81,20 @@ class Health:
         self.tell()
 
     def tell(self, standing: Standing | None = None, detail: str = "") -> None:
-        """Say the state where it is news; `standing` where it is none that follows from what is known."""
-        told = self.state() if standing is None else (standing, detail)
-        if told != self._told:
-            self._told = told
-            self.changed(*told)
+        """Say the state where it is news; `standing` where it is none that follows from what is known.
+
+        A trouble that says the same with other numbers, or that comes back before all is well, is none.
+        """
+        self._told = self.state() if standing is None else (standing, detail)
+        key = self._told[0], _NUMBER.sub("#", self._told[1])
+        if self._told[0] is not Standing.TROUBLE:
+            news = key not in self._said or len(self._said) > 1
+            self._said = {key}
+        else:
+            news = key not in self._said
+            self._said.add(key)
+        if news:
+            self.changed(*self._told)
 
     def mention(self, kind: str, sentence: str, now_ms: int) -> None:
         """Note something that may come often: it is counted always and said once an hour."""
@@ -92,7 +105,7 @@ class Health:
 
     @property
     def told(self) -> tuple[Standing, str]:
-        """What was said last."""
+        """What it is at, in its own words."""
         return self._told or (Standing.STARTING, "")
 
     def figures(self, now_ms: int) -> dict[str, Any]:
