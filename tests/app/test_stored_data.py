@@ -19,7 +19,7 @@ from tests.store.shelf import BTC, ETH, at, part, run_of_minutes, store
 NOW = datetime(2025, 3, 8, tzinfo=UTC)
 DAY = 1440
 REASON = "it was listed on 1 March 2025"
-PLAN = ("--set", "market_data.timeframes.1m.backfill_days=10")
+PLAN = ("--set", "market_data.timeframes.1m.backfill_days=10", "--set", "market_data.quality.window_days=7")
 
 
 def lack(home: Path, start: str, end: str, reason: str) -> None:
@@ -96,6 +96,23 @@ def test_the_parts_of_the_score_are_shown_and_explained_by_age_and_backfill(
         err.split()
     )
     assert max(map(len, lines)) <= width
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_symbol_that_opens_nothing_is_named_with_what_helps(
+    home: Path, command: Command, monkeypatch: pytest.MonkeyPatch, width: int
+):
+    monkeypatch.setenv("COLUMNS", str(width))
+    strict = ("--set", "market_data.quality.score_min=0.99")
+    _, out, _ = command(home, "list-data", "--quality", *PLAN, *strict)
+    assert max(map(len, out.splitlines())) <= width
+    words = " ".join(out.split())
+    assert (
+        "BTC/USDT kraken opens nothing: 2 % of its minutes since 2025-03-01 00:00 UTC unknown: `heal-gaps` "
+        "fetches what there is, the rest counts for 7 days at most"
+    ) in words
+    assert "massive opens nothing" not in words  # nobody is asked to fetch it
+    assert "opens nothing" not in command(home, "list-data", "--quality", *PLAN)[1]
 
 
 def test_two_providers_are_compared_when_asked_and_the_result_is_kept(home: Path, command: Command):

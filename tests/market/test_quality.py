@@ -21,10 +21,13 @@ from crypto_tracker.market.quality import (
     freshness,
     measure,
     score,
+    why_doubtful,
 )
 from crypto_tracker.store.bars import BarStore
+from crypto_tracker.store.feed import MinuteFeed
 from crypto_tracker.store.quality import (
     QualityRow,
+    quality_at,
     read_disagreements,
     read_quality,
     write_disagreements,
@@ -36,12 +39,14 @@ from tests.store.shelf import BTC, ETH, MINUTE, at, drawn, part, run_of_minutes,
 NOW = datetime(2025, 3, 8, tzinfo=UTC)  # a week after the first bar
 NOW_MS = to_ms(NOW)
 WEEK_MINUTES = 7 * 1440
+DEFAULT = tomllib.loads(defaults().text)["market_data"]["quality"]
 SHARES = st.floats(0.0, 1.0)
 
 
 def settings(**changed: float) -> Quality:
-    """The defaults: fresh up to 2 minutes, stale from 10 on, 7 days, 2 % and 10 % take all."""
-    return Quality.model_validate(tomllib.loads(defaults().text)["market_data"]["quality"] | changed)
+    """The defaults (fresh up to 2 minutes, stale from 10 on, 2 % and 10 % take all), but over a week."""
+    week = {"window_days": 7} | changed
+    return Quality.model_validate(DEFAULT | week)
 
 
 def whole_week(opened: BarStore, provider: str = "kraken", symbol: Symbol = BTC, factor: float = 1.0) -> None:
@@ -195,6 +200,116 @@ def test_an_unconfirmed_jump_takes_soundness_until_it_is_confirmed(tmp_path: Pat
         assert measured(opened).soundness == 1.0
 
 
+def test_a_minute_in_quarantine_that_has_a_sound_bar_by_now_takes_nothing(tmp_path: Path):
+    with store(tmp_path, now=NOW) as opened:
+        bars = run_of_minutes("2025-03-01 00:00", WEEK_MINUTES)
+        torn = part(bars, np.arange(WEEK_MINUTES - 60, WEEK_MINUTES - 15))
+        torn.low[:] = np.nan
+        opened.write("kraken", BTC, Timeframe.M1, part(bars, np.arange(WEEK_MINUTES - 60)))
+        opened.write("kraken", BTC, Timeframe.M1, torn)
+        assert measured(opened).soundness == pytest.approx(1.0 - 45 / WEEK_MINUTES / 0.02)
+        opened.write("kraken", BTC, Timeframe.M1, bars)  # asked for again
+        assert len(quarantined(tmp_path)) == 45  # still there to be looked at
+        assert parts(measured(opened)) == (1.0, 1.0, 1.0, None)
+        opened.write("kraken", BTC, Timeframe.M1, torn)  # also where what is wrong comes after
+        assert measured(opened).soundness == 1.0
+
+
+def test_a_minute_in_quarantine_in_which_nobody_traded_by_a_later_answer_takes_nothing(tmp_path: Path):
+    with store(tmp_path, now=NOW) as opened:
+        last = at("2025-03-07 23:59")
+        opened.write("kraken", BTC, Timeframe.M1, run_of_minutes("2025-03-07 22:00", 119))
+        wrong = drawn("2025-03-07 23:59 100 99 99 101 5")
+        opened.write("kraken", BTC, Timeframe.M1, wrong, [(last, NOW_MS)])
+        assert measured(opened).soundness < 1.0
+        opened.write("kraken", BTC, Timeframe.M1, drawn("2025-03-07 22:00 100"), [(last, NOW_MS)])
+        assert measured(opened).soundness == 1.0
+
+
+def test_a_bar_of_another_timeframe_is_known_by_the_coverage_of_that_timeframe(tmp_path: Path):
+    with store(tmp_path, now=NOW) as opened:
+        whole_week(opened)
+        opened.write("kraken", BTC, Timeframe.M15, drawn("2025-03-07 12:00 100 99 99 101 5"))
+        assert measured(opened).soundness < 1.0
+        opened.write("kraken", BTC, Timeframe.M15, drawn("2025-03-07 12:00 100"))
+        assert measured(opened).soundness == 1.0
+
+
+@pytest.mark.parametrize("lost_days", [0.5, 1, 2, 5])
+def test_an_outage_that_nobody_can_fill_shuts_a_symbol_out_for_a_day_at_most(
+    tmp_path: Path, lost_days: float
+):
+    one_day = settings(window_days=Quality.model_validate(DEFAULT).window_days)
+    with store(tmp_path, now=NOW) as opened:
+        back = NOW_MS - DAY_MS
+        lost_ms = round(lost_days * DAY_MS)
+        covered = [(back - lost_ms - DAY_MS, back - lost_ms), (back, NOW_MS)]
+        opened.write("kraken", BTC, Timeframe.M1, drawn("2025-02-20 00:00 100"), covered)
+        [at_once] = measure(opened.reader, "kraken", [BTC], one_day, back + MINUTE)
+        [soon] = measure(opened.reader, "kraken", [BTC], one_day, back + DAY_MS // 2)
+        [later] = measure(opened.reader, "kraken", [BTC], one_day, NOW_MS)
+    assert at_once.score <= soon.score < 0.8
+    assert later.score == 1.0
+
+
+def test_a_score_that_is_high_enough_needs_no_words():
+    assert why_doubtful(_scored(freshness=0.9), settings()) == ""
+
+
+@pytest.mark.parametrize(
+    ("low", "words"),
+    [
+        (
+            {"freshness": 0.5},
+            "no minute known since 2025-03-07 23:54 UTC: see that `collect` runs and its provider answers",
+        ),
+        (
+            {"completeness": 0.75},
+            (
+                "25 % of its minutes since 2025-03-07 00:00 UTC unknown: `heal-gaps` fetches what there is, "
+                "the rest counts for a day at most"
+            ),
+        ),
+        (
+            {"soundness": 0.5},
+            (
+                "1 % of its minutes since 2025-03-07 00:00 UTC in quarantine or suspect: `quarantine list` "
+                "shows them, `heal-gaps` fetches sound bars in their place"
+            ),
+        ),
+        (
+            {"agreement": 0.25},
+            (
+                "closes since 2025-03-07 00:00 UTC too far from another provider's (agreement 0.25): "
+                "`list-data --compare` shows how far"
+            ),
+        ),
+    ],
+)
+def test_the_words_say_which_part_is_low_since_when_and_what_helps(low: dict[str, float], words: str):
+    assert why_doubtful(_scored(**low), settings(window_days=1)) == words
+
+
+def test_the_worst_part_is_named_first_and_one_that_would_do_alone_not_at_all():
+    words = why_doubtful(_scored(freshness=0.9, completeness=0.5, soundness=0.0), settings())
+    soundness, completeness = words.split("; ")
+    assert soundness.startswith("at least 2 % of its minutes since 2025-03-01 00:00 UTC in quarantine")
+    assert completeness.startswith("50 % of its minutes")
+    assert completeness.endswith("counts for 7 days at most")
+
+
+def test_where_only_all_parts_together_are_too_low_all_are_named():
+    words = why_doubtful(_scored(freshness=0.9, completeness=0.85), settings())
+    assert [each.split()[0] for each in words.split("; ")] == ["15", "no"]
+
+
+def _scored(**changed: float) -> QualityRow:
+    found = {"freshness": 1.0, "completeness": 1.0, "soundness": 1.0, "agreement": 1.0} | changed
+    return QualityRow(
+        provider="kraken", symbol=BTC, measured_at_ms=NOW_MS, score=score(found.values()), **found
+    )
+
+
 def test_a_symbol_of_which_no_minute_is_known_scores_0(tmp_path: Path):
     with store(tmp_path, now=NOW) as opened:
         opened.write("kraken", BTC, Timeframe.H1, drawn("12:00 100"))
@@ -264,6 +379,14 @@ def test_days_are_the_last_ones_that_both_providers_know(tmp_path: Path):
     ]
 
 
+def test_just_after_midnight_the_whole_day_before_is_compared(tmp_path: Path):
+    with store(tmp_path, now=NOW) as opened:
+        for provider in ("kraken", "massive"):
+            opened.write(provider, BTC, Timeframe.M1, run_of_minutes("2025-03-01 00:00", 1440 + 10))
+        found = compare_all(opened.reader, [BTC], settings(window_days=1), at("2025-03-02 00:10"))
+    assert [day.compared for day in found] == [1440, 10]
+
+
 def test_nothing_of_another_provider_is_ever_mixed_into_the_bars_of_the_one_that_trades(tmp_path: Path):
     span = at("2025-03-01 00:00"), at("2025-03-01 02:00")
     with store(tmp_path / "alone", now=NOW) as alone, store(tmp_path / "both", now=NOW) as both:
@@ -296,6 +419,19 @@ def test_scores_are_kept_and_replaced(tmp_path: Path):
         assert read_quality(tmp_path) == {("kraken", BTC): later[0]}
         assert later[0].freshness == 0.5
         write_quality(tmp_path, [])
+
+
+def test_a_score_counts_for_the_minutes_near_which_it_was_measured(tmp_path: Path):
+    with store(tmp_path, now=NOW) as opened:
+        whole_week(opened)
+        rows = measure(opened.reader, "kraken", [BTC], settings(), NOW_MS)
+        write_quality(tmp_path, rows)
+        with MinuteFeed.open(tmp_path, {BTC: "kraken", ETH: "kraken"}) as feed:
+            for minutes, counts in ((-16, False), (-15, True), (0, True), (15, True), (16, False)):
+                at_ms = NOW_MS + minutes * MINUTE
+                np.testing.assert_array_equal(feed.scores(at_ms, 15.0), [1.0 if counts else np.nan, np.nan])
+                found = opened.reader.consistently(lambda each, at_ms=at_ms: quality_at(each, at_ms, 15.0))
+                assert found == ({("kraken", BTC): rows[0]} if counts else {})
 
 
 def test_a_score_of_a_symbol_that_nobody_stored_is_refused(tmp_path: Path):

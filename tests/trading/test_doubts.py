@@ -28,14 +28,15 @@ from tests.trading.worlds import PAIRS, START_MS
 DOUBTED = (Symbol("SOL", "USD"), Symbol("PEPE", "USD"))
 DOUBTED_FROM_MS, DOUBTED_UNTIL_MS = START_MS + 3 * HOUR_MS, START_MS + 10 * HOUR_MS + 30 * MINUTE_MS
 STOP_MS = START_MS + 12 * HOUR_MS
+EVERY_MS = 5 * MINUTE_MS
 
 
-def score(home: Path, value: float) -> None:
+def score(home: Path, value: float, measured_at_ms: int) -> None:
     rows = [
         QualityRow(
             provider=worlds.PROVIDER,
             symbol=symbol,
-            measured_at_ms=0,
+            measured_at_ms=measured_at_ms,
             score=value,
             freshness=1.0,
             completeness=value,
@@ -48,23 +49,26 @@ def score(home: Path, value: float) -> None:
 
 
 class Measurer(worlds.Quiet):
-    """Halves the quality of two coins for a while, as a collector beside the trader would."""
+    """Measures every five minutes, as a collector beside the trader; two coins are doubtful for a while."""
 
     def __init__(self, home: Path) -> None:
         super().__init__(lambda record: record.time_ms >= STOP_MS)
         self._home = home
+        self._value = 0.95
 
     def stepped(self, record: StepRecord, seconds: float) -> None:
         super().stepped(record, seconds)
         after_ms = record.time_ms + MINUTE_MS
         if after_ms in {DOUBTED_FROM_MS, DOUBTED_UNTIL_MS}:
-            score(self._home, 0.5 if after_ms == DOUBTED_FROM_MS else 0.95)
+            self._value = 0.5 if after_ms == DOUBTED_FROM_MS else 0.95
+        if after_ms in {DOUBTED_FROM_MS, DOUBTED_UNTIL_MS} or after_ms % EVERY_MS == 0:
+            score(self._home, self._value, after_ms)
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = worlds.new_home(tmp_path_factory.mktemp("doubts") / "home")
-    score(home, 0.95)
+    score(home, 0.95, START_MS)
     tree = worlds.configuration()
 
     def wish() -> Wish:
@@ -150,14 +154,33 @@ def test_a_symbol_that_nobody_measured_is_not_doubted():
     assert setups["withheld"].tolist() == [0, Reason.DATA_DOUBTFUL, 0]
 
 
-def test_protection_names_the_symbols_that_are_doubtful_now_and_their_score(home: Path):
-    score(home, 0.5)
-    shown = run_command(home, "protection", "--json")
-    score(home, 0.95)
+def test_a_score_that_was_measured_long_before_or_after_a_minute_doubts_nobody_then(home: Path):
+    """Staleness is a gate of its own: what the trader sees of the bars, not what was once said of them."""
+    close_ms = STOP_MS
+    with MinuteFeed.open(home, dict.fromkeys(DOUBTED, worlds.PROVIDER)) as feed:
+        for minutes, doubted in ((-16, False), (-15, True), (0, True), (15, True), (16, False)):
+            score(home, 0.5, close_ms + minutes * MINUTE_MS)
+            setups = np.zeros(2, dtype=SETUP_DTYPE)
+            setups["kind"] = EVENT_SETUP
+            setups["symbol"] = [0, 1]
+            found = withhold_doubtful(setups, DOUBTED, feed.scores(close_ms, 15.0), 0.80)
+            assert [each.symbol for each in found] == (list(DOUBTED) if doubted else [])
+            assert (setups["withheld"] == Reason.DATA_DOUBTFUL).all() == doubted
+
+
+def test_protection_names_the_symbols_that_are_doubtful_now_with_their_score_and_the_cure(home: Path):
+    now_ms = STOP_MS + MINUTE_MS  # the close of the last minute that was stepped
+    score(home, 0.5, now_ms)
+    shown, words = run_command(home, "protection", "--json"), run_command(home, "protection")
+    score(home, 0.5, now_ms - 16 * MINUTE_MS)
+    old = run_command(home, "protection", "--json")
+    score(home, 0.95, now_ms)
     calm = run_command(home, "protection", "--json")
     assert {
         each["symbol"]: each["data_quality"]
         for each in json.loads(shown[1])["symbols"]
         if each["data_quality"] is not None
     } == {str(symbol): 0.5 for symbol in DOUBTED}
-    assert all(each["data_quality"] is None for each in json.loads(calm[1])["symbols"])
+    assert "heal-gaps" in words[1]
+    for document in (old, calm):
+        assert all(each["data_quality"] is None for each in json.loads(document[1])["symbols"])

@@ -18,12 +18,13 @@ from crypto_tracker.core.decisions import Condition, Regime, SlowRegime
 from crypto_tracker.core.money import to_decimal
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe, from_ms
+from crypto_tracker.market.quality import why_doubtful
 from crypto_tracker.portfolio.parameters import CORRELATION_HOURS, Limits
 from crypto_tracker.portfolio.regime import follow_market, reference_lead_ms
 from crypto_tracker.portfolio.trend import slow_regime_codes
 from crypto_tracker.simulation.state import EMPTY, NO_HOUR
 from crypto_tracker.store.control import Check
-from crypto_tracker.store.quality import scores_in
+from crypto_tracker.store.quality import QualityRow, quality_at
 from crypto_tracker.store.reader import BarReader
 from crypto_tracker.store.sources import StoredBars
 from crypto_tracker.store.trading_records import REFERENCE, Account, PositionRecord, Session
@@ -115,7 +116,8 @@ class StrategyStanding:
 class CoinStanding:
     """One symbol of which something is to be told: stops in a row, a cooldown, a block, doubtful bars.
 
-    `score` is that of its data where it is too low to open anything; None where it is not, or not measured.
+    `score` is that of its data where it is too low to open anything, and `why` says what is wrong and what
+    helps; None where it is not, or not measured.
     """
 
     symbol: Symbol
@@ -123,6 +125,7 @@ class CoinStanding:
     cooldown_until_ms: int | None
     blocked: bool
     score: float | None
+    why: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +243,7 @@ def protection(read: Reading, *, reader: BarReader | None, now_ms: int | None = 
     portfolio, rules = read.state.portfolio, read.configuration.protection
     limits, positions = read.configuration.limits, read.views.positions()
     equity = int(portfolio.book["equity"][0])
-    doubtful = _doubtful(read, reader)
+    doubtful, quality = _doubtful(read, reader), read.configuration.market_data.quality
     return Protection(
         entries=entries(read, now_ms=now_ms),
         market=market_standing(read, reader=reader),
@@ -262,7 +265,8 @@ def protection(read: Reading, *, reader: BarReader | None, now_ms: int | None = 
                 stops=int(coin["stops"]),
                 cooldown_until_ms=_still(coin["cooldown_ms"], read.cursor_ms),
                 blocked=bool(coin["blocked"]),
-                score=doubtful.get(symbol),
+                score=doubtful[symbol].score if symbol in doubtful else None,
+                why=why_doubtful(doubtful[symbol], quality) if symbol in doubtful else None,
             )
             for symbol, coin in zip(read.account.symbols, portfolio.coins, strict=True)
             if coin["stops"] or coin["blocked"] or coin["cooldown_ms"] > read.cursor_ms or symbol in doubtful
@@ -393,16 +397,19 @@ def market_standing(read: Reading, *, reader: BarReader | None) -> MarketStandin
     )
 
 
-def _doubtful(read: Reading, reader: BarReader | None) -> dict[Symbol, float]:
+def _doubtful(read: Reading, reader: BarReader | None) -> dict[Symbol, QualityRow]:
     """The symbols that open nothing now, as their bars score too little; a replay asks for no score."""
     if reader is None or read.account.end_ms is not None:
         return {}
-    score_min = read.configuration.market_data.quality.score_min
-    scores = reader.consistently(scores_in)
+    settings = read.configuration.market_data.quality
+    rows = reader.consistently(
+        lambda connection: quality_at(connection, read.cursor_ms, settings.valid_minutes)
+    )
     return {
-        symbol: score
+        symbol: row
         for symbol in read.account.symbols
-        if (score := scores.get((read.account.providers[symbol], symbol), 1.0)) < score_min
+        if (row := rows.get((read.account.providers[symbol], symbol))) is not None
+        and row.score < settings.score_min
     }
 
 

@@ -124,6 +124,7 @@ class Quality(Frozen):
 
     score_min: Annotated[float, Field(ge=0.0, le=1.0)]
     window_days: Annotated[int, Field(ge=1)]
+    valid_minutes: Annotated[float, Field(gt=0.0)]  # a score says nothing of minutes further away than this
     fresh_minutes: Annotated[float, Field(gt=0.0)]  # newest bar this old: full freshness ...
     stale_minutes: Annotated[float, Field(gt=0.0)]  # ... falling to none at this age
     quarantined_share: Annotated[float, Field(gt=0.0)]  # of bars; so many take all soundness

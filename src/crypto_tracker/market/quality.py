@@ -6,7 +6,8 @@ The score is the product of four parts in [0, 1], so that none hides another: it
 - completeness: the share of the window of `window_days` up to now that is known; the window of a symbol
   begins with its first known minute, and what its provider lacks is not known
 - soundness: 1 without held bars in quarantine and unconfirmed suspects, falling evenly to 0 where they are
-  `quarantined_share` of the minutes of the window
+  `quarantined_share` of the minutes of the window; a held bar no longer counts once its minute is known, as a
+  sound bar came or nobody traded
 - agreement: 1 where all closes of another provider are within `disagreement`, falling evenly to 0 where
   `disagreement_share` of the compared minutes are not; with several others the worst counts, without any none
 """
@@ -17,17 +18,19 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, exists, func, select
 
 from crypto_tracker.config.market_data import Quality
 from crypto_tracker.core.arrays import FloatArray, IntArray
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, Timeframe
+from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, Timeframe, from_ms
 from crypto_tracker.store import intervals, tables
 from crypto_tracker.store.quality import Disagreement, QualityRow, disagreements_in, shares_beyond
 from crypto_tracker.store.reader import BarReader
 
 _Key = tuple[str, Symbol]
+
+_ROUNDING = 1e-6  # what is said of a share is never better than it is, but for the last bits
 
 
 def measure(
@@ -83,6 +86,65 @@ def score(parts: Iterable[float | None]) -> float:
     return math.prod(part for part in parts if part is not None)
 
 
+def why_doubtful(row: QualityRow, settings: Quality) -> str:
+    """Which parts of a score are low, since when, and what helps; "" where it lets a symbol be opened."""
+    if row.score >= settings.score_min:
+        return ""
+    parts = [
+        (row.freshness, _not_fresh),
+        (row.completeness, _not_complete),
+        (row.soundness, _not_sound),
+        (row.agreement, _not_agreed),
+    ]
+    found = [(part, words) for part, words in parts if part is not None and part < 1.0]
+    # Where one part alone is too low, the others are not what it takes; else all of them together are.
+    worst = [each for each in found if each[0] < settings.score_min] or found
+    worst.sort(key=lambda each: each[0])
+    return "; ".join(words(part, row.measured_at_ms, settings) for part, words in worst)
+
+
+def _not_fresh(part: float, measured_at_ms: int, settings: Quality) -> str:
+    age_minutes = settings.stale_minutes - part * (settings.stale_minutes - settings.fresh_minutes)
+    newest = _moment(measured_at_ms - round(age_minutes * MINUTE_MS))
+    return f"no minute known since {newest}: see that `collect` runs and its provider answers"
+
+
+def _not_complete(part: float, measured_at_ms: int, settings: Quality) -> str:
+    share = math.ceil(100.0 * (1.0 - part) - _ROUNDING)
+    return (
+        f"{share} % of its minutes since {_begin(measured_at_ms, settings)} unknown: `heal-gaps` fetches "
+        f"what there is, the rest counts for {_window(settings)} at most"
+    )
+
+
+def _not_sound(part: float, measured_at_ms: int, settings: Quality) -> str:
+    share = math.ceil(1_000.0 * (1.0 - part) * settings.quarantined_share - _ROUNDING) / 10.0
+    more = "at least " if part == 0.0 else ""
+    return (
+        f"{more}{share:g} % of its minutes since {_begin(measured_at_ms, settings)} in quarantine or "
+        "suspect: `quarantine list` shows them, `heal-gaps` fetches sound bars in their place"
+    )
+
+
+def _not_agreed(part: float, measured_at_ms: int, settings: Quality) -> str:
+    return (
+        f"closes since {_begin(measured_at_ms, settings)} too far from another provider's (agreement "
+        f"{math.floor(100.0 * part + _ROUNDING) / 100.0:.2f}): `list-data --compare` shows how far"
+    )
+
+
+def _begin(measured_at_ms: int, settings: Quality) -> str:
+    return _moment(measured_at_ms - settings.window_days * DAY_MS)
+
+
+def _window(settings: Quality) -> str:
+    return "a day" if settings.window_days == 1 else f"{settings.window_days} days"
+
+
+def _moment(time_ms: int) -> str:
+    return f"{from_ms(time_ms):%Y-%m-%d %H:%M} UTC"
+
+
 def compare(
     reader: BarReader, symbol: Symbol, first: str, second: str, day_ms: int, settings: Quality
 ) -> Disagreement | None:
@@ -134,7 +196,10 @@ def compare_days(
 def compare_all(
     reader: BarReader, symbols: Sequence[Symbol], settings: Quality, now_ms: int
 ) -> list[Disagreement]:
-    """`compare_days` of every two providers of a symbol: the last `window_days` UTC days that both know."""
+    """`compare_days` of every two providers of a symbol, of the last `window_days` that both know.
+
+    Whole UTC days are compared, so that just after midnight the day before counts too.
+    """
     covered = reader.consistently(lambda connection: _minutes_known(connection, symbols))
     found = []
     for symbol in symbols:
@@ -145,7 +210,7 @@ def compare_all(
             if not len(both):
                 continue
             end_ms = int(both[-1, 1])
-            start_ms = Timeframe.D1.floor(end_ms - 1) - (settings.window_days - 1) * DAY_MS
+            start_ms = Timeframe.D1.floor(end_ms - settings.window_days * DAY_MS)
             found += compare_days(reader, symbol, first, second, start_ms, end_ms, settings)
     return found
 
@@ -169,11 +234,17 @@ def _evidence(connection: Connection, symbols: Sequence[Symbol], since_ms: int) 
     held = tables.quarantine
     # A bar without a time, or of a time to come, tells of the moment at which it came.
     moment = func.min(func.coalesce(held.c.open_time_ms, held.c.recorded_at_ms), held.c.recorded_at_ms)
-    suspect = tables.suspects
+    suspect, covered = tables.suspects, tables.coverage
+    repaired = exists().where(
+        covered.c.symbol_id == held.c.symbol_id,
+        covered.c.timeframe == held.c.timeframe,
+        covered.c.start_ms <= held.c.open_time_ms,
+        covered.c.end_ms > held.c.open_time_ms,
+    )
     quarantined = _counts(
         connection,
         select(held.c.symbol_id, held.c.timeframe, moment)
-        .where(held.c.status == "held", moment >= since_ms)
+        .where(held.c.status == "held", moment >= since_ms, ~repaired)
         .distinct(),
     )
     unconfirmed = _counts(

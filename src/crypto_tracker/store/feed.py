@@ -85,7 +85,7 @@ _FIRST_KNOWN = (
 )
 _SCORES = (
     "SELECT wanted.key, score FROM json_each(?1) AS wanted CROSS JOIN quality "
-    "ON quality.symbol_id = wanted.value"
+    "ON quality.symbol_id = wanted.value AND measured_at_ms BETWEEN ?2 AND ?3"
 )
 _WATERMARK = (
     "SELECT max((SELECT end_ms FROM coverage WHERE symbol_id = wanted.value AND timeframe = '1m' "
@@ -239,12 +239,17 @@ class MinuteFeed:
         """Which symbols the store has as active, bool (symbols,); one that it does not have is not."""
         return self._read(lambda directory: directory.active.copy())
 
-    def scores(self) -> FloatArray:
-        """The newest data-quality score of each symbol, (symbols,); NaN where nobody has measured it."""
+    def scores(self, at_ms: int, valid_minutes: float) -> FloatArray:
+        """The data-quality score of each symbol for the minute that closes at `at_ms`, (symbols,).
+
+        NaN where nobody has measured it, or last did so more than `valid_minutes` before or after.
+        """
+        valid_ms = round(valid_minutes * MINUTE_MS)
 
         def read(directory: _Directory) -> FloatArray:
             scores = np.full(len(self._symbols), np.nan)
-            for column, score in self._connection.exec_driver_sql(_SCORES, (directory.listed,)):
+            asked = directory.listed, at_ms - valid_ms, at_ms + valid_ms
+            for column, score in self._connection.exec_driver_sql(_SCORES, asked):
                 scores[column] = score
             return scores
 

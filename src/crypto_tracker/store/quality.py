@@ -4,11 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from crypto_tracker.core.errors import DataError
 from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import MINUTE_MS
 from crypto_tracker.store import tables
 from crypto_tracker.store.market_database import reading, symbol_ids, writing
 
@@ -86,31 +87,20 @@ def write_quality(home: Path, rows: Iterable[QualityRow]) -> None:
 
 def read_quality(home: Path) -> dict[tuple[str, Symbol], QualityRow]:
     """The newest score of each symbol that was measured, by provider and symbol."""
-    table, names = tables.quality, tables.symbols
-    query = select(names.c.provider, names.c.symbol, table).join(
-        names, names.c.symbol_id == table.c.symbol_id
-    )
     with reading(home) as connection:
-        rows = connection.execute(query).all()
-    found = [
-        QualityRow(
-            provider=row.provider,
-            symbol=Symbol.parse(row.symbol),
-            measured_at_ms=row.measured_at_ms,
-            **{name: getattr(row, name) for name in _PARTS},
-        )
-        for row in rows
-    ]
-    return {(row.provider, row.symbol): row for row in found}
+        return _rows(connection)
 
 
-def scores_in(connection: Connection) -> dict[tuple[str, Symbol], float]:
-    """The newest score of each symbol that was measured, inside a transaction."""
-    table, names = tables.quality, tables.symbols
-    query = select(names.c.provider, names.c.symbol, table.c.score).join(
-        names, names.c.symbol_id == table.c.symbol_id
-    )
-    return {(row.provider, Symbol.parse(row.symbol)): row.score for row in connection.execute(query)}
+def quality_at(
+    connection: Connection, at_ms: int, valid_minutes: float
+) -> dict[tuple[str, Symbol], QualityRow]:
+    """The scores that say something of the minute that closes at `at_ms`, inside a transaction.
+
+    That is the newest one of each symbol, where it was measured at most `valid_minutes` before or after.
+    """
+    valid_ms = round(valid_minutes * MINUTE_MS)
+    measured = tables.quality.c.measured_at_ms
+    return _rows(connection, measured.between(at_ms - valid_ms, at_ms + valid_ms))
 
 
 def write_disagreements(home: Path, found: Iterable[Disagreement], now_ms: int) -> None:
@@ -180,6 +170,25 @@ def shares_beyond(found: Sequence[Disagreement]) -> dict[tuple[str, str, Symbol]
         compared, beyond = sums.get(key, (0, 0))
         sums[key] = compared + each.compared, beyond + each.beyond
     return {key: beyond / compared for key, (compared, beyond) in sums.items()}
+
+
+def _rows(connection: Connection, *only: ColumnElement[bool]) -> dict[tuple[str, Symbol], QualityRow]:
+    table, names = tables.quality, tables.symbols
+    query = (
+        select(names.c.provider, names.c.symbol, table)
+        .join(names, names.c.symbol_id == table.c.symbol_id)
+        .where(*only)
+    )
+    found = [
+        QualityRow(
+            provider=row.provider,
+            symbol=Symbol.parse(row.symbol),
+            measured_at_ms=row.measured_at_ms,
+            **{name: getattr(row, name) for name in _PARTS},
+        )
+        for row in connection.execute(query)
+    ]
+    return {(row.provider, row.symbol): row for row in found}
 
 
 def _known(ids: dict[tuple[str, Symbol], int], provider: str, symbol: Symbol) -> int:

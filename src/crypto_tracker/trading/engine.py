@@ -155,7 +155,7 @@ class Trader:
         halts += found.halts
         applied = self._halting(halts, answers.applied)
         medians = self._fill_in_medians(found.setups, close_ms)
-        doubts = self._withhold(found.setups)
+        doubts = self._withhold(found.setups, close_ms)
 
         portfolio_before = state.portfolio.copy()
         try:
@@ -415,13 +415,14 @@ class Trader:
         setups["range_median"][rows] = medians
         return [(symbol, day_ms, _number(median)) for symbol, day_ms, median in fresh]
 
-    def _withhold(self, setups: RecordArray) -> list[Doubt]:
-        """Withhold setups of symbols whose bars are doubtful now; a replay knows no quality of its past."""
+    def _withhold(self, setups: RecordArray, close_ms: int) -> list[Doubt]:
+        """Withhold setups of symbols whose bars are doubtful then; a replay knows no quality of its past."""
         if self.account.end_ms is not None or not len(setups):
             return []
         symbols = self.account.symbols
-        score_min = self.setting.configuration.market_data.quality.score_min
-        return withhold_doubtful(setups, symbols, self._feed.scores()[: len(symbols)], score_min)
+        quality = self.setting.configuration.market_data.quality
+        scores = self._feed.scores(close_ms, quality.valid_minutes)[: len(symbols)]
+        return withhold_doubtful(setups, symbols, scores, quality.score_min)
 
     def _stepped(
         self,

@@ -12,6 +12,7 @@ from crypto_tracker.app.cli.tables import fits, plain_table, print_table, room, 
 from crypto_tracker.app.stored_data import StoredData, StoredSeries
 from crypto_tracker.config.market_data import Quality
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe, from_ms
+from crypto_tracker.market.quality import why_doubtful
 from crypto_tracker.store.holes import Hole, Known
 from crypto_tracker.store.quality import Disagreement, QualityRow
 from crypto_tracker.store.series import SeriesInfo
@@ -44,6 +45,13 @@ def print_quality(session: Session, data: StoredData, settings: Quality) -> None
     if scored:
         tables = (_scores(scored, gap, settings) for gap in (2, 1))
         print_table(session.out, roomiest(session, tables))
+    for each in scored:
+        # Nobody keeps the others up to date, and nothing helps them.
+        if each.quality is not None and each.backfill is not None:
+            why = why_doubtful(each.quality, settings)
+            if why:
+                name = f"{each.info.symbol} {each.info.provider}"
+                session.out.print(f"{name} opens nothing: {why}", style="yellow", markup=False)
     latest = {(each.symbol, each.first, each.second): each for each in data.disagreements}
     if latest:
         session.out.print()

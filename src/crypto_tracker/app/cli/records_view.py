@@ -251,7 +251,7 @@ def show_protection(session: Session, read: Reading, found: Protection, risen: B
             if coin.cooldown_until_ms is not None:
                 words.append(f"cools down {_until(coin.cooldown_until_ms, read.cursor_ms)}")
             if coin.score is not None:
-                words.append(f"opens nothing: its bars score {coin.score:.2f}, see list-data --quality")
+                words.append(f"opens nothing, its bars score {coin.score:.2f}: {coin.why}")
             symbols.add_row(
                 str(coin.symbol),
                 f"{coin.stops} of {found.cooldown_stops_limit}",
