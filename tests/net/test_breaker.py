@@ -147,3 +147,18 @@ def test_a_mistake_of_ours_is_no_failure_of_the_provider():
         return await try_each(breaker, works)
 
     assert virtual_time.run(scene()) == ["done"]
+
+
+@pytest.mark.parametrize("seconds", [901.0, 86_400.0, 1e300, float("inf"), float("nan")])
+def test_nobody_rests_for_longer_than_a_quarter_of_an_hour(seconds):
+    async def scene():
+        breaker = Breaker("massive", POLICY)
+        told = breaker.rest(seconds, "massive was asked too often")
+        await asyncio.sleep(899.0)
+        before = await try_each(breaker, works)
+        await asyncio.sleep(1.0)
+        return told, before, await try_each(breaker, works)
+
+    told, before, after = virtual_time.run(scene())
+    assert (told.seconds, before, after) == (pytest.approx(900.0), ["left alone"], ["done"])
+    assert "asked again after 15 minutes" in str(told)

@@ -14,6 +14,7 @@ from crypto_tracker.core.errors import (
     UsageError,
 )
 from crypto_tracker.net.breaker import LeftAlone
+from crypto_tracker.net.gate import Gate, Urgency, through
 from crypto_tracker.net.http import Answer, HttpClient, seconds_to_wait
 from crypto_tracker.net.limits import RateLimit
 from crypto_tracker.net.retry import Transient
@@ -206,37 +207,130 @@ def test_retry_after_as_a_date_is_obeyed_by_the_clock_of_the_provider():
         ({"retry-after": "Wed, 21 Oct 2026 07:28:09 GMT", "date": "Wed, 21 Oct 2026 07:28:19 GMT"}, 0.0),
         ({"retry-after": "Wed, 21 Oct 2026 07:28:09", "date": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
         ({"retry-after": " 0 "}, 0.0),
+        ({"retry-after": "9" * 400}, 1e9),
+        ({"retry-after": "9" * 5_000}, 1e9),
+        ({"retry-after": f"Wed, 21 Oct {'9' * 30} 07:28:09 GMT", "date": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
     ],
 )
 def test_what_retry_after_can_say(headers, seconds):
     assert seconds_to_wait(headers) == seconds
 
 
-def test_a_short_wait_holds_everybody_and_a_long_one_also_turns_newcomers_away():
-    async def scene(seconds: str):
+async def outcome(client: HttpClient, path: str) -> str:
+    try:
+        await client.get(path)
+    except LeftAlone as error:
+        return str(error)
+    return "done"
+
+
+def told_to_wait(seconds: str) -> tuple[list[str], list[float]]:
+    """What comes of a request that is told to wait, of one a second later, and of one when it is over."""
+
+    async def scene():
         provider = Provider(httpx.Response(429, headers={"Retry-After": seconds}), ok())
         client = client_of(provider, wait_max_seconds=30.0)
-        first = asyncio.create_task(client.get("/first"))
+        first = asyncio.create_task(outcome(client, "/first"))
         await asyncio.sleep(1.0)
-        try:
-            await client.get("/second")
-        except LeftAlone as error:
-            second = str(error)
-        else:
-            second = "done"
-        await first
-        await client.get("/third")
+        outcomes = [await outcome(client, "/second"), await first]
+        await asyncio.sleep(max(min(float(seconds), 900.0) - asyncio.get_running_loop().time(), 0.0))
+        outcomes.append(await outcome(client, "/third"))
         await client.close()
-        return second, provider.moments
+        return outcomes, provider.moments
 
-    second, moments = virtual_time.run(scene("20"))
-    assert second == "done"
+    return virtual_time.run(scene())
+
+
+def test_a_short_wait_holds_everybody():
+    outcomes, moments = told_to_wait("20")
+    assert outcomes == ["done"] * 3
     assert moments == pytest.approx([0.0, 20.0, 20.0, 20.0], abs=0.01)
-    second, moments = virtual_time.run(scene("90"))
-    assert second == (
-        "massive is left alone for another 89 s: massive was asked too often and wants to be left alone for 90 s"
+
+
+def test_a_long_wait_turns_everybody_away_at_once_also_who_was_told_so():
+    outcomes, moments = told_to_wait("90")
+    why = "massive was asked too often and wants to be left alone for 90 s"
+    assert outcomes == [
+        f"massive is left alone for another 89 s: {why}",
+        f"massive is left alone for another 90 s: {why}",
+        "done",
+    ]
+    assert moments == pytest.approx([0.0, 90.0], abs=0.01)
+
+
+def test_nobody_is_left_alone_for_longer_than_a_quarter_of_an_hour_and_that_is_said():
+    outcomes, moments = told_to_wait("999999999")
+    assert outcomes[1] == (
+        "massive is left alone for another 900 s: massive was asked too often and wants to be left alone for "
+        "999999999 s, and is asked again after 15 minutes"
     )
-    assert moments == pytest.approx([0.0, 90.0, 90.0], abs=0.01)
+    assert moments == pytest.approx([0.0, 900.0], abs=0.01)
+
+
+def test_who_waits_for_the_limit_when_the_provider_asks_for_a_long_rest_is_turned_away_too():
+    async def busy() -> httpx.Response:
+        await asyncio.sleep(5.0)
+        return httpx.Response(429, headers={"Retry-After": "600"})
+
+    async def scene():
+        provider = Provider(busy)
+        client = client_of(provider, RateLimit(0.1), wait_max_seconds=30.0)
+        outcomes = await asyncio.gather(*(outcome(client, f"/{number}") for number in range(3)))
+        took = asyncio.get_running_loop().time()
+        await client.close()
+        return outcomes, provider.moments, took
+
+    outcomes, moments, took = virtual_time.run(scene())
+    assert all("is left alone for another" in each for each in outcomes)
+    assert (moments, took) == ([0.0], pytest.approx(20.0))
+
+
+def test_a_place_at_the_gate_is_held_for_one_request_and_not_while_it_waits_for_another_attempt():
+    async def scene():
+        provider = Provider(*(httpx.Response(503, headers={"Retry-After": "25"}) for _ in range(2)), ok())
+        client, gate = client_of(provider), Gate(1)
+
+        async def years() -> None:
+            with through(gate, Urgency.SOMETIME):
+                await client.get("/years")
+
+        waiting = asyncio.create_task(years())
+        await asyncio.sleep(1.0)
+        async with gate.turn(Urgency.NOW):
+            free_at = asyncio.get_running_loop().time()
+        await waiting
+        await client.close()
+        return free_at
+
+    assert virtual_time.run(scene()) == pytest.approx(1.0)
+
+
+def test_what_is_urgent_waits_for_no_more_than_one_request_of_what_is_not():
+    """A chunk of years makes thirty requests of a minute each, one after the other."""
+
+    async def minute() -> httpx.Response:
+        await asyncio.sleep(60.0)
+        return httpx.Response(200, json={})
+
+    async def scene():
+        client, gate = client_of(Provider(minute), timeout_seconds=90.0), Gate(1)
+
+        async def years() -> None:
+            with through(gate, Urgency.SOMETIME):
+                for page in range(30):
+                    await client.get(f"/{page}")
+
+        waiting = asyncio.create_task(years())
+        await asyncio.sleep(90.0)
+        with through(gate, Urgency.NOW):
+            await client.get("/hole")
+        took = asyncio.get_running_loop().time()
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        await client.close()
+        return took
+
+    assert virtual_time.run(scene()) == pytest.approx(180.0)  # 30 s of the other's request, 60 of its own
 
 
 def test_requests_that_fail_at_every_attempt_open_the_breaker():

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto_tracker.core.errors import UsageError
+from crypto_tracker.net.gate import Gate, Urgency, through
 from crypto_tracker.net.limits import RateLimit
 from tests.net import virtual_time
 
@@ -108,3 +109,21 @@ def test_the_virtual_loop_says_so_when_everybody_waits_for_nothing(monkeypatch):
 
     with pytest.raises(RuntimeError, match="waits for something that will never come"):
         virtual_time.run(scene())
+
+
+def test_of_those_who_wait_the_most_urgent_goes_first():
+    async def scene() -> list[str]:
+        limit, gate, order = RateLimit(1.0), Gate(10), []
+
+        async def ask(name: str, urgency: Urgency) -> None:
+            with through(gate, urgency):
+                await limit.acquire()
+            order.append(name)
+
+        await limit.acquire()
+        asked = [("years", Urgency.SOMETIME)] * 3 + [("hole", Urgency.NOW)]
+        await asyncio.gather(*(ask(name, urgency) for name, urgency in asked))
+        return order
+
+    # the first of the years waits for its moment already
+    assert virtual_time.run(scene()) == ["years", "hole", "years", "years"]

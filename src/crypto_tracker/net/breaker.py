@@ -13,8 +13,12 @@ from crypto_tracker.core.errors import ProviderError, ProviderUnavailable
 T = TypeVar("T")
 
 
+REST_SECONDS_MAX = 900.0
+"""No provider is left alone for longer because it asked for it: whoever says a day may mean anything."""
+
+
 class LeftAlone(ProviderUnavailable):
-    """Nothing was asked, because the provider is left alone; `seconds` are how much longer."""
+    """Nothing is asked, because the provider is left alone; `seconds` are how much longer."""
 
     def __init__(self, text: str, *, seconds: float) -> None:
         super().__init__(text)
@@ -46,6 +50,8 @@ class Breaker:
         trial = self._trial = asyncio.Event() if self._is("half-opened") else None
         try:
             result = await work()
+        except LeftAlone:
+            raise  # the provider asked for it, or failed too often: that was counted already
         except ProviderUnavailable as failure:
             if not self._is("opened"):
                 self._context.handle_exception(failure)
@@ -64,26 +70,41 @@ class Breaker:
                 self._trial = None
             self._context.messages.clear()
 
-    def rest(self, seconds: float, why: str) -> None:
-        """Leave the provider alone for so long, because it asked for it."""
-        until = asyncio.get_running_loop().time() + seconds
+    def rest(self, seconds: float, why: str) -> LeftAlone:
+        """Leave the provider alone for so long, because it asked for it, and for 15 minutes at most.
+
+        Returns what whoever was told so may raise.
+        """
+        now = asyncio.get_running_loop().time()
+        if not seconds <= REST_SECONDS_MAX:
+            seconds = REST_SECONDS_MAX
+            why += f", and is asked again after {REST_SECONDS_MAX / 60.0:.0f} minutes"
+        if not self._is("opened") or now + seconds > self._closed_until:
+            self._closed_until, self._why = now + seconds, why
         self._context.set_state(OpenedState(self._name))
-        if until > self._closed_until:
-            self._closed_until, self._why = until, why
+        return self._left_alone(self._closed_until - now)
+
+    def check(self) -> None:
+        """Raise LeftAlone where the provider is left alone by now: for requests that are under way."""
+        if self._is("opened") and (remaining := self._remaining()) > 0.0:
+            raise self._left_alone(remaining)
 
     async def _admitted(self) -> None:
         while True:
+            self.check()
             if self._is("opened"):
-                remaining = self._closed_until - asyncio.get_running_loop().time()
-                if remaining > 0.0:
-                    raise LeftAlone(
-                        f"{self._name} is left alone for another {remaining:.0f} s: {self._why}",
-                        seconds=remaining,
-                    )
                 self._context.set_state(HalfOpenedState())
             if self._trial is None:
                 return
             await self._trial.wait()
+
+    def _remaining(self) -> float:
+        return self._closed_until - asyncio.get_running_loop().time()
+
+    def _left_alone(self, seconds: float) -> LeftAlone:
+        return LeftAlone(
+            f"{self._name} is left alone for another {seconds:.0f} s: {self._why}", seconds=seconds
+        )
 
     def _note_opening(self, why: str) -> None:
         if self._is("opened"):

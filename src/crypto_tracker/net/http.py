@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from crypto_tracker.config.market_data import Fetching
 from crypto_tracker.core.errors import NotEntitled, ProviderRefused, UnknownToProvider, UsageError
 from crypto_tracker.net.breaker import Breaker
+from crypto_tracker.net.gate import turn_of_request
 from crypto_tracker.net.limits import RateLimit
 from crypto_tracker.net.retry import Retry, Transient
 
@@ -24,6 +25,7 @@ Request = tuple[str, Params | None]
 """A path, with or without a query in it, and the parameters of a query; None where the path has them all."""
 
 _MESSAGE_LENGTH = 300
+_SECONDS_MAX = 1e9  # of a Retry-After, which may have any number of digits
 _ASKED_TOO_EARLY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 
 
@@ -106,8 +108,11 @@ class HttpClient:
             nonlocal attempt
             attempt += 1
             path, params = request(attempt)
-            await self._limit.acquire()
-            return decode(await self._send(path, params))
+            async with turn_of_request():
+                await self._limit.acquire()
+                self._breaker.check()  # meanwhile another one may have been told to leave it alone
+                answer = await self._send(path, params)
+            return decode(answer)
 
         return await self._breaker.run(lambda: self._retry.run(once))
 
@@ -150,7 +155,7 @@ class HttpClient:
             return self._transient(response, said)
         return ProviderRefused(f"{name} refuses {response.url.path} with status {status}{said}")
 
-    def _transient(self, response: httpx.Response, said: str) -> Transient:
+    def _transient(self, response: httpx.Response, said: str) -> Exception:
         clause = (
             f"{self._name} was asked too often"
             if response.status_code == HTTPStatus.TOO_MANY_REQUESTS
@@ -159,9 +164,9 @@ class HttpClient:
         seconds = seconds_to_wait(response.headers)
         if seconds is not None:
             clause += f" and wants to be left alone for {seconds:.0f} s"
-            self._limit.pause(seconds)
             if seconds > self._fetching.wait_max_seconds:
-                self._breaker.rest(seconds, clause)
+                return self._breaker.rest(seconds, clause + said)
+            self._limit.pause(seconds)
         return Transient(clause + said, retry_after=seconds)
 
     def _message(self, response: httpx.Response) -> str:
@@ -198,12 +203,12 @@ def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
     """
     told = headers.get("retry-after", "").strip()
     if told.isascii() and told.isdigit():
-        return float(told)
+        return min(float(told), _SECONDS_MAX)
     try:
         wait = parsedate_to_datetime(told) - parsedate_to_datetime(headers.get("date", ""))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
-    return max(wait.total_seconds(), 0.0)
+    return min(max(wait.total_seconds(), 0.0), _SECONDS_MAX)
 
 
 def _as_it_is(answer: Answer) -> Answer:

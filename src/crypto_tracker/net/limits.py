@@ -1,13 +1,16 @@
-"""A token bucket: how often a provider may be asked, in the order in which people came."""
+"""A token bucket: how often a provider may be asked, the most urgent first."""
 
 import asyncio
 import math
 
 from crypto_tracker.core.errors import UsageError
+from crypto_tracker.net.gate import Gate, urgency_of_request
 
 
 class RateLimit:
-    """At most `burst` requests at once, and `per_second` of them in the long run; first come, first served.
+    """At most `burst` requests at once, and `per_second` of them in the long run.
+
+    Of those who wait the most urgent goes first, and of equals who came first.
 
     In no stretch of s seconds are more than `burst + per_second * s` requests let through. With a burst of
     1 they come evenly, so that no minute, wherever a provider begins to count it, holds more than its share.
@@ -26,12 +29,12 @@ class RateLimit:
         # The moment at which the bucket is full again; each request moves it on by one interval.
         self._full_at = -math.inf
         self._quiet_until = -math.inf
-        self._turn = asyncio.Lock()  # wakes those who wait in the order in which they came
+        self._turn = Gate(1)  # one waits for its moment, the others for their turn
 
     async def acquire(self) -> None:
         """Wait until a request may be made; who is cancelled while waiting uses nothing up."""
         loop = asyncio.get_running_loop()
-        async with self._turn:
+        async with self._turn.turn(urgency_of_request()):
             # A pause may come while one waits, and a sleep may end a little early: look again.
             while (moment := self._earliest()) > (now := loop.time()):  # noqa: ASYNC110 - time, no event
                 await asyncio.sleep(moment - now)

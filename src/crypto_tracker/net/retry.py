@@ -31,11 +31,13 @@ class Retry:
     """The policy of one provider.
 
     Between two attempts lie `wait_seconds`, doubled each time, plus up to `wait_seconds` of jitter, and no
-    more than `wait_max_seconds`; or exactly what the provider asks for, however long that is.
+    more than `wait_max_seconds`; or exactly what the provider asks for. Where that is longer than
+    `wait_max_seconds`, nothing is tried again here: who asked decides what to do meanwhile.
     """
 
     def __init__(self, fetching: Fetching, *, name: str) -> None:
         self._attempts = fetching.attempts
+        self._wait_max = fetching.wait_max_seconds
         self._name = name
         self._caller = stamina.AsyncRetryingCaller(
             attempts=fetching.attempts,
@@ -52,20 +54,26 @@ class Retry:
         Raises ProviderUnavailable when every attempt has failed. Any other error goes through at once.
         """
         try:
-            return await self._caller(_backoff, work)
+            return await self._caller(self._backoff, work)
         except Transient as failure:
+            if self._is_too_long(failure):
+                raise ProviderUnavailable(
+                    f"{self._name} is not to be had now: {failure}; try again later"
+                ) from None
             attempts = "the only attempt" if self._attempts == 1 else f"all {self._attempts} attempts"
             raise ProviderUnavailable(
                 f"{self._name} is not to be had now, {attempts} failed: {failure}; try again later"
             ) from None
 
+    def _backoff(self, error: Exception) -> bool | float:
+        if not isinstance(error, Transient) or self._is_too_long(error):
+            return False
+        return True if error.retry_after is None else max(error.retry_after, 0.0)
+
+    def _is_too_long(self, failure: Transient) -> bool:
+        return failure.retry_after is not None and not failure.retry_after <= self._wait_max
+
 
 async def repeat(work: Callable[[], Awaitable[T]], fetching: Fetching, *, name: str) -> T:
     """The result of `work`, tried as often as `fetching` says; for calls that do not go through `http`."""
     return await Retry(fetching, name=name).run(work)
-
-
-def _backoff(error: Exception) -> bool | float:
-    if not isinstance(error, Transient):
-        return False
-    return True if error.retry_after is None else max(error.retry_after, 0.0)
