@@ -220,14 +220,13 @@ def test_where_nothing_finer_is_known_in_the_span_the_coarser_base_is_taken():
 def test_a_span_of_which_little_is_known_is_said_to_be_so():
     (note,) = chosen(GAPPED, "BTC/USD", "ETH/USD", span=(2, 22)).notes
     assert note == (
-        "the span is not wholly known on 1m: 15.0 % of BTC/USD; "
-        "see list-data, and choose another --timerange or --timeframe"
+        "of the span only a part is known on 1m: BTC/USD 15.0 %; list-data --gaps says what is missing"
     )
     assert chosen(GAPPED, "BTC/USD", "ETH/USD", span=(1, 3)).notes == ()
     assert chosen(GAPPED, "ETH/USD").notes == ()
     six = "\n".join(f"C{n}/USD kraken 1m 1 2 {8 + n} 21" for n in range(1, 7))
-    (note,) = [note for note in chosen(six).notes if "wholly" in note]
-    assert "on 1m: 40.0 % of C6/USD, 45.0 % of C5/USD, 50.0 % of C4/USD, and so of 3 more;" in note
+    (note,) = [note for note in chosen(six).notes if "only a part" in note]
+    assert "on 1m: C6/USD 40.0 %, C5/USD 45.0 %, C4/USD 50.0 %, and 3 more in part;" in note
 
 
 # ------------------------------------------------------------------------------------- symbols, providers

@@ -60,6 +60,9 @@ def test_the_other_provider_is_traded_and_the_history_stands_in(home: Path):
     choice = chosen(home)
     assert set(choice.provider_of.values()) == {LIVE}
     assert choice.history == HISTORY
+    assert any(
+        note.startswith("bars of massive stand in where kraken has none: 89.4 %") for note in choice.notes
+    ), choice.notes
     assert choice.start_ms == MINUTES_FROM_MS  # the history reaches that far back
     with BarReader.open(home) as reader:
         bars = StoredBars(reader, choice.provider_of, choice.history)

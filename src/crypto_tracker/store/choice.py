@@ -106,6 +106,7 @@ def choose(
         notes.append(
             f"bars reach from {from_ms(start):%Y-%m-%d %H:%M} to {from_ms(end):%Y-%m-%d %H:%M} UTC only"
         )
+    notes += _stood_in(used, provider_of, history, base, start, end)
     notes += _little_known(used, symbols, base, start, end)
     coin = configuration.trading.reference
     reference = choose_reference({info.symbol for info in found}, symbols, coin)
@@ -232,6 +233,35 @@ def _overlaps(info: SeriesInfo, start_ms: int | None, end_ms: int | None) -> boo
     )
 
 
+def _stood_in(
+    used: Sequence[SeriesInfo],
+    provider_of: Mapping[Symbol, str],
+    history: str,
+    base: Timeframe,
+    start_ms: int,
+    end_ms: int,
+) -> list[str]:
+    """A note on how much of what is known of the span comes from the provider that stands in."""
+    own_ms = all_ms = 0
+    whose = set()
+    for symbol, provider in provider_of.items():
+        if provider == history:
+            continue
+        of_symbol = [info for info in used if info.symbol == symbol]
+        own = intervals.as_intervals(
+            pair for info in of_symbol if info.provider == provider for pair in info.known
+        )
+        both = intervals.as_intervals(pair for info in of_symbol for pair in info.known)
+        own_ms += intervals.length(intervals.clip(own, start_ms, end_ms))
+        all_ms += intervals.length(intervals.clip(both, start_ms, end_ms))
+        whose.add(provider)
+    if all_ms == own_ms:
+        return []
+    share = 100.0 * (all_ms - own_ms) / all_ms
+    where = f"where {', '.join(sorted(whose))} has none"
+    return [f"bars of {history} stand in {where}: {share:.1f} % of what is known on {base}"]
+
+
 def _little_known(
     used: Sequence[SeriesInfo], symbols: Sequence[Symbol], base: Timeframe, start_ms: int, end_ms: int
 ) -> list[str]:
@@ -244,13 +274,11 @@ def _little_known(
             shares.append((share, str(symbol)))
     if not shares:
         return []
-    named = ", ".join(f"{100.0 * share:.1f} % of {name}" for share, name in sorted(shares)[:_NAMED])
-    more = f", and so of {len(shares) - _NAMED} more" if len(shares) > _NAMED else ""
-    note = (
-        f"the span is not wholly known on {base}: {named}{more}; "
-        "see list-data, and choose another --timerange or --timeframe"
-    )
-    return [note]
+    named = ", ".join(f"{name} {100.0 * share:.1f} %" for share, name in sorted(shares)[:_NAMED])
+    more = f", and {len(shares) - _NAMED} more in part" if len(shares) > _NAMED else ""
+    return [
+        f"of the span only a part is known on {base}: {named}{more}; list-data --gaps says what is missing"
+    ]
 
 
 def _said_of_the_instruments(symbols: Sequence[Symbol]) -> list[str]:

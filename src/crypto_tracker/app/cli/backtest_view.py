@@ -179,11 +179,12 @@ def percent(value: float | None) -> str:
 def _heading(found: Report) -> Text:
     about = found.about
     number = "" if about.run_id is None else f" {about.run_id}"
+    whose = ", ".join(sorted(set(about.providers.values())))
     text = Text()
     text.append(f"Backtest{number}", style="bold")
     text.append(
         f"  {about.start:%Y-%m-%d %H:%M} to {about.end:%Y-%m-%d %H:%M} UTC "
-        f"({found.marked.days:,} days), {about.base} bars\n"
+        f"({found.marked.days:,} days), {about.base} bars of {whose}\n"
     )
     more = len(about.symbols) - _SYMBOLS_NAMED
     reference = "" if about.reference is None else f", reference {about.reference}"
