@@ -23,6 +23,7 @@ from crypto_tracker.market.providers.base import (
     StreamEvent,
     no_bars,
 )
+from crypto_tracker.net.gate import turn_of_request
 from crypto_tracker.store.batch import BarBatch
 from crypto_tracker.store.collectors import Standing
 
@@ -118,14 +119,15 @@ class MarketHistory:
 
     async def fetch(self, symbol: Symbol, timeframe: Timeframe, start_ms: int, end_ms: int) -> FetchedBars:  # noqa: ARG002
         self.asked.append((symbol, start_ms, end_ms))
-        self.at_once += 1
-        self.at_once_peak = max(self.at_once, self.at_once_peak)
-        try:
-            await asyncio.sleep(0.001)
-            if (error := self.failing()) is not None:
-                raise error
-        finally:
-            self.at_once -= 1
+        async with turn_of_request():
+            self.at_once += 1
+            self.at_once_peak = max(self.at_once, self.at_once_peak)
+            try:
+                await asyncio.sleep(0.001)
+                if (error := self.failing()) is not None:
+                    raise error
+            finally:
+                self.at_once -= 1
         opens = self.market.traded(symbol, start_ms, min(end_ms, self.time.now_ms() - MINUTE + 1))
         return FetchedBars(bars=self.market.batch(symbol, opens), covered=((start_ms, end_ms),))
 
@@ -166,6 +168,9 @@ def settings(**collector: object) -> MarketData:
     """The default configuration of market data, with other values for the collector; 1m only."""
     tree = tomllib.loads(defaults().text)["market_data"]
     tree["collector"] |= {"backfill": False, **collector}
+    tree["collector"]["quiet_seconds"] = max(
+        tree["collector"]["quiet_seconds"], tree["collector"]["settle_seconds"]
+    )
     tree["timeframes"] = {"1m": tree["timeframes"]["1m"]}
     return MarketData.model_validate(tree)
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from crypto_tracker.config.market_data import Collector, Exchange, Fetching
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe
-from crypto_tracker.market.providers.base import FetchedBars, StreamedBars
+from crypto_tracker.market.providers.base import Alive, FetchedBars, StreamedBars
 from crypto_tracker.market.providers.exchange.provider import ExchangeProvider, open_exchange
 from tests.servers.exchange import Bar, ExchangeServer
 
@@ -29,6 +29,7 @@ COLLECTOR = Collector(
     providers=("kraken",),
     backfill=True,
     settle_seconds=2.0,
+    quiet_seconds=15.0,
     skew_seconds=0.0,
     buffer_bars=1000,
     lease_seconds=15.0,
@@ -115,13 +116,17 @@ class Watched:
 
     def __init__(self, events: Any) -> None:
         self._events = events
-        self.seen: list[Any] = []
+        self.seen: list[Any] = []  # all but proofs of life
+        self.alive: list[int] = []  # these
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
 
     async def _watch(self) -> None:
         async for event in self._events:
-            self.seen.append(brief(event))
+            if isinstance(event, Alive):
+                self.alive.append(event.at_ms)
+            else:
+                self.seen.append(brief(event))
             self._news.set()
 
     async def until(self, what: Callable[[list[Any]], bool], *, seconds: float = 10.0) -> list[Any]:

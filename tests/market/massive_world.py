@@ -6,8 +6,8 @@ import re
 import time
 import tomllib
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from crypto_tracker.config.market_data import MarketData
 from crypto_tracker.config.tree import defaults
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, Timeframe, from_ms
+from crypto_tracker.market.providers.base import Alive, Stream, StreamEvent
 from crypto_tracker.market.providers.massive.rest import MassiveHistory
 from crypto_tracker.market.providers.massive.stream import MassiveStream
 from tests.servers.massive_stream import KEY, MINUTE_MS, FaultScript, Market, MassiveStreamServer
@@ -112,7 +113,12 @@ class World:
     def settings(self, **collector: Any) -> MarketData:
         """The configuration of the collector, in the time of the market; 1m only."""
         tree = tomllib.loads(defaults().text)["market_data"]
-        usual = {"settle_seconds": 8.0, "lease_seconds": 120.0, "silence_seconds": 150.0}
+        usual = {
+            "settle_seconds": 8.0,
+            "quiet_seconds": 20.0,
+            "lease_seconds": 120.0,
+            "silence_seconds": 150.0,
+        }
         tree["collector"] |= {"backfill": False, **usual, **collector}
         tree["timeframes"] = {"1m": tree["timeframes"]["1m"]}
         return MarketData.model_validate(tree)
@@ -140,14 +146,17 @@ class World:
         }
         return MarketData.model_validate(tree)
 
-    def providers(self, short: MarketData, key: str = KEY) -> tuple[MassiveHistory, MassiveStream]:
+    def providers(self, short: MarketData, key: str = KEY) -> tuple[MassiveHistory, Stream]:
         """The clients under test."""
         secret = SecretStr(key)
         return (
             MassiveHistory(short.massive, short.fetching, secret, now_ms=self.now_ms),
             # The stream measures how long its connections live, which is our time.
-            MassiveStream(
-                short.massive, short.collector, secret, now_ms=lambda: int(time.monotonic() * 1_000)
+            InMarketTime(
+                MassiveStream(
+                    short.massive, short.collector, secret, now_ms=lambda: int(time.monotonic() * 1_000)
+                ),
+                self,
             ),
         )
 
@@ -170,6 +179,25 @@ class World:
             missing=missing,
             provider=provider,
         )
+
+
+@dataclass
+class InMarketTime:
+    """A stream that tells proofs of life by our own time, and here by that of the market."""
+
+    stream: MassiveStream
+    world: World
+    name: str = "massive"
+
+    async def events(self, symbols: Sequence[Symbol]) -> AsyncGenerator[StreamEvent, None]:
+        async with aclosing(self.stream.events(symbols)) as events:
+            async for event in events:
+                if isinstance(event, Alive):
+                    ago_ms = int(time.monotonic() * 1_000) - event.at_ms
+                    market_ms = ago_ms / 1_000 / self.world.seconds_per_minute * MINUTE_MS
+                    yield Alive(at_ms=self.world.now_ms() - int(market_ms))
+                else:
+                    yield event
 
 
 def symbols_of(market: Market) -> tuple[Symbol, ...]:

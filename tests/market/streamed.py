@@ -1,13 +1,13 @@
 """What tests of streams share: settings with short durations, and readers that stop when they have enough."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from crypto_tracker.config.market_data import Collector, Massive
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.market.providers.base import StreamedBars, StreamEvent
+from crypto_tracker.market.providers.base import Alive, StreamedBars, StreamEvent
 from crypto_tracker.market.providers.massive.pairs import stream_pair
 
 START = 1_709_251_200_000  # 2024-03-01 00:00 UTC
@@ -18,6 +18,7 @@ _COLLECTOR = Collector(
     providers=("massive",),
     backfill=False,
     settle_seconds=0.02,
+    quiet_seconds=0.15,
     skew_seconds=0.05,
     buffer_bars=1000,
     lease_seconds=1.0,
@@ -47,12 +48,26 @@ def massive(url: str) -> Massive:
     )
 
 
+async def without_proofs(stream: Any, symbols: Sequence[Symbol]) -> AsyncGenerator[StreamEvent, None]:
+    """The events of a stream besides its proofs of life, which come whenever they come."""
+    async with aclosing(stream.events(symbols)) as events:
+        async for event in events:
+            if not isinstance(event, Alive):
+                yield event
+
+
 async def events_until(
-    stream: Any, symbols: Sequence[Symbol], enough: Callable[[list[StreamEvent]], bool], seconds: float = 15.0
+    stream: Any,
+    symbols: Sequence[Symbol],
+    enough: Callable[[list[StreamEvent]], bool],
+    seconds: float = 15.0,
+    *,
+    proofs: bool = False,
 ) -> list[StreamEvent]:
-    """The events of a stream up to the one at which there are enough of them."""
+    """The events of a stream up to the one at which there are enough of them; on demand proofs of life too."""
     seen: list[StreamEvent] = []
-    async with asyncio.timeout(seconds), aclosing(stream.events(symbols)) as events:
+    inner = stream.events(symbols) if proofs else without_proofs(stream, symbols)
+    async with asyncio.timeout(seconds), aclosing(inner) as events:
         async for event in events:
             seen.append(event)
             if enough(seen):

@@ -15,6 +15,7 @@ from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, Timeframe
 from crypto_tracker.market.collecting.service import Assignment, Collecting
 from crypto_tracker.market.providers.base import (
+    Alive,
     MarketInfo,
     Stream,
     StreamEvent,
@@ -108,6 +109,9 @@ def undisturbed(time: FastTime, market: Market) -> ScriptedStream:
             for symbol in symbols:
                 if market.has_traded(symbol, open_ms):
                     yield streamed(market, symbol, open_ms)
+            quiet_ms = open_ms + MINUTE + 15_000
+            await asyncio.sleep(max(time.seconds(quiet_ms + 100 - time.now_ms()), 0.0))
+            yield Alive(at_ms=time.now_ms())
             open_ms += MINUTE
 
     return ScriptedStream(script)

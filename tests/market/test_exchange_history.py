@@ -557,3 +557,24 @@ def test_a_recorded_fetch_plays_again_with_its_failures_and_without_the_exchange
         assert len(server.requests) == n_requests
     assert rows(live.bars) == rows(replayed.bars) == expected(market[:190])
     assert live.covered == replayed.covered
+
+
+# ------------------------------------------------------------------------------------------ clocks
+
+
+@each_exchange
+def test_a_candle_that_is_open_by_the_clock_of_the_exchange_is_left_out_and_unknown(name):
+    theirs = Clock(at(5) + 55_000)
+    with SERVERS[name]({"BTC/USD": minutes(at(0), 10)}, now_ms=theirs).running() as server:
+        answer = fetched(server, lambda: theirs.ms + 10_000, at(1), at(6))
+    assert rows(answer.bars) == expected(minutes(at(0), 10)[1:5])
+    assert answer.covered == ((at(1), at(5)),)
+
+
+@each_exchange
+def test_a_minute_without_trades_is_one_only_once_it_is_over_by_the_clock_of_the_exchange(name):
+    theirs = Clock(at(5) + 55_000)
+    with SERVERS[name]({"BTC/USD": minutes(at(0), 5)}, now_ms=theirs).running() as server:
+        assert fetched(server, lambda: theirs.ms + 10_000, at(1), at(6)).covered == ((at(1), at(5)),)
+        theirs.ms = at(6) + 10_000
+        assert fetched(server, lambda: theirs.ms + 10_000, at(1), at(6)).covered == ((at(1), at(6)),)

@@ -13,7 +13,7 @@ import pytest
 from crypto_tracker.config.market_data import Exchange
 from crypto_tracker.core.errors import UnknownToProvider, UsageError
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.market.providers.base import Lost, Subscribed, Trouble
+from crypto_tracker.market.providers.base import Alive, Lost, Subscribed, Trouble
 from crypto_tracker.market.providers.exchange.provider import open_exchange
 from crypto_tracker.market.recording.recorder import Recorder
 from crypto_tracker.market.recording.replay import Replay
@@ -52,6 +52,10 @@ def ccxt_is_loaded() -> None:
 
 def bars(seen: list[Any]) -> list[Any]:
     return [event for event in seen if isinstance(event, tuple)]
+
+
+def without_proofs(events: list[Any]) -> list[Any]:
+    return [event for event in events if not isinstance(event, Alive)]
 
 
 def rows_of(seen: list[Any]) -> list[Any]:
@@ -98,27 +102,128 @@ def test_a_candle_is_given_out_when_the_next_one_appears_and_again_when_it_chang
 
 
 @each_of_candles
-def test_a_candle_that_has_been_over_for_long_enough_is_given_out_without_a_next_one(name):
+def test_a_candle_is_given_out_without_a_next_one_once_the_exchange_was_alive_after_it_settled(name):
     clock = Clock(at(0) + 10_000)
 
-    async def work(server: Any) -> list[Any]:
+    async def work(server: Any) -> tuple[list[Any], list[int]]:
         async with watched(opened(server, clock), BTC, ETH) as stream:
             await stream.until(lambda seen: of_kind(seen, Subscribed))
             server.push_bars("BTC/USD", NEXT[0])
             server.push_bars("ETH/USD", NEXT[0])
             clock.ms = at(1) + 1_999
             server.push_bars("ETH/USD", changed(NEXT[0], 104.0))
-            await asyncio.sleep(0.05)
+            await eventually(lambda: at(1) + 1_999 in stream.alive)()
             assert bars(stream.seen) == []
             clock.ms = at(1) + 2_000
-            return list(await stream.until(lambda seen: len(bars(seen)) == 2))
+            await stream.until(lambda seen: len(bars(seen)) == 2)
+            await eventually(lambda: at(1) + 2_000 in stream.alive)()
+            return stream.seen, stream.alive
 
     with served(name, clock) as server:
-        seen = run(work(server))
+        seen, alive = run(work(server))
     assert sorted(bars(seen)) == [
         ("BTC/USD", expected([NEXT[0]])),
         ("ETH/USD", expected([changed(NEXT[0], 104.0)])),
     ]
+    assert alive == sorted(alive)
+
+
+@each_exchange
+def test_a_minute_that_was_seen_in_half_before_the_line_died_is_not_given_out(name):
+    clock = Clock(at(0) - 20_000)
+
+    async def work(server: Any) -> list[Any]:
+        async with watched(opened(server, clock), BTC, ETH) as stream:
+            await stream.until(lambda seen: of_kind(seen, Subscribed))
+            await eventually(lambda: bool(stream.alive))()
+            server.answering = False  # as when packets get lost and nobody is told
+            clock.ms = at(0) + 50_000
+            if isinstance(server, CoinbaseServer):
+                server.push_deals("BTC/USD", deal(0.8, "100", 1))
+            else:
+                server.push_bars("BTC/USD", NEXT[0])
+            await eventually(lambda: server.unanswered > 0)()
+            for later in (at(1) + 2_000, at(1) + 30_000, at(60)):
+                clock.ms = later
+                await asyncio.sleep(0.6)
+            assert max(stream.alive) < at(0) + 50_000
+            server.drop()
+            return list(await stream.until(lambda seen: of_kind(seen, Lost)))
+
+    with served(name, clock) as server:
+        assert bars(run(work(server))) == []
+
+
+@pytest.mark.parametrize("name", ["kraken", "binance"])
+def test_our_clock_may_be_ahead_and_a_minute_is_closed_by_that_of_the_exchange(name):
+    theirs = Clock(at(0) + 10_000)
+    ahead_ms = 10_000
+
+    def ours() -> int:
+        return theirs.ms + ahead_ms
+
+    async def work(server: Any) -> tuple[list[Any], list[int]]:
+        async with watched(opened(server, ours), BTC, ETH) as stream:
+            await stream.until(lambda seen: of_kind(seen, Subscribed) and of_kind(seen, Trouble))
+            server.push_bars("BTC/USD", NEXT[0])
+            await asyncio.sleep(0.1)
+            theirs.ms = at(0) + 56_000  # ours says 1:06
+            await asyncio.sleep(1.1)
+            server.push_bars("BTC/USD", changed(NEXT[0], 70.0))
+            await asyncio.sleep(0.1)
+            theirs.ms = at(1) + 1_000
+            await asyncio.sleep(1.2)
+            assert bars(stream.seen) == []
+            theirs.ms = at(1) + 3_100  # the header of an answer is cut to a second
+            await stream.until(lambda seen: len(bars(seen)) == 1)
+            return stream.seen, stream.alive
+
+    with ALL[name](MARKET, now_ms=theirs).running() as server:
+        seen, alive = run(work(server))
+    assert bars(seen) == [("BTC/USD", expected([changed(NEXT[0], 70.0)]))]
+    assert max(alive) <= at(1) + 3_100
+    (told,) = of_kind(seen, Trouble)
+    assert (told.kind, told.may_hide_bars) == ("clock", False)
+    assert told.detail.startswith(f"our clock is at least 9 s ahead of {name}'s: ")
+
+
+def test_our_clock_may_be_behind_which_is_said_and_proofs_are_told_by_ours():
+    theirs = Clock(at(0) + 10_000)
+
+    async def work(server: Any) -> tuple[list[Any], list[int]]:
+        async with watched(opened(server, lambda: theirs.ms - 10_000), BTC) as stream:
+            await stream.until(lambda seen: of_kind(seen, Subscribed) and of_kind(seen, Trouble))
+            server.push_bars("BTC/USD", NEXT[0])
+            theirs.ms = at(1) + 11_900
+            await asyncio.sleep(1.2)
+            assert bars(stream.seen) == []
+            theirs.ms = at(1) + 12_000
+            await stream.until(lambda seen: len(bars(seen)) == 1)
+            return stream.seen, stream.alive
+
+    with served("kraken", theirs) as server:
+        seen, alive = run(work(server))
+    assert [trouble.detail.partition(":")[0] for trouble in of_kind(seen, Trouble)] == [
+        "our clock is at least 10 s behind kraken's"
+    ]
+    assert max(alive) <= at(1) + 2_000
+
+
+def test_a_question_without_an_answer_is_asked_once_more_after_a_while():
+    clock = Clock(at(0) + 10_000)
+    collector = COLLECTOR.model_copy(update={"settle_seconds": 0.05, "quiet_seconds": 0.1})
+
+    async def work(server: Any) -> None:
+        async with watched(opened(server, clock, collector=collector), BTC) as stream:
+            await eventually(lambda: bool(stream.alive))()
+            server.answering = False
+            await eventually(lambda: server.unanswered > 2)()
+            server.answering = True
+            known = len(stream.alive)
+            await eventually(lambda: len(stream.alive) > known)()
+
+    with served("binance", clock) as server:
+        run(work(server))
 
 
 def test_a_message_of_several_symbols_is_read_as_one_of_each():
@@ -513,7 +618,8 @@ def test_a_recorded_session_plays_again_event_by_event_without_the_exchange(name
     async def again(server: Any) -> list[Any]:
         provider = opened(server, clock, replay=Replay(path))
         try:
-            return [brief(event) async for event in provider.stream.events([BTC, ETH])]
+            events = [brief(event) async for event in provider.stream.events([BTC, ETH])]
+            return without_proofs(events)
         finally:
             await provider.close()
 
@@ -539,7 +645,7 @@ def test_a_recorded_failure_to_begin_plays_again_too(name, path, tmp_path: Path)
     async def again(server: Any) -> list[Any]:
         provider = opened(server, clock, replay=Replay(recording))
         try:
-            return [event async for event in provider.stream.events([BTC])]
+            return without_proofs([event async for event in provider.stream.events([BTC])])
         finally:
             await provider.close()
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from crypto_tracker.core.errors import DataError, StoreError, UsageError
-from crypto_tracker.market.providers.base import Lost, StreamedBars, Subscribed, Trouble
+from crypto_tracker.market.providers.base import Alive, Lost, StreamedBars, Subscribed, Trouble
 from crypto_tracker.market.providers.massive.stream import MassiveStream
 from crypto_tracker.market.recording.format import (
     Header,
@@ -519,13 +519,13 @@ def faulty_session(tmp_path_factory):
         lived = stream(
             server.url, recorder.connecting(open_socket), now_ms=lambda: time.time_ns() // 1_000_000
         )
-        seen = asyncio.run(events_until(lived, SYMBOLS, enough))
+        seen = asyncio.run(events_until(lived, SYMBOLS, enough, proofs=True))
     return path, seen
 
 
 def test_a_faulty_session_plays_again_event_for_event_and_bar_for_bar(faulty_session):
     path, lived = faulty_session
-    for kind, at_least in ((Lost, 12), (Subscribed, 8), (Trouble, 5), (StreamedBars, 30)):
+    for kind, at_least in ((Lost, 12), (Subscribed, 8), (Trouble, 5), (StreamedBars, 30), (Alive, 3)):
         assert sum(isinstance(event, kind) for event in lived) >= at_least
     assert [told(event) for event in played(path)] == [told(event) for event in lived]
 

@@ -110,7 +110,7 @@ class BinanceServer(ExchangeServer):
             self.push(
                 {
                     "e": "kline",
-                    "E": bar.time_ms + 1000,
+                    "E": self.clock_ms(),
                     "s": _id(symbol),
                     "k": {
                         "t": bar.time_ms,

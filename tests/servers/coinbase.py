@@ -105,7 +105,7 @@ class CoinbaseServer(ExchangeServer):
             {
                 "channel": "market_trades",
                 "client_id": "",
-                "timestamp": iso(deals[-1].time_ms),
+                "timestamp": iso(self.clock_ms()),
                 "sequence_num": 1,
                 "events": [{"type": kind, "trades": trades}],
             }

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -116,9 +117,12 @@ class ExchangeServer:
         self.now_ms = now_ms
         self.faults = list(faults)
         self.requests: list[tuple[str, dict[str, str]]] = []
-        self.sent: list[Any] = []  # what came over sockets
+        self.sent: list[Any] = []  # what came over sockets, besides pings
         self.opened = 0  # sockets in all
         self.confirming = True
+        self.answering = True  # pings
+        self.unanswered = 0  # pings
+        self.clock_ms = now_ms  # what it writes on what it says
         self.refusing: set[str] = set()
         self.url = ""
         self._sockets: list[web.WebSocketResponse] = []
@@ -199,8 +203,9 @@ class ExchangeServer:
             assert request.transport is not None
             request.transport.abort()
             return response
+        date = {"Date": formatdate(self.clock_ms() / 1000, usegmt=True)}
         return web.Response(
-            status=fault.status, text=body, headers=dict(fault.headers), content_type="application/json"
+            status=fault.status, text=body, headers=date | fault.headers, content_type="application/json"
         )
 
     def _fault_of(self, path: str) -> Fault:
@@ -211,20 +216,30 @@ class ExchangeServer:
         return Fault()
 
     async def _speak(self, request: web.Request) -> web.StreamResponse:
-        socket = web.WebSocketResponse()
+        socket = web.WebSocketResponse(autoping=False)
         await socket.prepare(request)
         self.opened += 1
         self._sockets.append(socket)
         try:
             await self.welcomed(socket)
             async for message in socket:
-                if message.type is WSMsgType.TEXT:
-                    heard = json.loads(message.data)
-                    self.sent.append(heard)
+                heard = json.loads(message.data) if message.type is WSMsgType.TEXT else None
+                is_ping = message.type is WSMsgType.PING or (heard is not None and self.is_ping(heard))
+                if is_ping and not self.answering:
+                    self.unanswered += 1
+                elif message.type is WSMsgType.PING:
+                    await socket.pong(message.data)
+                elif heard is not None:
+                    if not is_ping:
+                        self.sent.append(heard)
                     await self.heard(socket, heard)
         finally:
             self._sockets.remove(socket)
         return socket
+
+    def is_ping(self, message: Any) -> bool:
+        """Whether a message asks for nothing but a sign of life."""
+        return message.get("method") == "ping" or message.get("type") == "ping"
 
     async def welcomed(self, socket: web.WebSocketResponse) -> None:
         """What is said first on a new socket: nothing."""

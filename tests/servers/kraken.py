@@ -116,7 +116,10 @@ class KrakenServer(ExchangeServer):
 
     async def heard(self, socket: web.WebSocketResponse, message: Any) -> None:
         if message.get("method") == "ping":
-            await socket.send_json({"method": "pong", "req_id": message.get("req_id")})
+            now = iso(self.clock_ms())
+            await socket.send_json(
+                {"method": "pong", "req_id": message.get("req_id"), "time_in": now, "time_out": now}
+            )
             return
         params = message["params"]
         for symbol in params["symbol"]:
@@ -142,7 +145,8 @@ class KrakenServer(ExchangeServer):
 
     def push_bars(self, symbol: str, *bars: Bar, kind: str = "update") -> None:
         """Candles as they stand now."""
-        self.push({"channel": "ohlc", "type": kind, "data": [ohlc_row(symbol, bar) for bar in bars]})
+        rows = [ohlc_row(symbol, bar) for bar in bars]
+        self.push({"channel": "ohlc", "type": kind, "timestamp": iso(self.clock_ms()), "data": rows})
 
     def push_deals(self, symbol: str, *deals: Deal) -> None:
         self.push(

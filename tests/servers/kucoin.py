@@ -120,7 +120,7 @@ class KucoinServer(ExchangeServer):
                     "type": "message",
                     "topic": f"/market/candles:{market}_1min",
                     "subject": f"trade.candles.{kind}",
-                    "data": {"symbol": market, "candles": candle(bar), "time": bar.time_ms * 1_000_000},
+                    "data": {"symbol": market, "candles": candle(bar), "time": self.clock_ms() * 10**6},
                 }
             )
 

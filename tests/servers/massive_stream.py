@@ -565,11 +565,16 @@ class MassiveStreamServer:
     ) -> None:
         frame = _frame_bytes(json.dumps(events))
         size = max(1, -(-len(frame) // 8))
-        for first in range(0, len(frame), size):
-            connection.transport.write(frame[first : first + size])
-            await asyncio.sleep(seconds / 8)
-            if connection.state is not State.OPEN:
-                raise _Gone
+        connection.send_data = lambda: None  # type: ignore[method-assign]  # no pong in the middle of it
+        try:
+            for first in range(0, len(frame), size):
+                connection.transport.write(frame[first : first + size])
+                await asyncio.sleep(seconds / 8)
+                if connection.state is not State.OPEN:
+                    raise _Gone
+        finally:
+            del connection.send_data
+            connection.send_data()
 
     # ------------------------------------------------------------------------------------------- ends
 

@@ -53,7 +53,8 @@ class Collector(Frozen):
     backfill: (
         bool  # whether it also fetches the years of `timeframes.backfill_days`, besides what is needed now
     )
-    settle_seconds: Annotated[float, Field(gt=0.0)]  # after a minute's close, before it counts as whole
+    settle_seconds: Annotated[float, Field(gt=0.0)]  # after a minute's close, before its bar counts as whole
+    quiet_seconds: Annotated[float, Field(gt=0.0)]  # after it, before a missing bar means that nobody traded
     skew_seconds: Annotated[
         float, Field(ge=0.0)
     ]  # a bar that comes this much before its close is kept until then
@@ -70,6 +71,8 @@ class Collector(Frozen):
     def _is_consistent(self) -> "Collector":
         if self.backoff_max_seconds < self.backoff_seconds:
             raise ValueError("backoff_max_seconds is below backoff_seconds: make it at least as long")
+        if self.quiet_seconds < self.settle_seconds:
+            raise ValueError("quiet_seconds is below settle_seconds: make it at least as long")
         if len(set(self.providers)) != len(self.providers):
             raise ValueError("providers names one twice: name each once")
         return self

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -44,6 +46,16 @@ class SocketSilent(ProviderUnavailable):
         self.seconds = seconds
 
 
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The other side has answered: all that it sent before it was asked has been received, and read.
+
+    `mark` is what the moment of asking was marked with.
+    """
+
+    mark: int
+
+
 class Socket(Protocol):
     """An open connection. Leaving the context that gave it closes it."""
 
@@ -51,12 +63,16 @@ class Socket(Protocol):
         """Send one message; raises SocketClosed where the connection has ended."""
         ...
 
-    async def receive(self, within_seconds: float | None = None) -> str | bytes:
-        """The next message.
+    async def receive(self, within_seconds: float | None = None) -> str | bytes | Proof:
+        """The next message, or a proof that was asked for by `prove`.
 
-        Raises SocketClosed after the last one, and SocketSilent when nothing came in `within_seconds`; with
-        0, whose time is over before it asks, at once and whatever is there.
+        Raises SocketClosed after the last one, and SocketSilent when no message came in `within_seconds`,
+        proofs or not; with 0, whose time is over before it asks, at once and whatever is there.
         """
+        ...
+
+    def prove(self, every_seconds: float, mark: Callable[[], int]) -> None:
+        """From now on ask the other side every so often whether it lives, marked with `mark()` each time."""
         ...
 
 
@@ -69,6 +85,11 @@ class _Websocket:
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
+        self._prove_seconds: float | None = None
+        self._mark: Callable[[], int]
+        self._ask_at = 0.0
+        self._asked: tuple[int, asyncio.Future[float]] | None = None  # the mark of a ping, and its answer
+        self._silent_since: float | None = None
 
     async def send(self, text: str) -> None:
         try:
@@ -76,16 +97,77 @@ class _Websocket:
         except ConnectionClosed as error:
             raise _closed(error) from None
 
-    async def receive(self, within_seconds: float | None = None) -> str | bytes:
+    def prove(self, every_seconds: float, mark: Callable[[], int]) -> None:
+        self._prove_seconds, self._mark = every_seconds, mark
+
+    async def receive(self, within_seconds: float | None = None) -> str | bytes | Proof:
         if within_seconds is not None and within_seconds <= 0.0:
             raise SocketSilent(0.0)
+        loop = asyncio.get_running_loop()
+        if self._silent_since is None:
+            self._silent_since = loop.time()
+        ends_at = math.inf if within_seconds is None else self._silent_since + within_seconds
         try:
-            async with asyncio.timeout(within_seconds):
-                return await self._connection.recv()
+            while True:
+                await self._ask()
+                message = await self._message(min(ends_at, self._wake_at()))
+                if message is not None:
+                    self._silent_since = None
+                    return message
+                if self._asked is not None and self._is_answered():
+                    # What came before the answer may have come in the same moment: it is read first.
+                    message = await self._message(loop.time())
+                    if message is not None:
+                        self._silent_since = None
+                        return message
+                    mark, self._asked = self._asked[0], None
+                    return Proof(mark)
+                if loop.time() >= ends_at:
+                    self._silent_since = None
+                    raise SocketSilent(within_seconds or 0.0)
         except ConnectionClosed as error:
             raise _closed(error) from None
+
+    async def _message(self, until: float) -> str | bytes | None:
+        """What there is to read, or comes until then; None also where a ping is answered meanwhile."""
+        pong = None if self._asked is None else self._asked[1]
+        waits = pong is not None and not pong.done()
+
+        def wake(_pong: object) -> None:
+            if waits and not limit.expired():
+                limit.reschedule(asyncio.get_running_loop().time())
+
+        try:
+            async with asyncio.timeout_at(None if until == math.inf else until) as limit:
+                if waits and pong is not None:
+                    pong.add_done_callback(wake)
+                try:
+                    return await self._connection.recv()
+                finally:
+                    waits = False
+                    if pong is not None:
+                        pong.remove_done_callback(wake)
         except TimeoutError:
-            raise SocketSilent(within_seconds or 0.0) from None
+            return None
+
+    async def _ask(self) -> None:
+        """Send a ping where it is time for one, and the last one is answered."""
+        now = asyncio.get_running_loop().time()
+        if self._prove_seconds is None or self._asked is not None or now < self._ask_at:
+            return
+        self._ask_at = now + self._prove_seconds
+        mark = self._mark()
+        with contextlib.suppress(ConnectionClosed):  # of which the reader is told after all that came
+            self._asked = mark, asyncio.ensure_future(await self._connection.ping())
+
+    def _wake_at(self) -> float:
+        if self._prove_seconds is None or (self._asked is not None and not self._is_answered()):
+            return math.inf
+        return asyncio.get_running_loop().time() if self._asked is not None else self._ask_at
+
+    def _is_answered(self) -> bool:
+        pong = None if self._asked is None else self._asked[1]
+        return pong is not None and pong.done() and not pong.cancelled() and pong.exception() is None
 
 
 def _closed(error: ConnectionClosed) -> SocketClosed:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from crypto_tracker.config.market_data import Collector
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import MINUTE_MS
+from crypto_tracker.core.timeframes import MINUTE_MS, from_ms
 from crypto_tracker.core.validate import MISSING_TIME_MS
 from crypto_tracker.market.collecting.buffer import Buffer
 from crypto_tracker.market.collecting.health import Health
@@ -15,8 +15,17 @@ from crypto_tracker.market.collecting.minutes import Interval, Minutes, minute_o
 from crypto_tracker.market.collecting.schedule import Wishes
 from crypto_tracker.market.collecting.times import MarketTime, until
 from crypto_tracker.market.fetching.writing import StoreThread
-from crypto_tracker.market.providers.base import Lost, Stream, StreamedBars, StreamEvent, Subscribed, Trouble
+from crypto_tracker.market.providers.base import (
+    Alive,
+    Lost,
+    Stream,
+    StreamedBars,
+    StreamEvent,
+    Subscribed,
+    Trouble,
+)
 from crypto_tracker.store.bars import BarStore
+from crypto_tracker.store.leases import Fence
 
 SOURCE = "stream"
 """What the store notes beside bars of a stream that it puts into quarantine."""
@@ -25,6 +34,14 @@ _QUIET_SECONDS = 0.005
 """With nothing to read for so long, everything that has come was read."""
 _TURNS = 10
 """Of the event loop, in which data that has just come reaches its reader."""
+
+
+_LOOKS = 2
+"""At the clock, in the time in which a minute settles."""
+_PAUSE_SETTLES = 2
+"""So many times as long as a minute takes to settle, a process does not stand still by itself."""
+_LOOK_SECONDS_MIN = 0.05  # of our own time, however fast that of the market runs
+_PAUSE_SECONDS_MIN = 0.25
 
 
 class Wished(Protocol):
@@ -40,7 +57,8 @@ class Live:
 
     Bars are written once their minute has settled, or at once where the buffer is full: reading waits
     meanwhile, so that the sender is slowed down. A minute is covered for a symbol that was subscribed from
-    before its open until it had settled, once all that came until then has been read.
+    before its open: with its bar, or, where there is none, once the stream has proven to be alive for long
+    enough after its close. Time in which this process stood still is lost, as if the line had been cut.
     """
 
     def __init__(
@@ -53,7 +71,9 @@ class Live:
         health: Health,
         wishes: Wishes,
         wished: Wished,
+        fence: Fence | None = None,
     ) -> None:
+        self._fence = fence
         self._stream = stream
         self._store = store
         self._thread = thread
@@ -62,12 +82,14 @@ class Live:
         self._wishes = wishes
         self._wished = wished
         self._settle_ms = int(settings.settle_seconds * 1_000)
+        self._look_ms = max(self._settle_ms // _LOOKS, 1)
         self._skew_ms = int(settings.skew_seconds * 1_000)
         self._buffer = Buffer(capacity=settings.buffer_bars, skew_ms=self._skew_ms, settle_ms=self._settle_ms)
-        self._minutes = Minutes(self._settle_ms)
+        self._minutes = Minutes(self._settle_ms, int(settings.quiet_seconds * 1_000))
         self._wanted: frozenset[Symbol] = frozenset()
         self._read_ms = 0  # all that came until then has been read
-        self._covered_ms = 0  # the end of the newest minute that was told of as covered
+        self._looked_ms = 0  # the clock was looked at last
+        self._late_ms = 0  # a bar was said to be late last
 
     @property
     def is_live(self) -> bool:
@@ -84,11 +106,15 @@ class Live:
         Raises ProviderRefused where the stream does.
         """
         self._wanted = frozenset(symbols)
+        self._looked_ms = self._time.now_ms()
+        looking = asyncio.create_task(self._look_at_the_clock())
         events = self._stream.events(symbols)
         coming = asyncio.ensure_future(anext(events))
         try:
             while True:
-                if await self._came(coming):
+                has_come = await self._came(coming)
+                self._notice_a_pause()
+                if has_come:
                     if self._time.follows_reading:
                         self._read_ms = self._time.now_ms() - 1
                         await self._write_what_is_due()
@@ -99,7 +125,8 @@ class Live:
             return  # a recording is at its end
         finally:
             coming.cancel()
-            await asyncio.wait([coming])
+            looking.cancel()
+            await asyncio.wait([coming, looking])
             if isinstance(events, AsyncGenerator):
                 await events.aclose()
             self._lose(self._time.now_ms())
@@ -118,6 +145,28 @@ class Live:
         self._read_ms = self._time.now_ms()
         return coming.done()
 
+    async def _look_at_the_clock(self) -> None:
+        """See to it that a long time between two looks at the clock is one in which nothing could run."""
+        while True:
+            self._notice_a_pause()
+            await asyncio.sleep(max(self._time.seconds(self._look_ms), _LOOK_SECONDS_MIN))
+
+    def _notice_a_pause(self) -> None:
+        """What came while the process stood still, or while its clock jumped, nobody has watched."""
+        now_ms = self._time.now_ms()
+        passed_ms, self._looked_ms = now_ms - self._looked_ms, now_ms
+        if self._time.follows_reading or abs(passed_ms) <= self._look_ms + _PAUSE_SETTLES * self._settle_ms:
+            return
+        if self._time.seconds(abs(passed_ms)) <= _PAUSE_SECONDS_MIN:
+            return
+        self._health.mention(
+            "pause",
+            f"this process stood still for {passed_ms / 1_000:.0f} s, or its clock was set: what the stream "
+            "brought meanwhile is fetched",
+            now_ms,
+        )
+        self._fetch_since(self._minutes.paused(now_ms), now_ms)
+
     async def _take_in(self, event: StreamEvent) -> None:
         now_ms = self._time.now_ms()
         health = self._health
@@ -126,6 +175,8 @@ class Live:
             self._begin(event, now_ms)
         elif isinstance(event, StreamedBars):
             await self._bars(event, now_ms)
+        elif isinstance(event, Alive):
+            self._minutes.alive(min(event.at_ms, now_ms), now_ms)
         elif isinstance(event, Lost):
             self._lose(now_ms)
             health.counts["reconnects"] += 1
@@ -162,13 +213,13 @@ class Live:
         if event.symbol not in self._wanted:
             health.mention("symbol", f"bars of {event.symbol}, which was not asked for", now_ms)
             return
-        for open_ms in event.bars.open_time_ms.tolist():
-            self._minutes.brought(open_ms, now_ms)
         added = self._buffer.add(event, now_ms)
+        for open_ms in event.bars.open_time_ms.tolist():
+            self._minutes.brought(event.symbol, open_ms, now_ms, usable=open_ms not in added.unusable)
         counts["bars"] += added.bars
         counts["duplicates"] += added.duplicates
         counts["corrections"] += added.corrections
-        counts["late"] += sum(open_ms < self._covered_ms for open_ms in added.first)
+        self._tell_of_late_ones(event.symbol, added.first, now_ms)
         for open_ms in added.unusable:
             counts["unusable"] += 1
             health.mention("unusable", f"a bar of {event.symbol} breaks a rule: it is in quarantine", now_ms)
@@ -180,6 +231,18 @@ class Live:
                 await until(self._time, ready_ms)
             await self._write({})
         health.buffer_bars, health.buffer_peak = len(self._buffer), self._buffer.peak
+
+    def _tell_of_late_ones(self, symbol: Symbol, first: Sequence[int], now_ms: int) -> None:
+        """Bars of minutes that were taken for ones without trades; said once in a minute."""
+        late = [open_ms for open_ms in first if self._minutes.was_quiet(symbol, open_ms)]
+        self._health.counts["late"] += len(late)
+        if late and now_ms - self._late_ms >= MINUTE_MS:
+            self._late_ms = now_ms
+            after = (now_ms - late[0] - MINUTE_MS) / 1_000
+            self._health.noted(
+                f"the bar of {symbol} of {from_ms(late[0]):%H:%M} UTC came {after:.1f} s after its close: "
+                "the minute had been taken for one without a trade"
+            )
 
     def _doubt(self, symbol: Symbol, open_ms: int, now_ms: int) -> None:
         """A bar of a minute cannot be used: without a sound one, the minute is to be fetched."""
@@ -215,6 +278,7 @@ class Live:
             covered,
             source=SOURCE,
             raw=taken.raw,
+            fence=self._fence,
         )
         if result.suspect:
             self._health.mention(
@@ -223,15 +287,13 @@ class Live:
                 "confirm them (`quarantine list` shows them)",
                 self._time.now_ms(),
             )
-        self._note_written(taken.first, covered)
+        self._note_written(taken.first)
 
-    def _note_written(self, first: Counter[int], covered: dict[Symbol, list[Interval]]) -> None:
+    def _note_written(self, first: Counter[int]) -> None:
         now_ms = self._time.now_ms()
         health = self._health
         for open_ms, bars in first.items():
             health.lateness.note(now_ms, now_ms - open_ms - MINUTE_MS, bars)
-        ends = [end_ms for intervals in covered.values() for _, end_ms in intervals]
-        self._covered_ms = max([self._covered_ms, *ends])
         newest = [open_ms for open_ms in first if open_ms <= now_ms - MINUTE_MS]
         if health.newest_minute_ms is not None:
             newest.append(health.newest_minute_ms)

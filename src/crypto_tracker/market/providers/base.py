@@ -160,7 +160,19 @@ class Trouble:
     may_hide_bars: bool = False
 
 
-StreamEvent = Subscribed | StreamedBars | Lost | Trouble
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alive:
+    """Proof that the connection lives: whatever the provider said before `at_ms` has been given out.
+
+    What comes late proves nothing of when it was said, so only an answer to a question does, or a time that
+    the provider itself wrote down. The moment is told by our clock and by that of the provider, whichever is
+    earlier.
+    """
+
+    at_ms: int
+
+
+StreamEvent = Subscribed | StreamedBars | Alive | Lost | Trouble
 
 
 class Stream(Protocol):

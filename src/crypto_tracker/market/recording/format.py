@@ -35,6 +35,7 @@ class Kind(StrEnum):
     FAILED = "failed"  # none came about, or a request got no answer
     SENT = "sent"  # a message of ours
     MESSAGE = "message"  # one of theirs
+    PROVEN = "proven"  # the other side has answered a ping, whose mark is in `mark`
     SILENT = "silent"  # nothing came for as long as the reader was willing to wait
     CLOSED = "closed"  # the reader was told that the connection has ended
     LEFT = "left"  # the reader went away

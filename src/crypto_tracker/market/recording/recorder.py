@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from crypto_tracker import __version__
 from crypto_tracker.core.errors import StoreError, UsageError
 from crypto_tracker.market.recording.format import SOCKET_PREFIX, Header, Kind, Mask, Record, Writer, line_of
-from crypto_tracker.net.sockets import Connect, Socket, SocketClosed, SocketSilent, SocketUnreachable
+from crypto_tracker.net.sockets import Connect, Proof, Socket, SocketClosed, SocketSilent, SocketUnreachable
 
 
 class Recorder:
@@ -210,7 +210,10 @@ class _RecordedSocket:
             self._note_closed(error, during=Kind.SENT)
             raise
 
-    async def receive(self, within_seconds: float | None = None) -> str | bytes:
+    def prove(self, every_seconds: float, mark: Callable[[], int]) -> None:
+        self._inner.prove(every_seconds, mark)
+
+    async def receive(self, within_seconds: float | None = None) -> str | bytes | Proof:
         try:
             message = await self._inner.receive(within_seconds)
         except SocketClosed as error:
@@ -219,6 +222,9 @@ class _RecordedSocket:
         except SocketSilent as error:
             self._log.note(Kind.SILENT, self._connection, seconds=error.seconds)
             raise
+        if isinstance(message, Proof):
+            self._log.note(Kind.PROVEN, self._connection, mark=message.mark)
+            return message
         self._log.note(Kind.MESSAGE, self._connection, **_content(message, self._mask))
         return message
 

@@ -17,7 +17,7 @@ from crypto_tracker.market.recording.format import (
     read_header,
     read_records,
 )
-from crypto_tracker.net.sockets import Socket, SocketClosed, SocketSilent, SocketUnreachable
+from crypto_tracker.net.sockets import Proof, Socket, SocketClosed, SocketSilent, SocketUnreachable
 
 
 class RecordingEnded(ProviderRefused):
@@ -156,7 +156,10 @@ class _PlayedSocket:
         if record is not None and record.fields.get("during") == Kind.SENT:
             raise _closed(record)
 
-    async def receive(self, within_seconds: float | None = None) -> str | bytes:  # noqa: ARG002 - likewise
+    def prove(self, every_seconds: float, mark: Callable[[], int]) -> None:
+        """What was proven is recorded."""
+
+    async def receive(self, within_seconds: float | None = None) -> str | bytes | Proof:  # noqa: ARG002 - likewise
         record = self._lines.peek(self._connection)
         while record is not None and record.kind is Kind.SENT:
             self._lines.next(self._connection)
@@ -169,6 +172,8 @@ class _PlayedSocket:
         self._lines.next(self._connection)
         if record.kind is Kind.SILENT:
             raise SocketSilent(float(record.fields["seconds"]))
+        if record.kind is Kind.PROVEN:
+            return Proof(int(record.fields["mark"]))
         return record.content
 
 

@@ -4,16 +4,18 @@ import difflib
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
 from crypto_tracker.config.market_data import Collector, Exchange, Fetching
 from crypto_tracker.core.errors import CryptoTrackerError, UsageError
+from crypto_tracker.market.providers.exchange.clocks import DATE_MS, ClockDifference, date_of
 from crypto_tracker.market.providers.exchange.errors import UNREADABLE, passes, plain
 from crypto_tracker.market.providers.exchange.seams import ExchangeRecorder, ExchangeReplay
 from crypto_tracker.market.providers.exchange.venues import venue
 from crypto_tracker.net.breaker import Breaker
+from crypto_tracker.net.gate import turn_of_request
 from crypto_tracker.net.http import seconds_to_wait
 from crypto_tracker.net.limits import RateLimit
 from crypto_tracker.net.retry import Retry, Transient
@@ -46,10 +48,12 @@ class Polite:
         limit = self._bucket(client)
 
         async def attempt() -> Any:
-            # A configured rate counts requests; ccxt's own counts them by what they cost.
-            for _ in range(1 if self._per_second else max(1, math.ceil(cost))):
-                await limit.acquire()
-            return await self._judged(client, once)
+            async with turn_of_request():
+                # A configured rate counts requests; ccxt's own counts them by what they cost.
+                for _ in range(1 if self._per_second else max(1, math.ceil(cost))):
+                    await limit.acquire()
+                self._breaker.check()  # meanwhile another one may have been told to leave it alone
+                return await self._judged(client, once)
 
         return await self._breaker.run(lambda: self._retry.run(attempt))
 
@@ -66,9 +70,10 @@ class Polite:
             seconds = seconds_to_wait(headers)
             clause = f"{self._name} did not answer as it should ({plain(error)})"
             if seconds is not None:
-                self._bucket(client).pause(seconds)
                 if seconds > self._fetching.wait_max_seconds:
-                    self._breaker.rest(seconds, clause)
+                    clause += f" and wants to be left alone for {seconds:.0f} s"
+                    raise self._breaker.rest(seconds, clause) from error
+                self._bucket(client).pause(seconds)
             raise Transient(clause, retry_after=seconds) from error
         if not isinstance(answer, (dict, list)):
             # ccxt hands text on, finds nothing in it, and would call that an empty history.
@@ -124,6 +129,7 @@ class Wiring:
     now_ms: Callable[[], int]
     recorder: ExchangeRecorder | None = None
     replay: ExchangeReplay | None = None
+    clocks: ClockDifference = field(default_factory=ClockDifference)
 
     def open_client(self, *, streaming: bool) -> Any:
         """A client of ccxt whose requests are polite, and whose answers are recorded or replayed."""
@@ -134,7 +140,7 @@ class Wiring:
             )
         arguments = constructor_arguments(self.name, self.settings, self.fetching)
         try:
-            return _spoken(base)(arguments, self.polite, self.recorder, self.replay)
+            return _spoken(base)(arguments, self)
         except UNREADABLE as error:
             raise UsageError(
                 f"ccxt cannot make a client of {self.name} with market_data.exchanges.{self.name}.settings "
@@ -146,17 +152,12 @@ def _spoken(base: Any) -> Any:
     class Spoken(base):  # type: ignore[misc]  # which class that is, is known at run time only
         """An exchange of ccxt with our seams in it."""
 
-        def __init__(
-            self,
-            arguments: dict[str, Any],
-            polite: Polite,
-            recorder: ExchangeRecorder | None,
-            replay: ExchangeReplay | None,
-        ) -> None:
+        def __init__(self, arguments: dict[str, Any], wiring: Wiring) -> None:
             super().__init__(arguments)
-            self._polite = polite
-            self._recorder = recorder
-            self._replay = replay
+            self._polite = wiring.polite
+            self._recorder = wiring.recorder
+            self._replay = wiring.replay
+            self._clocks, self._our_ms = wiring.clocks, wiring.now_ms
             self._venue = venue(self.id)
             self.spoke_tls = False
 
@@ -180,7 +181,13 @@ def _spoken(base: Any) -> Any:
         async def fetch(self, url: Any, method: Any = "GET", headers: Any = None, body: Any = None) -> Any:
             if self._replay is None:
                 self.spoke_tls = self.spoke_tls or url.startswith("https:")
+                asked_ms = self._our_ms()
                 answer = await super().fetch(url, method, headers, body)
+                # Set a moment ago, with nothing in between.
+                said_ms = date_of(self.last_response_headers)
+                if said_ms is not None:
+                    came_ms = self._our_ms()
+                    self._clocks.answered(said_ms, asked_ms=asked_ms, came_ms=came_ms, within_ms=DATE_MS)
             else:
                 answer = await self._replayed(url, method, headers, body)
             lacks = self._venue.lacks(url, answer)

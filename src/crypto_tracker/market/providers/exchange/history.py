@@ -117,12 +117,17 @@ class ExchangeHistory:
     async def _candles(self, symbol: Symbol, timeframe: Timeframe, start_ms: int, end_ms: int) -> FetchedBars:
         name, now_ms = self._name, self._now_ms()
         pages = await self._reader(symbol, timeframe, now_ms).read(start_ms, end_ms)
-        rows = {
-            time_ms: row for time_ms, row in pages.rows.items() if time_ms + timeframe.ms <= self._now_ms()
-        }
+        # A bar is closed where it was when it was asked for, by our clock and by that of the exchange, or
+        # where the exchange has a later one.
+        clocks = self._wiring.clocks
+        closed_ms = max(clocks.surely(now_ms), min(max(pages.rows, default=0), now_ms))
+        rows = {time_ms: row for time_ms, row in pages.rows.items() if time_ms + timeframe.ms <= closed_ms}
         # A bar that closed this moment may not be there yet: its absence proves nothing.
+        settled_ms = timeframe.floor(clocks.earlier(now_ms) - self._settle_ms)
         end_ms = min(
-            end_ms, max(timeframe.floor(now_ms - self._settle_ms), max(rows, default=0) + timeframe.ms)
+            end_ms,
+            max(settled_ms, max(rows, default=0) + timeframe.ms),
+            min((time_ms for time_ms in pages.rows if time_ms not in rows), default=end_ms),
         )
         lacking: list[Lacking] = []
         proven_from, requests = pages.proven_from_ms, pages.requests

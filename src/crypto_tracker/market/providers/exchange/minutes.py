@@ -16,6 +16,9 @@ REMEMBERED_MS = 60 * MINUTE_MS
 One that opens so far in the future would make all others forgotten: it must not be taken.
 """
 
+TRADES_KEPT_MS = 2 * MINUTE_MS
+"""For so long after it a minute takes further trades; to know each once, it keeps their ids."""
+
 NAN = float("nan")
 
 
@@ -149,7 +152,8 @@ Given = list[tuple[Symbol, dict[int, Candle]]]
 class OpenMinutes:
     """Minutes of many symbols; each is given out once it is taken for closed, and again when it changes.
 
-    A minute is taken for closed when a later one of its symbol appears, or `settle_ms` after its close.
+    A minute is taken for closed when a later one of its symbol appears, or once all that the exchange said
+    until `settle_ms` after its close has come.
     """
 
     def __init__(self, settle_ms: int) -> None:
@@ -172,11 +176,11 @@ class OpenMinutes:
         out |= self._close(symbol, [time_ms for time_ms in opened if time_ms < self._newest[symbol]])
         return [(symbol, dict(sorted(out.items())))] if out else []
 
-    def settle(self, now_ms: int) -> Given:
-        """What has been over for long enough at this moment."""
+    def settle(self, proven_ms: int) -> Given:
+        """What was over for long enough at this moment; all that was said before it has been taken."""
         out: Given = []
         for symbol, opened in self._open.items():
-            over = [time_ms for time_ms in opened if time_ms + MINUTE_MS + self._settle_ms <= now_ms]
+            over = [time_ms for time_ms in opened if time_ms + MINUTE_MS + self._settle_ms <= proven_ms]
             if over:
                 out.append((symbol, self._close(symbol, over)))
         return out
@@ -203,7 +207,7 @@ class TradedMinutes:
         self._minutes = minutes
         self._begins: dict[Symbol, int] = {}
         self._trades: dict[Symbol, dict[int, TradedMinute]] = {}
-        self.late = 0  # trades of minutes that are no longer remembered
+        self.late = 0  # trades of minutes whose trades are no longer kept
 
     def begin(self, symbol: Symbol, at_ms: int) -> None:
         """From this moment on every trade of the symbol comes; the first whole minute is the next one."""
@@ -220,14 +224,14 @@ class TradedMinutes:
             minute_ms = trade.time_ms - trade.time_ms % MINUTE_MS
             if minute_ms < self._begins[symbol]:
                 continue
-            if minute_ms < newest - REMEMBERED_MS:
+            if minute_ms < newest - TRADES_KEPT_MS:
                 self.late += 1
                 continue
             if known.setdefault(minute_ms, TradedMinute()).take(trade):
                 changed.add(minute_ms)
         candles = {minute_ms: known[minute_ms].candle() for minute_ms in sorted(changed)}
         newest = max(known, default=0)
-        for minute_ms in [minute_ms for minute_ms in known if minute_ms < newest - REMEMBERED_MS]:
+        for minute_ms in [minute_ms for minute_ms in known if minute_ms < newest - TRADES_KEPT_MS]:
             del known[minute_ms]
         return (
             self._minutes.take(

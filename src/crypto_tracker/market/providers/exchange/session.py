@@ -11,7 +11,7 @@ from typing import Any
 from crypto_tracker.core.errors import UnknownToProvider, UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import MINUTE_MS
-from crypto_tracker.market.providers.base import StreamedBars, StreamEvent, Subscribed, Trouble
+from crypto_tracker.market.providers.base import Alive, StreamedBars, StreamEvent, Subscribed, Trouble
 from crypto_tracker.market.providers.exchange.connection import Wiring, asked, close_client
 from crypto_tracker.market.providers.exchange.errors import UNREADABLE, plain
 from crypto_tracker.market.providers.exchange.history import trade_of
@@ -34,6 +34,9 @@ STEPS = "steps"
 
 _MINUTE = "1m"
 _TAIL_ROWS = 30  # of a cache of candles, which are looked through for changes after each message
+_PROOFS = 2  # in the time in which a minute settles the exchange is asked so often whether it lives
+_FIRST_QUESTION = 1_000_000_000  # the numbers of our questions are none that ccxt gives to its own
+_FAR_AWAY_MAX = 1_000
 _WAITING_MAX = 500  # events that nobody has taken yet: then the sockets are left unread
 
 
@@ -72,13 +75,22 @@ class Session:
         self._fresh_since = 0.0
         self._asked_at: float | None = None  # None until all was asked for, and once it was missed
         self._strange: set[str] = set()
-        self._far_away: set[tuple[str, int]] = set()
+        self._far_away: dict[tuple[str, int], None] = {}  # in the order in which they were told
+        self._clocks = wiring.clocks
+        self._told_ahead_ms = 0
+        self._settle_ms = int(self._collector.settle_seconds * 1000)
+        self._questions = _FIRST_QUESTION
+        self._asked_our_ms = 0  # when the last question was asked
+        self._asked_ms = 0  # the moment before which all has come, once every connection has answered
+        self._heard_in_ms: int | None = None  # the same as the exchange says it
+        self._unanswered: set[str] = set()  # addresses
+        self._ask_at = 0.0
         self._by_request: dict[tuple[str, str], tuple[Symbol, ...]] = {}  # by address and id
         self._waiting: deque[StreamEvent] = deque()
         self._news = asyncio.Event()
         self._loss: str | None = None
         self._heard = asyncio.get_running_loop().time()
-        self._minutes = OpenMinutes(int(self._collector.settle_seconds * 1000))
+        self._minutes = OpenMinutes(self._settle_ms)
         self._traded = TradedMinutes(self._minutes)
         self._subscriber: asyncio.Task[None] | None = None
         self.client = wiring.open_client(streaming=True)
@@ -99,6 +111,7 @@ class Session:
             one_by_one=self._venue.one_by_one,
             connecting=connecting,
         )
+        self.tap.on_pong = self._on_pong
 
     async def load(self, markets: Any) -> None:
         """Know the markets: from a client of an earlier connection, else ask for them."""
@@ -173,17 +186,78 @@ class Session:
                     self._say_unconfirmed()
                     continue
                 wait = min(wait, until)
-            settling = self._minutes.next_settling_ms()
-            if settling is not None:
-                now_ms = self._now_ms()
-                if settling <= now_ms:
-                    note(self._recorder, {"step": "settled", "at_ms": now_ms})
-                    self._give(self._minutes.settle(now_ms))
-                    continue
-                wait = min(wait, (settling - now_ms) / 1000.0)
+            self._judge_clocks()
+            wait = min(wait, await self._ask_whether_it_lives())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._news.wait()
+
+    async def _ask_whether_it_lives(self) -> float:
+        """Ask every so often, and as soon as a minute may have settled; returns the seconds until then."""
+        loop = asyncio.get_running_loop()
+        every = self._collector.settle_seconds / _PROOFS
+        if self._unanswered and loop.time() < self._ask_at - every + self._collector.quiet_seconds:
+            return every  # the answer wakes
+        now_ms = self._clocks.earlier(self._now_ms())
+        settling_ms = self._minutes.next_settling_ms()
+        if settling_ms is not None and self._asked_ms < settling_ms <= now_ms:
+            self._ask_at = 0.0
+        addresses = self.tap.open_addresses
+        if addresses and loop.time() >= self._ask_at:
+            self._ask_at = loop.time() + every
+            self._questions += 1
+            self._asked_ms, self._asked_our_ms, self._heard_in_ms = now_ms, self._now_ms(), None
+            self._unanswered = set(addresses)
+            pings, number = self._venue.pings, self._questions
+            question = str(number).encode() if pings is None else pings.ask(number)
+            for address in addresses:
+                await self.tap.ask(address, question)
+        if settling_ms is None or settling_ms <= now_ms:
+            return every
+        return min(every, max(settling_ms - now_ms, 1) / 1000.0)
+
+    def _on_pong(self, url: str, held: bytes) -> None:
+        if self._venue.pings is None and held == str(self._questions).encode():
+            self._answered(url, None)
+
+    def _answered(self, url: str, read_ms: int | None) -> None:
+        """One connection has answered; once all have, all that was said before the question has come."""
+        if url not in self._unanswered:
+            return
+        if read_ms is not None:
+            self._clocks.answered(read_ms, asked_ms=self._asked_our_ms, came_ms=self._now_ms())
+            self._heard_in_ms = min(read_ms, self._heard_in_ms or read_ms)
+        self._unanswered.discard(url)
+        if self._unanswered:
+            return
+        proven_ms = self._asked_ms
+        if self._heard_in_ms is not None:
+            proven_ms = min(self._asked_our_ms, self._heard_in_ms)
+        note(self._recorder, {"step": "alive", "at_ms": proven_ms})
+        self._prove(proven_ms)
+
+    def _prove(self, at_ms: int) -> None:
+        """All that was said before this moment has come: minutes that had settled by then are closed."""
+        self._give(self._minutes.settle(at_ms))
+        self._add(Alive(at_ms=at_ms))
+
+    def _judge_clocks(self) -> None:
+        """Say it where the clocks are further apart than minutes take to settle, and when that changes."""
+        ahead_ms = self._clocks.ahead_ms
+        if abs(ahead_ms) <= self._settle_ms:
+            self._told_ahead_ms = 0
+        elif abs(ahead_ms - self._told_ahead_ms) > self._settle_ms:
+            self._told_ahead_ms = ahead_ms
+            note(self._recorder, {"step": "clock", "ahead_ms": ahead_ms})
+            self._tell_of_clocks(ahead_ms)
+
+    def _tell_of_clocks(self, ahead_ms: int) -> None:
+        where = "ahead of" if ahead_ms > 0 else "behind"
+        self._on_trouble(
+            "clock",
+            f"our clock is at least {abs(ahead_ms) // 1000} s {where} {self._name}'s: set it by a time "
+            "server, or minutes come late",
+        )
 
     def take_all(self) -> list[StreamEvent]:
         """What has happened since the last call."""
@@ -198,8 +272,12 @@ class Session:
         """A step of ours out of a recording."""
         symbols = [self._wanted[name] for name in step.get("symbols", ()) if name in self._wanted]
         match step["step"]:
-            case "settled":
+            case "settled":  # as older recordings have it
                 self._give(self._minutes.settle(step["at_ms"]))
+            case "alive":
+                self._prove(step["at_ms"])
+            case "clock":
+                self._tell_of_clocks(step["ahead_ms"])
             case "confirmed":
                 self._confirm(symbols, step["at_ms"])
             case "subscribed":
@@ -274,7 +352,15 @@ class Session:
             self._on_trouble("subscription", detail)
 
     def _on_message(self, url: str, message: Any) -> bool:
-        """Read what a message says of subscriptions; whether that is all that is to be made of it."""
+        """Read what a message says of subscriptions and clocks; whether nothing else is to be made of it."""
+        if self._connecting:
+            said_ms = self._venue.said_at(message)
+            if said_ms is not None:
+                self._clocks.told(said_ms, came_ms=self._now_ms())
+            pong = None if self._venue.pings is None else self._venue.pings.answered(message)
+            if pong is not None and pong[0] == self._questions:
+                self._answered(url, pong[1])
+                return True
         if self._venue.confirms is None:
             return False
         said = self._venue.confirms(message)
@@ -377,7 +463,7 @@ class Session:
             for symbol in symbols:
                 self._give(self._traded.take(symbol, trades))
             if self._traded.late > late:
-                self._on_trouble("late", f"{self._traded.late - late} trades of {name} came an hour late")
+                self._on_trouble("late", f"{self._traded.late - late} trades of {name} came minutes late")
 
     def _is_to_come(self, name: str, time_ms: int) -> bool:
         """Whether this would be of a minute that is still far away, which is said once and left out."""
@@ -385,7 +471,9 @@ class Session:
         if time_ms < now_ms + REMEMBERED_MS:
             return False
         if (name, time_ms) not in self._far_away:  # it stays in the cache
-            self._far_away.add((name, time_ms))
+            self._far_away[name, time_ms] = None
+            if len(self._far_away) > _FAR_AWAY_MAX:
+                del self._far_away[next(iter(self._far_away))]
             ahead = (time_ms - now_ms) / MINUTE_MS
             self._on_trouble("message", f"{self._name} sent {name} of {ahead:.0f} minutes in the future")
         return True

@@ -51,6 +51,8 @@ class Tap:
         self._on_trouble = on_trouble
         self._on_refusal = on_refusal
         self._on_loss = on_loss
+        self.on_pong: Callable[[str, bytes], None] = lambda _url, _held: None
+        """A ping of websockets is answered: address, and what the ping held."""
         self._one_by_one = one_by_one
         self._connecting = connecting
         self._client = client
@@ -96,6 +98,22 @@ class Tap:
         client.on_error, client.on_close = on_error, on_close
         client.watch, client.watch_multiple = asked, asked_multiple
 
+    @property
+    def open_addresses(self) -> list[str]:
+        """The addresses of all connections that stand."""
+        return [url for url, socket in self._sockets.items() if socket.isConnected and not socket.closed()]
+
+    async def ask(self, url: str, message: Mapping[str, Any] | bytes) -> None:
+        """Send a message over a connection that stands, or a ping of websockets that holds these bytes."""
+        socket = self._sockets[url]
+        try:
+            if isinstance(message, bytes):
+                await socket.connection.ping(message)
+            else:
+                await socket.send(dict(message))
+        except (OSError, RuntimeError) as error:
+            self._on_loss(f"{self._client.id} cannot be asked whether it lives ({plain(error)})")
+
     def receive(self, url: str, text: str) -> None:
         """Take a message as if it had come from this address."""
         self._take(self._client.client(url), text)
@@ -116,7 +134,9 @@ class Tap:
             self._on_refusal(plain(error))
 
     def _tap(self, socket: Any) -> None:
-        resolve, receive = socket.resolve, socket.receive
+        from aiohttp import WSMsgType  # noqa: PLC0415 - comes with ccxt
+
+        resolve, receive, heard = socket.resolve, socket.receive, socket.handle_message
         socket.handle_text_or_binary_message = lambda data: self._take(socket, data)
 
         def resolved(result: Any, message_hash: Any) -> Any:
@@ -131,7 +151,12 @@ class Tap:
                 self._is_alive(socket)  # its answers to pings lie unread behind what is held back
             return await receive()
 
-        socket.resolve, socket.receive = resolved, received
+        def handled(message: Any) -> None:
+            if message.type is WSMsgType.PONG:
+                self.on_pong(socket.url, bytes(message.data))
+            heard(message)
+
+        socket.resolve, socket.receive, socket.handle_message = resolved, received, handled
 
     def _is_alive(self, socket: Any) -> None:
         """Ccxt gives up a socket whose answers to pings stay out; other messages are as good as those."""

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from crypto_tracker.core.timeframes import to_ms
 
 PAGE_BARS = 500  # of an exchange of which nothing is known
 
@@ -25,6 +28,68 @@ class Confirmed:
 
 
 NOTHING = Confirmed()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pings:
+    """How an exchange is asked whether it lives, where that is a message of its own.
+
+    Attributes
+    ----------
+    ask : the question that has a number
+    answered : the number of the question that a message answers, and the time at which the exchange read it,
+        in ms, where it says so; None where it is no answer
+    """
+
+    ask: Callable[[int], Mapping[str, Any]]
+    answered: Callable[[Any], tuple[int, int | None] | None]
+
+
+def _time_of(text: Any) -> int | None:
+    """A moment as ISO 8601 writes it, in ms; None where it is none."""
+    try:
+        return to_ms(datetime.fromisoformat(text))
+    except (TypeError, ValueError):
+        return None
+
+
+def _kraken_pong(message: Any) -> tuple[int, int | None] | None:
+    if not isinstance(message, Mapping) or message.get("method") != "pong":
+        return None
+    number = message.get("req_id")
+    return (number, _time_of(message.get("time_in"))) if isinstance(number, int) else None
+
+
+def _kucoin_pong(message: Any) -> tuple[int, int | None] | None:
+    if not isinstance(message, Mapping) or message.get("type") != "pong":
+        return None
+    number = str(message.get("id"))
+    return (int(number), None) if number.isascii() and number.isdigit() else None
+
+
+def _kraken_time(message: Any) -> int | None:
+    if not isinstance(message, Mapping):
+        return None
+    return _time_of(message.get("timestamp") or message.get("time_out"))
+
+
+def _coinbase_time(message: Any) -> int | None:
+    return _time_of(message.get("timestamp")) if isinstance(message, Mapping) else None
+
+
+def _binance_time(message: Any) -> int | None:
+    said = message.get("E") if isinstance(message, Mapping) else None
+    return said if isinstance(said, int) and 10**12 < said < 10**13 else None  # in ms
+
+
+def _kucoin_time(message: Any) -> int | None:
+    data = message.get("data") if isinstance(message, Mapping) else None
+    said = data.get("time") if isinstance(data, Mapping) else None
+    return said // 10**6 if isinstance(said, int) and 10**18 < said < 10**19 else None  # in ns
+
+
+def _no_time(_message: Any) -> int | None:
+    return None
 
 
 def _as_is(message: Any) -> Sequence[Any]:
@@ -149,6 +214,8 @@ class Venue:
     requests_per_second, burst : of requests to subscribe
     confirms : reads what a message says of subscriptions; None where the first candle is the confirmation
     one_by_one : a message as ccxt reads it whole
+    pings : its own way to be asked whether it lives; None where that is a ping of websockets
+    said_at : when a message was written, by the clock of the exchange, in ms; None where it does not say
     lacks : what is missing in an answer that would otherwise pass for "nobody traded"
     """
 
@@ -165,6 +232,8 @@ class Venue:
     burst: int = 40
     confirms: Callable[[Any], Confirmed] | None = None
     one_by_one: Callable[[Any], Sequence[Any]] = field(default=_as_is)
+    pings: Pings | None = None
+    said_at: Callable[[Any], int | None] = field(default=_no_time)
     lacks: Callable[[str, Any], str | None] = field(default=_never)
 
 
@@ -179,6 +248,8 @@ _KRAKEN = Venue(
     confirms=_kraken,
     one_by_one=_kraken_one_by_one,
     lacks=_kraken_lacks,
+    pings=Pings(ask=lambda number: {"method": "ping", "req_id": number}, answered=_kraken_pong),
+    said_at=_kraken_time,
     batch=100,
 )
 
@@ -191,12 +262,19 @@ _VENUES: dict[str, Venue] = {
         confirms=_kucoin,
         one_by_one=_kucoin_candle,
         lacks=_kucoin_lacks,
+        pings=Pings(ask=lambda number: {"id": str(number), "type": "ping"}, answered=_kucoin_pong),
+        said_at=_kucoin_time,
         burst=50,
         requests_per_second=4.0,
     ),
     # Whoever subscribes BTC-USDC is sent BTC-USD: both are the same book.
     "coinbase": Venue(
-        aliases=("USD", "USDC"), page_bars=300, confirms=_coinbase, lacks=_coinbase_lacks, batch=100
+        aliases=("USD", "USDC"),
+        page_bars=300,
+        confirms=_coinbase,
+        lacks=_coinbase_lacks,
+        said_at=_coinbase_time,
+        batch=100,
     ),
     # Five messages in a second.
     "binance": Venue(
@@ -205,6 +283,7 @@ _VENUES: dict[str, Venue] = {
         quote_volume=7,
         confirms=_by_request,
         lacks=_binance_lacks,
+        said_at=_binance_time,
         batch=200,
         burst=4,
         requests_per_second=4.0,

@@ -12,17 +12,26 @@ from pydantic import SecretStr
 from crypto_tracker.config.market_data import Collector, Massive
 from crypto_tracker.core.errors import NotEntitled, ProviderRefused, ProviderUnavailable, UsageError
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.market.providers.base import Lost, StreamedBars, StreamEvent, Subscribed, Trouble
+from crypto_tracker.market.providers.base import (
+    Alive,
+    Lost,
+    StreamedBars,
+    StreamEvent,
+    Subscribed,
+    Trouble,
+)
 from crypto_tracker.market.providers.massive.frames import UNREADABLE, FrameReader, Status
 from crypto_tracker.market.providers.massive.pairs import stream_pair
 from crypto_tracker.market.recording.replay import RecordingEnded
 from crypto_tracker.net.reconnect import Reconnect
-from crypto_tracker.net.sockets import Connect, Socket, SocketClosed, SocketSilent, open_socket
+from crypto_tracker.net.sockets import Connect, Proof, Socket, SocketClosed, SocketSilent, open_socket
 
 TOPICS_PER_MESSAGE = 100
 UNREADABLE_MAX = 5
 """So many frames in a row that cannot be read make the connection useless."""
 
+_PROOFS = 2
+"""So many times in the time in which a minute settles, the other side is asked whether it lives."""
 _KEY = "the key in MASSIVE_API_KEY (or POLYGON_API_KEY)"
 _CLEAN_CLOSE = 1000
 _POLICY_VIOLATION = 1008
@@ -43,7 +52,7 @@ class MassiveStream:
     settings : where the stream is
     collector : how long silence may last, and how soon to connect anew
     key : sent after the greeting
-    now_ms : the clock, by which the life of a connection is measured
+    now_ms : the clock, by which the life of a connection is measured, and proofs of it are told
     connect : opens the socket; a recorder or a replay may stand in between
     sleep : waits before the next attempt; a replay waits as long as its speed says
     chance : spreads these waits
@@ -144,12 +153,20 @@ class _Connection:
     async def events(self, socket: Socket) -> AsyncGenerator[StreamEvent, None]:
         """Everything until the connection is gone or useless, which is raised as ProviderUnavailable."""
         self._began_ms = self._now_ms()
+        proving = False
         while True:
+            if self._useful_since_ms is not None and not self._pending and not proving:
+                # While answers are awaited, the time for them would start anew with each proof.
+                socket.prove(self._collector.settle_seconds / _PROOFS, self._now_ms)
+                proving = True
             try:
                 frame = await socket.receive(self._patience())
             except SocketSilent as silence:
                 for event in self._after(silence):
                     yield event
+                continue
+            if isinstance(frame, Proof):
+                yield Alive(at_ms=frame.mark)
                 continue
             found = self._reader.read(frame)
             self._count_unreadable(found)
