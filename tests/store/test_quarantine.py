@@ -1,20 +1,22 @@
 """Bars in quarantine: released once they break no rule any more, or dropped with a reason, never deleted."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from crypto_tracker.core.errors import UsageError
 from crypto_tracker.core.timeframes import Timeframe, to_ms
 from crypto_tracker.core.validate import BarRule
 from crypto_tracker.store import tables
 from crypto_tracker.store.batch import BarBatch
-from crypto_tracker.store.market_database import reading
-from crypto_tracker.store.quarantine import drop, quarantined, release, suspect_minutes
-from tests.store.shelf import BTC, ETH, NAN, NOW, at, closes, drawn, run_of_minutes, store
+from crypto_tracker.store.held import NO_TRADE, SOUND_BAR
+from crypto_tracker.store.market_database import reading, writing
+from crypto_tracker.store.quarantine import drop, held_minutes, quarantined, release, suspect_minutes
+from tests.store.shelf import BTC, ETH, MINUTE, NAN, NOW, at, closes, drawn, run_of_minutes, store
 
 LATER = NOW + timedelta(minutes=10)
 LATER_MS = to_ms(LATER)
@@ -82,10 +84,92 @@ def test_a_bar_that_is_wrong_in_itself_is_never_released(tmp_path: Path, line: s
     assert bar.rule == rule.label
 
 
+def test_a_sound_bar_that_comes_settles_the_one_that_is_held(tmp_path: Path):
+    number = held_early(tmp_path)
+    with store(tmp_path, now=LATER) as opened:
+        opened.write("file", BTC, Timeframe.M1, drawn("2025-06-01 00:00 100 105 99 104 9"))
+        [outcome] = release(opened, tmp_path, [number], LATER_MS)
+        assert (outcome.done, outcome.why) == (False, f"it is healed already: {SOUND_BAR}")
+        assert closes(opened, "2025-06-01 00:00", "2025-06-01 00:01") == [104.0]
+    assert quarantined(tmp_path) == []
+    [bar] = quarantined(tmp_path, settled=True)
+    assert (bar.status, bar.settled_at_ms, bar.settlement) == ("healed", LATER_MS, SOUND_BAR)
+
+
+def test_a_minute_that_counts_as_without_a_trade_later_settles_it_too(tmp_path: Path):
+    held_early(tmp_path)
+    with store(tmp_path, now=LATER) as opened:
+        opened.write(
+            "file", BTC, Timeframe.M1, BarBatch.none(), [(at("2025-06-01 00:00"), at("2025-06-01 00:05"))]
+        )
+    [bar] = quarantined(tmp_path, settled=True)
+    assert (bar.status, bar.settlement) == ("healed", NO_TRADE)
+
+
+def test_a_bar_that_is_not_of_the_grid_is_settled_by_the_bar_that_it_would_be_a_part_of(tmp_path: Path):
+    off_grid = drawn("12:00 100 102 99 101 5")
+    off_grid.open_time_ms[0] += 30_000
+    with store(tmp_path) as opened:
+        opened.write("file", BTC, Timeframe.H1, off_grid)
+        opened.write("file", BTC, Timeframe.M1, off_grid)
+        opened.write("file", ETH, Timeframe.M1, off_grid)
+        opened.write("file", BTC, Timeframe.M1, drawn("11:59 100\n12:01 100"))
+        assert len(quarantined(tmp_path)) == 3
+        opened.write("file", BTC, Timeframe.M1, drawn("12:00 100"))
+    assert [(bar.symbol, bar.timeframe.value) for bar in quarantined(tmp_path)] == [(BTC, "1h"), (ETH, "1m")]
+
+
+def test_minutes_of_many_symbols_settle_what_is_held_as_well(tmp_path: Path):
+    with store(tmp_path) as opened:
+        opened.write("file", BTC, Timeframe.M1, run_of_minutes("11:50", 10))
+        opened.write("file", BTC, Timeframe.M1, drawn("12:00 100 100 99 101 5"))
+        noon = at("12:00"), at("12:01")
+        opened.write_minutes("file", {BTC: drawn("12:00 100 102 99 101 5")}, {BTC: [noon], ETH: [noon]})
+    [bar] = quarantined(tmp_path, settled=True)
+    assert (bar.status, bar.settlement) == ("healed", SOUND_BAR)
+
+
+def test_a_broken_correction_of_a_sound_bar_is_held_until_a_sound_one_comes_again(tmp_path: Path):
+    with store(tmp_path) as opened:
+        opened.write("file", BTC, Timeframe.M1, drawn("12:00 100 102 99 101 5"))
+        opened.write("file", BTC, Timeframe.M1, drawn("12:00 100 100 99 101 5"))
+        assert len(quarantined(tmp_path)) == 1
+        assert held_minutes(tmp_path, "file", BTC, Timeframe.M1).tolist() == []  # there is a sound one
+        opened.write("file", BTC, Timeframe.M1, drawn("12:00 100 102 99 101 5"))
+    assert quarantined(tmp_path) == []
+
+
+def test_minutes_whose_bars_are_held_can_be_asked_for_again(tmp_path: Path):
+    with store(tmp_path) as opened:
+        opened.write("file", BTC, Timeframe.M1, drawn("12:00 1 2 3 1 5\n12:01 1 2 3 1 5\n12:05 1 2 3 1 5"))
+        lack = at("12:00"), at("12:06"), "its bars break a rule"
+        opened.write("file", BTC, Timeframe.M1, drawn("- 1 1 1 1 5"), lacking=[lack])
+        noon, five = at("12:00"), at("12:05")
+        expected = [[noon, noon + 2 * MINUTE], [five, five + MINUTE]]
+        assert held_minutes(tmp_path, "file", BTC, Timeframe.M1).tolist() == expected
+        first, *_ = quarantined(tmp_path)
+        drop(opened, tmp_path, [first.quarantine_id], LATER_MS, reason="wrong print")
+        expected[0][0] += MINUTE
+        assert opened.reader.held_minutes("file", BTC, Timeframe.M1).tolist() == expected
+        assert opened.reader.held_minutes("file", BTC, Timeframe.H1).tolist() == []
+        assert opened.reader.held_minutes("file", ETH, Timeframe.M1).tolist() == []
+
+
+def before_bars_were_healed(home: Path, number: int) -> None:
+    """Let a row be as an earlier version left it."""
+    with writing(home) as connection:
+        connection.execute(
+            update(tables.quarantine)
+            .where(tables.quarantine.c.quarantine_id == number)
+            .values(status="held", settled_at_ms=None, settlement=None, judged=None)
+        )
+
+
 def test_what_came_later_is_not_overruled_by_what_was_doubted(tmp_path: Path):
     number = held_early(tmp_path)
     with store(tmp_path, now=LATER) as opened:
         opened.write("file", BTC, Timeframe.M1, drawn("2025-06-01 00:00 100 105 99 104 9"))
+        before_bars_were_healed(tmp_path, number)
         [outcome] = release(opened, tmp_path, [number], LATER_MS)
         assert not outcome.done
         assert "the store has another value of this bar by now" in outcome.why
@@ -96,12 +180,15 @@ def test_a_bar_that_the_store_has_by_now_with_the_same_values_is_released_and_ad
     number = held_early(tmp_path)
     with store(tmp_path, now=LATER) as opened:
         opened.write("file", BTC, Timeframe.M1, early_bar())
+        before_bars_were_healed(tmp_path, number)
         [outcome] = release(opened, tmp_path, [number], LATER_MS)
         assert outcome.done
         assert len(opened.reader.rows(BTC, Timeframe.M1, at("2025-06-01 00:00"), LATER_MS)) == 1
+    [bar] = quarantined(tmp_path, settled=True)
+    assert bar.status == "released"
 
 
-def test_a_kill_between_the_bar_and_the_note_is_made_good_by_releasing_again(
+def test_a_kill_between_the_bar_and_the_note_leaves_nothing_to_be_made_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     number = held_early(tmp_path)
@@ -114,8 +201,8 @@ def test_a_kill_between_the_bar_and_the_note_is_made_good_by_releasing_again(
             patched.setattr("crypto_tracker.store.quarantine.writing", killed)
             with pytest.raises(KeyboardInterrupt):
                 release(opened, tmp_path, [number], LATER_MS)
-        assert [bar.status for bar in quarantined(tmp_path)] == ["held"]
-        assert [outcome.done for outcome in release(opened, tmp_path, [number], LATER_MS)] == [True]
+        assert quarantined(tmp_path) == []
+        assert [outcome.done for outcome in release(opened, tmp_path, [number], LATER_MS)] == [False]
         assert len(opened.reader.rows(BTC, Timeframe.M1, at("2025-06-01 00:00"), LATER_MS)) == 1
 
 
@@ -134,9 +221,12 @@ def test_a_kill_between_the_bar_and_the_note_is_made_good_by_releasing_again(
         {"open": "100.0", "high": "102.0", "low": "99.0", "close": "101.0", "volume": "5.0", "vwap": None},
     ],
 )
-def test_the_values_are_those_of_the_source_however_it_spells_them(tmp_path: Path, fields: dict[str, object]):
+def test_of_an_old_row_the_values_are_those_of_the_source_however_it_spells_them(
+    tmp_path: Path, fields: dict[str, object]
+):
     with store(tmp_path) as opened:
         opened.write("file", BTC, Timeframe.M1, early_bar(), raw=lambda _: fields)
+    before_bars_were_healed(tmp_path, 1)
     [bar] = quarantined(tmp_path)
     assert bar.raw == fields
     with store(tmp_path, now=LATER) as opened:
@@ -146,13 +236,27 @@ def test_the_values_are_those_of_the_source_however_it_spells_them(tmp_path: Pat
     np.testing.assert_array_equal(rows.values[5:, 0], [100.5, 7.0] if "vw" in fields else [NAN, NAN])
 
 
-def test_fields_that_make_no_bar_are_not_guessed(tmp_path: Path):
+def test_fields_of_an_old_row_that_make_no_bar_are_not_guessed(tmp_path: Path):
     with store(tmp_path) as opened:
         opened.write("file", BTC, Timeframe.M1, early_bar(), raw=lambda _: {"message": "1748736000,100,102"})
+    before_bars_were_healed(tmp_path, 1)
     [bar] = quarantined(tmp_path)
     with store(tmp_path, now=LATER) as opened:
         [outcome] = release(opened, tmp_path, [bar.quarantine_id], LATER_MS)
     assert (outcome.done, outcome.why) == (False, "it still breaks a rule: missing_field")
+
+
+def test_a_bar_is_released_with_the_values_that_were_judged_whatever_its_source_wrote(tmp_path: Path):
+    bars = early_bar()
+    bars = replace(bars, close=np.array([100.1 + 0.2]), vwap=np.array([100.7]), n_trades=np.array([7.0]))
+    with store(tmp_path) as opened:
+        opened.write("file", BTC, Timeframe.M1, bars, raw=lambda _: {"row": [1748736000, "100", "102", "99"]})
+    [bar] = quarantined(tmp_path)
+    assert bar.raw == {"row": [1748736000, "100", "102", "99"]}
+    with store(tmp_path, now=LATER) as opened:
+        assert release(opened, tmp_path, [bar.quarantine_id], LATER_MS)[0].done
+        rows = opened.reader.rows(BTC, Timeframe.M1, at("2025-06-01 00:00"), LATER_MS)
+    assert rows.values[:, 0].tolist() == [100.0, 102.0, 99.0, 100.1 + 0.2, 5.0, 100.7, 7.0]
 
 
 def broken_minute(home: Path) -> int:
@@ -171,6 +275,9 @@ def test_a_dropped_bar_stays_in_the_table_with_its_reason_and_its_minute_stays_u
         [outcome] = drop(opened, tmp_path, [number], LATER_MS, reason=" wrong print ")
         assert outcome.done
         assert closes(opened, "12:04", "12:05") == ["unknown"]
+        assert opened.reader.lacking("file", BTC, Timeframe.M1) == [
+            (at("12:04"), at("12:05"), "its bar was dropped: wrong print")
+        ]
         again = drop(opened, tmp_path, [number], LATER_MS, reason="other")
         assert [(each.done, each.why) for each in again] == [(False, "it is dropped already: wrong print")]
         [refused] = release(opened, tmp_path, [number], LATER_MS)
@@ -193,6 +300,15 @@ def test_a_minute_in_which_nobody_traded_counts_as_covered(tmp_path: Path):
         assert (outcome.done, outcome.why) == (True, "halted (nobody traded)")
         assert closes(opened, "12:03", "12:06")[1] == "no trade"
         assert opened.reader.series()[0].completeness == 1.0
+
+
+def test_a_bar_without_a_time_or_of_a_known_minute_is_dropped_without_a_note(tmp_path: Path):
+    with store(tmp_path) as opened:
+        opened.write("file", BTC, Timeframe.M1, drawn("12:00 100"))
+        opened.write("file", BTC, Timeframe.M1, drawn("- 100 102 99 101 5\n12:00 1 2 3 4 5"))
+        outcomes = drop(opened, tmp_path, [1, 2], to_ms(NOW), reason="noise")
+        assert [outcome.done for outcome in outcomes] == [True, True]
+        assert opened.reader.lacking("file", BTC, Timeframe.M1) == []
 
 
 def test_a_bar_without_a_time_or_of_a_time_to_come_has_no_minute_that_could_be_covered(tmp_path: Path):

@@ -1,14 +1,11 @@
 """The bar store: what writes bars, one write at a time. Writing the same twice changes nothing."""
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
@@ -20,10 +17,9 @@ from crypto_tracker.core.clock import Clock
 from crypto_tracker.core.errors import UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, Timeframe, month_start_ms, next_month_ms, to_ms
-from crypto_tracker.core.validate import MISSING_TIME_MS, BarRule, broken_rules
-from crypto_tracker.store import doubt, gaps, imports, intervals, tables
+from crypto_tracker.core.validate import BarRule, broken_rules
+from crypto_tracker.store import doubt, gaps, held, imports, intervals, tables
 from crypto_tracker.store.batch import (
-    VALUE_FIELDS,
     BarBatch,
     Contribution,
     StoredRows,
@@ -33,14 +29,12 @@ from crypto_tracker.store.batch import (
 from crypto_tracker.store.cold import ColdFile, ColdTier
 from crypto_tracker.store.database import MARKET, open_engine, upgrade
 from crypto_tracker.store.failpoints import Failpoint, reach
+from crypto_tracker.store.held import RawBar
 from crypto_tracker.store.leases import Fence, check_fence
 from crypto_tracker.store.minutes import Plan, complete, doubtful, enter, plan
 from crypto_tracker.store.reader import BARS_FOLDER, DATABASE_NAME, LOCK_NAME, BarReader
 from crypto_tracker.store.tiers import Tiers
 from crypto_tracker.store.writing import WritersLock
-
-RawBar = Callable[[int], Mapping[str, Any]]
-"""Gives the fields of a bar of a batch, by its index, as the source had them."""
 
 _WRITING_THREADS = 4
 _NO_BARS = BarBatch.none()
@@ -421,7 +415,19 @@ class BarStore:
         reach(Failpoint.HOT_ROWS_WRITTEN)
         covered, grown = _extend_coverage(connection, self._cold, series, write.coverage)
         gaps.note(connection, series.symbol_id, series.timeframe, write.lacking, covered, now_ms)
-        _quarantine(connection, write, source=source, now_ms=now_ms)
+        bars = write.bars
+        held.note(
+            connection,
+            series.symbol_id,
+            series.timeframe,
+            bars,
+            write.rules,
+            raw=write.raw,
+            source=source,
+            now_ms=now_ms,
+        )
+        sound_ms = bars.open_time_ms[write.rules == BarRule.VALID]
+        held.settle_known(connection, series.symbol_id, series.timeframe, write.coverage, sound_ms, now_ms)
         if series.timeframe is not Timeframe.M1 or not (len(added) or grown is not None):
             return 0
         return doubt.judge(
@@ -681,41 +687,3 @@ def _extend_coverage(
         ],
     )
     return joined, (int(new[0, 0]), int(new[-1, 1]))
-
-
-def _quarantine(connection: Connection, write: _Prepared, *, source: str, now_ms: int) -> None:
-    """Note broken bars; one that came before is not noted again."""
-    series, bars, raw = write.series, write.bars, write.raw
-    rows = []
-    for index in write.broken.tolist():
-        time_ms = int(bars.open_time_ms[index])
-        fields = _numbers(bars, index) if raw is None else raw(index)
-        text = json.dumps(dict(fields), default=str)
-        rule = BarRule(write.rules[index]).label
-        identity = json.dumps([series.symbol_id, series.timeframe.value, time_ms, rule, text])
-        rows.append(
-            {
-                "symbol_id": series.symbol_id,
-                "timeframe": series.timeframe.value,
-                "open_time_ms": None if time_ms == MISSING_TIME_MS else time_ms,
-                "rule": rule,
-                "raw": text,
-                "source": source,
-                "line": None if bars.line is None else int(bars.line[index]),
-                "recorded_at_ms": now_ms,
-                "content_key": hashlib.sha256(identity.encode()).hexdigest(),
-            }
-        )
-    if rows:
-        statement = sqlite_insert(tables.quarantine).on_conflict_do_nothing(index_elements=["content_key"])
-        connection.execute(statement, rows)
-
-
-def _numbers(bars: BarBatch, index: int) -> dict[str, str | None]:
-    """The values of a bar as text; None where the source has no such column or gave no value."""
-    found = {}
-    for name in VALUE_FIELDS:
-        column = getattr(bars, name)
-        value = None if column is None else float(column[index])
-        found[name] = None if value is None or np.isnan(value) else repr(value)
-    return found

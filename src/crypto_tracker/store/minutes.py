@@ -1,7 +1,8 @@
 """One or a few minutes of many symbols, entered by a handful of statements for all of them together.
 
-What any of these statements cannot settle (a broken bar, a cold month, a price that jumped, an interval that
-was lacking) is left to the way in which single series are written. Both ways come to the same store.
+What any of these statements cannot settle (a broken bar, one that is held, a cold month, a price that jumped,
+an interval that was lacking) is left to the way in which single series are written. Both ways come to the
+same store.
 """
 
 import json
@@ -42,6 +43,10 @@ _STORED = (
 )
 _IN_FILES = f"SELECT DISTINCT wanted.key {_OF_SYMBOLS.format('manifest')} AND last_ms >= ?1 AND first_ms < ?2"
 _LACKING = f"SELECT DISTINCT wanted.key {_OF_SYMBOLS.format('gaps')} AND end_ms > ?1 AND start_ms < ?2"
+_HELD = (
+    f"SELECT DISTINCT wanted.key {_OF_SYMBOLS.format('quarantine')} "
+    "AND open_time_ms >= ?1 AND open_time_ms < ?2 AND status = 'held'"
+)
 # Intervals are disjoint and never touch, so that of those that began earlier only the last can touch.
 _KNOWN = (
     f"SELECT wanted.key, start_ms, end_ms {_OF_SYMBOLS.format('coverage')} AND start_ms <= ?2 "  # noqa: S608 - our own
@@ -160,7 +165,7 @@ def plan(
     span = min((start for start, _ in spans), default=0), max((end for _, end in spans), default=MINUTE_MS)
     listed = json.dumps(list(symbol_ids))
     parameters = (*span, listed)
-    for statement in (_IN_FILES, _LACKING):
+    for statement in (_IN_FILES, _LACKING, _HELD):
         left.update(key for (key,) in connection.exec_driver_sql(statement, parameters))
     kept = [place for place in range(len(batches)) if place not in left]
 

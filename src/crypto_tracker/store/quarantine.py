@@ -1,7 +1,8 @@
 """Bars in quarantine: listed, released once they break no rule any more, or dropped with a reason.
 
 Nothing is deleted: who settles a bar changes what its row says of it. A released bar enters the store as any
-other bar does. Settling the same bar twice, also after a kill between the two steps, changes nothing.
+other bar does. Settling the same bar twice, also after a kill between the two steps, changes nothing. A bar
+whose minute becomes known otherwise is settled by the write that does so: see `held.settle_known`.
 """
 
 import json
@@ -13,16 +14,18 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, func, select, update
 
+from crypto_tracker.core.arrays import IntArray
 from crypto_tracker.core.errors import UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.core.validate import MISSING_TIME_MS, BarRule, broken_rules
 from crypto_tracker.store import tables
 from crypto_tracker.store.bars import BarStore
-from crypto_tracker.store.batch import BarBatch, contributions
+from crypto_tracker.store.batch import VALUE_FIELDS, BarBatch, contributions
 from crypto_tracker.store.market_database import reading, writing
+from crypto_tracker.store.reader import BarReader
 
-# How sources spell the fields of a bar, in lower case.
+# How files spell the fields of a bar, in lower case: for rows that are older than the column `judged`.
 _SPELLINGS = {
     "open": ("open", "o"),
     "high": ("high", "h"),
@@ -44,9 +47,11 @@ class QuarantinedBar:
     open_time_ms : None where the source gave none, or none that can be read
     rule : the rule that it broke when it came, such as `in_future`
     raw : its fields as the source had them
+    judged : the values that the rules were asked about, as text, by the names of VALUE_FIELDS; None where a
+        value is missing, and for a bar that came before they were kept
     source, line : where it came from; no line where lines mean nothing
-    status : `held`, `released` or `dropped`
-    settlement : why it was released or dropped; None while it is held
+    status : `held`, `released`, `dropped`, or `healed` where its minute became known otherwise
+    settlement : why it is no longer held; None while it is
     """
 
     quarantine_id: int
@@ -56,6 +61,7 @@ class QuarantinedBar:
     open_time_ms: int | None
     rule: str
     raw: Mapping[str, Any]
+    judged: Mapping[str, str | None] | None
     source: str
     line: int | None
     recorded_at_ms: int
@@ -148,6 +154,12 @@ def suspect_minutes(home: Path, *, symbols: Sequence[Symbol] = ()) -> list[Suspe
     return sorted(wanted, key=lambda each: (each.symbol, each.provider, each.open_time_ms, each.revision))
 
 
+def held_minutes(home: Path, provider: str, symbol: Symbol, timeframe: Timeframe) -> IntArray:
+    """Where bars of a series are held and nothing sound is known in their place; intervals (intervals, 2)."""
+    with BarReader.open(home) as reader:
+        return reader.held_minutes(provider, symbol, timeframe)
+
+
 def release(store: BarStore, home: Path, ids: Sequence[int], now_ms: int) -> list[Settlement]:
     """Judge bars by the rules of today, and let those that break none into the store with their own values.
 
@@ -163,8 +175,9 @@ def drop(
 ) -> list[Settlement]:
     """Settle bars as wrong, for a reason that a person gives; their rows stay.
 
-    Their minutes stay unknown, unless `no_trade` says that nobody traded then: they count as covered
-    thereafter. Raises UsageError without a reason, and for an id that no bar has.
+    Their minutes stay unknown and are noted as lacking, so that they are asked for again only on demand;
+    or `no_trade` says that nobody traded then, and they count as covered. Raises UsageError without a reason,
+    and for an id that no bar has.
     """
     reason = reason.strip()
     if not reason:
@@ -173,7 +186,7 @@ def drop(
         reason += " (nobody traded)"
 
     def dropping(store: BarStore, bar: QuarantinedBar, now_ms: int) -> tuple[bool, str]:
-        return _cover(store, bar, now_ms, reason) if no_trade else (True, reason)
+        return _cover(store, bar, now_ms, reason) if no_trade else _give_up(store, bar, reason)
 
     return [_settled(home, bar, now_ms, "dropped", dropping, store) for bar in named(home, ids)]
 
@@ -195,7 +208,10 @@ def _settled(
         with writing(home) as connection:
             connection.execute(
                 update(table)
-                .where(table.c.quarantine_id == bar.quarantine_id, table.c.status == "held")
+                .where(
+                    table.c.quarantine_id == bar.quarantine_id,
+                    table.c.status.in_(("held", "healed")),  # healed by the very write that settles it
+                )
                 .values(status=status, settled_at_ms=now_ms, settlement=why)
             )
     return Settlement(bar, done, why)
@@ -222,6 +238,15 @@ def _release(store: BarStore, bar: QuarantinedBar, now_ms: int) -> tuple[bool, s
     return True, _RELEASED
 
 
+def _give_up(store: BarStore, bar: QuarantinedBar, reason: str) -> tuple[bool, str]:
+    """Note the minute of a bar as lacking, where it has one that is not known."""
+    if bar.open_time_ms is not None:
+        start_ms = bar.timeframe.floor(bar.open_time_ms)
+        lack = start_ms, start_ms + bar.timeframe.ms, f"its bar was dropped: {reason}"
+        store.write(bar.provider, bar.symbol, bar.timeframe, BarBatch.none(), lacking=[lack])
+    return True, reason
+
+
 def _cover(store: BarStore, bar: QuarantinedBar, now_ms: int, reason: str) -> tuple[bool, str]:
     """Take the minute of a bar as one in which nobody traded."""
     if bar.open_time_ms is None:
@@ -230,24 +255,25 @@ def _cover(store: BarStore, bar: QuarantinedBar, now_ms: int, reason: str) -> tu
     end_ms = start_ms + bar.timeframe.ms
     if start_ms < 0 or end_ms > now_ms:
         return False, "its time is none that has passed, so nobody knows yet whether anybody trades then"
-    none = _batch_of(np.empty(0, dtype=np.int64), dict.fromkeys(_SPELLINGS, np.empty(0)))
-    store.write(bar.provider, bar.symbol, bar.timeframe, none, [(start_ms, end_ms)])
+    store.write(bar.provider, bar.symbol, bar.timeframe, BarBatch.none(), [(start_ms, end_ms)])
     return True, reason
 
 
 def _batch(bar: QuarantinedBar) -> BarBatch:
-    """The one bar, with exactly the values that its source had; NaN where it had none."""
+    """The one bar, with exactly the values that were judged; NaN where its source had none."""
+    time_ms = MISSING_TIME_MS if bar.open_time_ms is None else bar.open_time_ms
+    values = {name: np.array([value]) for name, value in _values(bar).items()}
+    return BarBatch(open_time_ms=np.array([time_ms], dtype=np.int64), **values)
+
+
+def _values(bar: QuarantinedBar) -> dict[str, float]:
+    if bar.judged is not None:
+        return {name: _number(bar.judged.get(name)) for name in VALUE_FIELDS}
     fields = {str(name).lower(): value for name, value in bar.raw.items()}
-    values = {
-        name: np.array([next((_number(fields[word]) for word in words if word in fields), np.nan)])
+    return {
+        name: next((_number(fields[word]) for word in words if word in fields), np.nan)
         for name, words in _SPELLINGS.items()
     }
-    time_ms = MISSING_TIME_MS if bar.open_time_ms is None else bar.open_time_ms
-    return _batch_of(np.array([time_ms], dtype=np.int64), values)
-
-
-def _batch_of(open_time_ms: Any, values: Mapping[str, Any]) -> BarBatch:
-    return BarBatch(open_time_ms=open_time_ms, **values)
 
 
 def _number(value: object) -> float:
@@ -278,6 +304,7 @@ def _select(connection: Connection, ids: Sequence[int]) -> list[QuarantinedBar]:
             open_time_ms=row.open_time_ms,
             rule=row.rule,
             raw=json.loads(row.raw),
+            judged=None if row.judged is None else json.loads(row.judged),
             source=row.source,
             line=row.line,
             recorded_at_ms=row.recorded_at_ms,

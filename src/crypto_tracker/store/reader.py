@@ -17,7 +17,7 @@ from crypto_tracker.core.errors import DataError, StoreError, UsageError
 from crypto_tracker.core.resample import BarColumns, resample_columns
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe
-from crypto_tracker.store import gaps, intervals, tables
+from crypto_tracker.store import gaps, held, intervals, tables
 from crypto_tracker.store.batch import StoredRows
 from crypto_tracker.store.cold import ColdTier
 from crypto_tracker.store.database import MARKET, current_revision, open_engine, upgrade, writer_lock
@@ -291,6 +291,18 @@ class BarReader:
         return self._of_series(
             provider, symbol, read, gaps.missing(start_ms, end_ms, timeframe, nothing, nothing)
         )
+
+    def held_minutes(self, provider: str, symbol: Symbol, timeframe: Timeframe) -> IntArray:
+        """Where bars of a series are held in quarantine, and nothing sound is known in their place.
+
+        Intervals (intervals, 2) on the grid. Some may be noted as lacking, and none is covered.
+        """
+
+        def read(connection: Connection, symbol_id: int) -> IntArray:
+            covered = Tiers(connection, self._cold).coverage([symbol_id], timeframe)[symbol_id]
+            return held.minutes(connection, symbol_id, timeframe, covered)
+
+        return self._of_series(provider, symbol, read, intervals.EMPTY)
 
     @property
     def cold(self) -> ColdTier:

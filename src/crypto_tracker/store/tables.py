@@ -145,8 +145,9 @@ quarantine = Table(
     Column("status", String, nullable=False, server_default="held"),
     Column("settled_at_ms", BigInteger),
     Column("settlement", String),
+    Column("judged", String),
     _known_timeframe(),
-    one_of("status", ["held", "released", "dropped"]),
+    one_of("status", ["held", "released", "dropped", "healed"]),
     CheckConstraint("(status = 'held') = (settled_at_ms IS NULL)", name="settled_at"),
     CheckConstraint("(status = 'held') = (settlement IS NULL)", name="settlement"),
     one_of("rule", [rule.label for rule in BarRule if rule is not BarRule.VALID]),
@@ -154,7 +155,9 @@ quarantine = Table(
 )
 """Bars that broke a rule, as the source had them. The same bar that comes again is the same row.
 
-A person settles them: released, once they break no rule any more, or dropped; `settlement` says why.
+A person settles them: released, once they break no rule any more, or dropped. A write that makes their minute
+known settles them as healed. `settlement` says why. `judged` are the values that were held to the rules, as a
+JSON object; null in rows older than the column, whose `raw` has them under the names of a file's columns.
 """
 
 imports = Table(

@@ -44,7 +44,8 @@ def _make_quarantine(*, settled: bool) -> None:
             sa.Column("status", sa.String, nullable=False, server_default="held"),
             sa.Column("settled_at_ms", sa.BigInteger),
             sa.Column("settlement", sa.String),
-            _check("quarantine", "status", "status IN ('held', 'released', 'dropped')"),
+            sa.Column("judged", sa.String),
+            _check("quarantine", "status", "status IN ('held', 'released', 'dropped', 'healed')"),
             _check("quarantine", "settled_at", "(status = 'held') = (settled_at_ms IS NULL)"),
             _check("quarantine", "settlement", "(status = 'held') = (settlement IS NULL)"),
         ]
