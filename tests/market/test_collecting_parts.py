@@ -10,10 +10,10 @@ from crypto_tracker.config.market_data import TimeframePlan
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, Timeframe
 from crypto_tracker.market.collecting.buffer import Buffer, Lateness
-from crypto_tracker.market.collecting.gate import Gate, Urgency
 from crypto_tracker.market.collecting.health import Health
 from crypto_tracker.market.collecting.schedule import Increments, Turns, Wishes
 from crypto_tracker.market.providers.base import StreamedBars
+from crypto_tracker.net.gate import Gate, Urgency
 from crypto_tracker.store.batch import BarBatch
 from crypto_tracker.store.collectors import Standing
 from tests.market.collected import batch

@@ -209,7 +209,10 @@ def test_retry_after_as_a_date_is_obeyed_by_the_clock_of_the_provider():
         ({"retry-after": " 0 "}, 0.0),
         ({"retry-after": "9" * 400}, 1e9),
         ({"retry-after": "9" * 5_000}, 1e9),
-        ({"retry-after": f"Wed, 21 Oct {'9' * 30} 07:28:09 GMT", "date": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
+        (
+            {"retry-after": f"Wed, 21 Oct {'9' * 30} 07:28:09 GMT", "date": "Wed, 21 Oct 2026 07:28:00 GMT"},
+            None,
+        ),
     ],
 )
 def test_what_retry_after_can_say(headers, seconds):

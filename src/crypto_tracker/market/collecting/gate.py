@@ -1,71 +1,43 @@
-"""All requests to one provider go through one gate: so many at a time, and what is urgent first."""
+"""All requests to one provider go through one gate, and failures of single symbols are told apart there."""
 
-import asyncio
-import heapq
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from enum import IntEnum
+from collections import Counter
+from collections.abc import Callable, Sequence
 
+from crypto_tracker.core.errors import ProviderUnavailable, UnknownToProvider
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.market.providers.base import FetchedBars, History, MarketInfo, Reach
+from crypto_tracker.net.breaker import LeftAlone
+from crypto_tracker.net.gate import Gate, Urgency, through
 
-
-class Urgency(IntEnum):
-    """Who goes first."""
-
-    NOW = 0  # what trading waits for
-    SOON = 1  # bars of a schedule
-    SOMETIME = 2  # years that are filled in the background
-
-
-class Gate:
-    """Lets so many through at a time; of those who wait, the most urgent and then the first who came."""
-
-    def __init__(self, parallel: int) -> None:
-        self._free = parallel
-        self._came = 0
-        self._waiting: list[tuple[Urgency, int, asyncio.Future[None]]] = []
-
-    @asynccontextmanager
-    async def turn(self, urgency: Urgency) -> AsyncIterator[None]:
-        """Wait for a place, and hold it while the block runs."""
-        await self._enter(urgency)
-        try:
-            yield
-        finally:
-            self._leave()
-
-    async def _enter(self, urgency: Urgency) -> None:
-        if self._free:
-            self._free -= 1
-            return
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._came += 1
-        heapq.heappush(self._waiting, (urgency, self._came, place))
-        try:
-            await place
-        except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
-                self._leave()  # it was let in and goes at once
-            raise
-
-    def _leave(self) -> None:
-        while self._waiting:
-            place = heapq.heappop(self._waiting)[2]
-            if not place.done():
-                place.set_result(None)
-                return
-        self._free += 1
+FAILURES_MAX = 2
+"""In a row of one symbol, after which a job asks for no more of it: others wait for their turn."""
 
 
 class GatedHistory:
-    """A History whose requests wait at a gate."""
+    """A History for one job, whose requests wait at a gate, each for itself.
 
-    def __init__(self, history: History, gate: Gate, urgency: Urgency) -> None:
+    A symbol that fails for good several times in a row is not asked for again by this job, so that it takes
+    neither time from the others nor the blame for all of them. One that the provider says it does not know
+    fails likewise, and is reported: whether it is gone is for the list of markets to say.
+
+    Attributes
+    ----------
+    answered : symbols of which something came
+    left_alone : whether the provider was left alone, and nothing has come since
+    """
+
+    def __init__(
+        self, history: History, gate: Gate, urgency: Urgency, unknown: Callable[[Symbol], None]
+    ) -> None:
         self._history = history
         self._gate = gate
         self._urgency = urgency
+        self._unknown = unknown
+        self._failures: Counter[Symbol] = Counter()
+        self._reasons: dict[Symbol, str] = {}
+        self.answered: set[Symbol] = set()
+        self.left_alone = False
 
     @property
     def name(self) -> str:
@@ -83,13 +55,32 @@ class GatedHistory:
 
     async def markets(self) -> Sequence[MarketInfo]:
         """Every market of the provider that has a symbol of ours."""
-        async with self._gate.turn(self._urgency):
+        with through(self._gate, self._urgency):
             return await self._history.markets()
 
     async def fetch(self, symbol: Symbol, timeframe: Timeframe, start_ms: int, end_ms: int) -> FetchedBars:
         """The bars that open in [start_ms, end_ms)."""
-        async with self._gate.turn(self._urgency):
-            return await self._history.fetch(symbol, timeframe, start_ms, end_ms)
+        if self._failures[symbol] >= FAILURES_MAX:
+            raise ProviderUnavailable(self._reasons[symbol])
+        try:
+            with through(self._gate, self._urgency):
+                answer = await self._history.fetch(symbol, timeframe, start_ms, end_ms)
+        except UnknownToProvider as error:
+            self._failures[symbol] = FAILURES_MAX
+            self._reasons[symbol] = str(error)
+            self._unknown(symbol)
+            raise ProviderUnavailable(str(error)) from error
+        except LeftAlone:
+            self.left_alone = True
+            raise
+        except ProviderUnavailable as error:
+            self._failures[symbol] += 1
+            self._reasons[symbol] = str(error)
+            raise
+        self._failures[symbol] = 0
+        self.answered.add(symbol)
+        self.left_alone = False
+        return answer
 
     async def close(self) -> None:
         """Let go of all connections."""

@@ -2,11 +2,13 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import HOUR_MS
+from crypto_tracker.market.collecting.behind import behind_words
 from crypto_tracker.market.collecting.buffer import Lateness
 from crypto_tracker.store.collectors import Standing
 
@@ -38,6 +40,7 @@ class Health:
     has_stream : whether bars come by a stream, else by requests alone
     troubles : what is wrong now, by part (`stream`, `requests`), each in one sentence
     catching_up : whether what trading needs is still being fetched
+    behind : symbols of which it cannot be fetched, with the reason, while all others are up to date
     """
 
     provider: str
@@ -52,6 +55,7 @@ class Health:
     buffer_peak: int = 0
     catching_up: bool = True
     troubles: dict[str, str] = field(default_factory=dict)
+    behind: Mapping[Symbol, str] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     lateness: Lateness = field(default_factory=lambda: Lateness(HOUR_MS))
     _told: tuple[Standing, str] | None = None
@@ -64,11 +68,12 @@ class Health:
             return Standing.TROUBLE, "; ".join(self.troubles.values())
         if self.catching_up:
             return Standing.CATCHING_UP, "fetching what trading needs"
+        behind = behind_words(self.behind, self.symbols)
         if not self.has_stream:
-            return Standing.SCHEDULED, ""
+            return Standing.SCHEDULED, behind
         if not self.symbols_live:
             return Standing.STARTING, "the stream is connecting"
-        return Standing.LIVE, ""
+        return Standing.LIVE, behind
 
     def trouble(self, part: str, sentence: str) -> None:
         """Something is wrong."""
@@ -115,6 +120,7 @@ class Health:
         return {
             "symbols": self.symbols,
             "symbols_live": self.symbols_live,
+            "behind": {str(symbol): reason for symbol, reason in self.behind.items()},
             "newest_minute_ms": newest,
             "events": self.counts["events"],
             "bars": self.counts["bars"],

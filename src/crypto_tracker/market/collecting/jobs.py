@@ -1,20 +1,22 @@
 """What a collector makes of the progress of its fetching jobs."""
 
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.market.collecting.health import Health, Watcher
-from crypto_tracker.market.collecting.times import MarketTime
+from crypto_tracker.market.collecting.health import Health
+from crypto_tracker.market.collecting.times import SteadyTime
 from crypto_tracker.market.fetching.planning import Chunk, Plan
+
+REQUESTS = "requests"
+"""The part of a collector's health that requests are."""
 
 
 class JobWatch:
-    """Counts what is still to be fetched, and passes on what people should know."""
+    """Counts what is still to be fetched, and tells when the provider is left alone."""
 
-    def __init__(self, health: Health, watcher: Watcher, provider: str, time: MarketTime) -> None:
+    def __init__(self, health: Health, steady: SteadyTime) -> None:
         self._health = health
-        self._time = time
-        self._watcher = watcher
-        self._provider = provider
+        self._steady = steady
         self._left = 0
+        self._rests_until_ms: int | None = None
 
     def planned(self, plan: Plan) -> None:
         """What will be fetched."""
@@ -25,6 +27,9 @@ class JobWatch:
         """A chunk is in the store."""
         self._health.counts["requests"] += requests
         self._less(1)
+        if self._rests_until_ms is not None and self._steady.now_ms() >= self._rests_until_ms:
+            self._rests_until_ms = None
+            self._health.sound(REQUESTS)
 
     def chunk_failed(self, chunk: Chunk, reason: str) -> None:  # noqa: ARG002
         """A chunk stays missing; the job's summary says so."""
@@ -34,18 +39,18 @@ class JobWatch:
         """The provider lacks a chunk for good."""
         self._less(1)
 
-    def inactive(self, symbol: Symbol, reason: str, dropped: int) -> None:
-        """The provider does not have a symbol (any more)."""
+    def inactive(self, symbol: Symbol, reason: str, dropped: int) -> None:  # noqa: ARG002
+        """Chunks are not asked for; whether the symbol is gone, the list of markets says."""
         self._less(dropped)
-        self._watcher.noted(self._provider, f"{symbol} is inactive: {reason}")
 
     def left_out(self, chunk: Chunk) -> None:
         """A chunk is fetched in another way: never here, where every chunk is a request."""
 
     def waiting(self, seconds: float, reason: str) -> None:
         """Nothing is asked for during this time."""
-        sentence = f"waits {seconds:.0f} s before it asks again ({reason})"
-        self._health.mention("waiting", sentence, self._time.now_ms())
+        self._rests_until_ms = self._steady.now_ms() + int(seconds * 1_000)
+        self._health.counts["trouble_waiting"] += 1
+        self._health.trouble(REQUESTS, reason)
 
     def over(self) -> None:
         """The job has ended, in whatever way."""

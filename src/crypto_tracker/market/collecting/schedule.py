@@ -17,7 +17,10 @@ _WINDOW_BARS = 100
 
 @dataclass(slots=True)
 class Turns:
-    """One thing that is due every so often, at the same offset after the grid of time; late turns are one."""
+    """One thing that is due every so often, at the same offset after the grid of time; late turns are one.
+
+    Where the clock was set back behind the last turn, one is due, and from then on they come as always.
+    """
 
     every_ms: int
     offset_ms: int
@@ -25,7 +28,7 @@ class Turns:
 
     def is_due(self, now_ms: int) -> bool:
         """Whether a turn has come that was not taken; the first one is due at once."""
-        return self._done_ms is None or self._last(now_ms) > self._done_ms
+        return self._done_ms is None or self._last(now_ms) != self._done_ms
 
     def take(self, now_ms: int) -> None:
         """Take all turns until now."""
@@ -80,6 +83,7 @@ class Wishes:
     since_ms: int | None = None
     _moments: list[int] = field(default_factory=list)
     _holes: dict[tuple[Symbol, int], int] = field(default_factory=dict)
+    _seen_ms: int | None = None  # the clock, when it was looked at last
 
     def all_since(self, since_ms: int, at_ms: int) -> None:
         """At `at_ms` everything from `since_ms` on is to be fetched, if it is missing then."""
@@ -89,6 +93,17 @@ class Wishes:
     def hole(self, symbol: Symbol, open_ms: int, at_ms: int) -> None:
         """At `at_ms` one minute of a symbol is to be fetched."""
         self._holes.setdefault((symbol, open_ms), at_ms)
+
+    def look(self, now_ms: int) -> None:
+        """Notice a clock that was set back: what waits for a moment waits no longer for that."""
+        back_ms = 0 if self._seen_ms is None else self._seen_ms - now_ms
+        self._seen_ms = now_ms
+        if back_ms <= 0:
+            return
+        self._moments = [moment - back_ms for moment in self._moments]
+        self._holes = {key: at_ms - back_ms for key, at_ms in self._holes.items()}
+        if self.since_ms is not None:
+            self.since_ms = min(self.since_ms, Timeframe.M1.floor(now_ms))
 
     def next_ms(self) -> int | None:
         """When something is due; None where nothing is wished for."""

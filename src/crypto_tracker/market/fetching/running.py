@@ -19,6 +19,7 @@ from crypto_tracker.market.providers.base import FetchedBars, History, no_bars
 from crypto_tracker.net.breaker import LeftAlone
 from crypto_tracker.store import intervals
 from crypto_tracker.store.bars import BarStore, WriteResult
+from crypto_tracker.store.leases import Fence
 
 BREAKER_WAITS = 2
 """How often in a row a job waits for a provider that is left alone, before it gives up what is left."""
@@ -38,6 +39,7 @@ async def fetch_missing(
     again: bool = False,
     watcher: Watcher | None = None,
     thread: StoreThread | None = None,
+    fence: Fence | None = None,
 ) -> Summary:
     """Fetch all of `wanted` that the store does not have, and that the provider is not known to lack.
 
@@ -50,13 +52,16 @@ async def fetch_missing(
     parallel : requests at a time
     again : whether to ask also for what the provider is known to lack; where it has it now, the note goes
     thread : through which the store is written; a job of its own makes one
+    fence : the lease under which everything is written
 
     Raises
     ------
+    LeaseLost
+        Where the lease of `fence` is another's by now; nothing was written since.
     ProviderRefused
         Where nothing more can be had in this way, such as for a wrong key; what came before is kept.
     """
-    async with _job(history, store, watcher, thread) as job:
+    async with _job(history, store, watcher, thread, fence) as job:
         missing = await job.missing(wanted, again=again)
         return await job.run(missing, now_ms, parallel)
 
@@ -71,13 +76,14 @@ async def fetch_overlap(
     parallel: int,
     watcher: Watcher | None = None,
     thread: StoreThread | None = None,
+    fence: Fence | None = None,
 ) -> Summary:
     """Fetch what is missing, and the newest bars once more that the store has inside `wanted`.
 
     A provider may still have corrected those: where it did, a revision stands beside the stored bar.
     Parameters are those of `fetch_missing`, and `overlap_bars`: how many bars of each timeframe.
     """
-    async with _job(history, store, watcher, thread) as job:
+    async with _job(history, store, watcher, thread, fence) as job:
         missing = await job.missing(wanted, overlap_bars=overlap_bars)
         return await job.run(missing, now_ms, parallel)
 
@@ -98,14 +104,18 @@ async def run(
 
 @asynccontextmanager
 async def _job(
-    history: History, store: BarStore, watcher: Watcher | None, thread: StoreThread | None
+    history: History,
+    store: BarStore,
+    watcher: Watcher | None,
+    thread: StoreThread | None,
+    fence: Fence | None = None,
 ) -> AsyncIterator["_Job"]:
     watching = Unwatched() if watcher is None else watcher
     if thread is not None:
-        yield _Job(history, store, watching, thread)
+        yield _Job(history, store, watching, thread, fence)
         return
     with StoreThread() as own:
-        yield _Job(history, store, watching, own)
+        yield _Job(history, store, watching, own, fence)
 
 
 class _Job:
@@ -115,7 +125,15 @@ class _Job:
     being written. So at most that many answers are in memory.
     """
 
-    def __init__(self, history: History, store: BarStore, watcher: Watcher, thread: StoreThread) -> None:
+    def __init__(
+        self,
+        history: History,
+        store: BarStore,
+        watcher: Watcher,
+        thread: StoreThread,
+        fence: Fence | None,
+    ) -> None:
+        self._fence = fence
         self._history = history
         self._store = store
         self._watcher = watcher
@@ -203,6 +221,7 @@ class _Job:
             part.timeframe,
             no_bars(),
             lacking=[(part.start_ms, part.end_ms, reason)],
+            fence=self._fence,
         )
 
     async def _work(self, slots: asyncio.Semaphore) -> None:
@@ -273,6 +292,7 @@ class _Job:
             source=f"{provider} history",
             raw=answer.raw,
             lacking=[(each.start_ms, each.end_ms, each.reason) for each in answer.lacking],
+            fence=self._fence,
         )
         if not result.quarantined:
             return result, intervals.EMPTY
@@ -284,7 +304,9 @@ class _Job:
         broken = intervals.subtract(missing, intervals.subtract(missing, asked))
         if len(broken):
             notes = [(start_ms, end_ms, BROKEN_BARS) for start_ms, end_ms in broken.tolist()]
-            self._store.write(provider, chunk.symbol, chunk.timeframe, no_bars(), lacking=notes)
+            self._store.write(
+                provider, chunk.symbol, chunk.timeframe, no_bars(), lacking=notes, fence=self._fence
+            )
         return result, broken
 
     async def _drop_symbol(self, chunk: Chunk, reason: str) -> None:
