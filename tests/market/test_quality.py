@@ -209,7 +209,8 @@ def test_a_minute_in_quarantine_that_has_a_sound_bar_by_now_takes_nothing(tmp_pa
         opened.write("kraken", BTC, Timeframe.M1, torn)
         assert measured(opened).soundness == pytest.approx(1.0 - 45 / WEEK_MINUTES / 0.02)
         opened.write("kraken", BTC, Timeframe.M1, bars)  # asked for again
-        assert len(quarantined(tmp_path)) == 45  # still there to be looked at
+        assert len(quarantined(tmp_path, settled=True)) == 45  # still there to be looked at
+        assert quarantined(tmp_path) == []
         assert parts(measured(opened)) == (1.0, 1.0, 1.0, None)
         opened.write("kraken", BTC, Timeframe.M1, torn)  # also where what is wrong comes after
         assert measured(opened).soundness == 1.0
