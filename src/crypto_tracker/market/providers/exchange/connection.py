@@ -1,6 +1,5 @@
 """One client of ccxt, polite through `net`, and open for recording and replay."""
 
-import difflib
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from crypto_tracker.config.market_data import Collector, Exchange, Fetching
 from crypto_tracker.core.errors import CryptoTrackerError, UsageError
 from crypto_tracker.market.providers.exchange.clocks import DATE_MS, ClockDifference, date_of
 from crypto_tracker.market.providers.exchange.errors import UNREADABLE, passes, plain
+from crypto_tracker.market.providers.exchange.loading import exchange_class
 from crypto_tracker.market.providers.exchange.seams import ExchangeRecorder, ExchangeReplay
 from crypto_tracker.market.providers.exchange.venues import venue
 from crypto_tracker.net.breaker import Breaker
@@ -21,9 +21,6 @@ from crypto_tracker.net.limits import RateLimit
 from crypto_tracker.net.retry import Retry, Transient
 
 _TIMEOUT_ON_EXIT_MS = 250
-_MISSING = (
-    'exchanges are reached through ccxt, which is not installed: pip install "crypto-tracker[exchange]"'
-)
 _UNHURRIED = 1e6  # requests a second of a recording, which nobody has to spare
 
 
@@ -87,24 +84,6 @@ class Polite:
         return self._limit
 
 
-def classes(name: str, *, streaming: bool) -> Any:
-    """The class that ccxt has for an exchange; raises UsageError without ccxt, and for names it lacks."""
-    try:
-        import ccxt  # noqa: PLC0415 - heavy: only who asks an exchange loads it
-
-        if streaming:
-            import ccxt.pro as speaking  # noqa: PLC0415
-        else:
-            import ccxt.async_support as speaking  # noqa: PLC0415
-    except ImportError:
-        raise UsageError(_MISSING) from None
-    if name not in ccxt.exchanges:
-        near = difflib.get_close_matches(name, ccxt.exchanges, 3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "write its name as ccxt does, such as kraken"
-        raise UsageError(f"ccxt knows no exchange {name!r}: {hint}")
-    return getattr(speaking, name, None)
-
-
 def constructor_arguments(name: str, settings: Exchange, fetching: Fetching) -> dict[str, Any]:
     """What ccxt is given to make a client: our timeout, the user's settings, and its own throttle off."""
     given: Any = json.loads(settings.settings)
@@ -133,7 +112,7 @@ class Wiring:
 
     def open_client(self, *, streaming: bool) -> Any:
         """A client of ccxt whose requests are polite, and whose answers are recorded or replayed."""
-        base = classes(self.name, streaming=streaming)
+        base = exchange_class(self.name, streaming=streaming)
         if base is None:
             raise UsageError(
                 f"ccxt has no websocket client of {self.name}: fetch its bars, and stream from another"

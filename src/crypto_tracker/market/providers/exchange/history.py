@@ -11,9 +11,9 @@ from crypto_tracker.market.providers.exchange.beginnings import Beginnings
 from crypto_tracker.market.providers.exchange.connection import (
     Wiring,
     asked,
-    classes,
     close_client,
 )
+from crypto_tracker.market.providers.exchange.loading import exchange_class
 from crypto_tracker.market.providers.exchange.markets import exact, market_infos
 from crypto_tracker.market.providers.exchange.minutes import (
     NAN,
@@ -272,7 +272,7 @@ class ExchangeHistory:
 
     def _described(self) -> tuple[tuple[Timeframe, ...], int]:
         """Timeframes and bars a page, as ccxt describes the exchange before anything is asked of it."""
-        described = classes(self._name, streaming=False)()
+        described = exchange_class(self._name, streaming=False)()
         timeframes = tuple(
             timeframe
             for timeframe in Timeframe

@@ -9,7 +9,8 @@ from typing import Any
 from crypto_tracker.core.errors import ProviderUnavailable
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.market.providers.base import Lost, StreamedBars, StreamEvent
-from crypto_tracker.market.providers.exchange.connection import Wiring, classes
+from crypto_tracker.market.providers.exchange.connection import Wiring
+from crypto_tracker.market.providers.exchange.loading import exchange_class
 from crypto_tracker.market.providers.exchange.seams import ExchangeReplay
 from crypto_tracker.market.providers.exchange.session import STEPS, Gone, Session, note
 from crypto_tracker.market.recording.format import Kind, Record
@@ -37,8 +38,8 @@ class ExchangeStream:
     async def events(self, symbols: Sequence[Symbol]) -> AsyncIterator[StreamEvent]:
         """What happens on the stream; see `Stream.events`. A replay ends where its recording ends."""
         replay = self._wiring.replay
-        # Loading ccxt takes seconds, in which the loop has other things to do.
-        await asyncio.to_thread(classes, self.name, streaming=True)
+        # Loading ccxt takes a while, in which the loop has other things to do.
+        await asyncio.to_thread(exchange_class, self.name, streaming=True)
         inner = self._live(symbols) if replay is None else self._replayed(replay, symbols)
         async with contextlib.aclosing(inner) as events:
             async for event in events:
