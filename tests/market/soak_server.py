@@ -11,7 +11,7 @@ from websockets.asyncio.server import ServerConnection
 from tests.market.collected import START
 from tests.market.massive_world import World, massive_world
 from tests.servers.massive_stream import (
-    SURVIVABLE,
+    IN_TIME,
     ConnectionLog,
     Fault,
     FaultScript,
@@ -33,7 +33,7 @@ def market_of(symbols: int, minutes: int) -> Market:
 def script_of(market: Market) -> FaultScript:
     """A fault in every minute; in the last ones the market is left in peace."""
     return FaultScript.from_seed(
-        11, market.n_minutes - 2, pairs=market.pairs, kinds=SURVIVABLE, missed_max=0, seconds=0.1
+        11, market.n_minutes - 2, pairs=market.pairs, kinds=IN_TIME, missed_max=0, seconds=0.1
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from crypto_tracker.store.quarantine import quarantined
 from crypto_tracker.store.reader import DATABASE_NAME
 from tests.market.collected import START, Told
 from tests.market.massive_world import World, massive_world
+from tests.market.witness import Witnessed, deceptions
 from tests.servers.massive_stream import Fault, FaultScript, Kind, Market
 from tests.store.shelf import _empty_database
 
@@ -44,6 +46,7 @@ class Case:
     missing : whether the bar of the fault must be missing in the end (it was doubted)
     quarantined : the rule under which a bar must be in quarantine
     refused : whether the collector ends by a refusal
+    deceives : whether a trader is told of a minute without a trade, in which there was one
     """
 
     name: str
@@ -54,6 +57,7 @@ class Case:
     missing: bool = False
     quarantined: str = ""
     refused: bool = False
+    deceives: bool = False
     collector: tuple[tuple[str, object], ...] = ()
 
 
@@ -111,6 +115,22 @@ CASES = (
         quarantined="in_future",
     ),
     Case("late by 20 s", at(Kind.LATE, skew_ms=20_000)),
+    Case("one bar late by 3 s", at(Kind.ONE_LATE, skew_ms=3_000)),
+    Case("one bar late by 14 s", at(Kind.ONE_LATE, skew_ms=14_000)),
+    Case(
+        "one bar late by 50 s",
+        at(Kind.ONE_LATE, skew_ms=50_000),
+        said=("after its close: the minute had been taken for one without a trade",),
+        counted=("late",),
+        deceives=True,
+    ),
+    Case(
+        "a line that is dead, and nobody was told",
+        at(Kind.DEAD),
+        said=("nothing came for",),
+        counted=("reconnects", "catch_ups"),
+        collector=(("silence_seconds", 75.0),),
+    ),
     Case("slow drip of the stream", at(Kind.SLOW_DRIP, seconds=0.1)),
     Case("truncated JSON in the stream", at(Kind.TRUNCATED_JSON), said=("left out of the stream",)),
     Case("no array", at(Kind.NO_ARRAY), said=("left out of the stream",)),
@@ -144,6 +164,8 @@ class Outcome:
     lines: list[str]
     figures: dict[str, object]
     differences: list[str]
+    deceptions: list[str]
+    late: int
     rules: list[str]
     refusal: str
     failed_requests: int
@@ -181,7 +203,8 @@ async def _collected(case: Case, world: World, home: Path, told: Told) -> Outcom
     short = world.short(settings)
     history, stream = world.providers(short)
     refusal = ""
-    with BarStore.open(home, market_data=settings, clock=world) as store:
+    with BarStore.open(home, market_data=settings, clock=world) as opened:
+        store: Any = Witnessed(opened, START)
         assignment = Assignment(
             history=history,
             stream=stream,
@@ -204,9 +227,11 @@ async def _collected(case: Case, world: World, home: Path, told: Told) -> Outcom
         await history.close()
         missing = [("BTC-USD", AT)] if case.missing else []
         differences = world.differences(store.reader, FIRST, LAST, missing=missing)
-        rules = [each.rule for each in quarantined(home)]
+        lies = deceptions(store.first, world.stream.market, world.stream.corrected, doubted=missing)
+        rules = [each.rule for each in quarantined(home, settled=True)]
     lines = [*told.notes, *(f"{state.words}: {detail}" for state, detail in told.states if detail)]
-    return Outcome(lines, collecting.figures(), differences, rules, refusal, world.failures)
+    figures = collecting.figures()
+    return Outcome(lines, figures, differences, lies, figures["late"], rules, refusal, world.failures)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -218,6 +243,8 @@ def test_after_every_fault_the_store_is_the_market_and_the_trouble_was_said(case
     if case.refused:
         return
     assert found.differences == []
+    assert bool(found.deceptions) == case.deceives, found.deceptions
+    assert bool(found.late) == case.deceives
     assert found.failed_requests == len(case.rest)
     for name in case.counted:
         assert found.figures[name], (name, found.figures)

@@ -24,10 +24,12 @@ from crypto_tracker.store.bars import BarStore
 from tests.market.collected import START, Told
 from tests.market.massive_world import MINUTE_MS, World, differences, symbols_of
 from tests.market.soak_server import is_flood, market_of, script_of
+from tests.market.witness import Witnessed, deceptions
 from tests.servers.massive_stream import Kind
 
 ROOT = Path(__file__).parents[2]
 DRAIN_SECONDS = 60.0
+WATCHED_MINUTES = 60
 
 
 @dataclass
@@ -49,6 +51,7 @@ class Soaked:
     """What a soak came to."""
 
     differences: list[str]
+    deceptions: list[str]
     rows: int
     revisions: int
     figures: dict[str, Any]
@@ -88,7 +91,9 @@ def soak(home: Path, symbols: int, minutes: int, seconds_per_minute: float) -> S
     began = time.monotonic()
     with servers(symbols, minutes, seconds_per_minute) as world:
         settings = world.settings(silence_seconds=90.0, cool_down_seconds=60.0, settle_seconds=10.0)
-        with BarStore.open(home, market_data=settings, clock=world) as store:
+        with BarStore.open(home, market_data=settings, clock=world) as opened:
+            # Of a whole day nobody looks at every minute, which would take its time.
+            store: Any = Witnessed(opened, START if minutes <= WATCHED_MINUTES else 2**62)
             told = Told()
             memory, figures = asyncio.run(_collect(world, store, home, settings, told, minutes))
             with urllib.request.urlopen(f"{world.rest_url}/corrected") as answer:  # noqa: S310 - our own server
@@ -101,12 +106,14 @@ def soak(home: Path, symbols: int, minutes: int, seconds_per_minute: float) -> S
                 for pair in ([fault.pair] if fault.pair else market.pairs)
             ]
             found = differences(store.reader, market, corrected, 0, minutes - 2, doubted=absurd)
+            lies = deceptions(store.first, market, corrected, doubted=absurd)
             rows = [
                 store.reader.rows(each, Timeframe.M1, START, market.open_ms(minutes - 2))
                 for each in symbols_of(market)
             ]
     return Soaked(
         differences=found,
+        deceptions=lies,
         rows=sum(int((each.revision == 0).sum()) for each in rows),
         revisions=sum(int((each.revision > 0).sum()) for each in rows),
         figures=figures,
@@ -170,6 +177,8 @@ def _memory() -> float:
 
 def _hold(found: Soaked, symbols: int, minutes: int) -> None:
     assert found.differences == []
+    assert found.deceptions == []
+    assert found.figures["late"] == 0
     market = market_of(symbols, minutes)
     traded = int(market.traded[: minutes - 2].sum())
     # Every bar is there once; an absurd one that came first has its true value as a revision.

@@ -47,6 +47,7 @@ class Kind(StrEnum):
     CUT = "cut"  # the TCP connection ends in the middle of a frame
     CLEAN_CLOSE = "clean_close"  # close 1000 without a word
     SILENCE = "silence"  # connected, and nothing comes any more
+    DEAD = "dead"  # the same, and not even pings are answered: the line is gone, and nobody was told
     SLOW_CONSUMER = "slow_consumer"
     FORCE_DISCONNECT = "force_disconnect"
     ERROR = "error"
@@ -69,6 +70,7 @@ class Kind(StrEnum):
     ABSURD_PRICE = "absurd_price"
     EARLY = "early"  # the provider's clock is ahead of ours
     LATE = "late"
+    ONE_LATE = "one_late"  # the bar of one pair
     TRUNCATED_JSON = "truncated_json"
     SLOW_DRIP = "slow_drip"  # a frame in many small pieces
     NO_ARRAY = "no_array"
@@ -78,7 +80,15 @@ class Kind(StrEnum):
 
 
 ENDS = frozenset(
-    {Kind.CUT, Kind.CLEAN_CLOSE, Kind.SILENCE, Kind.SLOW_CONSUMER, Kind.FORCE_DISCONNECT, Kind.ERROR}
+    {
+        Kind.CUT,
+        Kind.CLEAN_CLOSE,
+        Kind.SILENCE,
+        Kind.DEAD,
+        Kind.SLOW_CONSUMER,
+        Kind.FORCE_DISCONNECT,
+        Kind.ERROR,
+    }
 )
 LOGINS = frozenset(
     {
@@ -86,8 +96,10 @@ LOGINS = frozenset(
         *(Kind.SUBSCRIPTION_REFUSED, Kind.SUBSCRIPTION_IGNORED),
     }
 )
-SURVIVABLE = tuple(kind for kind in Kind if kind is not Kind.AUTH_FAILED)
-"""Everything that a stream has to live through; a refused key ends it."""
+SURVIVABLE = tuple(kind for kind in Kind if kind not in {Kind.AUTH_FAILED, Kind.DEAD, Kind.ONE_LATE})
+"""What a stream has to live through, whatever the pace of its market; a refused key ends it."""
+IN_TIME = (*SURVIVABLE, Kind.DEAD, Kind.ONE_LATE)
+"""What it has to live through in a market that goes by the clock."""
 
 
 @dataclass(frozen=True)
@@ -284,6 +296,7 @@ class MassiveStreamServer:
         self._held: tuple[int, list[dict[str, Any]]] | None = None  # sent after the minute that follows it
         self._holder: ServerConnection | None = None
         self._errors: list[BaseException] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self._started = threading.Event()
         self._began = 0.0
         self._loop: asyncio.AbstractEventLoop
@@ -363,6 +376,8 @@ class MassiveStreamServer:
             self._began = time.monotonic()
             self._started.set()
             await self._stop.wait()
+            for task in self._tasks:
+                task.cancel()
             for connection in server.connections:
                 connection.transport.abort()
 
@@ -505,6 +520,11 @@ class MassiveStreamServer:
             await self._send_events(connection, events)
         elif fault.kind in ENDS or fault.kind in LOGINS:
             await self._end_by(fault, connection, log, events)
+        elif fault.kind is Kind.ONE_LATE:
+            chosen = fault.pair or (events[0]["pair"] if events else "")
+            late = [event for event in events if event["pair"] == chosen]
+            await self._send_events(connection, [event for event in events if event not in late])
+            self._later(connection, late, fault.skew_ms)
         elif fault.kind is Kind.OUT_OF_ORDER:
             self._held = minute, events
         elif fault.kind is Kind.TRUNCATED_JSON:
@@ -522,6 +542,19 @@ class MassiveStreamServer:
         if held is not None:
             await self._send_events(connection, held[1])
             self.unsent.discard(held[0])
+
+    def _later(self, connection: ServerConnection, events: list[dict[str, Any]], later_ms: int) -> None:
+        """Send these when the market has gone on by so much, unless the connection has ended by then."""
+
+        async def send() -> None:
+            await asyncio.sleep(later_ms / MINUTE_MS * self._seconds_per_minute)
+            with contextlib.suppress(ConnectionClosed):
+                now = [self.corrected.get((event["pair"], event["s"]), event) for event in events]
+                await self._send_events(connection, now)
+
+        task = asyncio.create_task(send())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _send_events(self, connection: ServerConnection, events: Sequence[dict[str, Any]]) -> None:
         for first in range(0, len(events), self._events_per_frame):
@@ -591,6 +624,11 @@ class MassiveStreamServer:
             connection.transport.write(frame[: len(frame) // 2])
             await asyncio.sleep(0)
             connection.transport.close()
+            raise _Gone
+        if fault.kind is Kind.DEAD:
+            connection.transport.pause_reading()
+            self._holder = None  # it may come back over another line
+            await self._stop.wait()
             raise _Gone
         if fault.kind is Kind.SILENCE:
             await connection.wait_closed()

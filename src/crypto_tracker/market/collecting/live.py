@@ -170,7 +170,7 @@ class Live:
     async def _take_in(self, event: StreamEvent) -> None:
         now_ms = self._time.now_ms()
         health = self._health
-        health.counts["events"] += 1
+        health.counts["events"] += not isinstance(event, Alive)
         if isinstance(event, Subscribed):
             self._begin(event, now_ms)
         elif isinstance(event, StreamedBars):
