@@ -386,8 +386,19 @@ def test_an_exchange_that_asks_for_a_pause_is_given_it():
     fault = Fault(path="/OHLC", status=429, body="slow down", headers={"Retry-After": "1"})
     with KrakenServer({"BTC/USD": minutes(at(0), 60)}, now_ms=clock, faults=[fault]).running() as server:
         began = time.monotonic()
-        assert len(fetched(server, clock, at(0), at(50)).bars) == 50
+        patient = FETCHING.model_copy(update={"wait_max_seconds": 1.0})
+        assert len(fetched(server, clock, at(0), at(50), fetching=patient).bars) == 50
         assert time.monotonic() - began >= 1.0
+
+
+def test_an_exchange_that_asks_for_a_long_pause_is_left_alone_at_once():
+    clock = Clock(at(60))
+    fault = Fault(path="/OHLC", status=429, body="slow down", headers={"Retry-After": "86400"})
+    with KrakenServer({"BTC/USD": minutes(at(0), 60)}, now_ms=clock, faults=[fault]).running() as server:
+        with pytest.raises(ProviderUnavailable, match="kraken is left alone for another 900 s") as error:
+            fetched(server, clock, at(0), at(50))
+        assert len(server.asked("/OHLC")) == 1
+    assert "wants to be left alone for 86400 s, and is asked again after 15 minutes" in str(error.value)
 
 
 def test_rows_that_come_twice_or_in_any_order_are_one_bar_each_in_the_order_of_time():
