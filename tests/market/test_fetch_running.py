@@ -5,6 +5,7 @@ import random
 import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -285,6 +286,24 @@ def test_an_answer_that_says_nothing_of_a_part_leaves_it_missing(opened: BarStor
         (Cause.LATER, at("2025-05-01 12:00"), at("2025-05-02"))
     ]
     assert left(opened, span) == [[at("2025-05-01 12:00"), at("2025-05-02")]]
+
+
+def test_what_an_answer_leaves_open_long_ago_is_not_called_too_new(opened: BarStore):
+    def script(chunk: Chunk) -> FetchedBars:
+        middle = chunk.start_ms + (chunk.end_ms - chunk.start_ms) // 2
+        answer = answer_of(bars_of(BTC, M1, chunk.start_ms, middle), chunk.start_ms, middle)
+        return answer if chunk.end_ms == NOW_MS else replace(answer, why_open="it gave no trades")
+
+    summary = fetch(
+        ScriptedHistory(script),
+        opened,
+        want(BTC, "2025-05-01", "2025-05-02"),
+        want(BTC, "2025-05-31", "2025-06-01"),
+    )
+    assert [(each.reason, each.start_ms) for each in summary.missing] == [
+        ("it gave no trades", at("2025-05-01 12:00")),
+        ("the provider has not published it yet", at("2025-05-31 12:00")),
+    ]
 
 
 def test_an_overlap_fetches_the_newest_bars_once_more_and_a_change_becomes_a_revision(opened: BarStore):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 from pydantic import SecretStr
@@ -17,6 +18,7 @@ from crypto_tracker.net.breaker import Breaker
 from crypto_tracker.net.gate import turn_of_request
 from crypto_tracker.net.limits import RateLimit
 from crypto_tracker.net.retry import Retry, Transient
+from crypto_tracker.net.unreachable import why_unreachable
 
 T = TypeVar("T")
 
@@ -68,7 +70,7 @@ class HttpClient:
         self._fetching = fetching
         self._name = name
         self._key_variable = key_variable
-        self._retry = Retry(fetching, name=name)
+        self._retry = Retry(fetching)
         self._breaker = Breaker(name, fetching)
         given = dict(headers or {})
         self._secrets = [value for value in given.values() if isinstance(value, SecretStr)]
@@ -133,11 +135,17 @@ class HttpClient:
         except httpx.DecodingError as error:
             raise Transient(f"{self._name} sent an answer that cannot be unpacked: {error}") from None
         except httpx.TransportError as error:
-            what = str(error) or type(error).__name__
-            raise Transient(f"the connection to {self._name} failed: {self._without_secrets(what)}") from None
+            raise Transient(self._not_reached(error)) from None
         if response.is_success:
             return Answer(response.status_code, response.headers, response.content)
         raise self._failure(response)
+
+    def _not_reached(self, error: httpx.TransportError) -> str:
+        if (why := why_unreachable(error)) is not None:
+            address = urlsplit(self._base_url).netloc.rpartition("@")[2]
+            return f"{self._name} cannot be reached at {address}: {why}"
+        what = self._without_secrets(str(error) or type(error).__name__)
+        return f"the connection to {self._name} failed: {what}"
 
     def _failure(self, response: httpx.Response) -> Exception:
         status, name = response.status_code, self._name

@@ -1,24 +1,51 @@
 """Trying again what may go better the next time: exponential backoff with jitter, Retry-After obeyed."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 import stamina
-from stamina.instrumentation import set_on_retry_hooks
+from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from crypto_tracker.config.market_data import Fetching
 from crypto_tracker.core.errors import ProviderUnavailable
 
 T = TypeVar("T")
 
+Tell = Callable[[int, int, float, str], None]
+"""Hears of a new attempt: its number, how many there are in all, the seconds until it, and what failed."""
+
+_tell: ContextVar[Tell | None] = ContextVar("tell", default=None)
+_attempts: ContextVar[int] = ContextVar("attempts", default=1)
+
+
+@contextmanager
+def attempts_told(tell: Tell) -> Iterator[None]:
+    """Let `tell` hear of every new attempt of whatever is asked, by whomever, inside the block."""
+    token = _tell.set(tell)
+    try:
+        yield
+    finally:
+        _tell.reset(token)
+
+
+def _told(details: RetryDetails) -> None:
+    tell = _tell.get()
+    if tell is not None and isinstance(details.caused_by, Transient):
+        tell(details.retry_num + 1, _attempts.get(), details.wait_for, str(details.caused_by))
+
+
 # Left alone, stamina prints every new attempt, with the arguments of what is tried, to standard error.
-set_on_retry_hooks(())
+set_on_retry_hooks((_told,))
 
 
 class Transient(Exception):
     """A failure that may pass by itself: no answer, too many requests, an answer that cannot be read.
 
-    Its text is a clause that goes on a sentence, such as `massive gave no answer within 30 s`.
+    Its text is a clause that begins a sentence and names the provider, such as `massive gave no answer
+    within 30 s`.
     `retry_after` are the seconds after which the provider asks to be tried again, None where it does not say.
     """
 
@@ -35,10 +62,9 @@ class Retry:
     `wait_max_seconds`, nothing is tried again here: who asked decides what to do meanwhile.
     """
 
-    def __init__(self, fetching: Fetching, *, name: str) -> None:
+    def __init__(self, fetching: Fetching) -> None:
         self._attempts = fetching.attempts
         self._wait_max = fetching.wait_max_seconds
-        self._name = name
         self._caller = stamina.AsyncRetryingCaller(
             attempts=fetching.attempts,
             timeout=None,
@@ -53,17 +79,20 @@ class Retry:
 
         Raises ProviderUnavailable when every attempt has failed. Any other error goes through at once.
         """
+        began = asyncio.get_running_loop().time()
+        token = _attempts.set(self._attempts)
         try:
             return await self._caller(self._backoff, work)
         except Transient as failure:
-            if self._is_too_long(failure):
-                raise ProviderUnavailable(
-                    f"{self._name} is not to be had now: {failure}; try again later"
-                ) from None
-            attempts = "the only attempt" if self._attempts == 1 else f"all {self._attempts} attempts"
+            if self._attempts == 1 or self._is_too_long(failure):
+                raise ProviderUnavailable(f"{failure}; try again later") from None
+            seconds = asyncio.get_running_loop().time() - began
+            took = f" in {seconds:.0f} s" if seconds >= 1.0 else ""
             raise ProviderUnavailable(
-                f"{self._name} is not to be had now, {attempts} failed: {failure}; try again later"
+                f"{failure}; all {self._attempts} attempts{took} failed, try again later"
             ) from None
+        finally:
+            _attempts.reset(token)
 
     def _backoff(self, error: Exception) -> bool | float:
         if not isinstance(error, Transient) or self._is_too_long(error):
@@ -74,6 +103,6 @@ class Retry:
         return failure.retry_after is not None and not failure.retry_after <= self._wait_max
 
 
-async def repeat(work: Callable[[], Awaitable[T]], fetching: Fetching, *, name: str) -> T:
+async def repeat(work: Callable[[], Awaitable[T]], fetching: Fetching) -> T:
     """The result of `work`, tried as often as `fetching` says; for calls that do not go through `http`."""
-    return await Retry(fetching, name=name).run(work)
+    return await Retry(fetching).run(work)

@@ -140,6 +140,7 @@ class _Job:
         self._thread = thread
         self._tally = Tally(history.name)
         self._waiting: deque[Chunk] = deque()
+        self._present_ms: int | None = None  # the moment of the plan
         self._resume_at = 0.0  # on the loop's clock; the provider is left alone before
         self._waits = 0  # for it, since the last chunk came
 
@@ -155,7 +156,7 @@ class _Job:
 
     async def run(self, missing: Sequence[Missing], now_ms: Callable[[], int], parallel: int) -> Summary:
         """Plan what is missing and fetch it."""
-        present_ms = now_ms()
+        present_ms = self._present_ms = now_ms()
         reaches = {
             timeframe: self._history.reach(timeframe, present_ms) for timeframe in self._history.timeframes
         }
@@ -271,14 +272,14 @@ class _Job:
             [*answer.covered, *((each.start_ms, each.end_ms) for each in answer.lacking)]
         )
         for start_ms, end_ms in intervals.subtract(whole, told).tolist():
-            self._tally.lost_part(
-                chunk.symbol,
-                chunk.timeframe,
-                (start_ms, end_ms),
-                Cause.LATER,
-                NOT_PUBLISHED if end_ms == chunk.end_ms else UNANSWERED,
-            )
+            reason = NOT_PUBLISHED if self._is_newest(chunk, end_ms) else answer.why_open or UNANSWERED
+            self._tally.lost_part(chunk.symbol, chunk.timeframe, (start_ms, end_ms), Cause.LATER, reason)
         self._watcher.chunk_done(chunk, result.rows, answer.requests)
+
+    def _is_newest(self, chunk: Chunk, end_ms: int) -> bool:
+        """Whether a part ends where the newest bar does that had closed when the job was planned."""
+        present_ms = chunk.end_ms if self._present_ms is None else self._present_ms
+        return end_ms >= chunk.timeframe.floor(present_ms)
 
     def _write(self, chunk: Chunk, answer: FetchedBars) -> tuple[WriteResult, IntArray]:
         """What the write came to, and the intervals whose bars broke a rule."""

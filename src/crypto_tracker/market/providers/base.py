@@ -80,6 +80,7 @@ class FetchedBars:
     lacking : intervals that the provider lacks for good
     raw : the fields of single bars as the provider had them
     requests : how many requests it took
+    why_open : why a part is neither covered nor lacking, where that is more than its being new
     """
 
     bars: BarBatch
@@ -87,6 +88,7 @@ class FetchedBars:
     lacking: tuple[Lacking, ...] = ()
     raw: RawBar | None = None
     requests: int = 1
+    why_open: str = ""
 
 
 class History(Protocol):

@@ -10,7 +10,7 @@ from typing import Any
 from crypto_tracker.config.market_data import Collector, Exchange, Fetching
 from crypto_tracker.core.errors import CryptoTrackerError, UsageError
 from crypto_tracker.market.providers.exchange.clocks import DATE_MS, ClockDifference, date_of
-from crypto_tracker.market.providers.exchange.errors import UNREADABLE, passes, plain
+from crypto_tracker.market.providers.exchange.errors import UNREADABLE, failure_clause, passes, plain
 from crypto_tracker.market.providers.exchange.loading import exchange_class
 from crypto_tracker.market.providers.exchange.seams import ExchangeRecorder, ExchangeReplay
 from crypto_tracker.market.providers.exchange.venues import venue
@@ -37,7 +37,7 @@ class Polite:
         self._per_second = _UNHURRIED if replayed else settings.requests_per_second
         self._fetching = fetching
         self._breaker = Breaker(name, fetching)
-        self._retry = Retry(fetching, name=name)
+        self._retry = Retry(fetching)
         self._limit: RateLimit | None = None
 
     async def ask(self, client: Any, cost: float, once: Callable[[], Any]) -> Any:
@@ -65,7 +65,7 @@ class Polite:
             if not passes(error, getattr(error, "answered_status", None)):
                 raise
             seconds = seconds_to_wait(headers)
-            clause = f"{self._name} did not answer as it should ({plain(error)})"
+            clause = failure_clause(self._name, error, getattr(error, "answered_status", None))
             if seconds is not None:
                 if seconds > self._fetching.wait_max_seconds:
                     clause += f" and wants to be left alone for {seconds:.0f} s"

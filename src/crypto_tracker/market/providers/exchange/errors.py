@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from http import HTTPStatus
 
 from crypto_tracker.core.errors import (
     CryptoTrackerError,
@@ -9,6 +10,7 @@ from crypto_tracker.core.errors import (
     ProviderUnavailable,
     UnknownToProvider,
 )
+from crypto_tracker.net.unreachable import address_of, why_unreachable
 
 UNREADABLE = (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError)
 """What ccxt trips over when an exchange answers something else than ccxt was written for."""
@@ -41,6 +43,23 @@ def passes(error: BaseException, status: int | None) -> bool:
         return True
     # An answer that broke off: ccxt takes any failure of aiohttp that it does not know for the exchange's.
     return type(error) is ccxt.ExchangeError and error.__cause__ is not None
+
+
+def failure_clause(name: str, error: BaseException, status: int | None) -> str:
+    """What went wrong with a request that may go better the next time, as the beginning of a sentence."""
+    import ccxt  # noqa: PLC0415 - as above
+
+    if status == HTTPStatus.TOO_MANY_REQUESTS or isinstance(
+        error, (ccxt.DDoSProtection, ccxt.RateLimitExceeded)
+    ):
+        return f"{name} was asked too often"
+    if status is not None and status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return f"{name} answered with status {status}"
+    if (why := why_unreachable(error)) is not None:
+        address = address_of(error)
+        return f"{name} cannot be reached{f' at {address}' if address else ''}: {why}"
+    behind = f": {plain(error.__cause__)}" if error.__cause__ is not None else ""
+    return f"{name} did not answer as it should ({plain(error)}{behind})"
 
 
 def meaning(name: str, error: BaseException, *, asked: str = "") -> CryptoTrackerError:

@@ -1,11 +1,12 @@
 """Past bars of an exchange: paged, made of trades where its candles do not reach, and honest about both."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import HOUR_MS, MINUTE_MS, Timeframe
+from crypto_tracker.core.timeframes import HOUR_MS, MINUTE_MS, Timeframe, from_ms
 from crypto_tracker.market.providers.base import FetchedBars, Lacking, MarketInfo, RawBar, Reach
 from crypto_tracker.market.providers.exchange.beginnings import Beginnings
 from crypto_tracker.market.providers.exchange.connection import (
@@ -150,8 +151,8 @@ class ExchangeHistory:
             begin, more = await self._beginnings.first_bar(symbol, timeframe, now_ms)
             requests += more
             if begin is not None and begin > proven_from:
+                why = f"{symbol} was not traded on {name} before {from_ms(begin):%Y-%m-%d}"
                 begin = min(begin, end_ms)
-                why = f"{symbol} was not traded on {name} before"
                 lacking.append(Lacking(start_ms=proven_from, end_ms=begin, reason=why))
                 proven_from = begin
         covered = ((proven_from, end_ms),) if proven_from < end_ms else ()
@@ -220,7 +221,15 @@ class ExchangeHistory:
                 break
             cursor = max(fresh[-1].time_ms, cursor + 1)
             trades = await page(cursor)
-        return self._minutes_of(list(known.values()), start_ms, end_ms, requests)
+        found = self._minutes_of(list(known.values()), start_ms, end_ms, requests)
+        if found.covered == ((start_ms, end_ms),):
+            return found
+        candles = f"its candles only of the newest {(self._venue.newest_bars or 0) + 1} minutes"
+        return replace(
+            found,
+            why_open=f"{self._name} gave no trades of {symbol} that tell of it, and gives {candles}: "
+            f"{self._venue.older}",
+        )
 
     def _minutes_of(self, trades: Sequence[Trade], start_ms: int, end_ms: int, requests: int) -> FetchedBars:
         minutes: dict[int, TradedMinute] = {}
@@ -332,4 +341,5 @@ def _joined(older: FetchedBars, newer: FetchedBars) -> FetchedBars:
         lacking=(*older.lacking, *newer.lacking),
         raw=raw,
         requests=older.requests + newer.requests,
+        why_open=older.why_open or newer.why_open,
     )

@@ -19,7 +19,6 @@ from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, from_ms
 from crypto_tracker.core.validate import MISSING_TIME_MS
 from crypto_tracker.market.providers.base import FetchedBars, RawBar
 from crypto_tracker.market.providers.massive.pairs import symbol_of
-from crypto_tracker.market.providers.massive.rest import NAME
 from crypto_tracker.net.retry import Transient, repeat
 from crypto_tracker.store.batch import BarBatch
 
@@ -84,7 +83,7 @@ class DayFiles:
         async def once() -> dict[Symbol, FetchedBars]:
             return await asyncio.to_thread(self._read, day_ms, symbols)
 
-        return await repeat(once, self._fetching, name=NAME)
+        return await repeat(once, self._fetching)
 
     def _read(self, day_ms: int, symbols: Collection[Symbol] | None) -> dict[Symbol, FetchedBars]:
         date = from_ms(day_ms).date()

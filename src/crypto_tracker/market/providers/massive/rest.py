@@ -184,11 +184,12 @@ class MassiveHistory:
         times = bars.open_time_ms[inside(bars.open_time_ms, timeframe, start_ms, end_ms)]
         last_close_ms = int(times.max()) + timeframe.ms if len(times) else start_ms
         covered_ms = self._covered_until(timeframe, last_close_ms, end_ms, delayed=pages[-1].delayed)
-        begins_ms = start_ms
+        begins_ms = listed_ms = start_ms
         if not len(times) or times.min() > start_ms:
             first, more = await self._first_of(symbol, ticker, start_ms)
             requests += more
             begins_ms = min(_begin(first, timeframe, start_ms, end_ms), max(covered_ms, start_ms))
+            listed_ms = begins_ms if first.listed_ms is None else first.listed_ms
         covered = intervals.subtract(
             intervals.as_intervals([(begins_ms, covered_ms)]),
             doubtful(everything.open_time_ms, timeframe, start_ms, end_ms),
@@ -196,7 +197,7 @@ class MassiveHistory:
         return FetchedBars(
             bars=bars,
             covered=tuple((start, end) for start, end in covered.tolist()),
-            lacking=(_lacking(symbol, start_ms, begins_ms, begins_ms),) if begins_ms > start_ms else (),
+            lacking=(_lacking(symbol, start_ms, begins_ms, listed_ms),) if begins_ms > start_ms else (),
             raw=raw,
             requests=requests,
         )
