@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from crypto_tracker.core.timeframes import Timeframe
+from crypto_tracker.store.market_database import writing
 from tests.app.conftest import Command
 from tests.store.shelf import BTC, ETH, drawn, run_of_minutes, store
 
@@ -75,8 +76,71 @@ def test_months_that_are_old_enough_move_and_are_told(shelf: Path, command: Comm
     assert (code, json.loads(out)) == (0, {"files": 0, "rows": 0, "moved": []})
 
 
-def test_a_home_without_bars_has_nothing_to_move(tmp_path: Path, command: Command) -> None:
-    code, out, err = command(tmp_path, "roll-over")
-    assert (code, out) == (1, "")
-    assert "there are no bars under" in err
+@pytest.mark.parametrize("name", ["roll-over", "validate-data"])
+def test_a_home_without_bars_is_no_failure_and_stays_as_it_is(tmp_path: Path, command: Command, name) -> None:
+    code, out, err = command(tmp_path, name)
+    assert (code, out) == (0, "")
+    assert err == (
+        f"There are no bars under {tmp_path}: `crypto-tracker up` or `download-data` fetches some, "
+        "`import-data PATH` reads files.\n"
+    )
+    code, out, _ = command(tmp_path, name, "--json")
+    assert (code, json.loads(out)["rows"]) == (0, 0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_repair_says_what_was_wrong_where_it_is_now_and_what_brings_it_back(
+    shelf: Path, command: Command
+) -> None:
+    content = (shelf / "bars" / FILE).read_bytes()
+    (shelf / "bars" / FILE).write_bytes(content[:-1])
+    assert command(shelf, "validate-data")[0] == 3
+    assert (shelf / "bars" / FILE).exists()  # nothing is changed without --repair
+    code, out, err = command(shelf, "validate-data", "--repair")
+    lines = out.splitlines()
+    assert (code, err) == (0, "")
+    assert f"found: BTC/USDT kraken 1m, file {FILE}: it has {len(content) - 1:,} bytes" in lines[0]
+    assert lines[-3:] == [
+        f"moved aside: {FILE} is now {shelf / 'bars-damaged' / FILE}",
+        (
+            "forgotten: BTC/USDT kraken 1m, 2025-03: `heal-gaps --provider kraken -p BTC/USDT -i 1m "
+            "--timerange 20250301-20250401` fetches it, or import its files again"
+        ),
+        "4 rows of 2 series, 0 files: nothing is wrong",
+    ]
+    assert (shelf / "bars-damaged" / FILE).read_bytes() == content[:-1]
+    assert command(shelf, "validate-data", "--repair")[1] == "4 rows of 2 series, 0 files: nothing is wrong\n"
+
+
+def test_what_no_repair_helps_is_left_and_ends_with_exit_code_3(shelf: Path, command: Command) -> None:
+    (shelf / "bars" / FILE).unlink()
+    with writing(shelf) as connection:
+        connection.exec_driver_sql("UPDATE bars SET high = 1 WHERE close = 10")
+    code, out, _ = command(shelf, "validate-data", "--repair", "--json")
+    document = json.loads(out)
+    assert code == 3
+    assert document["repaired"] == {
+        "moved": [],
+        "forgotten": [{"symbol": "BTC/USDT", "provider": "kraken", "timeframe": "1m", "month": "2025-03"}],
+        "judged_anew": 0,
+    }
+    (found,) = document["findings"]
+    assert (found["symbol"], found["repairable"]) == ("ETH/USDT", False)
+
+
+def test_files_that_were_imported_are_imported_anew_after_their_month_was_forgotten(
+    tmp_path: Path, command: Command
+) -> None:
+    home, file = tmp_path / "home", tmp_path / "ETHUSDT-1m.csv"
+    minutes = 3_000
+    rows = "".join(f"{1_735_689_600_000 + 60_000 * m},1,2,0.5,1.5,10\n" for m in range(minutes))
+    file.write_text("time,open,high,low,close,volume\n" + rows)
+    small = ("--set", "market_data.files.cold_rows_min=1000")
+    assert command(home, "import-data", str(file), *small)[0] == 0
+    (stored,) = (home / "bars").rglob("*.parquet")
+    stored.unlink()
+    code, out, _ = command(home, "validate-data", "--repair")
+    assert code == 0
+    assert "forgotten: ETH/USDT file 1m, 2025-01: import its files again with `import-data`" in out
+    assert command(home, "import-data", str(file), *small)[0] == 0
+    assert command(home, "validate-data")[1] == f"{minutes:,} rows of 1 series, 1 file: nothing is wrong\n"

@@ -141,7 +141,7 @@ def test_a_damaged_or_missing_file_is_named(home):
     (line,) = lines(home)
     assert line == (
         f"BTC/USDT kraken 1m, file {FILE}: the manifest names it and it does not exist; "
-        "restore it from a copy, or forget its month (manifest, coverage) and fetch that again"
+        "restore it from a copy, or let `validate-data --repair` forget its month and bring that again"
     )
 
 
@@ -171,7 +171,7 @@ def test_a_file_that_no_row_names_is_named(home):
     (line,) = lines(home)
     assert line == (
         "file kraken/1m/ETH_USDT/2025-01.g0.parquet: no row of the manifest names it, and so nobody reads it; "
-        "the next command that writes bars removes it; move it away before to keep it"
+        "the next command that writes bars removes it, and `validate-data --repair` moves it aside"
     )
     assert lines(home, symbols=[BTC]) == []
     assert lines(home, symbols=[ETH], timeframe=Timeframe.H1) == []

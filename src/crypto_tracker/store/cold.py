@@ -73,7 +73,7 @@ class ColdTier:
         reach(Failpoint.COLD_TEMPORARY_SYNCED)
         temporary.replace(final)
         reach(Failpoint.COLD_RENAMED)
-        _sync_folder(final.parent)
+        sync_folder(final.parent)
         reach(Failpoint.COLD_DIRECTORY_SYNCED)
         return ColdFile(
             timeframe=timeframe,
@@ -115,7 +115,7 @@ class ColdTier:
         if frame.height != rows:
             raise StoreError(
                 f"the bar files from {self.folder / paths[0]} on hold {frame.height} rows, and the manifest "
-                f"says {rows}: restore them from a copy"
+                f"says {rows}: restore them from a copy, or let `validate-data --repair` forget their months"
             )
         for name, column in columns.items():
             place = -skipped
@@ -139,7 +139,7 @@ class ColdTier:
                 return pl.concat([self._frame([path], columns) for path in paths])
             raise StoreError(
                 f"the bar file {self.folder / paths[0]} is damaged ({error}): restore it from a copy, "
-                "or remove its row from the table manifest and import the month again"
+                "or let `validate-data --repair` forget its month, so that it can be fetched again"
             ) from error
 
     def remove(self, path: str) -> None:
@@ -168,7 +168,7 @@ class ColdTier:
             folder = folder.parent
         for new in reversed(missing):
             new.mkdir(exist_ok=True)
-            _sync_folder(new.parent)
+            sync_folder(new.parent)
 
 
 def code_of(symbol: Symbol) -> str:
@@ -198,7 +198,7 @@ def _encode(rows: StoredRows) -> bytes:
     return buffer.getvalue()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Force a renamed or new name in `folder` to the disk."""
     if os.name == "nt":  # pragma: no cover - folders cannot be opened there, and names are journalled
         return

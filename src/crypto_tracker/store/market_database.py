@@ -11,7 +11,7 @@ from crypto_tracker.core.errors import DataError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.store import tables
 from crypto_tracker.store.database import MARKET, current_revision, open_engine, upgrade, writer_lock
-from crypto_tracker.store.reader import DATABASE_NAME, LOCK_NAME
+from crypto_tracker.store.reader import DATABASE_NAME, LOCK_NAME, no_bars
 
 WAIT_MS = 30_000
 
@@ -24,7 +24,7 @@ def reading(home: Path) -> Iterator[Connection]:
     """
     path = home / DATABASE_NAME
     if not path.is_file():
-        raise DataError(f"there are no bars under {home}: bring some with `crypto-tracker import-data PATH`")
+        raise DataError(no_bars(home))
     with _engine(path, read_only=True) as engine:
         if current_revision(engine) != MARKET.head:
             with _engine(path) as older:

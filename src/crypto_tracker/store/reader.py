@@ -82,6 +82,14 @@ class LatestBars:
     values: FloatArray
 
 
+def no_bars(home: Path) -> str:
+    """What to say where nothing is stored."""
+    return (
+        f"there are no bars under {home}: `crypto-tracker up` or `download-data` fetches some, "
+        "`import-data PATH` reads files"
+    )
+
+
 class BarReader:
     """Reads bars while others write; sees for each request one state of the store.
 
@@ -102,9 +110,7 @@ class BarReader:
         """
         path = home / DATABASE_NAME
         if not path.is_file():
-            raise DataError(
-                f"there are no bars under {home}: bring some with `crypto-tracker import-data PATH`"
-            )
+            raise DataError(no_bars(home))
         engine = open_engine(path, read_only=True, busy_timeout_ms=wait_ms)
         try:
             if current_revision(engine) != MARKET.head:
@@ -333,7 +339,8 @@ class BarReader:
                 if attempt == _ATTEMPTS:
                     raise StoreError(
                         f"a bar file that the manifest names is missing ({error}): "
-                        f"restore {self._cold.folder} from a copy"
+                        f"restore {self._cold.folder} from a copy, or let `validate-data --repair` forget "
+                        "the month, so that it can be fetched again"
                     ) from error
                 attempt += 1
 

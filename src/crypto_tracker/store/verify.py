@@ -29,15 +29,23 @@ from crypto_tracker.store.writing import WritersLock
 
 _CLOSE = VALUE_FIELDS.index("close")
 _ATTEMPTS = 5
-_FROM_A_COPY = "restore it from a copy, or forget its month (manifest, coverage) and fetch that again"
-_BY_HAND = "restore market.db from a copy, or mend the rows by hand"
+_FROM_A_COPY = "restore it from a copy, or let `validate-data --repair` forget its month and bring that again"
+_BY_HAND = (
+    "restore market.db and the folder bars from a copy; without one, move both away and bring the bars again"
+)
+_JUDGE_ANEW = "`validate-data --repair` concludes it from the bars"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """Something that is not as it should be: where, what, and what to do about it.
 
-    `provider`, `symbol` and `timeframe` are None where a file belongs to no series.
+    Attributes
+    ----------
+    provider, symbol, timeframe : None where a file belongs to no series
+    file : the file that `repair` moves aside, with its month where the manifest names it; below the folder of
+        bars, and None where that would not help
+    judge_anew : whether `repair` helps by concluding from the bars which of them are suspect
     """
 
     provider: str | None = None
@@ -46,6 +54,13 @@ class Finding:
     where: str
     what: str
     help: str
+    file: str | None = None
+    judge_anew: bool = False
+
+    @property
+    def is_repairable(self) -> bool:
+        """Whether `repair` does something about it."""
+        return self.file is not None or self.judge_anew
 
     @property
     def line(self) -> str:
@@ -85,7 +100,15 @@ class _Notes:
     files: int = 0
     rows: int = 0
 
-    def add(self, where: str, what: str, help: str) -> None:  # noqa: A002 - as Finding calls it
+    def add(
+        self,
+        where: str,
+        what: str,
+        help: str,  # noqa: A002 - as Finding calls it
+        *,
+        file: str | None = None,
+        judge_anew: bool = False,
+    ) -> None:
         """Note a finding of this series."""
         _, provider, symbol, timeframe = self.series
         self.findings.append(
@@ -96,6 +119,8 @@ class _Notes:
                 where=where,
                 what=what,
                 help=help,
+                file=file,
+                judge_anew=judge_anew,
             )
         )
 
@@ -212,7 +237,9 @@ def _judge(connection: Connection, reader: BarReader, notes: _Notes, rule: Doubt
         _both(cold, hot, notes)
         rows = StoredRows.merged([cold, hot])
         notes.rows += len(rows)
-        _rows(rows, coverage, notes, now_ms)
+        _broken(cold, notes, now_ms, file=months[month_ms].path if month_ms in months else None)
+        _broken(hot, notes, now_ms)
+        _rows(rows, coverage, notes)
         times.append(rows.open_time_ms)
         revisions.append(rows.revision)
         closes.append(rows.values[_CLOSE])
@@ -310,20 +337,26 @@ def _both(cold: StoredRows, hot: StoredRows, notes: _Notes) -> None:
             notes,
             hot.open_time_ms[doubled],
             "in the hot table and in the cold file of the month",
-            "delete the rows of the table bars: the file answers",
+            _BY_HAND,
         )
 
 
-def _rows(rows: StoredRows, coverage: IntArray, notes: _Notes, now_ms: int) -> None:
-    """Every row must be valid and covered, and every revision follow the one before it."""
+def _broken(rows: StoredRows, notes: _Notes, now_ms: int, *, file: str | None = None) -> None:
+    """Every row must be valid; `file` is the cold file that they are from."""
+    times = rows.open_time_ms
+    prices = rows.values[0], rows.values[1], rows.values[2], rows.values[3]
+    codes = broken_rules(notes.series.timeframe, times, prices, rows.values[N_PRICES], now_ms=now_ms)
+    help_ = _BY_HAND if file is None else _FROM_A_COPY
+    for rule in BarRule:
+        if rule is not BarRule.VALID and (codes == rule).any():
+            _some(notes, times[codes == rule], f"broken: {rule.label}", help_, file=file)
+
+
+def _rows(rows: StoredRows, coverage: IntArray, notes: _Notes) -> None:
+    """Every row must be covered, and every revision follow the one before it."""
     if not len(rows):
         return
     times, timeframe = rows.open_time_ms, notes.series.timeframe
-    prices = rows.values[0], rows.values[1], rows.values[2], rows.values[3]
-    codes = broken_rules(timeframe, times, prices, rows.values[N_PRICES], now_ms=now_ms)
-    for rule in BarRule:
-        if rule is not BarRule.VALID and (codes == rule).any():
-            _some(notes, times[codes == rule], f"broken: {rule.label}", _FROM_A_COPY)
     stretch = intervals.index_of(coverage, times)
     inside = stretch >= 0
     inside[inside] = times[inside] + timeframe.ms <= coverage[stretch[inside], 1]
@@ -357,15 +390,19 @@ def _suspects(
     )
     known = {(time_ms, revision): by for time_ms, revision, by in connection.execute(query)}
     due = suspect_keys(rows, coverage, rule) if series.timeframe is Timeframe.M1 else {}
-    again = "write any bar next to it again: then it is judged anew"
     for key in sorted(known.keys() | due.keys()):
         where = f"{_time(key[0])} revision {key[1]}"
         if key not in known:
-            notes.add(where, "its close jumped, and it is not noted as suspect", again)
+            notes.add(where, "its close jumped, and it is not noted as suspect", _JUDGE_ANEW, judge_anew=True)
         elif key not in due:
-            notes.add(where, "noted as suspect, and its close did not jump", again)
+            notes.add(where, "noted as suspect, and its close did not jump", _JUDGE_ANEW, judge_anew=True)
         elif known[key] != due[key]:
-            notes.add(where, "suspect, and its confirmation is not what the bars after it say", again)
+            notes.add(
+                where,
+                "suspect, and its confirmation is not what the bars after it say",
+                _JUDGE_ANEW,
+                judge_anew=True,
+            )
 
 
 # ------------------------------------------------------------------------------------------------- cold files
@@ -379,17 +416,17 @@ def _file(folder: Path, named: Row[tuple[object, ...]], notes: _Notes) -> Stored
         content = (folder / named.path).read_bytes()
     except FileNotFoundError:
         notes.missing_files.append(named.path)
-        notes.add(where, "the manifest names it and it does not exist", _FROM_A_COPY)
+        notes.add(where, "the manifest names it and it does not exist", _FROM_A_COPY, file=named.path)
         return None
     if len(content) != named.bytes:
         what = f"it has {len(content):,} bytes, and the manifest says {named.bytes:,}"
-        notes.add(where, what, _FROM_A_COPY)
+        notes.add(where, what, _FROM_A_COPY, file=named.path)
     elif hashlib.sha256(content).hexdigest() != named.sha256:
-        notes.add(where, "its content is not what was written (SHA-256)", _FROM_A_COPY)
+        notes.add(where, "its content is not what was written (SHA-256)", _FROM_A_COPY, file=named.path)
     try:
         rows = _decoded(content)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        notes.add(where, f"it cannot be read ({str(error).splitlines()[0]})", _FROM_A_COPY)
+        notes.add(where, f"it cannot be read ({str(error).splitlines()[0]})", _FROM_A_COPY, file=named.path)
         return None
     times, revisions = rows.open_time_ms, rows.revision
     gain = np.diff(times)
@@ -397,10 +434,10 @@ def _file(folder: Path, named: Row[tuple[object, ...]], notes: _Notes) -> Stored
     doubled = (gain == 0) & (np.diff(revisions) == 0)
     for wrong, what in ((unsorted, "out of order"), (doubled, "there twice")):
         if wrong.any():
-            _some(notes, times[1:][wrong], f"{what} in the {where}", _FROM_A_COPY)
+            _some(notes, times[1:][wrong], f"{what} in the {where}", _FROM_A_COPY, file=named.path)
     month = times[(times < named.month_ms) | (times >= next_month_ms(named.month_ms))]
     if len(month):
-        _some(notes, month, f"of another month than the {where}", _FROM_A_COPY)
+        _some(notes, month, f"of another month than the {where}", _FROM_A_COPY, file=named.path)
     bars = len(intervals.distinct(times))
     ends = (int(times.min()), int(times.max())) if len(times) else (None, None)
     if (len(rows), bars, *ends) != (named.rows, named.bars, named.first_ms, named.last_ms):
@@ -408,7 +445,7 @@ def _file(folder: Path, named: Row[tuple[object, ...]], notes: _Notes) -> Stored
             f"it holds {len(rows):,} rows of {bars:,} bars, and the manifest says {named.rows:,} of "
             f"{named.bars:,}, from {_time(named.first_ms)} to {_time(named.last_ms)}"
         )
-        notes.add(where, what, _FROM_A_COPY)
+        notes.add(where, what, _FROM_A_COPY, file=named.path)
     order = np.lexsort((revisions, times))
     kept = np.ones(len(rows), dtype=np.bool_)
     kept[1:] = (np.diff(times[order]) != 0) | (np.diff(revisions[order]) != 0)
@@ -458,7 +495,9 @@ def _leftovers(
                 Finding(
                     where=f"file {path}",
                     what="no row of the manifest names it, and so nobody reads it",
-                    help="the next command that writes bars removes it; move it away before to keep it",
+                    help="the next command that writes bars removes it, and "
+                    "`validate-data --repair` moves it aside",
+                    file=path,
                 )
             )
     return found
@@ -467,13 +506,20 @@ def _leftovers(
 # ------------------------------------------------------------------------------------------------------ words
 
 
-def _some(notes: _Notes, times: IntArray, what: str, help: str) -> None:  # noqa: A002 - as Finding calls it
+def _some(
+    notes: _Notes,
+    times: IntArray,
+    what: str,
+    help: str,  # noqa: A002 - as Finding calls it
+    *,
+    file: str | None = None,
+) -> None:
     """Note several rows that have the same wrong with them as one finding."""
     count, first = len(times), _time(int(times.min()))
     if count > 1:
-        notes.add(f"from {first} on", f"{count:,} rows {what}", help)
+        notes.add(f"from {first} on", f"{count:,} rows {what}", help, file=file)
     else:
-        notes.add(first, f"a row {what}", help)
+        notes.add(first, f"a row {what}", help, file=file)
 
 
 def _time(time_ms: int) -> str:

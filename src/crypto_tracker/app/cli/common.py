@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -186,6 +187,20 @@ BaseOption = Annotated[
 ]
 
 
+def has_bars(session: Session) -> bool:
+    """Whether there is a store of bars; says so on standard error where there is none, which is no failure.
+
+    For commands that only look.
+    """
+    from crypto_tracker.store.reader import DATABASE_NAME, no_bars
+
+    if (session.home / DATABASE_NAME).is_file():
+        return True
+    said = no_bars(session.home)
+    session.err.print(f"{said[0].upper()}{said[1:]}.", markup=False, soft_wrap=True)
+    return False
+
+
 def emit_json(document: Any) -> None:
     """Write one JSON document to standard output. Numbers that do not exist (NaN, infinity) become null."""
     sys.stdout.write(json_text(document))
@@ -292,10 +307,22 @@ def parse_time(text: str) -> datetime:
 
 
 def parse_pairs(text: str | None) -> tuple[str, ...]:
-    """The names in a list such as `BTC/USDT,ETH/USDT`, in order and once each; empty where none was given."""
+    """The names in a list such as `BTC/USDT,ETH/USDT`, in order and once each; empty where none was given.
+
+    Codes of coins are capitals, and are read as such where someone writes `btc/usdt`. Those that mix both by
+    themselves stay as they are.
+
+    >>> parse_pairs("btc/usdt, Eth/USDT kPEPE/USD:USD")
+    ('BTC/USDT', 'ETH/USDT', 'kPEPE/USD:USD')
+    """
     if text is None:
         return ()
-    names = tuple(dict.fromkeys(name for name in text.replace(",", " ").split() if name))
+    capitals = re.sub(
+        r"[A-Za-z0-9]+",
+        lambda code: code[0].upper() if code[0].islower() or code[0].istitle() else code[0],
+        text,
+    )
+    names = tuple(dict.fromkeys(capitals.replace(",", " ").split()))
     if not names:
         raise UsageError("--pairs names no symbol: write --pairs BTC/USDT,ETH/USDT")
     return names

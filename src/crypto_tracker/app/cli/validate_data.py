@@ -7,9 +7,11 @@ import typer
 from crypto_tracker.app.cli.common import (
     JsonOption,
     PairsOption,
+    Session,
     TimeframeOption,
     command,
     emit_json,
+    has_bars,
     parse_pairs,
     session_of,
 )
@@ -17,7 +19,8 @@ from crypto_tracker.core.errors import CheckFailed
 
 if TYPE_CHECKING:
     from crypto_tracker.store.bars import MovedMonth
-    from crypto_tracker.store.verify import Finding
+    from crypto_tracker.store.repair import ForgottenMonth, Repaired
+    from crypto_tracker.store.verify import Finding, Verdict
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +28,11 @@ def register(app: typer.Typer) -> None:
     command(
         app,
         "validate-data",
-        examples=("validate-data", "validate-data --pairs BTC/USD --provider kraken --json"),
+        examples=(
+            "validate-data",
+            "validate-data --pairs BTC/USD --provider kraken --json",
+            "validate-data --repair",
+        ),
     )(validate_data)
     command(app, "roll-over", examples=("roll-over",))(roll_over)
 
@@ -38,6 +45,12 @@ def validate_data(
         str | None,
         typer.Option("--provider", metavar="NAME", help="Only bars of this provider, such as kraken."),
     ] = None,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair", help="Move files aside that are damaged or not named, and forget their months."
+        ),
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Judge everything that is stored of bars again: rows, coverage, doubts, and every file.
@@ -45,20 +58,73 @@ def validate_data(
     Each row is held to the rules that new bars must meet, each file to its size, its SHA-256 and its rows in
     the manifest, and the notes of what is suspect to what the closes come to. Every finding is one line:
     where, what, and what to do; any ends with exit code 3. Bars may be written meanwhile.
+
+    With --repair a file that is damaged, or that nothing names, is moved to HOME/bars-damaged. Months that
+    were in such a file, or in one that is missing, count as unknown again, so that they can be fetched or
+    imported anew; what is suspect is concluded anew. Then all is judged once more. Nothing is deleted, and
+    without --repair nothing is changed.
     """
+    from crypto_tracker.store.repair import repair as repair_findings
+
+    session = session_of(context)
+    names = parse_pairs(pairs)
+    if not has_bars(session):
+        if json_output:
+            emit_json({"series": 0, "files": 0, "rows": 0, "findings": []})
+        return
+
+    def judged() -> "Verdict":
+        return _judged(session, names, timeframe, provider)
+
+    verdict = judged()
+    repaired: Repaired | None = None
+    found = verdict.findings
+    if repair and any(finding.is_repairable for finding in found):
+        repaired = repair_findings(session.home, found, market_data=session.configuration.market_data)
+        verdict = judged()
+    left = verdict.findings
+    if json_output:
+        done = {"repaired": None if repaired is None else _repaired_document(repaired)} if repair else {}
+        emit_json(
+            {
+                "series": verdict.series,
+                "files": verdict.files,
+                "rows": verdict.rows,
+                "findings": [_document(finding) for finding in left],
+            }
+            | done
+        )
+    else:
+        lines = [] if repaired is None else _repaired_lines(repaired, found)
+        for line in (*lines, *(finding.line for finding in left)):
+            session.out.print(line, markup=False, soft_wrap=True)
+        session.out.print(
+            f"{verdict.rows:,} rows of {_counted(verdict.series, 'series', 'series')}, "
+            f"{_counted(verdict.files, 'file', 'files')}: "
+            + (f"{_counted(len(left), 'finding', 'findings')}" if left else "nothing is wrong")
+        )
+    if left:
+        raise CheckFailed(
+            f"what is stored under {session.home} is not sound: "
+            f"{_counted(len(left), 'finding', 'findings')}, the first: {left[0].line}"
+        )
+
+
+def _judged(
+    session: Session, names: tuple[str, ...], timeframe: str | None, provider: str | None
+) -> "Verdict":
+    """The verdict, with a progress bar on standard error while it is being found."""
     from crypto_tracker.app.cli.backtest_progress import progress_bar
     from crypto_tracker.core.symbols import Symbol
     from crypto_tracker.core.timeframes import Timeframe, to_ms
     from crypto_tracker.store.verify import verify
 
-    session = session_of(context)
-    names = parse_pairs(pairs)
     with progress_bar(session.err) as tell:
 
         def watch(done: int, count: int, what: str) -> None:
             tell(what, done / count)
 
-        verdict = verify(
+        return verify(
             session.home,
             market_data=session.configuration.market_data,
             now_ms=to_ms(session.now()),
@@ -67,29 +133,54 @@ def validate_data(
             provider=_provider(provider),
             watcher=watch,
         )
-    found = verdict.findings
-    if json_output:
-        emit_json(
+
+
+def _repaired_lines(repaired: "Repaired", found: "tuple[Finding, ...]") -> list[str]:
+    """What was done: first what had been found, then where things are now, and what brings a month back."""
+    lines = [f"found: {finding.line.rpartition('; ')[0]}" for finding in found if finding.is_repairable]
+    lines += [f"moved aside: {path} is now {to}" for path, to in repaired.moved]
+    lines += [
+        f"forgotten: {month.symbol} {month.provider} {month.timeframe}, {_month(month)}: {_bring(month)}"
+        for month in repaired.forgotten
+    ]
+    if repaired.judged:
+        lines.append(f"judged anew: {_counted(repaired.judged, 'series', 'series')}")
+    return lines
+
+
+def _bring(month: "ForgottenMonth") -> str:
+    """The command that brings a month again."""
+    from crypto_tracker.core.timeframes import from_ms
+
+    if month.provider == "file":
+        return "import its files again with `import-data`"
+    span = f"{from_ms(month.month_ms):%Y%m%d}-{from_ms(month.end_ms):%Y%m%d}"
+    return (
+        f"`heal-gaps --provider {month.provider} -p {month.symbol} -i {month.timeframe} --timerange {span}` "
+        "fetches it, or import its files again"
+    )
+
+
+def _month(month: "ForgottenMonth") -> str:
+    from crypto_tracker.core.timeframes import from_ms
+
+    return f"{from_ms(month.month_ms):%Y-%m}"
+
+
+def _repaired_document(repaired: "Repaired") -> dict[str, Any]:
+    return {
+        "moved": [{"file": path, "to": str(to)} for path, to in repaired.moved],
+        "forgotten": [
             {
-                "series": verdict.series,
-                "files": verdict.files,
-                "rows": verdict.rows,
-                "findings": [_document(finding) for finding in found],
+                "symbol": str(month.symbol),
+                "provider": month.provider,
+                "timeframe": str(month.timeframe),
+                "month": _month(month),
             }
-        )
-    else:
-        for finding in found:
-            session.out.print(finding.line, markup=False, soft_wrap=True)
-        session.out.print(
-            f"{verdict.rows:,} rows of {_counted(verdict.series, 'series', 'series')}, "
-            f"{_counted(verdict.files, 'file', 'files')}: "
-            + (f"{_counted(len(found), 'finding', 'findings')}" if found else "nothing is wrong")
-        )
-    if found:
-        raise CheckFailed(
-            f"what is stored under {session.home} is not sound: "
-            f"{_counted(len(found), 'finding', 'findings')}, the first: {found[0].line}"
-        )
+            for month in repaired.forgotten
+        ],
+        "judged_anew": repaired.judged,
+    }
 
 
 def roll_over(context: typer.Context, json_output: JsonOption = False) -> None:
@@ -99,14 +190,14 @@ def roll_over(context: typer.Context, json_output: JsonOption = False) -> None:
     0 keeps a timeframe in the database for ever). No bar is deleted: its row leaves the database in the
     transaction that names the file. Others may write bars meanwhile; interrupt it whenever you like.
     """
-    from crypto_tracker.core.errors import DataError
     from crypto_tracker.core.timeframes import from_ms
     from crypto_tracker.store.bars import BarStore
-    from crypto_tracker.store.reader import DATABASE_NAME
 
     session = session_of(context)
-    if not (session.home / DATABASE_NAME).is_file():
-        raise DataError(f"there are no bars under {session.home}: bring some with import-data or collect")
+    if not has_bars(session):
+        if json_output:
+            emit_json({"files": 0, "rows": 0, "moved": []})
+        return
     moved: list[MovedMonth] = []
 
     def watch(month: "MovedMonth") -> None:
@@ -158,6 +249,7 @@ def _document(finding: "Finding") -> dict[str, Any]:
         "where": finding.where,
         "what": finding.what,
         "help": finding.help,
+        "repairable": finding.is_repairable,
     }
 
 
