@@ -13,9 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, Timeframe
 from crypto_tracker.store.reader import BarReader
 from tests.market.massive_world import MINUTE_MS, World, differences, massive_world, symbols_of
+from tests.servers.exchange import minutes
+from tests.servers.kraken import KrakenServer
 from tests.servers.massive_stream import KEY, Market, MassiveStreamServer
 
 PAIRS = ("BTC-USD", "ETH-USD", "SOL-USD")
@@ -166,6 +169,64 @@ def test_a_wrong_key_ends_it_with_its_sentence(world, tmp_path, command, monkeyp
     assert code == 1
     assert "does not accept the key" in err.splitlines()[-1]
     assert "another-key-that-is-wrong" not in err
+
+
+@contextmanager
+def kraken() -> Iterator[KrakenServer]:
+    """A Kraken of one coin and the last two hours."""
+    start_ms = int(time.time() * 1_000) // MINUTE_MS * MINUTE_MS - 120 * MINUTE_MS
+    market = {"BTC/USD": minutes(start_ms, 240, price=60_000.0)}
+    with KrakenServer(market, now_ms=lambda: int(time.time() * 1_000)).running() as server:
+        yield server
+
+
+def at_kraken(settings: str) -> list[str]:
+    values = {"requests_per_second": "100.0", "settings": f"'{settings}'"}
+    return [
+        text
+        for name, value in values.items()
+        for text in ("--set", f"market_data.exchanges.kraken.{name}={value}")
+    ]
+
+
+def test_a_provider_that_refuses_hides_none_that_does_not(world, tmp_path, command, monkeypatch):
+    monkeypatch.setenv("MASSIVE_API_KEY", "another-key-that-is-wrong")
+    world.rest_faults.append("401")
+    home = tmp_path / "home"
+    given = ["collect", "--once", "--provider", "massive", "--provider", "kraken", "-p", "BTC/USD"]
+    with kraken() as server:
+        code, _, err = command(home, *options(world), *at_kraken(server.settings()), *given)
+    assert code == 1
+    assert "massive: is left out: massive does not accept the key" in err
+    assert "does not accept the key" in err.splitlines()[-1]
+    with BarReader.open(home) as reader:
+        (known,) = reader.coverage("kraken", Symbol("BTC", "USD"), Timeframe.M1).tolist()
+    assert known[1] - known[0] >= 100 * MINUTE_MS
+
+
+@pytest.mark.parametrize("provider", ["kraken", "massive"])
+def test_a_provider_that_cannot_be_reached_from_the_start_is_tried_again_and_again(world, tmp_path, provider):
+    with kraken() as server:
+        settings = server.settings()  # of an address at which nobody is any longer
+    nowhere = [
+        *(
+            "--set",
+            "market_data.massive.rest_url=http://127.0.0.1:9",
+            "--set",
+            "market_data.fetching.attempts=2",
+        ),
+        *("--set", "market_data.massive.stream_url=ws://127.0.0.1:9/crypto"),
+        *at_kraken(settings),
+    ]
+    log = tmp_path / "log"
+    with collecting(world, tmp_path / "home", log, "--provider", provider, more=nowhere) as running:
+        running.wait_for(f"{provider}: trouble: the list of markets cannot be had")
+        running.wait_for("bars cannot be fetched", f"{provider} is left alone")
+        running.wait_for("the stream was lost")
+        time.sleep(1.0)
+        assert running.process.poll() is None, running.said
+        running.process.terminate()
+        assert running.process.wait(DEADLINE) == 130, running.said
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from time import monotonic
 from crypto_tracker.app.providers import Provider, open_provider, provider_name, recorder_of
 from crypto_tracker.config.market_data import MarketData
 from crypto_tracker.config.tree import Configuration
-from crypto_tracker.core.errors import ProviderRefused, UsageError
+from crypto_tracker.core.errors import CryptoTrackerError, ProviderRefused, UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe, from_ms, to_ms
 from crypto_tracker.market.collecting.health import Watcher
-from crypto_tracker.market.collecting.service import Assignment, Collecting, Needed, innermost
+from crypto_tracker.market.collecting.service import Assignment, Collecting, LeaseHeld, Needed, innermost
 from crypto_tracker.market.collecting.times import MarketTime
 from crypto_tracker.market.fetching.summary import Summary
 from crypto_tracker.market.providers.base import FetchedBars, MarketInfo, Reach, Stream, StreamEvent
@@ -159,12 +159,30 @@ async def collect(
         raise refused[0]
 
 
-async def catch_up(
-    collection: Collection, watcher: Watcher, *, record: Path | None = None
-) -> dict[str, Summary]:
-    """Fetch what is missing from every provider, one after the other, and end."""
+@dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """What came of each provider, and why nothing came of the others."""
+
+    summaries: Mapping[str, Summary]
+    failures: Mapping[str, CryptoTrackerError]
+
+
+async def catch_up(collection: Collection, watcher: Watcher, *, record: Path | None = None) -> CaughtUp:
+    """Fetch what is missing from every provider, one after the other, and end.
+
+    A provider that refuses, or that another process collects from, is told of and left out.
+    """
+    summaries: dict[str, Summary] = {}
+    failures: dict[str, CryptoTrackerError] = {}
     async with _collecting(collection, watcher, record) as all_of_them:
-        return {name: await each.once() for name, each in all_of_them.items()}
+        for name, each in all_of_them.items():
+            try:
+                summaries[name] = await each.once()
+            except (ProviderRefused, LeaseHeld) as error:
+                failures[name] = error
+                if len(all_of_them) > 1:
+                    watcher.noted(name, f"is left out: {error}")
+    return CaughtUp(summaries, failures)
 
 
 async def replay(

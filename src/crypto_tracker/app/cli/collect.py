@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from crypto_tracker.app.cli.collect_view import Narrator
-    from crypto_tracker.app.collecting import Collection
-    from crypto_tracker.market.fetching.summary import Summary
+    from crypto_tracker.app.collecting import CaughtUp, Collection
 
 _ONE_REQUEST_SECONDS = 0.5  # a terminal and those who end whole groups of processes may signal twice
 _SPEED = re.compile(r"\d+(\.\d+)?")
@@ -186,22 +185,22 @@ def _stop_on_signals(stop: "asyncio.Event") -> "asyncio.Event":
     return asked
 
 
-async def _catch_up(
-    collection: "Collection", narrator: "Narrator", record: Path | None
-) -> "dict[str, Summary]":
+async def _catch_up(collection: "Collection", narrator: "Narrator", record: Path | None) -> "CaughtUp":
     from crypto_tracker.app import collecting
 
     return await collecting.catch_up(collection, narrator, record=record)
 
 
-def _report(session: Session, summaries: "dict[str, Summary]") -> None:
+def _report(session: Session, caught_up: "CaughtUp") -> None:
     """Say what came, and fail where something that could have been fetched was not."""
     from crypto_tracker.app.cli.fetching_view import print_missing, total_line
 
-    for summary in summaries.values():
+    for summary in caught_up.summaries.values():
         session.err.print(total_line(summary), markup=False, soft_wrap=True)
         print_missing(session, summary)
-    for name, summary in summaries.items():
+    for error in caught_up.failures.values():
+        raise error
+    for name, summary in caught_up.summaries.items():
         if summary.failed:
             raise ProviderUnavailable(
                 f"{len(summary.failed)} stretches of {name} could not be fetched "
