@@ -137,6 +137,12 @@ def holder(home: Path) -> int | None:
         engine.dispose()
 
 
+def is_live_since(home: Path, moment_ms: int) -> bool:
+    """Whether the collector has said so after a moment."""
+    (state,) = collectors(home)
+    return state.state is Standing.LIVE and state.updated_at_ms > moment_ms
+
+
 def is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -152,11 +158,12 @@ def test_without_a_key_it_collects_and_trades_restarts_what_dies_and_ends_in_ord
         assert any("NOSUCH/USD is inactive: kraken does not have it" in line for line in up.lines)
         first = holder(home)
         assert first is not None
+        killed_ms = now_ms()
         os.kill(first, signal.SIGKILL)
         up.until(lambda: any("was killed by signal 9; starts again" in line for line in up.lines))
         up.until(lambda: holder(home) not in {None, first})
         second = holder(home)
-        up.until(lambda: collectors(home)[0].state is Standing.LIVE)
+        up.until(lambda: is_live_since(home, killed_ms))
         assert up.end() == 130
         assert second is not None
         assert not is_running(second)
