@@ -41,7 +41,7 @@ _LOOKS = 2
 _PAUSE_SETTLES = 2
 """So many times as long as a minute takes to settle, a process does not stand still by itself."""
 _LOOK_SECONDS_MIN = 0.05  # of our own time, however fast that of the market runs
-_PAUSE_SECONDS_MIN = 0.25
+_PAUSE_SECONDS_MIN = 0.6
 
 
 class Wished(Protocol):
