@@ -130,14 +130,14 @@ def test_bars_come_with_a_summary_and_the_second_time_nothing_is_fetched(home: P
         ["BTC/USD", "1d", "1", "1", "2", "2"],
         ["ETH/USD", "1d", "1", "1", "2", "2"],
     ]
-    assert "Fetching 8 chunks with up to 5,860 bars of 2 symbols." in err
+    assert "From massive: 8 chunks with up to 5,860 bars of 2 symbols." in err
     assert "5,860 bars from massive, 5,860 of them new, by 8 requests in" in err
     assert (stored(home, BTC), stored(home, ETH)) == (2_880, 2_880)
 
     ranges = len([each for each in server.requests if "/range/" in each.path])
     out, err = ran(home, server, *asked)
     assert out == ""
-    assert "Nothing came from massive" in err
+    assert err == "Nothing of massive was missing.\n"
     assert len([each for each in server.requests if "/range/" in each.path]) == ranges
 
 
@@ -145,15 +145,16 @@ def test_unknown_and_delisted_symbols_are_inactive_and_cost_no_requests(home: Pa
     server = served()
     unknown = [f"NONE{number}/USD" for number in range(20)]
     pairs = ",".join(["OLD/USD", "BTC/USD", *unknown])
-    told = document(home, server, "download-data", "--pairs", pairs, "-i", "1h", "--timerange", MAY)
+    told = document(home, server, "download-data", "--pairs", pairs, "-i", "1h", "--timerange", MAY, code=1)
     assert told["inactive"] == {
         "OLD/USD": "massive no longer trades it",
         **dict.fromkeys(unknown, "massive does not have it"),
     }
     assert {each["symbol"]: each["bars"] for each in told["series"]} == {"OLD/USD": 48, "BTC/USD": 48}
     assert len([each for each in server.requests if "/range/" in each.path]) == 2
-    _, err = ran(home, server, "download-data", "--pairs", pairs, "-i", "1h", "--timerange", MAY)
-    assert "20 symbols inactive, massive does not have it: NONE0/USD" in err
+    _, err = ran(home, server, "download-data", "--pairs", pairs, "-i", "1h", "--timerange", MAY, code=1)
+    assert "massive does not have NONE0/USD, NONE1/USD" in err
+    assert "1 symbol inactive, massive no longer trades it: OLD/USD" in err
     assert "is inactive now" not in err  # that was news the first time only
 
 
@@ -257,7 +258,7 @@ def test_gaps_are_healed_and_counted(home: Path, served: Served):
     ]
     assert stored(home, BTC) == 2_880
     out, err = ran(home, server, "heal-gaps", "-i", "1m", "--timerange", MAY)
-    assert (out, err) == ("", "Nothing is unknown.\n")
+    assert (out, err) == ("", "Nothing of massive is unknown.\n")
 
 
 def test_what_the_provider_lacks_is_noted_and_asked_for_again_only_on_demand(home: Path, served: Served):
@@ -271,13 +272,13 @@ def test_what_the_provider_lacks_is_noted_and_asked_for_again_only_on_demand(hom
         ["BTC/USD", "1m", "1", "180", "0", "180"],
     ]
     assert "Not to be had: massive does not give this to the plan of the key" in out
-    assert "0 bars healed, 180 still unknown." in err
+    assert "0 bars healed from massive, 180 still unknown." in err
 
     before = len(server.requests)
     ran(home, server, "heal-gaps", "-i", "1m", "--timerange", MAY)
     assert not [each for each in server.requests[before:] if path in each.path]
     _, err = ran(home, server, "heal-gaps", "-i", "1m", "--timerange", MAY, "--again")
-    assert "180 bars healed, 0 still unknown." in err
+    assert "180 bars healed from massive, 0 still unknown." in err
     assert stored(home, BTC) == 2_880
     with BarReader.open(home) as reader:
         assert reader.lacking("massive", BTC, Timeframe.M1) == []

@@ -36,7 +36,8 @@ def test_an_exchange_gives_what_it_has_and_the_rest_is_said_to_be_out_of_its_rea
         )
         asked = ("download-data", "--pairs", "BTC/USD,NONE/USD", "-i", "1m,1h", "--days", "2", "--json")
         code, out, err = run_command(home, *asked)
-        assert code == 0, err
+        assert code == 1
+        assert "kraken does not have NONE/USD" in err
         told = json.loads(out)
         assert told["provider"] == "kraken"
         assert told["inactive"] == {"NONE/USD": "kraken does not have it"}
@@ -52,6 +53,7 @@ def test_an_exchange_gives_what_it_has_and_the_rest_is_said_to_be_out_of_its_rea
 
         asked_before = len([path for path, _ in server.requests if path.endswith("OHLC")])
         code, out, err = run_command(home, *asked)
-        assert code == 0, err
+        assert code == 1
+        assert "kraken does not have NONE/USD" in err
         assert json.loads(out)["new"] == 0
         assert len([path for path, _ in server.requests if path.endswith("OHLC")]) == asked_before

@@ -34,7 +34,7 @@ class Clock:
 def view(*, terminal: bool = False, per_minute: float | None = None) -> tuple[FetchView, io.StringIO, Clock]:
     out, clock = io.StringIO(), Clock()
     console = Console(file=out, force_terminal=terminal, width=120, highlight=False)
-    return FetchView(console, per_minute=per_minute, clock=clock), out, clock
+    return FetchView(console, provider="massive", per_minute=per_minute, clock=clock), out, clock
 
 
 def test_away_from_a_terminal_a_line_comes_every_five_seconds_with_speed_and_time_left():
@@ -45,7 +45,7 @@ def test_away_from_a_terminal_a_line_comes_every_five_seconds_with_speed_and_tim
             clock.seconds += 2.0
             shown.chunk_done(day(BTC, number), 1_440, 1)
     assert out.getvalue().splitlines() == [
-        "Fetching 10 chunks with up to 14,400 bars of 1 symbol.",
+        "From massive: 10 chunks with up to 14,400 bars of 1 symbol.",
         "3 of 10 chunks, 3 requests, 4,320 bars, 720 bars/s, about 14 s left: BTC/USD 1m 1970-01-03",
     ]
 
@@ -70,8 +70,8 @@ def test_waits_and_symbols_that_are_gone_are_told():
         shown.inactive(ETH, "massive does not know it", 1)
         shown.chunk_lacking(day(BTC, 0), "the plan ends there")
     assert out.getvalue().splitlines() == [
+        "From massive: 2 chunks with up to 2,880 bars of 2 symbols.",
         "The plan allows 5 requests a minute: this takes 24 s or more.",
-        "Fetching 2 chunks with up to 2,880 bars of 2 symbols.",
         "Waiting 1 min 0 s: massive is left alone for another 60 s",
         "ETH/USD is inactive now: massive does not know it",
     ]

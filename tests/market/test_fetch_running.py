@@ -23,7 +23,7 @@ from crypto_tracker.core.errors import (
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe
 from crypto_tracker.market.fetching.planning import Chunk, Wanted
-from crypto_tracker.market.fetching.running import BROKEN_BARS, fetch_missing, fetch_overlap, run
+from crypto_tracker.market.fetching.running import BROKEN_BARS, Again, fetch_missing, fetch_overlap, run
 from crypto_tracker.market.fetching.summary import Cause, Summary
 from crypto_tracker.market.fetching.symbols import known_symbols
 from crypto_tracker.market.fetching.writing import StoreThread
@@ -147,7 +147,7 @@ def test_asking_again_forgets_the_note_where_the_provider_has_the_bars_now(opene
     span = want(BTC, "2025-02-01", "2025-05-01")
     fetch(ScriptedHistory(script), opened, span)
     plan_ends[0] = at("2025-03-01")
-    summary = fetch(ScriptedHistory(script), opened, span, again=True)
+    summary = fetch(ScriptedHistory(script), opened, span, again=Again.LACKING)
     assert summary.new == 31 * 1_440
     assert opened.reader.lacking("made", BTC, M1) == [
         (at("2025-02-01"), at("2025-03-01"), "the plan ends there")

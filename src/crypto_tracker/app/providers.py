@@ -10,8 +10,9 @@ import httpx
 from pydantic import SecretStr
 
 from crypto_tracker.config.market_data import MarketData
-from crypto_tracker.core.errors import UsageError
+from crypto_tracker.core.errors import ConfigError, UsageError
 from crypto_tracker.market.providers.base import History, Stream
+from crypto_tracker.market.providers.exchange.loading import check_name, exchange_names, near
 from crypto_tracker.market.providers.exchange.provider import open_exchange
 from crypto_tracker.market.providers.massive.rest import MassiveHistory
 from crypto_tracker.market.providers.massive.stream import MassiveStream
@@ -62,6 +63,39 @@ def provider_name(text: str) -> str:
     return _OTHER_SPELLINGS.get(name, name)
 
 
+def checked_provider(text: str) -> str:
+    """The name of a provider that can be asked, which takes no more than a moment to find out.
+
+    Raises UsageError for a name that nobody can be asked under, and for several at once.
+    """
+    if len(text.replace(",", " ").split()) > 1:
+        raise UsageError(
+            f"{text!r} names several providers: give one at a time, and repeat --provider where it may be"
+        )
+    name = provider_name(text)
+    if name in _NOT_FETCHED:
+        raise UsageError(f"the provider {name} {_NOT_FETCHED[name]}")
+    if name == MASSIVE:
+        return name
+    if name not in exchange_names() and (
+        close := difflib.get_close_matches(name, [MASSIVE, *_OTHER_SPELLINGS], n=1, cutoff=0.75)
+    ):
+        raise UsageError(f"there is no provider {name!r}: did you mean {close[0]}?")
+    check_name(name)
+    return name
+
+
+def check_exchanges(market_data: MarketData) -> None:
+    """Raise ConfigError for a section of an exchange that there is not; nobody knows them without ccxt."""
+    known = exchange_names()
+    for name in market_data.exchanges:
+        if known and name not in known:
+            raise ConfigError(
+                f"market_data.exchanges.{name} is about an exchange that ccxt does not know: "
+                f"{near(name, known)}"
+            )
+
+
 def open_provider(
     name: str,
     market_data: MarketData,
@@ -85,13 +119,10 @@ def open_provider(
     UsageError
         For a name that nobody knows, a key that is missing, and an exchange without ccxt.
     """
-    name = provider_name(name)
+    name = checked_provider(name)
+    check_exchanges(market_data)
     if name == MASSIVE:
         return _massive(market_data, environment, now_ms=now_ms, say=say, record=record, replay=replay)
-    if name in _NOT_FETCHED:
-        raise UsageError(f"the provider {name} {_NOT_FETCHED[name]}")
-    if near := difflib.get_close_matches(name, [MASSIVE, *_OTHER_SPELLINGS], n=1, cutoff=0.75):
-        raise UsageError(f"there is no provider {name!r}: did you mean {near[0]}?")
     exchange = open_exchange(
         name,
         market_data.exchange(name),

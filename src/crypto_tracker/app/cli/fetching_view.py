@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -9,14 +10,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from crypto_tracker.app.cli.common import Session
+from crypto_tracker.core.errors import DataError
 from crypto_tracker.core.timeframes import from_ms
 from crypto_tracker.market.fetching.summary import Cause, MissingGroup, SeriesSummary, Summary
+from crypto_tracker.net.retry import attempts_told
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from crypto_tracker.core.symbols import Symbol
     from crypto_tracker.market.fetching.planning import Chunk, Plan
+    from crypto_tracker.market.fetching.symbols import KnownSymbols
 
 _PLAIN_SECONDS = 5.0  # between lines where there is no terminal
 _SHOWN_FAILURES = 5
@@ -29,28 +33,33 @@ _RARE = ("revisions", "quarantined", "suspect")  # shown only where there are so
 class FetchView:
     """Shows a fetching job on standard error: a bar on a terminal, a line now and then elsewhere.
 
-    `per_minute` are the requests that a plan allows, where these are so few that one should know.
+    `per_minute` are the requests that a plan allows, where these are so few that one should know. While it is
+    open, it also hears of requests that are tried again.
     """
 
     def __init__(
         self,
         console: Console,
         *,
+        provider: str,
         per_minute: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._console = console
+        self._provider = provider
         self._per_minute = per_minute
         self._clock = clock
         self._began = self._told = clock()
         self._chunks = self._done = self._bars = self._requests = self._failures = 0
         self._progress: Progress | None = None
         self._task = TaskID(0)
+        self._open = ExitStack()
 
     def __enter__(self) -> Self:
+        self._open.enter_context(attempts_told(AttemptLines(self._say, self._clock)))
         if self._console.is_terminal:
             columns = (
-                TextColumn("Fetching"),
+                TextColumn(f"Fetching from {self._provider}", markup=False),
                 BarColumn(bar_width=20),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[speed]}"),
@@ -65,6 +74,7 @@ class FetchView:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._open.close()
         if self._progress is not None:
             self._progress.stop()
         if kind is not None and issubclass(kind, KeyboardInterrupt):
@@ -77,6 +87,12 @@ class FetchView:
         """What will be fetched."""
         self._chunks += len(plan.chunks)
         self._began = self._clock()
+        if plan.chunks:
+            symbols = {chunk.symbol for chunk in plan.chunks}
+            self._say(
+                f"From {self._provider}: {counted(len(plan.chunks), 'chunk')} with up to "
+                f"{counted(plan.bars, 'bar')} of {counted(len(symbols), 'symbol')}."
+            )
         if self._per_minute is not None and plan.chunks:
             self._say(
                 f"The plan allows {self._per_minute:g} requests a minute: "
@@ -84,12 +100,6 @@ class FetchView:
             )
         if self._progress is not None:
             self._progress.update(self._task, total=self._chunks)
-        elif plan.chunks:
-            symbols = {chunk.symbol for chunk in plan.chunks}
-            self._say(
-                f"Fetching {counted(len(plan.chunks), 'chunk')} with up to {counted(plan.bars, 'bar')} "
-                f"of {counted(len(symbols), 'symbol')}."
-            )
 
     def chunk_done(self, chunk: "Chunk", bars: int, requests: int) -> None:
         """A chunk is in the store."""
@@ -147,6 +157,29 @@ class FetchView:
     def _say(self, text: str, style: str = "") -> None:
         console = self._console if self._progress is None else self._progress.console
         console.print(text, style=style, markup=False, soft_wrap=True)
+
+
+class AttemptLines:
+    """Says that a request is tried again, in a line; the same of many requests at a time only once."""
+
+    def __init__(self, say: Callable[[str, str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._say = say
+        self._clock = clock
+        self._told: dict[tuple[int, str], float] = {}
+
+    def __call__(self, attempt: int, attempts: int, wait_seconds: float, clause: str) -> None:
+        """A request has failed, and is tried again after some seconds."""
+        now = self._clock()
+        if now - self._told.get((attempt, clause), -_PLAIN_SECONDS) < _PLAIN_SECONDS:
+            return
+        self._told[attempt, clause] = now
+        when = f"in {duration(wait_seconds)}" if wait_seconds >= 0.5 else "at once"
+        self._say(f"{clause}; attempt {attempt} of {attempts} {when}", "yellow")
+
+
+def attempt_lines(console: Console) -> AttemptLines:
+    """Says on a console that requests are tried again."""
+    return AttemptLines(lambda text, style: console.print(text, style=style, markup=False, soft_wrap=True))
 
 
 def counted(number: int, what: str) -> str:
@@ -235,6 +268,17 @@ def print_missing(session: Session, summary: Summary) -> None:
         session.out.print(line, markup=False, soft_wrap=True)
 
 
+def print_inactive(session: Session, known: "KnownSymbols", *, named: bool) -> None:
+    """Say which symbols are inactive; where they were `named`, an error says which are unknown."""
+    gone = {
+        symbol: reason
+        for symbol, reason in known.inactive.items()
+        if not named or symbol not in set(known.unknown)
+    }
+    if gone:
+        session.err.print(inactive_line(gone), style="yellow", markup=False, soft_wrap=True)
+
+
 def inactive_line(inactive: "dict[Symbol, str]") -> str:
     """The symbols that were not asked for, by reason, in one line."""
     reasons: dict[str, list[str]] = {}
@@ -248,6 +292,8 @@ def inactive_line(inactive: "dict[Symbol, str]") -> str:
 
 def total_line(summary: Summary) -> str:
     """The whole job in one sentence."""
+    if not summary.chunks and not summary.missing:
+        return f"Nothing of {summary.provider} was missing."
     if not summary.chunks:
         return f"Nothing came from {summary.provider} in {summary.seconds:.1f} s."
     speed = summary.bars / max(summary.seconds, 1e-9)
@@ -255,6 +301,26 @@ def total_line(summary: Summary) -> str:
         f"{counted(summary.bars, 'bar')} from {summary.provider}, {summary.new:,} of them new, by "
         f"{counted(summary.requests, 'request')} in {summary.seconds:.1f} s ({speed:,.0f} bars/s)."
     )
+
+
+def print_total(session: Session, summary: Summary) -> None:
+    """Say the whole job in one sentence."""
+    session.err.print(total_line(summary), markup=False, soft_wrap=True)
+
+
+def end_of_fetching(summaries: Sequence[Summary], failed: Sequence[str], unknown: str | None) -> None:
+    """Raise DataError with all that was wrong with some jobs; return where nothing was.
+
+    `failed` are providers that gave nothing as a whole, which was told before.
+    """
+    wrong = [unknown] if unknown is not None else []
+    spans = sum(len(summary.failed) for summary in summaries)
+    if spans:
+        wrong.append(f"{counted(spans, 'span')} could not be fetched: run the same command again to go on")
+    if failed:
+        wrong.append(f"nothing came from {' and '.join(failed)}, as was said above")
+    if wrong:
+        raise DataError("; ".join(wrong))
 
 
 def summary_document(summary: Summary) -> dict[str, Any]:

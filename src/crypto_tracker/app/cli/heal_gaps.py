@@ -1,5 +1,6 @@
 """`heal-gaps`: what is unknown inside stored bars is fetched, or noted as what the provider lacks."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,13 +15,15 @@ from crypto_tracker.app.cli.common import (
     parse_timerange,
     session_of,
 )
-from crypto_tracker.app.cli.download_data import (
+from crypto_tracker.app.cli.fetching_session import (
     ProviderOption,
     TimeframesOption,
-    provider_of,
+    from_each,
+    providers_of,
     requests_per_minute,
+    unknown_sentence,
+    wanted_spans,
     wanted_symbols,
-    wanted_timeframes,
     with_provider,
 )
 from crypto_tracker.core.errors import DataError
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from crypto_tracker.app.fetching import Healed
     from crypto_tracker.app.providers import Provider
     from crypto_tracker.core.symbols import Symbol
-    from crypto_tracker.market.fetching.watching import BulkWatcher
+    from crypto_tracker.core.timeframes import Timeframe
     from crypto_tracker.store.bars import BarStore
 
 
@@ -58,98 +61,108 @@ def heal_gaps(
 ) -> None:
     """Fetch what is unknown inside stored bars, and say what cannot be healed and why.
 
-    A series is looked at from its first known bar until now, or over the span that is named. A stretch that
-    the provider lacks for good is noted, and not asked for again until you say --again.
+    A series is looked at from its first known bar until now, or over the span that is named. Bars that are
+    held in quarantine are asked for again. A stretch that the provider lacks for good is noted, and not asked
+    for again until you say --again. A bar that has not closed, or is not to be had yet, is no gap.
     """
-    from crypto_tracker.app.cli.fetching_view import (
-        FetchView,
-        counted,
-        inactive_line,
-        print_missing,
-        summary_document,
-    )
-    from crypto_tracker.app.cli.tables import print_table
+    from crypto_tracker.app.cli.fetching_view import end_of_fetching, summary_document
 
     session = session_of(context)
-    with FetchView(session.err, per_minute=requests_per_minute(session, provider)) as view:
-        healed = _heal(session, pairs, timeframe, timerange, provider, view, again=again)
+    names = providers_of(session, provider)
+    symbols = _symbols(session, names, pairs, named=provider is not None)
+    spans = wanted_spans(session, timeframe, timerange, None)
+    from_first_bar = parse_timerange(timerange).start_ms is None
+
+    def healed(name: str) -> "Healed":
+        done = _heal(session, name, symbols[name], spans, again=again, from_first_bar=from_first_bar)
+        _show(session, done, on_paper=not json_output, named=pairs is not None)
+        return done
+
+    found, failed = from_each(session, tuple(symbols), healed)
     if json_output:
-        emit_json(_document(healed, summary_document(healed.summary)))
-    elif healed.series:
-        print_table(session.out, _table(healed))
-        print_missing(session, healed.summary)
-    if healed.known.inactive:
-        session.err.print(inactive_line(dict(healed.known.inactive)), style="yellow", soft_wrap=True)
-    left = sum(series.left for series in healed.series)
-    bars = counted(sum(series.healed for series in healed.series), "bar")
+        documents = [_document(done, summary_document(done.summary)) for done in found]
+        emit_json(documents[0] if len(symbols) == 1 else {"providers": documents})
+    known = {done.summary.provider: done.known for done in found}
+    end_of_fetching(
+        [done.summary for done in found], failed, None if pairs is None else unknown_sentence(known)
+    )
+
+
+def _show(session: Session, done: "Healed", *, on_paper: bool, named: bool) -> None:
+    from crypto_tracker.app.cli.fetching_view import counted, print_inactive, print_missing
+    from crypto_tracker.app.cli.tables import print_table
+
+    if on_paper:
+        if done.series:
+            print_table(session.out, _table(done))
+        print_missing(session, done.summary)
+        print_inactive(session, done.known, named=named)
+    left = sum(series.left for series in done.series)
+    bars = counted(sum(series.healed for series in done.series), "bar")
+    whose = done.summary.provider
     session.err.print(
-        f"{bars} healed, {left:,} still unknown." if healed.series else "Nothing is unknown.",
+        f"{bars} healed from {whose}, {left:,} still unknown."
+        if done.series
+        else f"Nothing of {whose} is unknown.",
         markup=False,
     )
-    if healed.summary.failed:
-        raise DataError(
-            f"{counted(len(healed.summary.failed), 'span')} could not be fetched: "
-            "run the same command again to go on"
-        )
 
 
 def _heal(
     session: Session,
-    pairs: str | None,
-    timeframes: list[str] | None,
-    timerange: str | None,
-    provider: str | None,
-    watcher: "BulkWatcher",
+    name: str,
+    symbols: "Sequence[Symbol]",
+    spans: "dict[Timeframe, tuple[int, int]]",
     *,
     again: bool,
+    from_first_bar: bool,
 ) -> "Healed":
-    from crypto_tracker.app.fetching import first_backfill, heal
+    from crypto_tracker.app.cli.fetching_view import FetchView
+    from crypto_tracker.app.fetching import heal
     from crypto_tracker.core.timeframes import to_ms
 
-    market_data = session.configuration.market_data
-    span = parse_timerange(timerange)
-    spans = first_backfill(
-        market_data,
-        wanted_timeframes(session, timeframes),
-        to_ms(session.now()),
-        start_ms=span.start_ms,
-        end_ms=span.end_ms,
-        days=None,
-    )
-    symbols = _symbols(session, pairs, provider)
+    with FetchView(session.err, provider=name, per_minute=requests_per_minute(session, name)) as view:
 
-    async def work(opened: "Provider", store: "BarStore") -> "Healed":
-        return await heal(
-            opened,
-            store,
-            symbols,
-            spans,
-            from_first_bar=span.start_ms is None,
-            again=again,
-            now_ms=lambda: to_ms(session.now()),
-            parallel=market_data.collector.parallel,
-            watcher=watcher,
-        )
+        async def work(opened: "Provider", store: "BarStore") -> "Healed":
+            return await heal(
+                opened,
+                store,
+                symbols,
+                spans,
+                from_first_bar=from_first_bar,
+                again=again,
+                now_ms=lambda: to_ms(session.now()),
+                parallel=session.configuration.market_data.collector.parallel,
+                watcher=view,
+            )
 
-    return with_provider(session, provider, work)
+        return with_provider(session, name, work)
 
 
-def _symbols(session: Session, pairs: str | None, provider: str | None) -> "tuple[Symbol, ...]":
-    """The symbols that are named, else all that the store has of the provider."""
+def _symbols(
+    session: Session, names: Sequence[str], pairs: str | None, *, named: bool
+) -> "dict[str, tuple[Symbol, ...]]":
+    """For each provider the symbols that are named, else all that the store has of it.
+
+    A provider that nobody named is left out where the store has nothing of it.
+    """
     from crypto_tracker.store.reader import DATABASE_NAME, BarReader
 
     if pairs is not None:
-        return wanted_symbols(session, pairs)
-    name = provider_of(session, provider)
-    stored: set[Symbol] = set()
+        return dict.fromkeys(names, wanted_symbols(session, pairs))
+    stored: dict[str, set[Symbol]] = {name: set() for name in names}
     if (session.home / DATABASE_NAME).is_file():
         with BarReader.open(session.home) as reader:
-            stored = {info.symbol for info in reader.series() if info.provider == name}
-    if not stored:
+            for info in reader.series():
+                if info.provider in stored:
+                    stored[info.provider].add(info.symbol)
+    empty = [name for name, symbols in stored.items() if not symbols]
+    if empty and (named or len(empty) == len(stored)):
         raise DataError(
-            f"there are no bars of {name} under {session.home}: `download-data --provider {name}` brings some"
+            f"there are no bars of {' and '.join(empty)} under {session.home}: "
+            f"`download-data --provider {','.join(empty)}` brings some, and `up` keeps them up to date"
         )
-    return tuple(sorted(stored))
+    return {name: tuple(sorted(symbols)) for name, symbols in stored.items() if symbols}
 
 
 def _document(healed: "Healed", summary: dict[str, Any]) -> dict[str, Any]:

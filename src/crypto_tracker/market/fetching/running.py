@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from enum import Enum
 
 import numpy as np
 
@@ -29,6 +30,14 @@ NOT_PUBLISHED = "the provider has not published it yet"
 UNANSWERED = "the answer of the provider leaves it open"
 
 
+class Again(Enum):
+    """What is asked for once more, besides what is missing; each holds the one before."""
+
+    NOTHING = "nothing"
+    HELD = "held"  # bars that are held in quarantine: a sound one settles them
+    LACKING = "lacking"  # what the provider is noted to lack: where it has it now, the note goes
+
+
 async def fetch_missing(
     history: History,
     store: BarStore,
@@ -36,7 +45,7 @@ async def fetch_missing(
     *,
     now_ms: Callable[[], int],
     parallel: int,
-    again: bool = False,
+    again: Again = Again.NOTHING,
     watcher: Watcher | None = None,
     thread: StoreThread | None = None,
     fence: Fence | None = None,
@@ -50,7 +59,7 @@ async def fetch_missing(
     ----------
     now_ms : the present moment; no bar that closes after it is asked for
     parallel : requests at a time
-    again : whether to ask also for what the provider is known to lack; where it has it now, the note goes
+    again : what is asked for once more, besides what is missing
     thread : through which the store is written; a job of its own makes one
     fence : the lease under which everything is written
 
@@ -148,7 +157,7 @@ class _Job:
         self,
         wanted: Sequence[Wanted],
         *,
-        again: bool = False,
+        again: Again = Again.NOTHING,
         overlap_bars: Mapping[Timeframe, int] | None = None,
     ) -> list[Missing]:
         """What the store does not have of the wanted, and what is to be fetched once more."""
@@ -182,7 +191,7 @@ class _Job:
         return self._tally.summary(loop.time() - began)
 
     def _missing(
-        self, wanted: Sequence[Wanted], overlap_bars: Mapping[Timeframe, int], *, again: bool
+        self, wanted: Sequence[Wanted], overlap_bars: Mapping[Timeframe, int], *, again: Again
     ) -> list[Missing]:
         reader, provider = self._store.reader, self._history.name
         found = []
@@ -190,14 +199,17 @@ class _Job:
             symbol, timeframe = each.symbol, each.timeframe
             self._tally.want(symbol, timeframe)
             missing = reader.missing(provider, symbol, timeframe, each.start_ms, each.end_ms)
+            if again is not Again.NOTHING:
+                broken = reader.held_minutes(provider, symbol, timeframe)
+                missing = intervals.union(missing, intervals.clip(broken, each.start_ms, each.end_ms))
             for start_ms, end_ms, reason in reader.lacking(provider, symbol, timeframe):
-                span = max(start_ms, each.start_ms), min(end_ms, each.end_ms)
-                if span[0] >= span[1]:
-                    continue
-                if again:
-                    missing = intervals.union(missing, intervals.as_intervals([span]))
-                else:
-                    self._tally.lost_part(symbol, timeframe, span, Cause.LACKING, reason)
+                lacks = intervals.clip(
+                    intervals.as_intervals([(start_ms, end_ms)]), each.start_ms, each.end_ms
+                )
+                if again is Again.LACKING:
+                    missing = intervals.union(missing, lacks)
+                for start, end in intervals.subtract(lacks, missing).tolist():
+                    self._tally.lost_part(symbol, timeframe, (start, end), Cause.LACKING, reason)
             if overlap := overlap_bars.get(timeframe, 0):
                 known = reader.coverage(provider, symbol, timeframe)
                 known = intervals.clip(known, each.start_ms, each.end_ms)

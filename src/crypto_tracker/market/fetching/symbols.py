@@ -1,6 +1,7 @@
 """Which of the wanted symbols a provider has: one look at its markets, before anything else is asked."""
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from crypto_tracker.core.symbols import Symbol
@@ -24,6 +25,28 @@ class KnownSymbols:
     there: tuple[Symbol, ...]
     inactive: Mapping[Symbol, str]
     markets: tuple[MarketInfo, ...]
+
+    @property
+    def unknown(self) -> tuple[Symbol, ...]:
+        """The wanted symbols that the provider does not have, in order."""
+        there = set(self.there)
+        return tuple(symbol for symbol in self.inactive if symbol not in there)
+
+
+def near_symbols(symbol: Symbol, known: Iterable[Symbol], count: int = 3) -> tuple[Symbol, ...]:
+    """Those that may have been meant by a symbol that nobody has: first the same coin, then similar names.
+
+    >>> known = [Symbol.parse(name) for name in ("BTC/USD", "BTC/EUR", "BCH/USD", "DOGE/USD")]
+    >>> [str(each) for each in near_symbols(Symbol.parse("BTC/USDT"), known)]
+    ['BTC/USD', 'BTC/EUR']
+    """
+    names = {str(each): each for each in known}
+    close = difflib.get_close_matches(str(symbol), names, count, cutoff=0.75)
+    same = [name for name, each in names.items() if each.base == symbol.base and name not in close]
+    same.sort(key=lambda name: names[name].quote != "USD")
+    coin = [name for name in close if names[name].base == symbol.base]
+    ordered = [*coin, *same] or close
+    return tuple(names[name] for name in ordered[:count])
 
 
 async def known_symbols(
