@@ -115,6 +115,14 @@ def test_a_file_is_no_folder_to_export_to(market_home: Path, command: Command, t
     assert "is a file: name a folder" in " ".join(err.split())
 
 
+def test_where_nothing_is_stored_nothing_can_be_exported(tmp_path: Path, command: Command):
+    code, out, err = command(tmp_path / "none", "export-data", "--to", str(tmp_path / "files"))
+    assert (code, out) == (1, "")
+    assert err.startswith("there are no bars under")
+    assert "`crypto-tracker up` or `download-data` fetches some, `import-data PATH` reads files" in err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.market_data
 @pytest.mark.parametrize("form", ["csv", "parquet", "feather"])
 def test_real_bars_come_back_to_the_last_bit(market_data: Path, command: Command, tmp_path: Path, form: str):

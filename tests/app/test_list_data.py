@@ -31,7 +31,7 @@ def test_every_line_fits_and_nothing_is_cut(
 
 
 @pytest.mark.parametrize("columns", [None, "80", "100"])
-def test_a_pipe_gets_lines_of_a_hundred_columns_or_of_those_that_were_asked_for(
+def test_a_pipe_gets_lines_of_eighty_columns_or_of_those_that_were_asked_for(
     market_home: Path, command: Command, monkeypatch: pytest.MonkeyPatch, columns: str | None
 ):
     monkeypatch.delenv("COLUMNS", raising=False)
@@ -41,7 +41,7 @@ def test_a_pipe_gets_lines_of_a_hundred_columns_or_of_those_that_were_asked_for(
     lines = out.splitlines()
     assert lines[0].split() == ["symbol", "provider", "tf", "start", "end", "rows", "gaps", "complete"]
     assert lines == [line.rstrip() for line in lines]
-    assert max(map(len, lines)) <= int(columns or 100)
+    assert max(map(len, lines)) <= int(columns or 80)
 
 
 def test_bars_in_doubt_have_columns_or_are_named_below_where_there_is_no_room(

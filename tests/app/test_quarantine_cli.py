@@ -47,6 +47,10 @@ def test_the_document_has_the_fields_as_they_stood_in_the_file(home: Path, comma
     assert document["bars"][0]["fields"] == {
         "time": "2025-01-01 00:00", "open": "1", "high": "0.9", "low": "0.5", "close": "1", "volume": "10",
     }  # fmt: skip
+    assert document["bars"][0]["judged"] == {
+        "open": "1.0", "high": "0.9", "low": "0.5", "close": "1.0", "volume": "10.0",
+        "vwap": None, "n_trades": None,
+    }  # fmt: skip
     assert document["bars"][0]["open_time"] == "2025-01-01T00:00:00Z"
     assert [minute["open_time"] for minute in document["suspects"]] == ["2025-01-01T00:40:00Z"]
     other = json.loads(command(home, "quarantine", "list", "--json", "-p", "BTC/USDT")[1])
@@ -87,6 +91,39 @@ def test_a_dropped_bar_is_shown_with_its_reason(home: Path, command: Command):
     assert code == 0
     assert "dropped: wrong print (nobody traded)" in " ".join(out.split())
     assert err == "1 bar is held, 1 settled; 1 minute is suspect.\n"
+
+
+def test_a_bar_that_was_healed_is_no_longer_held_and_shown_with_the_reason(
+    home: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+):
+    file = tmp_path / "mended" / "ETHUSDT-1m.csv"
+    file.parent.mkdir()
+    file.write_text("time,open,high,low,close,volume\n2025-01-01 00:00,1,2,0.5,1,10\n")
+    assert command(home, "import-data", str(file))[0] == 0
+    assert "high_too_low" not in command(home, "quarantine", "list")[1]
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, err = command(home, "quarantine", "list", "--all")
+    assert "healed: a sound bar of its minute came" in " ".join(out.split())
+    assert max(map(len, out.splitlines())) <= 80
+    assert err == "1 bar is held, 1 settled; 1 minute is suspect.\n"
+    [series] = json.loads(command(home, "list-data", "--json")[1])
+    assert series["quarantined"] == 1
+    code, out, _ = command(home, "quarantine", "release", "1")
+    assert (code, out.partition(": ")[2]) == (
+        CODES["failed"],
+        "stays: it is healed already: a sound bar of its minute came\n",
+    )
+
+
+def test_where_nothing_is_stored_nothing_is_held(tmp_path: Path, command: Command):
+    code, out, err = command(tmp_path / "none", "quarantine", "list")
+    assert (code, out) == (0, "")
+    assert err.startswith("There are no bars under")
+    assert json.loads(command(tmp_path / "none", "quarantine", "list", "--json")[1]) == {
+        "bars": [],
+        "suspects": [],
+    }
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize(

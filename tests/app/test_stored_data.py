@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from crypto_tracker.app.cli.common import Session
+from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe, to_ms
 from crypto_tracker.store.holes import Known, what_is_known
 from crypto_tracker.store.market_database import writing
 from crypto_tracker.store.tables import gaps, symbols
 from tests.app.conftest import Command
-from tests.store.shelf import BTC, ETH, at, part, run_of_minutes, store
+from tests.store.shelf import BTC, ETH, at, drawn, part, run_of_minutes, store
 
+SOL, XRP = Symbol("SOL", "USDT"), Symbol("XRP", "USDT")
 NOW = datetime(2025, 3, 8, tzinfo=UTC)
 DAY = 1440
 REASON = "it was listed on 1 March 2025"
@@ -130,19 +132,92 @@ def test_two_providers_are_compared_when_asked_and_the_result_is_kept(home: Path
     assert kraken["quality"]["agreement"] == 1.0
 
 
-def test_gaps_are_listed_with_what_the_provider_lacks_and_why(
+@pytest.mark.parametrize("width", [80, 120])
+def test_gaps_are_told_by_reason_with_those_that_share_it(
+    home: Path, command: Command, monkeypatch: pytest.MonkeyPatch, width: int
+):
+    monkeypatch.setenv("COLUMNS", str(width))
+    with store(home, now=NOW) as opened:
+        for symbol in (SOL, XRP):
+            bars = run_of_minutes("2025-03-01 00:00", 7 * DAY)
+            opened.write("kraken", symbol, Timeframe.M1, part(bars, np.arange(7 * DAY) % 5_000 > 9))
+    code, out, err = command(home, "list-data", "--gaps", *PLAN)
+    assert (code, err) == (0, "Every stretch by itself: with --pairs, or --json.\n")
+    names = "BTC/USDT, SOL/USDT, XRP/USDT" if width > 80 else "3 symbols"
+    assert out.splitlines() == [
+        f"kraken, lacking: {REASON}",
+        "  1m   2025-02-26 00:00 to 2025-03-01 00:00       4,320 bars  BTC/USDT",
+        "kraken, unknown: `heal-gaps` asks for it",
+        f"  1m   2025-02-26 00:00 to 2025-03-07 22:50       8,820 bars  {names}",
+        "inactive: ETH/USDT kraken: not traded any more",
+    ]
+
+
+def test_every_stretch_of_a_pair_is_listed_and_the_shorter_ones_are_counted(
     home: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("COLUMNS", "80")
-    assert max(map(len, command(home, "list-data", "--gaps", *PLAN)[1].splitlines()[:-1])) <= 80
-    monkeypatch.setenv("COLUMNS", "120")
-    code, out, _ = command(home, "list-data", "--gaps", *PLAN)
-    assert code == 0
-    rows = [line.split(maxsplit=8) for line in out.splitlines()[1:]]
-    assert [row[3:] for row in rows[:2]] == [
-        ["2025-02-26", "00:00", "2025-03-01", "00:00", "3.0", f"d  lacking: {REASON}"],
-        ["2025-03-03", "02:00", "2025-03-03", "04:00", "2.0", "h  unknown"],
+    with store(home, now=NOW) as opened:
+        bars = run_of_minutes("2025-03-01 00:00", 7 * DAY)
+        opened.write("kraken", SOL, Timeframe.M1, part(bars, np.arange(7 * DAY) % 840 > 9))
+    code, out, err = command(home, "list-data", "--gaps", *PLAN, "-p", "btc/usdt,SOL/USDT")
+    lines = out.splitlines()
+    assert (code, err) == (0, "")
+    assert lines[:5] == [
+        f"kraken, lacking: {REASON}",
+        "  BTC/USDT  1m   2025-02-26 00:00 to 2025-03-01 00:00      3.0 d",
+        "kraken, unknown: `heal-gaps` asks for it",
+        "  BTC/USDT  1m   2025-03-03 02:00 to 2025-03-03 04:00      2.0 h",
+        "  SOL/USDT  1m   2025-02-26 00:00 to 2025-03-01 00:10      3.0 d",
     ]
+    assert lines[-1] == "  SOL/USDT  1m   and 2 shorter ones: --json has all"
+    assert max(map(len, lines)) <= 80
+
+
+def test_minutes_whose_bars_are_held_are_neither_unknown_nor_lacking(
+    home: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    lack(home, "2025-03-03 02:00", "2025-03-03 02:02", "its bars break a rule")
+    with store(home, now=NOW) as opened:
+        opened.write("kraken", BTC, Timeframe.M1, drawn("2025-03-03 02:01 1 0.5 0.5 1 1"))
+    _, out, _ = command(home, "list-data", "--gaps", *PLAN)
+    lines = out.splitlines()
+    assert lines[:3] == [
+        "kraken, held: a bar broke a rule (`quarantine list` shows it), and `heal-gaps`",
+        "    asks for it again",
+        "  1m   2025-03-03 02:01 to 2025-03-03 02:02           1 bar   BTC/USDT",
+    ]
+    kraken, *_ = documents(command, home)
+    assert [(hole["start"][11:16], hole["state"]) for hole in kraken["holes"][1:]] == [
+        ("02:00", "lacking"),
+        ("02:01", "held"),
+        ("02:02", "unknown"),
+    ]
+    with store(home, now=NOW) as opened:  # the provider has mended it
+        opened.write("kraken", BTC, Timeframe.M1, drawn("2025-03-03 02:01 1 1.5 0.5 1 1"))
+    kraken, *_ = documents(command, home)
+    assert [hole["state"] for hole in kraken["holes"][1:]] == ["lacking", "unknown"]
+    assert kraken["quarantined"] == 0
+
+
+def test_hours_are_told_at_80_columns_also_beside_the_score(
+    home: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    _, out, _ = command(home, "list-data", *PLAN)
+    lines = [line.split() for line in out.splitlines()]
+    assert lines[0] == ["symbol", "provider", "tf", "start", "end", "gaps", "complete", "quality"]
+    assert lines[2][3:7] == ["2025-03-06", "00:00", "2025-03-07", "23:57"]
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_without_bars_that_is_said_and_no_failure(tmp_path: Path, command: Command):
+    for arguments in ((), ("--gaps",), ("--quality",), ("-p", "BTC/USD")):
+        code, out, err = command(tmp_path / "none", "list-data", *arguments)
+        assert (code, out) == (0, "")
+        assert err.startswith(f"There are no bars under {tmp_path / 'none'}: `crypto-tracker up` or ")
+    assert not (tmp_path / "none").exists()
 
 
 def test_the_document_has_everything(home: Path, command: Command):

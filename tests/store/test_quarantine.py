@@ -15,7 +15,7 @@ from crypto_tracker.store import tables
 from crypto_tracker.store.batch import BarBatch
 from crypto_tracker.store.held import NO_TRADE, SOUND_BAR
 from crypto_tracker.store.market_database import reading, writing
-from crypto_tracker.store.quarantine import drop, held_minutes, quarantined, release, suspect_minutes
+from crypto_tracker.store.quarantine import drop, quarantined, release, suspect_minutes
 from tests.store.shelf import BTC, ETH, MINUTE, NAN, NOW, at, closes, drawn, run_of_minutes, store
 
 LATER = NOW + timedelta(minutes=10)
@@ -134,7 +134,7 @@ def test_a_broken_correction_of_a_sound_bar_is_held_until_a_sound_one_comes_agai
         opened.write("file", BTC, Timeframe.M1, drawn("12:00 100 102 99 101 5"))
         opened.write("file", BTC, Timeframe.M1, drawn("12:00 100 100 99 101 5"))
         assert len(quarantined(tmp_path)) == 1
-        assert held_minutes(tmp_path, "file", BTC, Timeframe.M1).tolist() == []  # there is a sound one
+        assert opened.reader.held_minutes("file", BTC, Timeframe.M1).tolist() == []  # there is a sound one
         opened.write("file", BTC, Timeframe.M1, drawn("12:00 100 102 99 101 5"))
     assert quarantined(tmp_path) == []
 
@@ -146,7 +146,7 @@ def test_minutes_whose_bars_are_held_can_be_asked_for_again(tmp_path: Path):
         opened.write("file", BTC, Timeframe.M1, drawn("- 1 1 1 1 5"), lacking=[lack])
         noon, five = at("12:00"), at("12:05")
         expected = [[noon, noon + 2 * MINUTE], [five, five + MINUTE]]
-        assert held_minutes(tmp_path, "file", BTC, Timeframe.M1).tolist() == expected
+        assert opened.reader.held_minutes("file", BTC, Timeframe.M1).tolist() == expected
         first, *_ = quarantined(tmp_path)
         drop(opened, tmp_path, [first.quarantine_id], LATER_MS, reason="wrong print")
         expected[0][0] += MINUTE

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, func, select, update
 
-from crypto_tracker.core.arrays import IntArray
 from crypto_tracker.core.errors import UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe
@@ -23,7 +22,6 @@ from crypto_tracker.store import tables
 from crypto_tracker.store.bars import BarStore
 from crypto_tracker.store.batch import VALUE_FIELDS, BarBatch, contributions
 from crypto_tracker.store.market_database import reading, writing
-from crypto_tracker.store.reader import BarReader
 
 # How files spell the fields of a bar, in lower case: for rows that are older than the column `judged`.
 _SPELLINGS = {
@@ -152,12 +150,6 @@ def suspect_minutes(home: Path, *, symbols: Sequence[Symbol] = ()) -> list[Suspe
         ]
     wanted = [minute for minute in found if not symbols or minute.symbol in symbols]
     return sorted(wanted, key=lambda each: (each.symbol, each.provider, each.open_time_ms, each.revision))
-
-
-def held_minutes(home: Path, provider: str, symbol: Symbol, timeframe: Timeframe) -> IntArray:
-    """Where bars of a series are held and nothing sound is known in their place; intervals (intervals, 2)."""
-    with BarReader.open(home) as reader:
-        return reader.held_minutes(provider, symbol, timeframe)
 
 
 def release(store: BarStore, home: Path, ids: Sequence[int], now_ms: int) -> list[Settlement]:

@@ -188,17 +188,24 @@ BaseOption = Annotated[
 
 
 def has_bars(session: Session) -> bool:
-    """Whether there is a store of bars; says so on standard error where there is none, which is no failure.
+    """Whether there is a store of bars; says so where there is none, which is no failure.
 
     For commands that only look.
     """
-    from crypto_tracker.store.reader import DATABASE_NAME, no_bars
+    from crypto_tracker.store.reader import DATABASE_NAME
 
     if (session.home / DATABASE_NAME).is_file():
         return True
+    say_no_bars(session)
+    return False
+
+
+def say_no_bars(session: Session) -> None:
+    """Say on standard error that nothing is stored, and what brings some."""
+    from crypto_tracker.store.reader import no_bars
+
     said = no_bars(session.home)
     session.err.print(f"{said[0].upper()}{said[1:]}.", markup=False, soft_wrap=True)
-    return False
 
 
 def emit_json(document: Any) -> None:

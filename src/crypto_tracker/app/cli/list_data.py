@@ -4,7 +4,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crypto_tracker.app.cli.common import JsonOption, PairsOption, command, emit_json, parse_pairs, session_of
+from crypto_tracker.app.cli.common import (
+    JsonOption,
+    PairsOption,
+    command,
+    emit_json,
+    parse_pairs,
+    say_no_bars,
+    session_of,
+)
 
 if TYPE_CHECKING:
     from crypto_tracker.app.stored_data import StoredData
@@ -20,7 +28,8 @@ def list_data(
     context: typer.Context,
     pairs: PairsOption = None,
     gaps: Annotated[
-        bool, typer.Option("--gaps", help="List every stretch of which nothing is known, and why.")
+        bool,
+        typer.Option("--gaps", help="Show of what nothing is known, and why; with --pairs every stretch."),
     ] = False,
     quality: Annotated[
         bool,
@@ -57,12 +66,10 @@ def list_data(
     market_data = session.configuration.market_data
     quality = quality or compare
     data = survey(session.home, market_data, to_ms(session.now()), compare=compare)
-    if not data.series:
-        session.err.print(
-            f"There are no bars under {session.home}. Bring some with: crypto-tracker import-data PATH",
-            soft_wrap=True,
-        )
-    data = _chosen(data, pairs)
+    if data.series or data.inactive:
+        data = _chosen(data, pairs)
+    else:
+        say_no_bars(session)
     if json_output:
         emit_json(documents(data))
         return
@@ -70,8 +77,8 @@ def list_data(
         print_series(session, data)
     if quality:
         print_quality(session, data, market_data.quality)
-    if gaps:
-        print_gaps(session, data)
+    if data.series and gaps:
+        print_gaps(session, data, one_by_one=pairs is not None)
     print_inactive(session, data)
 
 

@@ -1,9 +1,10 @@
 """How `list-data` shows what is stored: tables for people, documents for programs."""
 
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.table import Table
 
@@ -17,22 +18,36 @@ from crypto_tracker.store.holes import Hole, Known
 from crypto_tracker.store.quality import Disagreement, QualityRow
 from crypto_tracker.store.series import SeriesInfo
 
-_SHAPES = ((2, "minutes"), (1, "minutes"), (1, "days"))
 _HOLES_SHOWN = 10  # of one series
+_NAMED = 3  # symbols that share a reason
+
+
+class _Shape(NamedTuple):
+    """How much of each series a line tells."""
+
+    gap: int
+    moment: str = "%Y-%m-%d %H:%M"
+    left_out: tuple[str, ...] = ()
+
+
+_WHOLE = (_Shape(2), _Shape(1))
+# Hours are worth more than what can be concluded from span and completeness.
+_SHAPES = (
+    *_WHOLE,
+    _Shape(1, left_out=("rows",)),
+    _Shape(1, left_out=("rows", "gaps")),
+    _Shape(1, "%Y-%m-%d"),
+)
 
 
 def print_series(session: Session, data: StoredData) -> None:
     """One line for each series; what only few of them have stands below where there is no room."""
-    width = room(session)
     doubtful = [each.info for each in data.series if any(n for n, _ in _doubts(each.info))]
-    whole = [_series(data, gap, precision, doubts=bool(doubtful)) for gap, precision in _SHAPES]
-    chosen = roomiest(session, whole)
-    if not doubtful or fits(session.out, chosen, width):
+    chosen = roomiest(session, [_series(data, shape, doubts=bool(doubtful)) for shape in _WHOLE])
+    if doubtful and fits(session.out, chosen, room(session)):
         print_table(session.out, chosen)
         return
-    print_table(
-        session.out, roomiest(session, [_series(data, gap, how, doubts=False) for gap, how in _SHAPES])
-    )
+    print_table(session.out, roomiest(session, [_series(data, shape, doubts=False) for shape in _SHAPES]))
     for info in doubtful:
         words = ", ".join(f"{n:,} {what}" for n, what in _doubts(info) if n)
         name = f"{info.symbol} {info.provider} {info.timeframe}"
@@ -71,36 +86,65 @@ def print_quality(session: Session, data: StoredData, settings: Quality) -> None
         )
 
 
-def print_gaps(session: Session, data: StoredData) -> None:
-    """Every stretch of which nothing is known, the longest where they are many."""
-    table = plain_table(1 if room(session) < 100 else 2)
-    for name in ("symbol", "provider", "tf", "from", "to"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("length", justify="right", no_wrap=True)
-    table.add_column("why", overflow="fold")
-    more = []
+def print_gaps(session: Session, data: StoredData, *, one_by_one: bool) -> None:
+    """Of what nothing is known, by provider and reason.
+
+    Below each reason stands a line for each timeframe with the symbols that share it; or `one_by_one` every
+    stretch, of each series the longest where they are many.
+    """
+    reasons: dict[tuple[str, str], list[tuple[StoredSeries, Hole]]] = {}
     for each in data.series:
-        info, holes = each.info, each.known.holes
-        longest = sorted(holes, key=lambda hole: hole.start_ms - hole.end_ms)[:_HOLES_SHOWN]
-        for hole in sorted(longest, key=lambda hole: hole.start_ms):
-            table.add_row(
-                str(info.symbol),
-                info.provider,
-                str(info.timeframe),
-                f"{from_ms(hole.start_ms):%Y-%m-%d %H:%M}",
-                f"{from_ms(hole.end_ms):%Y-%m-%d %H:%M}",
-                age(hole.end_ms - hole.start_ms),
-                _why(hole),
-            )
-        if len(holes) > _HOLES_SHOWN:
-            rest = len(holes) - _HOLES_SHOWN
-            more.append(f"{info.symbol} {info.provider} {info.timeframe}: {rest:,} shorter; --json has all")
-    if not table.row_count:
+        for hole in each.known.holes:
+            reasons.setdefault((each.info.provider, _why(hole)), []).append((each, hole))
+    if not reasons:
         session.out.print("nothing is missing", markup=False)
         return
-    print_table(session.out, table)
-    for line in more:
-        session.out.print(line, markup=False)
+    width = room(session)
+    for (provider, why), found in sorted(reasons.items()):
+        lines = textwrap.wrap(f"{provider}, {why}", width, subsequent_indent="    ", break_on_hyphens=False)
+        lines += _holes(found) if one_by_one else _shared(found, width)
+        for line in lines:
+            session.out.print(line, markup=False, soft_wrap=True)
+    if not one_by_one:
+        session.err.print("Every stretch by itself: with --pairs, or --json.", soft_wrap=True)
+
+
+def _shared(found: Sequence[tuple[StoredSeries, Hole]], width: int) -> Iterator[str]:
+    """One line for each timeframe: from the earliest to the latest that is missing, and of whom."""
+    for timeframe in Timeframe:
+        holes = [(each, hole) for each, hole in found if each.info.timeframe is timeframe]
+        if not holes:
+            continue
+        bars = sum(hole.end_ms - hole.start_ms for _, hole in holes) // timeframe.ms
+        first, last = min(hole.start_ms for _, hole in holes), max(hole.end_ms for _, hole in holes)
+        line = (
+            f"  {timeframe!s:<3}  {_moment(first)} to {_moment(last)}  {bars:>10,} "
+            f"{'bar ' if bars == 1 else 'bars'}  "
+        )
+        symbols = list(dict.fromkeys(str(each.info.symbol) for each, _ in holes))
+        named = ", ".join(symbols)
+        fitting = len(symbols) <= _NAMED and len(line) + len(named) <= width
+        yield line + (named if fitting or len(symbols) == 1 else f"{len(symbols)} symbols")
+
+
+def _holes(found: Sequence[tuple[StoredSeries, Hole]]) -> Iterator[str]:
+    """One line for each stretch, and how many of a series are not shown."""
+    width = max(len(str(each.info.symbol)) for each, _ in found)
+    of_series: dict[tuple[str, Timeframe], list[Hole]] = {}
+    for each, hole in found:
+        of_series.setdefault((str(each.info.symbol), each.info.timeframe), []).append(hole)
+    for (symbol, timeframe), holes in of_series.items():
+        longest = sorted(holes, key=lambda hole: hole.start_ms - hole.end_ms)[:_HOLES_SHOWN]
+        name = f"  {symbol:<{width}}  {timeframe!s:<3}"
+        for hole in sorted(longest, key=lambda hole: hole.start_ms):
+            length = age(hole.end_ms - hole.start_ms)
+            yield f"{name}  {_moment(hole.start_ms)} to {_moment(hole.end_ms)}  {length:>9}"
+        if len(holes) > _HOLES_SHOWN:
+            yield f"{name}  and {len(holes) - _HOLES_SHOWN:,} shorter ones: --json has all"
+
+
+def _moment(time_ms: int) -> str:
+    return f"{from_ms(time_ms):%Y-%m-%d %H:%M}"
 
 
 def print_inactive(session: Session, data: StoredData) -> None:
@@ -150,33 +194,35 @@ def _doubts(info: SeriesInfo) -> tuple[tuple[int, str], ...]:
     return (info.suspect, "suspect"), (info.quarantined, "quarantined")
 
 
-def _series(data: StoredData, gap: int, precision: str, *, doubts: bool) -> Table:
-    """One line for each series, with times to the minute or the day, with columns for doubts or without."""
-    table = plain_table(gap)
+def _series(data: StoredData, shape: _Shape, *, doubts: bool) -> Table:
+    """One line for each series, with columns for doubts or without."""
+    table = plain_table(shape.gap)
     table.add_column("symbol", overflow="fold")
     for name in ("provider", "tf", "start", "end"):
         table.add_column(name, no_wrap=True)
     named = [
-        *("rows", "gaps", "complete"),
+        *(name for name in ("rows", "gaps", "complete") if name not in shape.left_out),
         *(["quality"] if data.is_scored else []),
         *(["suspect", "quarantined"] if doubts else []),
     ]
     for name in named:
         table.add_column(name, justify="right", no_wrap=True)
-    moment = "%Y-%m-%d %H:%M" if precision == "minutes" else "%Y-%m-%d"
     for each in data.series:
         info, quality = each.info, each.quality
+        words = {
+            "rows": f"{info.rows:,}",
+            "gaps": str(info.gaps),
+            "complete": _floored(info.completeness),
+            "quality": "" if quality is None else _part(quality.score),
+            **{what: f"{n:,}" if n else "" for n, what in _doubts(info)},
+        }
         table.add_row(
             str(info.symbol),
             info.provider,
             str(info.timeframe),
-            format(from_ms(info.start_ms), moment),
-            format(from_ms(info.end_ms), moment),
-            f"{info.rows:,}",
-            str(info.gaps),
-            _floored(info.completeness),
-            *(["" if quality is None else _part(quality.score)] if data.is_scored else []),
-            *([f"{n:,}" if n else "" for n, _ in _doubts(info)] if doubts else []),
+            format(from_ms(info.start_ms), shape.moment),
+            format(from_ms(info.end_ms), shape.moment),
+            *(words[name] for name in named),
         )
     return table
 
@@ -255,7 +301,9 @@ def _pairs(scored: Sequence[StoredSeries]) -> Iterator[tuple[Any, str, str]]:
 
 
 def _why(hole: Hole) -> str:
-    return "unknown" if hole.reason is None else f"lacking: {hole.reason}"
+    if hole.is_held:
+        return "held: a bar broke a rule (`quarantine list` shows it), and `heal-gaps` asks for it again"
+    return "unknown: `heal-gaps` asks for it" if hole.reason is None else f"lacking: {hole.reason}"
 
 
 def _part(value: float | None) -> str:
@@ -315,7 +363,7 @@ def _hole_document(hole: Hole) -> dict[str, Any]:
     return {
         "start": from_ms(hole.start_ms),
         "end": from_ms(hole.end_ms),
-        "state": "unknown" if hole.reason is None else "lacking",
+        "state": "held" if hole.is_held else "unknown" if hole.reason is None else "lacking",
         "reason": hole.reason,
     }
 

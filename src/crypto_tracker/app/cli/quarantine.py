@@ -12,6 +12,7 @@ from crypto_tracker.app.cli.common import (
     Session,
     command,
     emit_json,
+    has_bars,
     parse_pairs,
     session_of,
 )
@@ -49,20 +50,25 @@ def list_quarantine(
     context: typer.Context,
     pairs: PairsOption = None,
     settled: Annotated[
-        bool, typer.Option("--all", help="Also those that were released or dropped, and why.")
+        bool, typer.Option("--all", help="Also those that were released, dropped or healed, and why.")
     ] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Show the bars that broke a rule and wait for a person, and minutes that are in doubt.
+    """Show the bars that broke a rule and are held, and minutes that are in doubt.
 
-    A bar in quarantine is in no table of bars, and its minute counts as unknown: heal-gaps asks for it again.
-    A suspect minute, whose close jumped, needs nobody: it counts as missing until the next bars confirm it.
+    A bar in quarantine is in no table of bars, and its minute is not known. heal-gaps, and the collector once
+    a day, ask for it again; a sound bar that comes settles the one that is held as healed. A suspect minute,
+    whose close jumped, needs nobody: it counts as missing until the next bars confirm it.
     """
     from crypto_tracker.core.symbols import Symbol
     from crypto_tracker.store.quarantine import quarantined, suspect_minutes
 
     session = session_of(context)
     symbols = [Symbol.parse(name) for name in parse_pairs(pairs)]
+    if not has_bars(session):
+        if json_output:
+            emit_json({"bars": [], "suspects": []})
+        return
     bars = quarantined(session.home, symbols=symbols, settled=settled)
     suspects = suspect_minutes(session.home, symbols=symbols)
     if json_output:
@@ -104,16 +110,14 @@ def drop(
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the bar.")],
     no_trade: Annotated[
         bool,
-        typer.Option(
-            "--no-trade", help="Nobody traded then: the minute counts as known, and is not asked for again."
-        ),
+        typer.Option("--no-trade", help="Nobody traded then: the minute counts as known."),
     ] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Settle bars as wrong, with a reason.
 
-    The bars stay in the table with what is said here. Their minutes stay unknown, so that they can be fetched
-    again, unless --no-trade says that there was nothing to fetch.
+    The bars stay in the table with what is said here. Their minutes stay unknown, and are not asked for again
+    but by heal-gaps --again; --no-trade says that nobody traded in them, and they count as known.
     """
     from crypto_tracker.core.timeframes import to_ms
     from crypto_tracker.store.bars import BarStore
@@ -233,6 +237,7 @@ def _bar_document(bar: "QuarantinedBar") -> dict[str, Any]:
         "fields": bar.raw,
         "source": bar.source,
         "line": bar.line,
+        "judged": bar.judged,
         "recorded_at": from_ms(bar.recorded_at_ms),
         "status": bar.status,
         "settled_at": None if bar.settled_at_ms is None else from_ms(bar.settled_at_ms),

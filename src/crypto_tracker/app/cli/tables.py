@@ -9,7 +9,7 @@ from rich.table import Table
 
 from crypto_tracker.app.cli.common import Session
 
-_PIPE_WIDTH = 100  # where nothing says how wide lines may be
+_PIPE_WIDTH = 80  # where nothing says how wide lines may be
 
 
 def plain_table(gap: int) -> Table:
@@ -18,9 +18,9 @@ def plain_table(gap: int) -> Table:
 
 
 def room(session: Session) -> int:
-    """How many columns lines may have: those of the terminal or of COLUMNS, 100 where neither is known."""
+    """How many columns lines may have: those of the terminal or of COLUMNS, 80 where neither is known."""
     if not session.out.is_terminal and "COLUMNS" not in session.environment:
-        session.out.width = max(session.out.width, _PIPE_WIDTH)
+        session.out.width = _PIPE_WIDTH
     return session.out.width
 
 
