@@ -78,7 +78,7 @@ def test_a_free_plan_has_history_and_no_stream_and_says_what_to_do():
     ("name", "words"),
     [
         ("masive", "did you mean massive"),
-        ("poligon", "did you mean polygon"),
+        ("polygonn", "did you mean polygon"),
         ("file", "import-data"),
         ("synthetic", "demo"),
         ("recorded", "whose session"),
