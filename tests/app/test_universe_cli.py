@@ -16,7 +16,7 @@ from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, to_ms
 from crypto_tracker.research.bundle_contents import sealed
 from crypto_tracker.store.batch import BarBatch
 from crypto_tracker.store.reader import DATABASE_NAME
-from crypto_tracker.store.selections import selections
+from crypto_tracker.store.selections import SelectedPair, record_selection, selections
 from crypto_tracker.store.universes import CONFIGURED, record_universe, universes
 from tests.app.books import Document
 from tests.app.conftest import LIVELY, MARCH_MS, Command, backtest, copied, run_command
@@ -165,12 +165,32 @@ def test_the_newest_selection_is_shown_without_asking(tmp_path: Path, massive: M
 
 def test_a_selection_of_nothing_leaves_the_universe_as_it_was(tmp_path: Path, massive: MassiveServer):
     record_universe(tmp_path, TODAY_MS, "massive", [DOGE], CONFIGURED)
-    code, out, _ = run_command(
-        tmp_path, "select-pairs", *asking(massive, "--set", "selector.volume_min_quote=1e15")
-    )
-    assert code == 0
-    assert "No pair passed" in out
+    strict = asking(massive, "--set", "selector.volume_min_quote=1e15")
+    code, out, err = run_command(tmp_path, "select-pairs", *strict)
+    assert code == 1
+    assert "0 of 5 USD pairs" in out
+    assert "BTC/USD" in out
+    assert "no pair of massive against USD passed the filters, so nothing was recorded" in err
+    assert "the section [selector] of the configuration" in err
     assert [record.symbols for record in universes(tmp_path)] == [(DOGE,)]
+    assert selections(tmp_path) == []
+    code, out, _ = run_command(tmp_path, "select-pairs", *strict, "--json")
+    assert code == 1
+    assert json.loads(out)["selection"] is None
+    code, out, err = run_command(tmp_path, "select-pairs", *strict, "--toml")
+    assert (code, out) == (1, "")
+
+
+def test_what_trades_nothing_is_never_written_as_configuration(tmp_path: Path):
+    gone = SelectedPair(
+        symbol=BTC, volume_quote=1.0, volatility=None, correlation=None, listed_days=None, score=None,
+        risk=None, reason="1 traded in 24 h, below 1,000,000",
+    )  # fmt: skip
+    settings = {"quote": "USD", "days": 30, "benchmark": "BTC"}
+    assert record_selection(tmp_path, TODAY_MS, "kraken", settings, [gone]) == 1
+    code, out, err = run_command(tmp_path, "select-pairs", "--show", "--toml")
+    assert (code, out) == (1, "")
+    assert "no pair of kraken against USD passed the filters, so it changed no universe" in err
 
 
 @pytest.mark.parametrize(
@@ -251,6 +271,13 @@ def test_the_universes_are_listed_day_by_day(tmp_path: Path):
     assert out == "kraken, configured, since 2025-08-18 00:00 UTC: 2 symbols\n  BTC/USD ETH/USD\n"
     _, out, _ = run_command(tmp_path, "list-universe", "--day", "2025-08-17", "--provider", "kraken")
     assert out.startswith("No universe of kraken was recorded on 2025-08-17 or before")
+    for day, sentence in (
+        ("yesterday", "--day 'yesterday' is no day: write a day in UTC, such as 20250801 or 2025-08-01"),
+        ("29990101", "--day '29990101' lies in the future"),
+    ):
+        code, out, err = run_command(tmp_path, "list-universe", "--day", day)
+        assert (code, out) == (2, "")
+        assert sentence in err
     _, out, _ = run_command(tmp_path, "list-universe", "--json")
     assert [(each["day"], each["symbols"]) for each in json.loads(out)["universes"]] == [
         ("2025-08-18", ["BTC/USD", "ETH/USD"]),

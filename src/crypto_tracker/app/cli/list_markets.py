@@ -82,7 +82,7 @@ def list_markets(
     can be run again under the same rules. Paste what --toml writes there; it changes the configuration's
     version.
     """
-    from crypto_tracker.app.providers import provider_name
+    from crypto_tracker.app.providers import checked_provider, provider_name
 
     session = session_of(context)
     if toml and json_output:
@@ -95,7 +95,7 @@ def list_markets(
         name = provider or settings.provider or next(iter(settings.collector.providers), "")
         if not name:
             raise UsageError("say whose markets are meant: --provider kraken, or market_data.provider")
-        markets = _asked(session, provider_name(name), wanted)
+        markets = _asked(session, checked_provider(name), wanted)
     markets = _chosen(markets, wanted)
     if json_output:
         emit_json([_document(market) for market in markets])
@@ -107,9 +107,11 @@ def list_markets(
 
 def _asked(session: Session, provider: str, wanted: Sequence[Symbol]) -> list[Market]:
     """Every market of a provider, asked now; rules of those that matter here are kept."""
+    from crypto_tracker.app.cli.fetching_view import attempt_lines
     from crypto_tracker.app.providers import history_of
     from crypto_tracker.core.timeframes import to_ms
     from crypto_tracker.market.instruments import instrument_rows
+    from crypto_tracker.net.retry import attempts_told
     from crypto_tracker.store.instruments import inactive_symbols, write_instruments
     from crypto_tracker.store.market_database import reading, symbol_ids
     from crypto_tracker.store.reader import DATABASE_NAME
@@ -122,7 +124,10 @@ def _asked(session: Session, provider: str, wanted: Sequence[Symbol]) -> list[Ma
         now_ms=lambda: to_ms(session.now()),
         say=lambda text: session.err.print(text, markup=False, soft_wrap=True),
     )
-    with session.err.status(f"asking {provider} for its markets"):
+    with (
+        session.err.status(f"asking {provider} for its markets"),
+        attempts_told(attempt_lines(session.err)),
+    ):
         found = asyncio.run(_markets_of(history))
     now_ms = to_ms(session.now())
     matter = {*configuration.universe.members(configuration.trading.quote), *wanted}
@@ -183,11 +188,18 @@ def _stored(session: Session, provider: str | None) -> list[Market]:
 
 def _chosen(markets: list[Market], wanted: Sequence[Symbol]) -> list[Market]:
     """The markets of the symbols that are named; raises DataError where one is not there."""
+    from crypto_tracker.market.fetching.symbols import near_symbols
+
     known = {market.rules.symbol for market in markets}
-    missing = [str(symbol) for symbol in wanted if symbol not in known]
+    missing = [symbol for symbol in wanted if symbol not in known]
     if missing:
         whose = ", ".join(sorted({market.provider for market in markets})) or "the provider"
-        raise DataError(f"{whose} has no market {', '.join(missing)}: list-markets without --pairs shows all")
+        named = []
+        for symbol in missing:
+            near = near_symbols(symbol, known)
+            meant = f" (did you mean {' or '.join(map(str, near))}?)" if near else ""
+            named.append(f"{symbol}{meant}")
+        raise DataError(f"{whose} has no market {', '.join(named)}: list-markets without --pairs shows all")
     return [market for market in markets if not wanted or market.rules.symbol in wanted]
 
 

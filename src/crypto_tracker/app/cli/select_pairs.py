@@ -1,6 +1,7 @@
 """`select-pairs`, `test-pairs` and `list-universe`: which pairs can be traded, chosen day by day."""
 
 from collections.abc import Sequence
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,7 +11,6 @@ from crypto_tracker.app.cli.common import (
     Session,
     command,
     emit_json,
-    parse_time,
     session_of,
 )
 from crypto_tracker.core.errors import DataError, UsageError
@@ -67,7 +67,8 @@ def select_pairs(
     Ranks its spot pairs against one quote currency by volume, volatility and correlation with the benchmark,
     as [selector] says; docs/universe.md has the formulas. The selection is recorded with all that it was made
     from, and is the universe of today, which backtests obey from now on. Pairs that the provider no longer
-    trades are marked inactive. To trade it, put what --toml writes into config.toml.
+    trades are marked inactive. To trade it, put what --toml writes into config.toml. Where no pair passes,
+    nothing is recorded, and the command ends with 1.
     """
     from crypto_tracker.app.cli.select_pairs_view import as_toml, document, show_selection
     from crypto_tracker.core.timeframes import from_ms, to_ms
@@ -85,25 +86,50 @@ def select_pairs(
         now_ms = to_ms(session.now())
         found = _selected(session, provider, quote, now_ms)
         home = session.make_home()
-        number = record_selection(home, now_ms, found.provider, _settings(session, found), found.pairs)
+        made = _unrecorded(session, found, now_ms)
+        if found.chosen:
+            made = selection(home, record_selection(home, now_ms, found.provider, made.settings, found.pairs))
         news = _mark(session, home, found)
-        made = selection(home, number)
     for symbol, reason in news.items():
         session.err.print(f"{symbol} is inactive: {reason}", style="yellow", markup=False, soft_wrap=True)
+    nothing = not any(pair.chosen for pair in made.pairs)
     if json_output:
         emit_json(document(made) | {"inactive": {str(symbol): reason for symbol, reason in news.items()}})
-    elif toml:
-        typer.echo(as_toml(made), nl=False)
-    else:
+    elif not toml:
         show_selection(session, made, all_of_them=False)
-        if any(pair.chosen for pair in made.pairs):
-            session.out.print(
-                f"Selection {made.selection_id} is the universe of {from_ms(made.made_at_ms):%Y-%m-%d}. To "
-                "trade it, put into config.toml what `select-pairs --show --toml` writes.",
-                markup=False,
-            )
-        else:
-            session.out.print("No pair passed, so the universe of the day stays as it was: see [selector].")
+    if nothing:
+        raise DataError(_nothing_chosen(made))
+    if toml:
+        typer.echo(as_toml(made), nl=False)
+    elif not json_output:
+        session.out.print(
+            f"Selection {made.selection_id} is the universe of {from_ms(made.made_at_ms):%Y-%m-%d}. To "
+            "trade it, put into config.toml what `select-pairs --show --toml` writes.",
+            markup=False,
+        )
+
+
+def _nothing_chosen(made: "Selection") -> str:
+    """What a selection without any pair means, and what helps."""
+    kept = "it changed no universe" if made.selection_id else "nothing was recorded"
+    return (
+        f"no pair of {made.provider} against {made.settings['quote']} passed the filters, so {kept}, and the "
+        "universe of the day stays as it was: test-pairs names the filter that each pair did not pass, and "
+        "the section [selector] of the configuration holds them, such as selector.volume_min_quote"
+    )
+
+
+def _unrecorded(session: Session, found: "Selected", now_ms: int) -> "Selection":
+    """A selection that nobody has kept."""
+    from crypto_tracker.store.selections import Selection
+
+    return Selection(
+        selection_id=0,
+        made_at_ms=now_ms,
+        provider=found.provider,
+        settings=_settings(session, found),
+        pairs=found.pairs,
+    )
 
 
 def try_pairs(
@@ -115,20 +141,12 @@ def try_pairs(
     """Choose as select-pairs does, record nothing, and show which filter each pair did not pass."""
     from crypto_tracker.app.cli.select_pairs_view import document, show_selection
     from crypto_tracker.core.timeframes import to_ms
-    from crypto_tracker.store.selections import Selection
 
     session = session_of(context)
     now_ms = to_ms(session.now())
-    found = _selected(session, provider, quote, now_ms)
-    made = Selection(
-        selection_id=0,
-        made_at_ms=now_ms,
-        provider=found.provider,
-        settings=_settings(session, found),
-        pairs=found.pairs,
-    )
+    made = _unrecorded(session, _selected(session, provider, quote, now_ms), now_ms)
     if json_output:
-        emit_json(document(made) | {"selection": None})
+        emit_json(document(made))
     else:
         show_selection(session, made, all_of_them=True)
 
@@ -152,7 +170,7 @@ def list_universe(
     if day is None:
         found = universes(session.home, name)
     else:
-        day_ms = to_ms(parse_time(day)) // DAY_MS * DAY_MS
+        day_ms = _day(day, to_ms(session.now()))
         found = _newest_of_each(universes(session.home, name, day_ms, day_ms + DAY_MS))
     if json_output:
         emit_json({"universes": universes_document(found)})
@@ -162,8 +180,27 @@ def list_universe(
         whose = "" if name is None else f" of {name}"
         when = "" if day is None else f" on {day} or before"
         session.out.print(
-            f"No universe{whose} was recorded{when}: select-pairs and collect record the one of their day."
+            f"No universe{whose} was recorded{when}: select-pairs and collect record the one of their day.",
+            markup=False,
         )
+
+
+def _day(text: str, now_ms: int) -> int:
+    """The beginning of a day, in ms; raises UsageError for one that has not begun."""
+    from crypto_tracker.core.timeframes import Timeframe, from_ms, to_ms
+
+    how = "write a day in UTC, such as 20250801 or 2025-08-01"
+    try:
+        day = date.fromisoformat(text.strip())
+    except ValueError:
+        raise UsageError(f"--day {text!r} is no day: {how}") from None
+    day_ms = to_ms(datetime.combine(day, datetime.min.time(), tzinfo=UTC))
+    if day_ms > Timeframe.D1.floor(now_ms):
+        raise UsageError(
+            f"--day {text!r} lies in the future, whose universe nobody knows: today is "
+            f"{from_ms(now_ms):%Y-%m-%d} (UTC)"
+        )
+    return day_ms
 
 
 def _selected(session: Session, provider: str | None, quote: str | None, now_ms: int) -> "Selected":
@@ -172,9 +209,11 @@ def _selected(session: Session, provider: str | None, quote: str | None, now_ms:
     from contextlib import ExitStack
 
     from crypto_tracker.app.cli.backtest_progress import progress_bar
+    from crypto_tracker.app.cli.fetching_view import attempt_lines
     from crypto_tracker.app.providers import open_provider
     from crypto_tracker.core.timeframes import Timeframe, to_ms
     from crypto_tracker.market.selecting import select_pairs as choose_pairs
+    from crypto_tracker.net.retry import attempts_told
     from crypto_tracker.store.reader import DATABASE_NAME, BarReader
 
     configuration = session.configuration
@@ -183,6 +222,7 @@ def _selected(session: Session, provider: str | None, quote: str | None, now_ms:
 
     with ExitStack() as stack:
         progress = stack.enter_context(progress_bar(session.err))
+        stack.enter_context(attempts_told(attempt_lines(session.err)))
         reader = None
         if (session.home / DATABASE_NAME).is_file():
             reader = stack.enter_context(BarReader.open(session.home))
@@ -198,7 +238,7 @@ def _selected(session: Session, provider: str | None, quote: str | None, now_ms:
                 market_data,
                 session.environment,
                 now_ms=lambda: to_ms(session.now()),
-                say=lambda text: session.err.print(text, style="yellow", soft_wrap=True),
+                say=lambda text: session.err.print(text, style="yellow", markup=False, soft_wrap=True),
             )
             try:
                 return await choose_pairs(
@@ -218,14 +258,14 @@ def _selected(session: Session, provider: str | None, quote: str | None, now_ms:
 
 def _provider(session: Session, name: str | None) -> str:
     """The provider that is meant: the one named, else the one whose bars are traded or collected."""
-    from crypto_tracker.app.providers import provider_name
+    from crypto_tracker.app.providers import checked_provider
 
     market_data = session.configuration.market_data
     named = (name, market_data.provider, *market_data.collector.providers)
     found = next((each for each in named if each), None)
     if found is None:
         raise UsageError("no provider is named: add --provider kraken, or set market_data.provider")
-    return provider_name(found)
+    return checked_provider(found)
 
 
 def _settings(session: Session, found: "Selected") -> dict[str, Any]:

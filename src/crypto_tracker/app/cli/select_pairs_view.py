@@ -52,7 +52,7 @@ def show_selection(session: Session, made: Selection, *, all_of_them: bool) -> N
 def document(made: Selection) -> dict[str, Any]:
     """A selection as JSON."""
     return {
-        "selection": made.selection_id,
+        "selection": made.selection_id or None,  # a selection that was not recorded has no number
         "made_at": iso_utc(from_ms(made.made_at_ms)),
         "provider": made.provider,
         "settings": dict(made.settings),
