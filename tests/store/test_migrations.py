@@ -27,6 +27,7 @@ from crypto_tracker.store.database import (
     upgrade,
     writer_lock,
 )
+from crypto_tracker.store.quarantine import quarantined
 from tests.store.shelf import BTC, Timeframe, closes, drawn, store
 
 CHAINS = [
@@ -246,6 +247,20 @@ def test_a_file_that_is_no_database_is_named_and_left_as_it_is(tmp_path, read_on
         current_revision(engine)
     engine.dispose()
     assert path.read_text() == "this was overwritten by something else"
+
+
+def test_a_database_with_other_columns_than_its_revision_has_is_named(tmp_path):
+    with store(tmp_path):
+        pass
+    connection = sqlite3.connect(tmp_path / "market.db")
+    connection.execute("ALTER TABLE quarantine DROP COLUMN judged")
+    connection.commit()
+    connection.close()
+    said = r"market\.db has other tables or columns .* no column named judged\): it is of a version between"
+    with store(tmp_path) as opened, pytest.raises(StoreError, match=said):
+        opened.write("file", BTC, Timeframe.M1, drawn("12:00 1 2 3 4 5"))
+    with pytest.raises(StoreError, match=r"no such column: quarantine\.judged"):
+        quarantined(tmp_path)
 
 
 def test_a_damaged_database_is_named_when_the_damage_is_met(tmp_path):

@@ -41,6 +41,7 @@ class Chain:
 
 # SQLite waits without listening to Ctrl-C, so it waits in short turns.
 _LOCK_TURN_MS = 100
+_OTHER_COLUMNS = ("no such column", "has no column named", "no such table")
 _MIGRATIONS = Path(__file__).parent / "migrations"
 MARKET = Chain("market", _MIGRATIONS / "market", head="0002")
 RUNS = Chain("runs", _MIGRATIONS / "runs", head="0004")
@@ -90,6 +91,13 @@ def open_engine(path: Path, *, read_only: bool = False, busy_timeout_ms: int = 3
 
     @event.listens_for(engine, "handle_error", retval=True)
     def unreadable(context: ExceptionContext) -> StoreError | None:
+        met = str(context.original_exception)
+        if any(words in met for words in _OTHER_COLUMNS):
+            return StoreError(
+                f"the database {path} has other tables or columns than this version expects ({met}): it "
+                "is of a version between two releases; move it away (market.db with the folder bars) and "
+                "start anew"
+            )
         # SQLite has this class itself, and none below it, for files that are damaged or no database.
         if type(context.original_exception) is not module.DatabaseError:
             return None
