@@ -24,6 +24,7 @@ from crypto_tracker.market.providers.base import (
 from crypto_tracker.store.bars import BarStore
 from crypto_tracker.store.collectors import Standing, collectors
 from crypto_tracker.store.leases import Lease
+from crypto_tracker.store.quarantine import quarantined
 from crypto_tracker.store.universes import universes
 from tests.market.collected import (
     MINUTE,
@@ -171,6 +172,30 @@ def test_what_trading_needs_is_fetched_before_the_years(tmp_path):
     assert {symbol for symbol, _, _ in asked[:4]} == set(market.symbols)
     assert all(end - start <= 31 * MINUTE for _, start, end in asked[:4])
     assert any(end - start > DAY_MS for _, start, end in asked[4:])
+
+
+def test_a_bar_that_is_held_is_asked_for_again_with_the_years_and_healed(tmp_path):
+    market = Market.of(1)
+    (symbol,) = market.symbols
+    minute_ms = next(each for each in market.traded(symbol, START - 20 * MINUTE, START))
+    histories: list[MarketHistory] = []
+
+    def history(time: FastTime) -> MarketHistory:
+        histories.append(MarketHistory(market, time))
+        return histories[0]
+
+    with session(tmp_path, market, None, history=history) as running:
+        broken = market.batch(symbol, [minute_ms])
+        broken.high[0] = broken.low[0] / 2
+        lack = minute_ms, minute_ms + MINUTE, "its bars break a rule"
+        running.store.write("massive", symbol, Timeframe.M1, broken, lacking=[lack])
+        assert len(quarantined(tmp_path)) == 1
+        running.run(minutes=4)
+        assert quarantined(tmp_path) == []
+        assert running.store.reader.lacking("massive", symbol, Timeframe.M1) == []
+        assert differences(running.store.reader, market, START - 30 * MINUTE, START) == []
+    asked = [(start, end) for _, start, end in histories[0].asked if start <= minute_ms < end]
+    assert asked == [(minute_ms, minute_ms + MINUTE)]
 
 
 def test_a_symbol_that_is_not_listed_is_inactive_said_once_and_comes_back_when_it_is_listed(tmp_path):

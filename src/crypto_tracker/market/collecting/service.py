@@ -20,7 +20,7 @@ from crypto_tracker.market.collecting.members import APART_MS, Members
 from crypto_tracker.market.collecting.schedule import DAILY_AT_MS, MEASURE_MS, Increments, Turns, Wishes
 from crypto_tracker.market.collecting.times import MarketTime, SteadyTime, until, until_due
 from crypto_tracker.market.fetching.planning import Wanted
-from crypto_tracker.market.fetching.running import fetch_missing, fetch_overlap
+from crypto_tracker.market.fetching.running import Again, fetch_missing, fetch_overlap
 from crypto_tracker.market.fetching.summary import Cause, Summary
 from crypto_tracker.market.fetching.writing import StoreThread
 from crypto_tracker.market.instruments import instrument_rows
@@ -557,7 +557,10 @@ class Collecting:
         overlap: bool = False,
         parallel: int | None = None,
     ) -> _Fetched:
-        """Fetch what is missing of `wanted`; with `overlap` also once more the newest that is stored."""
+        """Fetch what is missing of `wanted`; with `overlap` also once more the newest that is stored.
+
+        Without hurry also what is held in quarantine: the provider may have mended it.
+        """
         history = GatedHistory(self._assignment.history, self._gate, urgency, self._is_unknown)
         parallel = self._settings.collector.parallel if parallel is None else parallel
         watch = JobWatch(self._health, self._steady)
@@ -570,6 +573,7 @@ class Collecting:
                     wanted,
                     now_ms=self._settled_ms,
                     parallel=parallel,
+                    again=Again.HELD if urgency is Urgency.SOMETIME else Again.NOTHING,
                     watcher=watch,
                     thread=thread,
                     fence=self._fence,
