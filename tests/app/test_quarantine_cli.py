@@ -1,13 +1,19 @@
 """`quarantine list`, `release` and `drop` as a person uses them."""
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from crypto_tracker.app.cli.common import Session
+from crypto_tracker.core.timeframes import MINUTE_MS, to_ms
 from tests.app.conftest import Command
+from tests.servers.exchange import minutes
+from tests.servers.kraken import KrakenServer
 
 WRONG = "2025-01-01 00:00,1,0.9,0.5,1,10\n"
 JUMP = "2025-01-01 00:40,3,4,3,3.5,10\n"
@@ -145,3 +151,90 @@ def test_without_bars_nothing_is_made(tmp_path: Path, command: Command):
     assert code == CODES["failed"]
     assert "there are no bars under" in err
     assert not (tmp_path / "none").exists()
+
+
+EXCHANGE_NOW = datetime(2025, 5, 20, 13, 37, 20, tzinfo=UTC)
+LAST_MINUTE = to_ms(EXCHANGE_NOW) // MINUTE_MS * MINUTE_MS
+
+
+@pytest.fixture
+def exchange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command) -> Iterator[KrakenServer]:
+    """A Kraken of which an hour was fetched into `tmp_path / "home"`; the high of its tenth bar cannot be."""
+    monkeypatch.setattr(Session, "now", lambda _: EXCHANGE_NOW)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("COLUMNS", raising=False)
+    bars = minutes(LAST_MINUTE - 60 * MINUTE_MS, 61)
+    bars[10] = replace(bars[10], high=bars[10].low)
+    with KrakenServer({"BTC/USD": bars}, now_ms=lambda: to_ms(EXCHANGE_NOW)).running() as server:
+        (tmp_path / "home").mkdir()
+        (tmp_path / "home" / "config.toml").write_text(
+            '[market_data]\nprovider = "kraken"\n[market_data.exchanges.kraken]\n'
+            f"requests_per_second = 1000.0\ntrades_hours = 0.0\nsettings = '{server.settings()}'\n"
+        )
+        arguments = ("-p", "BTC/USD", "-i", "1m", "--timerange", "20250520T1237-20250520T1337")
+        code, _, err = command(tmp_path / "home", "download-data", *arguments)
+        assert code == 0, err
+        yield server
+
+
+def asked(server: KrakenServer) -> int:
+    return sum(path.endswith("/OHLC") for path, _ in server.requests)
+
+
+def mend(server: KrakenServer) -> None:
+    bars = server.market["BTC/USD"]
+    bars[10] = replace(bars[10], high=bars[10].close + 10.0)
+
+
+HEAL = ("heal-gaps", "-p", "BTC/USD", "-i", "1m", "--json")
+
+
+def series_of(home: Path, command: Command) -> dict[str, Any]:
+    [series] = json.loads(command(home, "list-data", "--json")[1])
+    return dict(series)
+
+
+def test_a_bar_that_its_provider_has_mended_is_healed(
+    exchange: KrakenServer, tmp_path: Path, command: Command
+):
+    home = tmp_path / "home"
+    _, out, err = command(home, "quarantine", "list")
+    assert "high_too_low" in out
+    assert err == "1 bar is held; 0 minutes are suspect.\n"
+    assert series_of(home, command)["quarantined"] == 1
+    assert "kraken, held: a bar broke a rule" in command(home, "list-data", "--gaps")[1]
+    code, out, _ = command(home, "quarantine", "release", "1")
+    assert (code, out.partition("stays: ")[2]) == (
+        CODES["failed"],
+        "it still breaks a rule: high_too_low\n",
+    )
+
+    before = asked(exchange)
+    assert command(home, *HEAL)[0] == 0
+    assert asked(exchange) == before + 1  # once a run, and it is as it was
+    assert "1 bar is held" in command(home, "quarantine", "list")[2]
+    mend(exchange)
+    code, out, err = command(home, *HEAL)
+    assert code == 0, err
+    assert [(each["healed"], each["left"]) for each in json.loads(out)["healed"]] == [(1, 0)]
+    assert "0 bars are held" in command(home, "quarantine", "list")[2]
+    series = series_of(home, command)
+    assert (series["rows"], series["quarantined"], series["completeness"]) == (60, 0, 1.0)
+    before = asked(exchange)
+    assert command(home, *HEAL)[0] == 0
+    assert asked(exchange) == before
+
+
+def test_a_bar_that_was_dropped_is_asked_for_only_on_demand(
+    exchange: KrakenServer, tmp_path: Path, command: Command
+):
+    home = tmp_path / "home"
+    assert command(home, "quarantine", "drop", "1", "--reason", "wrong print")[0] == 0
+    mend(exchange)
+    before = asked(exchange)
+    command(home, *HEAL)
+    assert asked(exchange) == before
+    assert "kraken, lacking: its bar was dropped: wrong print" in command(home, "list-data", "--gaps")[1]
+    code, _, err = command(home, *HEAL, "--again")
+    assert code == 0, err
+    assert series_of(home, command)["completeness"] == 1.0
