@@ -196,6 +196,11 @@ def test_a_key_that_is_not_there_is_wrong_use(home: Path, served: Served, monkey
         (("--timeframe", "4h"), "market_data.timeframes says nothing of 4h"),
         (("--timeframe", "2h"), "is not one of"),
         (("--bulk", "--days", "2"), "day files of massive need keys"),
+        (
+            ("--timerange", "20990101-20990201"),
+            "which is in the future: there are bars until 2025-05-20 13:37",
+        ),
+        (("--timerange", "-20081231"), "there are no bars before 2009-01-03 00:00 UTC"),
     ],
 )
 def test_wrong_use_is_told_in_one_sentence(
@@ -203,6 +208,23 @@ def test_wrong_use_is_told_in_one_sentence(
 ):
     _, err = ran(home, served(), "download-data", "--pairs", "BTC/USD", *arguments, code=2)
     assert words in err
+
+
+def test_a_span_is_cut_to_what_can_exist_and_that_is_said(home: Path, served: Served):
+    asked = ("download-data", "--pairs", "BTC/USD", "-i", "1d")
+    out, err = ran(home, served(), *asked, "--days", "99999999")
+    assert "There are no bars before 2009-01-03 00:00 UTC: the span begins there." in err
+    assert "1d   2009-01-03 00:00 to 2025-04-28 00:00" in out
+    _, err = ran(home, served(), *asked, "--timerange", "20250430-20990101")
+    assert "The span ends in the future: it is fetched until 2025-05-20 13:37 UTC." in err
+
+
+def test_near_names_are_told_every_time_and_the_others_are_fetched(home: Path, served: Served):
+    asked = ("download-data", "--pairs", "BTC/USDT,BTC/USD", "-i", "1h", "--timerange", MAY)
+    for new in ("48", "0"):
+        out, err = ran(home, served(), *asked, code=1)
+        assert "massive does not have BTC/USDT (did you mean BTC/USD?)" in err
+        assert ("48" in out.split()) is (new == "48")
 
 
 def test_a_timeframe_that_the_provider_does_not_offer_is_said(home: Path, served: Served):
@@ -312,6 +334,47 @@ def test_a_bar_that_breaks_a_rule_is_said_to_be_in_quarantine(home: Path, served
     assert "quarantined" in out
     assert "Not to be had: its bars break a rule: `quarantine` shows them" in out
     assert "2025-05-01 00:07 to 2025-05-01 00:08            1 bar" in out
+
+
+def test_a_bar_that_is_open_is_no_gap_and_what_is_not_published_is_not_left(home: Path, served: Served):
+    server = served()
+    asked = ("--pairs", "BTC/USD", "-i", "1m,1h,1d")
+    ran(home, server, "download-data", *asked, "--days", "30")
+    out, err = ran(home, server, "heal-gaps", *asked)
+    assert err.endswith("Nothing of massive is unknown.\n")
+    assert out.splitlines() == [
+        "Not to be had now: the provider has not published it yet",
+        "  1m   2025-05-20 13:36 to 2025-05-20 13:37            1 bar   BTC/USD",
+    ]
+    assert document(home, server, "heal-gaps", *asked)["healed"] == []
+    free = (
+        "--set",
+        "market_data.massive.plan=free",
+        "--set",
+        "market_data.massive.free_requests_per_minute=60000",
+    )
+    out, err = ran(home, server, "heal-gaps", *asked, *free)
+    assert "the free plan of massive gives a day after its end" in out
+    assert err.endswith("Nothing of massive is unknown.\n")
+
+
+def test_a_bar_in_quarantine_is_asked_for_again_and_a_sound_one_heals_it(home: Path, served: Served):
+    server = served(faults=[set_field(7, "h", 0.0, "X:BTCUSD/range/1/minute/")])
+    day = ("--pairs", "BTC/USD", "-i", "1m", "--timerange", "20250501-20250502")
+    ran(home, server, "download-data", *day)
+    before = len(server.requests)
+    ran(home, server, "download-data", *day)
+    assert not [each for each in server.requests[before:] if "/range/" in each.path]
+    told = document(home, server, "heal-gaps", *day)
+    assert [(each["unknown"], each["healed"], each["left"]) for each in told["healed"]] == [(1, 1, 0)]
+    assert told["missing"] == []
+    assert stored(home, BTC, (MAY_MS[1] - DAY_MS, MAY_MS[1])) == 1_440
+
+
+def test_what_cannot_be_downloaded_is_not_advised(home: Path):
+    code, _, err = run_command(home, "heal-gaps", "--provider", "file")
+    assert code == 2
+    assert "bring them with `import-data PATH`" in err
 
 
 def test_healing_a_home_without_bars_says_how_to_get_some(home: Path, served: Served):

@@ -10,6 +10,7 @@ from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, Timeframe
 from crypto_tracker.market.fetching.planning import Chunk, Plan
 from crypto_tracker.market.fetching.summary import Cause, MissingGroup
+from crypto_tracker.net.retry import _tell
 
 BTC, ETH = Symbol("BTC", "USD"), Symbol("ETH", "USD")
 
@@ -74,6 +75,23 @@ def test_waits_and_symbols_that_are_gone_are_told():
         "The plan allows 5 requests a minute: this takes 24 s or more.",
         "Waiting 1 min 0 s: massive is left alone for another 60 s",
         "ETH/USD is inactive now: massive does not know it",
+    ]
+
+
+def test_an_attempt_is_told_once_however_many_requests_make_it_and_again_when_it_lasts():
+    shown, out, clock = view()
+    with shown:
+        for _ in range(3):
+            told = _tell.get()
+            assert told is not None
+            told(2, 5, 4.0, "kraken cannot be reached at 127.0.0.1:1: connection refused")
+        told(3, 5, 0.1, "kraken cannot be reached at 127.0.0.1:1: connection refused")
+        clock.seconds += 60.0
+        told(2, 5, 75.0, "kraken cannot be reached at 127.0.0.1:1: connection refused")
+    assert _tell.get() is None
+    assert out.getvalue().splitlines() == [
+        f"kraken cannot be reached at 127.0.0.1:1: connection refused; attempt {rest}"
+        for rest in ("2 of 5 in 4 s", "3 of 5 at once", "2 of 5 in 1 min 15 s")
     ]
 
 

@@ -1,5 +1,7 @@
 """Providers by name: what is there, whose key is missing, and what cannot be."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +16,8 @@ from crypto_tracker.app.providers import (
     recorder_of,
     stream_of,
 )
-from crypto_tracker.config.market_data import MarketData
-from crypto_tracker.core.errors import UsageError
+from crypto_tracker.config.market_data import Exchange, MarketData
+from crypto_tracker.core.errors import ConfigError, UsageError
 from tests.app.conftest import default_market_data
 
 KEY = {"MASSIVE_API_KEY": "k-1"}
@@ -84,12 +86,32 @@ def test_a_free_plan_has_history_and_no_stream_and_says_what_to_do():
         ("recorded", "whose session"),
         ("krakenn", "kraken"),
         ("no-such-exchange", "no-such-exchange"),
+        ("kraken,massive", "give one, or where several may be given --provider kraken --provider massive"),
     ],
 )
 def test_a_name_that_nobody_can_be_asked_under_is_refused_in_one_sentence(name: str, words: str):
     with pytest.raises(UsageError, match=words) as caught:
         open_provider(name, default_market_data(), KEY, now_ms=now_ms)
     assert "\n" not in str(caught.value)
+
+
+def test_a_section_of_an_exchange_that_there_is_not_is_refused_with_the_near_ones():
+    market_data = default_market_data().model_copy(update={"exchanges": {"krakn": Exchange()}})
+    with pytest.raises(ConfigError, match=r"market_data\.exchanges\.krakn .* did you mean kraken"):
+        open_provider("massive", market_data, KEY, now_ms=now_ms)
+
+
+def test_a_wrong_name_is_found_without_loading_ccxt():
+    told = (
+        "import sys\n"
+        "from crypto_tracker.app.providers import checked_provider\n"
+        "try:\n    checked_provider('krakn')\n"
+        "except Exception as error:\n    print(error, any(name.startswith('ccxt') for name in sys.modules))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", told], check=True, capture_output=True, text=True, timeout=60.0
+    )
+    assert ended.stdout == "ccxt knows no exchange 'krakn': did you mean kraken? False\n"
 
 
 def test_day_files_need_two_keys_of_their_own():

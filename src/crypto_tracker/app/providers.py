@@ -68,10 +68,10 @@ def checked_provider(text: str) -> str:
 
     Raises UsageError for a name that nobody can be asked under, and for several at once.
     """
-    if len(text.replace(",", " ").split()) > 1:
-        raise UsageError(
-            f"{text!r} names several providers: give one at a time, and repeat --provider where it may be"
-        )
+    several = text.replace(",", " ").split()
+    if len(several) > 1:
+        apart = " ".join(f"--provider {name}" for name in several)
+        raise UsageError(f"{text!r} names several providers: give one, or where several may be given {apart}")
     name = provider_name(text)
     if name in _NOT_FETCHED:
         raise UsageError(f"the provider {name} {_NOT_FETCHED[name]}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from crypto_tracker.app.cli.common import Session, parse_pairs, parse_timerange
-from crypto_tracker.core.errors import CryptoTrackerError, ProviderError, UsageError
+from crypto_tracker.core.errors import ProviderError, UsageError
 
 if TYPE_CHECKING:
     from crypto_tracker.app.providers import Provider
@@ -62,23 +62,20 @@ def providers_of(session: Session, named: str | None) -> tuple[str, ...]:
 def from_each(session: Session, names: Sequence[str], work: Callable[[str], T]) -> tuple[list[T], list[str]]:
     """What `work` gives for each provider in turn, and the providers that failed as a whole.
 
-    One that fails does not keep the others from giving what they have: it is told at once. Where there is
-    one provider only, its failure is that of the command.
+    One that fails does not keep the others from giving what they have: it is told at once. Where none gives
+    anything, the last failure is that of the command.
     """
     found: list[T] = []
     failed: list[str] = []
-    worst: CryptoTrackerError | None = None
-    for name in _openable(session, names, failed):
+    openable = _openable(session, names, failed)
+    for name in openable:
         try:
             found.append(work(name))
         except (ProviderError, UsageError) as error:
-            if len(names) == 1:
+            if not found and name == openable[-1]:
                 raise
             session.err.print(str(error), style="red", markup=False, soft_wrap=True)
             failed.append(name)
-            worst = error
-    if not found and worst is not None:
-        raise worst
     return found, failed
 
 
