@@ -153,6 +153,17 @@ def test_gaps_are_told_by_reason_with_those_that_share_it(
     ]
 
 
+def test_nobody_is_sent_to_ask_for_bars_that_came_from_files(tmp_path: Path, command: Command):
+    with store(tmp_path) as opened:
+        opened.write("file", BTC, Timeframe.M1, drawn("12:00 100\n12:02 1 0.5 0.5 1 1\n12:05 100"))
+    assert command(tmp_path, "list-data", "--gaps")[1].splitlines() == [
+        "file, held: a bar broke a rule (`quarantine list` shows it)",
+        "  1m   2025-03-01 12:02 to 2025-03-01 12:03           1 bar   BTC/USDT",
+        "file, unknown",
+        "  1m   2025-03-01 12:01 to 2025-03-01 12:05           3 bars  BTC/USDT",
+    ]
+
+
 def test_every_stretch_of_a_pair_is_listed_and_the_shorter_ones_are_counted(
     home: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ):

@@ -21,6 +21,9 @@ from crypto_tracker.store.quarantine import held_counts
 from crypto_tracker.store.reader import DATABASE_NAME, BarReader
 from crypto_tracker.store.series import SeriesInfo
 
+NEVER_FETCHED = frozenset({"file", "recorded", "synthetic"})
+"""Under these names lie bars that nobody can be asked for."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredSeries:

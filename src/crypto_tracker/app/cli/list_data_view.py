@@ -10,7 +10,7 @@ from rich.table import Table
 
 from crypto_tracker.app.cli.common import Session
 from crypto_tracker.app.cli.tables import fits, plain_table, print_table, room, roomiest
-from crypto_tracker.app.stored_data import StoredData, StoredSeries
+from crypto_tracker.app.stored_data import NEVER_FETCHED, StoredData, StoredSeries
 from crypto_tracker.config.market_data import Quality
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe, from_ms
 from crypto_tracker.market.quality import why_doubtful
@@ -95,7 +95,7 @@ def print_gaps(session: Session, data: StoredData, *, one_by_one: bool) -> None:
     reasons: dict[tuple[str, str], list[tuple[StoredSeries, Hole]]] = {}
     for each in data.series:
         for hole in each.known.holes:
-            reasons.setdefault((each.info.provider, _why(hole)), []).append((each, hole))
+            reasons.setdefault((each.info.provider, _why(each.info.provider, hole)), []).append((each, hole))
     if not reasons:
         session.out.print("nothing is missing", markup=False)
         return
@@ -300,10 +300,14 @@ def _pairs(scored: Sequence[StoredSeries]) -> Iterator[tuple[Any, str, str]]:
             yield symbol, first, second
 
 
-def _why(hole: Hole) -> str:
+def _why(provider: str, hole: Hole) -> str:
+    can_be_asked = provider not in NEVER_FETCHED
     if hole.is_held:
-        return "held: a bar broke a rule (`quarantine list` shows it), and `heal-gaps` asks for it again"
-    return "unknown: `heal-gaps` asks for it" if hole.reason is None else f"lacking: {hole.reason}"
+        why = "held: a bar broke a rule (`quarantine list` shows it)"
+        return why + (", and `heal-gaps` asks for it again" if can_be_asked else "")
+    if hole.reason is None:
+        return "unknown: `heal-gaps` asks for it" if can_be_asked else "unknown"
+    return f"lacking: {hole.reason}"
 
 
 def _part(value: float | None) -> str:

@@ -150,9 +150,10 @@ def _repaired_lines(repaired: "Repaired", found: "tuple[Finding, ...]") -> list[
 
 def _bring(month: "ForgottenMonth") -> str:
     """The command that brings a month again."""
+    from crypto_tracker.app.stored_data import NEVER_FETCHED
     from crypto_tracker.core.timeframes import from_ms
 
-    if month.provider == "file":
+    if month.provider in NEVER_FETCHED:
         return "import its files again with `import-data`"
     span = f"{from_ms(month.month_ms):%Y%m%d}-{from_ms(month.end_ms):%Y%m%d}"
     return (
