@@ -172,6 +172,7 @@ def protection_document(read: Reading, found: Protection, risen: Breadth | None)
                 "cooldown_until": _time(each.cooldown_until_ms),
                 "blocked": each.blocked,
                 "data_quality": each.score,
+                "why": each.why,
             }
             for each in found.coins
         ],

@@ -403,7 +403,9 @@ class Collecting:
         seconds = None
         if wanted and Timeframe.M1 in self._plans:
             self._health.counts["catch_ups"] += 1
-            fetched = await self._fetch(wanted, Urgency.NOW, overlap=overlap)
+            # A correction may have been sent just when the stream was lost, however late this job runs.
+            late_ms = settled_ms - since_ms if overlap and since_ms is not None else 0
+            fetched = await self._fetch(wanted, Urgency.NOW, overlap=overlap, reaching_ms=late_ms)
             seconds = self._judged(fetched, policy)
             if fetched.summary.chunks:
                 self._repaired.set()
@@ -555,10 +557,12 @@ class Collecting:
         urgency: Urgency,
         *,
         overlap: bool = False,
+        reaching_ms: int = 0,
         parallel: int | None = None,
     ) -> _Fetched:
         """Fetch what is missing of `wanted`; with `overlap` also once more the newest that is stored.
 
+        That is as much as the configuration says, and what closed in the last `reaching_ms`.
         Without hurry also what is held in quarantine: the provider may have mended it.
         """
         history = GatedHistory(self._assignment.history, self._gate, urgency, self._is_unknown)
@@ -583,7 +587,10 @@ class Collecting:
                     history,
                     self._store,
                     wanted,
-                    overlap_bars={timeframe: plan.overlap_bars for timeframe, plan in self._plans.items()},
+                    overlap_bars={
+                        timeframe: plan.overlap_bars + max(reaching_ms, 0) // timeframe.ms
+                        for timeframe, plan in self._plans.items()
+                    },
                     now_ms=self._settled_ms,
                     parallel=parallel,
                     watcher=watch,
