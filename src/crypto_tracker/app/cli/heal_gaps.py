@@ -63,7 +63,8 @@ def heal_gaps(
 
     A series is looked at from its first known bar until now, or over the span that is named. Bars that are
     held in quarantine are asked for again. A stretch that the provider lacks for good is noted, and not asked
-    for again until you say --again. A bar that has not closed, or is not to be had yet, is no gap.
+    for again until you say --again. A bar that has not closed, or is not to be had yet, is no gap. With several
+    providers --json holds a list of documents under `providers`.
     """
     from crypto_tracker.app.cli.fetching_view import end_of_fetching, summary_document
 
@@ -81,7 +82,7 @@ def heal_gaps(
     found, failed = from_each(session, tuple(symbols), healed)
     if json_output:
         documents = [_document(done, summary_document(done.summary)) for done in found]
-        emit_json(documents[0] if len(symbols) == 1 else {"providers": documents})
+        emit_json(documents[0] if len(names) == 1 else {"providers": documents})
     known = {done.summary.provider: done.known for done in found}
     end_of_fetching(
         [done.summary for done in found], failed, None if pairs is None else unknown_sentence(known)
