@@ -63,8 +63,8 @@ def heal_gaps(
 
     A series is looked at from its first known bar until now, or over the span that is named. Bars that are
     held in quarantine are asked for again. A stretch that the provider lacks for good is noted, and not asked
-    for again until you say --again. A bar that has not closed, or is not to be had yet, is no gap. With several
-    providers --json holds a list of documents under `providers`.
+    for again until you say --again. A bar that has not closed, or is not to be had yet, is no gap.
+    With several providers --json holds a list of documents under `providers`.
     """
     from crypto_tracker.app.cli.fetching_view import end_of_fetching, summary_document
 
