@@ -69,7 +69,7 @@ def test_the_header_says_format_provider_and_code(tmp_path):
     with recorder_at(path):
         pass
     header = read_header(path)
-    assert (header.format_version, header.provider, header.started_ns) == (1, "massive", 1_000 * SECOND)
+    assert (header.format_version, header.provider, header.started_ns) == (2, "massive", 1_000 * SECOND)
     assert header.code_version
     assert list(read_records(path)) == []
 

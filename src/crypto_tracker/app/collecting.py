@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -19,15 +19,13 @@ from crypto_tracker.market.collecting.health import Watcher
 from crypto_tracker.market.collecting.service import Assignment, Collecting, LeaseHeld, Needed, innermost
 from crypto_tracker.market.collecting.times import MarketTime
 from crypto_tracker.market.fetching.summary import Summary
-from crypto_tracker.market.providers.base import FetchedBars, MarketInfo, Reach, Stream, StreamEvent
-from crypto_tracker.market.recording.replay import RecordingEnded, Replay
+from crypto_tracker.market.providers.base import FetchedBars, MarketInfo, Reach
+from crypto_tracker.market.recording.playing import RECORDED, Recorded
+from crypto_tracker.market.recording.replay import Replay
 from crypto_tracker.store.bars import BarStore
 from crypto_tracker.store.trading_records import REFERENCE, TRADED
 from crypto_tracker.strategies.base import Strategy
 from crypto_tracker.trading.window import Needs
-
-RECORDED = "recorded"
-"""The name under which the bars of a replayed session are stored, so that they mix with no others."""
 
 _LOOK_SECONDS = 0.005  # between two looks at a time that stands where a replay was read to
 
@@ -190,18 +188,29 @@ async def replay(
 ) -> None:
     """Play a recorded session into the store, to its end or until `stop` is set."""
     played = Replay(path, speed)
+    contents = played.contents()
+    if not contents.has_stream and not contents.has_fetched:
+        raise UsageError(
+            f"{path} holds no stream and no bars that were fetched, so there is nothing to be played: name a "
+            "recording of `collect --record` or `download-data --record`"
+        )
+    # One that does not tell its symbols was made before recordings did.
+    symbols = contents.symbols or collection.symbols
     time = ReplayTime(played, speed)
     provider = open_provider(
         played.header.provider, collection.market_data, {}, now_ms=time.now_ms, replay=played
     )
     try:
-        if provider.stream is None:
-            raise UsageError(f"{path} is a session of {provider.name}, which has no stream to be replayed")
+        if provider.stream is None and contents.has_stream:
+            raise UsageError(
+                f"{path} holds a stream of {provider.name}, and {provider.why_no_stream}; replay it with "
+                "--set market_data.massive.plan=paid"
+            )
         with BarStore.open(collection.home, market_data=collection.market_data, clock=time) as store:
             assignment = Assignment(
-                history=_NoHistory(collection.symbols),
-                stream=_Recorded(provider.stream),
-                symbols=collection.symbols,
+                history=_NoHistory(symbols),
+                stream=Recorded(played, replace(contents, symbols=symbols), provider.stream, store),
+                symbols=symbols,
                 needed=lambda _symbol, _now_ms: {},
             )
             collecting = Collecting(assignment, store, collection.home, collection.market_data, time, watcher)
@@ -209,8 +218,6 @@ async def replay(
             passing_on = asyncio.create_task(_pass_on(stop, ended))
             try:
                 await collecting.run(ended)
-            except RecordingEnded:
-                pass  # which is how most recordings end
             finally:
                 passing_on.cancel()
             if not stop.is_set():
@@ -296,7 +303,7 @@ def _starts(needs: Needs, now_ms: int, *, is_reference: bool) -> dict[Timeframe,
 
 
 class _NoHistory:
-    """Stands for the requests of a session that is replayed: everything is taken from its stream."""
+    """Stands for the requests of a session that is replayed: nobody asks for anything, all was asked."""
 
     name = RECORDED
     timeframes: tuple[Timeframe, ...] = ()
@@ -321,19 +328,3 @@ class _NoHistory:
 
     async def close(self) -> None:
         """There is no connection."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Recorded:
-    """The stream of a recorded session, under the name of recordings."""
-
-    stream: Stream
-
-    @property
-    def name(self) -> str:
-        """The name under which its bars are stored."""
-        return RECORDED
-
-    def events(self, symbols: Sequence[Symbol]) -> AsyncIterator[StreamEvent]:
-        """What happened."""
-        return self.stream.events(symbols)

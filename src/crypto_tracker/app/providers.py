@@ -3,7 +3,7 @@
 import asyncio
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -16,6 +16,7 @@ from crypto_tracker.market.providers.exchange.loading import check_name, exchang
 from crypto_tracker.market.providers.exchange.provider import open_exchange
 from crypto_tracker.market.providers.massive.rest import MassiveHistory
 from crypto_tracker.market.providers.massive.stream import MassiveStream
+from crypto_tracker.market.recording.histories import NotedHistory, NotedStream
 from crypto_tracker.market.recording.recorder import Recorder
 from crypto_tracker.market.recording.replay import Replay
 from crypto_tracker.net.sockets import Connect, open_socket
@@ -122,7 +123,8 @@ def open_provider(
     name = checked_provider(name)
     check_exchanges(market_data)
     if name == MASSIVE:
-        return _massive(market_data, environment, now_ms=now_ms, say=say, record=record, replay=replay)
+        massive = _massive(market_data, environment, now_ms=now_ms, say=say, record=record, replay=replay)
+        return _noted(massive, record)
     exchange = open_exchange(
         name,
         market_data.exchange(name),
@@ -132,7 +134,15 @@ def open_provider(
         recorder=record,
         replay=replay,
     )
-    return Provider(name=name, history=exchange.history, stream=exchange.stream)
+    return _noted(Provider(name=name, history=exchange.history, stream=exchange.stream), record)
+
+
+def _noted(provider: Provider, record: Recorder | None) -> Provider:
+    """The same, and what is fetched and streamed is noted beside the raw lines."""
+    if record is None:
+        return provider
+    stream = None if provider.stream is None else NotedStream(provider.stream, record)
+    return replace(provider, history=NotedHistory(provider.history, record), stream=stream)
 
 
 def history_of(

@@ -107,6 +107,7 @@ class Live:
         """
         self._wanted = frozenset(symbols)
         self._looked_ms = self._time.now_ms()
+        ended_with = 0
         looking = asyncio.create_task(self._look_at_the_clock())
         events = self._stream.events(symbols)
         coming = asyncio.ensure_future(anext(events))
@@ -122,7 +123,7 @@ class Live:
                     coming = asyncio.ensure_future(anext(events))
                 await self._write_what_is_due()
         except StopAsyncIteration:
-            return  # a recording is at its end
+            ended_with = self._health.symbols_live  # a recording is at its end
         finally:
             coming.cancel()
             looking.cancel()
@@ -130,6 +131,7 @@ class Live:
             if isinstance(events, AsyncGenerator):
                 await events.aclose()
             self._lose(self._time.now_ms())
+            self._health.symbols_live = ended_with
             await self._write({})
 
     async def _came(self, coming: "asyncio.Future[StreamEvent]") -> bool:

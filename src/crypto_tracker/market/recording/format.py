@@ -16,7 +16,8 @@ from pydantic import SecretStr
 
 from crypto_tracker.core.errors import DataError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)  # 1 does not tell what was fetched, nor of which symbols
 MASK = "***"
 SOCKET_PREFIX = "#"
 """Our own sockets are #1, #2, ...; connections of other libraries have names without it."""
@@ -41,6 +42,9 @@ class Kind(StrEnum):
     LEFT = "left"  # the reader went away
     REQUEST = "request"  # asked over HTTP
     ANSWER = "answer"  # the answer to it
+    FETCHED = "fetched"  # what our reading made of the answers to one question for bars
+    STREAMING = "streaming"  # the stream was asked for, of `symbols`
+    STREAMED = "streamed"  # nobody reads it any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,15 +163,17 @@ def read_header(path: Path) -> Header:
         if record.kind is not Kind.HEADER:
             break
         version = record.fields.get("format")
-        if version != FORMAT_VERSION:
+        if version not in READABLE_VERSIONS:
             raise DataError(
-                f"{path} is a recording of format {version}, and this version of crypto-tracker reads format "
-                f"{FORMAT_VERSION}: replay it with the version that recorded it ({record.fields.get('code')})"
+                f"{path} is a recording of format {version}, and this version of crypto-tracker reads up to "
+                f"format {FORMAT_VERSION}: replay it with the version that recorded it "
+                f"({record.fields.get('code')})"
             )
         return Header(
             provider=str(record.fields.get("provider", "")),
             code_version=str(record.fields.get("code", "")),
             started_ns=record.time_ns,
+            format_version=version,
         )
     raise DataError(f"{path} is no recording: its first line is no header; name a file that was recorded")
 

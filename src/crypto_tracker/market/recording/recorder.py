@@ -98,6 +98,10 @@ class Recorder:
         """A message that another library sent."""
         self._log.note(Kind.SENT, connection, text=self._mask.sent(text))
 
+    def note_step(self, kind: Kind, **values: Any) -> None:
+        """A line of our own, which belongs to no connection."""
+        self._log.note(kind, "", **values)
+
     def note_answer(self, method: str, url: str, status: int, text: str) -> None:
         """An answer over HTTP that another library got."""
         self._log.note(

@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
 from crypto_tracker.core.errors import ProviderRefused, UsageError
+from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.market.recording.format import (
     SOCKET_PREFIX,
     Kind,
@@ -17,11 +19,33 @@ from crypto_tracker.market.recording.format import (
     read_header,
     read_records,
 )
+from crypto_tracker.market.recording.histories import Fetch, fetch_of
 from crypto_tracker.net.sockets import Proof, Socket, SocketClosed, SocketSilent, SocketUnreachable
 
 
 class RecordingEnded(ProviderRefused):
     """Everything that was recorded has been played."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What a recording is of.
+
+    Attributes
+    ----------
+    streams : the symbols of each stream that was asked for, in order
+    symbols : all that were streamed or fetched
+    of_sockets : whether it has connections of our own; those of other libraries are read in one go
+    has_stream : whether anything was streamed
+    ended_ns : when its last line was written
+    """
+
+    streams: tuple[tuple[Symbol, ...], ...]
+    symbols: tuple[Symbol, ...]
+    of_sockets: bool
+    has_stream: bool
+    has_fetched: bool
+    ended_ns: int
 
 
 class Replay:
@@ -51,6 +75,41 @@ class Replay:
     def now_ms(self) -> int:
         """The recorded time of the newest line that was played."""
         return self._pace.now_ns // 1_000_000
+
+    def contents(self) -> Contents:
+        """What the recording is of, for which it is read once."""
+        streams: list[tuple[Symbol, ...]] = []
+        symbols: dict[Symbol, None] = {}
+        connections, has_fetched, ended_ns = set(), False, self.header.started_ns
+        for record in read_records(self._path):
+            ended_ns = record.time_ns
+            connections.add(record.connection[:1])
+            if record.kind is Kind.STREAMING:
+                streams.append(tuple(map(Symbol.parse, record.fields["symbols"])))
+                symbols |= dict.fromkeys(streams[-1])
+            elif record.kind is Kind.FETCHED:
+                has_fetched = True
+                symbols[Symbol.parse(record.fields["symbol"])] = None
+        return Contents(
+            streams=tuple(streams),
+            symbols=tuple(symbols),
+            of_sockets=SOCKET_PREFIX in connections,
+            has_stream=bool(streams or connections - {""}),
+            has_fetched=has_fetched,
+            ended_ns=ended_ns,
+        )
+
+    def fetches(self) -> Iterator[Fetch]:
+        """Everything that was fetched, in the order in which it came."""
+        return (fetch_of(record) for record in read_records(self._path) if record.kind is Kind.FETCHED)
+
+    def before_each(self, meanwhile: Callable[[int], Awaitable[None]]) -> None:
+        """From now on wait for `meanwhile(time_ns)` before a line of that time is played."""
+        self._pace.meanwhile = meanwhile
+
+    async def reach(self, time_ns: int) -> None:
+        """Wait for a moment of the recording, at this speed."""
+        await self._pace.reach(time_ns)
 
     async def sleep(self, seconds: float) -> None:
         """Wait as long as that takes at this speed."""
@@ -96,16 +155,22 @@ class _Pace:
         self._speed = speed
         self._began: float | None = None
         self.now_ns = started_ns
+        self.meanwhile: Callable[[int], Awaitable[None]] | None = None
 
     async def until(self, record: Record) -> None:
+        if self.meanwhile is not None:
+            await self.meanwhile(record.time_ns)
+        await self.reach(record.time_ns)
+
+    async def reach(self, time_ns: int) -> None:
         seconds = 0.0
         if self._speed:
             now = asyncio.get_running_loop().time()
             if self._began is None:
                 self._began = now
-            seconds = self._began + (record.time_ns - self._started_ns) / 1e9 / self._speed - now
+            seconds = self._began + (time_ns - self._started_ns) / 1e9 / self._speed - now
         await asyncio.sleep(max(seconds, 0.0))  # also lets others go on when nothing is to be waited for
-        self.now_ns = max(self.now_ns, record.time_ns)
+        self.now_ns = max(self.now_ns, time_ns)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds / self._speed if self._speed else 0.0)
@@ -204,7 +269,8 @@ def _of_sockets(records: Iterator[Record]) -> Iterator[Record]:
 
 def _of_http(records: Iterator[Record]) -> Iterator[Record]:
     """Answers and requests that got none."""
-    return (record for record in records if not record.connection and record.kind is not Kind.REQUEST)
+    kinds = {Kind.ANSWER, Kind.FAILED}
+    return (record for record in records if not record.connection and record.kind in kinds)
 
 
 def _request_of(record: Record) -> str:

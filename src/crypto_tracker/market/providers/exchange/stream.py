@@ -97,6 +97,9 @@ class ExchangeStream:
                             session = None
                         yield Lost(reason=step["reason"], again_seconds=step["seconds"])
                     elif step.get("step") == "opening":
+                        if session is not None:  # it was ended by us, to go on with other symbols
+                            await session.close()
+                            yield Lost(reason="other symbols were asked for", again_seconds=0.0)
                         session = Session(self._wiring, symbols, connecting=False)
                         # Where it failed then it fails now, and the recording goes on with the loss.
                         with contextlib.suppress(ProviderUnavailable):
