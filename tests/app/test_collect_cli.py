@@ -166,8 +166,9 @@ def test_a_wrong_key_ends_it_with_its_sentence(world, tmp_path, command, monkeyp
     monkeypatch.setenv("MASSIVE_API_KEY", "another-key-that-is-wrong")
     world.rest_faults.append("401")
     code, _, err = command(tmp_path / "home", *options(world), "collect", *pairs(world))
-    assert code == 1
+    assert code == 2
     assert "does not accept the key" in err.splitlines()[-1]
+    assert err.count("does not accept the key") == 1
     assert "another-key-that-is-wrong" not in err
 
 
@@ -258,7 +259,7 @@ def test_a_recorded_session_is_played_into_the_store_as_a_provider_of_its_own(wo
         running.process.terminate()
         assert running.process.wait(DEADLINE) == 130, running.said
     other = tmp_path / "other"
-    code, _, err = command(other, "collect", "--replay", str(session), *pairs(world))
+    code, _, err = command(other, "collect", "--replay", str(session))
     assert code == 0, err
     assert "recorded: the recording a.session has been played" in err
     with BarReader.open(home) as reader, BarReader.open(other) as again:

@@ -9,14 +9,29 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 
-from crypto_tracker.app.providers import Provider, open_provider, provider_name, recorder_of
+from crypto_tracker.app.providers import (
+    KEY_VARIABLES,
+    MASSIVE,
+    Provider,
+    massive_key,
+    open_provider,
+    provider_name,
+    recorder_of,
+)
 from crypto_tracker.config.market_data import MarketData
 from crypto_tracker.config.tree import Configuration
-from crypto_tracker.core.errors import CryptoTrackerError, ProviderRefused, UsageError
+from crypto_tracker.core.errors import CryptoTrackerError, ProviderRefused, UnknownToProvider, UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe, from_ms, to_ms
 from crypto_tracker.market.collecting.health import Watcher
-from crypto_tracker.market.collecting.service import Assignment, Collecting, LeaseHeld, Needed, innermost
+from crypto_tracker.market.collecting.service import (
+    Assignment,
+    Collecting,
+    LeaseHeld,
+    Needed,
+    NothingNamed,
+    innermost,
+)
 from crypto_tracker.market.collecting.times import MarketTime
 from crypto_tracker.market.fetching.summary import Summary
 from crypto_tracker.market.providers.base import FetchedBars, MarketInfo, Reach
@@ -26,6 +41,9 @@ from crypto_tracker.store.bars import BarStore
 from crypto_tracker.store.trading_records import REFERENCE, TRADED
 from crypto_tracker.strategies.base import Strategy
 from crypto_tracker.trading.window import Needs
+
+_ADVICE = "name another provider in market_data.history"
+"""What exchanges that give only their newest bars advise."""
 
 _LOOK_SECONDS = 0.005  # between two looks at a time that stands where a replay was read to
 
@@ -86,6 +104,7 @@ class Collection:
     ----------
     providers : by their names, each once
     symbols : wanted of every provider
+    named : whether a person has named them
     """
 
     home: Path
@@ -95,11 +114,23 @@ class Collection:
     providers: tuple[str, ...]
     symbols: tuple[Symbol, ...]
     now: Callable[[], datetime]
+    named: bool = False
 
     @property
     def market_data(self) -> MarketData:
         """How bars are fetched and kept."""
         return self.configuration.market_data
+
+    @property
+    def traded(self) -> str:
+        """The provider whose bars are traded on."""
+        return provider_name(self.market_data.provider or "")
+
+    def is_relied_on(self, provider: str, refusal: ProviderRefused) -> bool:
+        """Whether trading cannot begin without a provider that refuses."""
+        if isinstance(refusal, NothingNamed):
+            return provider == self.traded  # the history of another one may well lack symbols
+        return provider in {self.traded, provider_name(self.market_data.history)}
 
     @property
     def needed(self) -> Needed:
@@ -143,26 +174,53 @@ async def collect(
 ) -> None:
     """Collect from every provider until `stop` is set, each independently of the others.
 
-    A provider that refuses is told of and left out; the refusal of the first one is raised at the end.
+    A provider that refuses is told of and left out. Where all have refused, or from the start one that is
+    traded on or whose history is, that ends it: UsageError, as for a key that is missing, or
+    UnknownToProvider for symbols that were named and are not there.
     """
     async with _collecting(collection, watcher, record) as all_of_them:
-        refused: list[ProviderRefused] = []
+        refused: dict[str, ProviderRefused] = {}
+        final: list[ProviderRefused] = []
+
+        async def until_refused(name: str, each: Collecting) -> None:
+            try:
+                await each.run(stop)
+            except ProviderRefused as error:
+                refused[name] = error
+                if len(refused) == len(all_of_them) or (
+                    not each.was_ready and collection.is_relied_on(name, error)
+                ):
+                    final.append(error)
+                    stop.set()
+                else:
+                    watcher.noted(name, f"is left out: {error}")
+
         try:
             async with asyncio.TaskGroup() as tasks:
                 for name, each in all_of_them.items():
-                    tasks.create_task(_until_refused(name, each, watcher, stop, refused))
+                    tasks.create_task(until_refused(name, each))
         except BaseExceptionGroup as group:
             raise innermost(group) from None
-    if refused:
-        raise refused[0]
+    if final:
+        raise final[0] if isinstance(final[0], UnknownToProvider) else UsageError(str(final[0]))
+
+
+def _advising(summary: Summary, history: str) -> Summary:
+    """The same, and nobody is advised to configure what is configured."""
+    if not history:
+        return summary
+    has = f"fetch them from {provider_name(history)}, which market_data.history names"
+    missing = (replace(each, reason=each.reason.replace(_ADVICE, has)) for each in summary.missing)
+    return replace(summary, missing=tuple(missing))
 
 
 @dataclass(frozen=True, slots=True)
 class CaughtUp:
-    """What came of each provider, and why nothing came of the others."""
+    """What came of each provider, why nothing came of the others, and which named symbols nobody has."""
 
     summaries: Mapping[str, Summary]
     failures: Mapping[str, CryptoTrackerError]
+    absent: Mapping[Symbol, str]
 
 
 async def catch_up(collection: Collection, watcher: Watcher, *, record: Path | None = None) -> CaughtUp:
@@ -172,15 +230,22 @@ async def catch_up(collection: Collection, watcher: Watcher, *, record: Path | N
     """
     summaries: dict[str, Summary] = {}
     failures: dict[str, CryptoTrackerError] = {}
+    absent: list[Mapping[Symbol, str]] = []
     async with _collecting(collection, watcher, record) as all_of_them:
         for name, each in all_of_them.items():
             try:
-                summaries[name] = await each.once()
+                summaries[name] = _advising(await each.once(), collection.market_data.history)
+                absent.append(each.absent)
             except (ProviderRefused, LeaseHeld) as error:
                 failures[name] = error
                 if len(all_of_them) > 1:
                     watcher.noted(name, f"is left out: {error}")
-    return CaughtUp(summaries, failures)
+    nowhere = {
+        symbol: meant
+        for symbol, meant in (absent[0] if absent else {}).items()
+        if all(symbol in each for each in absent)
+    }
+    return CaughtUp(summaries, failures, nowhere)
 
 
 async def replay(
@@ -194,6 +259,8 @@ async def replay(
             f"{path} holds no stream and no bars that were fetched, so there is nothing to be played: name a "
             "recording of `collect --record` or `download-data --record`"
         )
+    if contents.symbols and collection.named:
+        raise UsageError(f"{path} is played with the symbols that were recorded: leave --pairs out")
     # One that does not tell its symbols was made before recordings did.
     symbols = contents.symbols or collection.symbols
     time = ReplayTime(played, speed)
@@ -260,35 +327,39 @@ async def _collecting(
         store = closing.enter_context(
             BarStore.open(collection.home, market_data=collection.market_data, clock=time)
         )
+        _say_what_is_missing(opened, collection, watcher)
         yield {each.name: _collector(each, collection, store, time, watcher) for each in opened}
+
+
+def _say_what_is_missing(opened: Sequence[Provider], collection: Collection, watcher: Watcher) -> None:
+    """Say which stream there is not, unless there is another; and which history, for want of a key."""
+    if not any(each.stream is not None for each in opened):
+        for each in opened:
+            if each.why_no_stream:
+                watcher.noted(each.name, each.why_no_stream)
+    history = provider_name(collection.market_data.history)
+    if history == MASSIVE and history not in {each.name for each in opened}:
+        try:
+            massive_key(collection.environment)
+        except UsageError:
+            watcher.noted(
+                history,
+                "is the configured history and has no key, so its bars are not collected: set "
+                f"{' or '.join(KEY_VARIABLES)}",
+            )
 
 
 def _collector(
     provider: Provider, collection: Collection, store: BarStore, time: MarketTime, watcher: Watcher
 ) -> Collecting:
-    if provider.stream is None and provider.why_no_stream:
-        watcher.noted(provider.name, provider.why_no_stream)
     assignment = Assignment(
         history=provider.history,
         stream=provider.stream,
         symbols=collection.symbols,
         needed=collection.needed,
+        named=collection.symbols if collection.named else (),
     )
     return Collecting(assignment, store, collection.home, collection.market_data, time, watcher)
-
-
-async def _until_refused(
-    name: str,
-    collecting: Collecting,
-    watcher: Watcher,
-    stop: asyncio.Event,
-    refused: list[ProviderRefused],
-) -> None:
-    try:
-        await collecting.run(stop)
-    except ProviderRefused as error:
-        watcher.noted(name, f"is left out: {error}")
-        refused.append(error)
 
 
 def _starts(needs: Needs, now_ms: int, *, is_reference: bool) -> dict[Timeframe, int]:

@@ -15,6 +15,9 @@ from crypto_tracker.core.errors import CryptoTrackerError
 PARENT_VARIABLE = "CRYPTO_TRACKER_PARENT"
 """Tells a service whose child it is; without that parent it ends."""
 
+ENDED_FOR_GOOD = 70
+"""How a service ends whose task cannot be done, whenever it is started again; the supervisor fails with 1."""
+
 _FOR_A_PERSON = {2: "its configuration is wrong", 3: "its records do not add up"}
 _PARENT_LOOK_SECONDS = 0.5
 _LINE_BYTES = 2**20
@@ -108,6 +111,11 @@ def end_with_parent(environment: Mapping[str, str]) -> None:
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
+def is_supervised(environment: Mapping[str, str]) -> bool:
+    """Whether this process is a service of a supervisor."""
+    return environment.get(PARENT_VARIABLE, "").isdigit()
+
+
 def own_command(*arguments: str) -> tuple[str, ...]:
     """A command line of this program, run by this interpreter."""
     return (sys.executable, "-m", "crypto_tracker", *arguments)
@@ -128,6 +136,8 @@ async def _keep(
             raise ServiceEnded(
                 f"{service.name} has ended, as {_FOR_A_PERSON[code]}: see its last words", code
             )
+        if code == ENDED_FOR_GOOD:
+            raise ServiceEnded(f"{service.name} cannot do what it was asked: see its last words", 1)
         if loop.time() - began > patience.stable:
             wait = patience.backoff
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"

@@ -16,7 +16,7 @@ from crypto_tracker.app.cli.common import (
     parse_pairs,
     session_of,
 )
-from crypto_tracker.core.errors import ProviderUnavailable, UsageError
+from crypto_tracker.core.errors import ProviderUnavailable, UnknownToProvider, UsageError
 
 if TYPE_CHECKING:
     import asyncio
@@ -78,7 +78,7 @@ def collect(
 
     from crypto_tracker.app.cli.collect_view import Narrator
     from crypto_tracker.app.collecting import Collection, wanted_providers, wanted_symbols
-    from crypto_tracker.app.supervising import end_with_parent
+    from crypto_tracker.app.supervising import ENDED_FOR_GOOD, end_with_parent, is_supervised
 
     session = session_of(context)
     end_with_parent(session.environment)
@@ -91,6 +91,7 @@ def collect(
         providers=() if replay is not None else wanted_providers(session.configuration, provider or []),
         symbols=wanted_symbols(session.configuration, parse_pairs(pairs)),
         now=session.now,
+        named=pairs is not None,
     )
     with Narrator(session.err, session.now) as narrator:
         if once:
@@ -100,6 +101,11 @@ def collect(
             stopped = asyncio.run(_until_stopped(collection, narrator, record, replay, _speed(speed)))
         except asyncio.CancelledError:  # who asked twice did not want to wait
             raise KeyboardInterrupt from None
+        except UnknownToProvider as error:
+            if not is_supervised(session.environment):
+                raise
+            session.err.print(str(error), style="red", markup=False, soft_wrap=True)
+            raise SystemExit(ENDED_FOR_GOOD) from None
         if stopped:
             raise SystemExit(int(ExitCode.INTERRUPTED))
 
@@ -206,3 +212,6 @@ def _report(session: Session, caught_up: "CaughtUp") -> None:
                 f"{len(summary.failed)} stretches of {name} could not be fetched "
                 f"({summary.failed[0].reason}): try again later"
             )
+    if caught_up.absent:
+        named = ", ".join(f"{symbol}{meant}" for symbol, meant in caught_up.absent.items())
+        raise UnknownToProvider(f"{' and '.join(caught_up.summaries)} does not have {named}: name others")

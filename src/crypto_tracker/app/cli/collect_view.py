@@ -45,6 +45,10 @@ class Narrator:
 
     def changed(self, provider: str, state: Standing, detail: str) -> None:
         """A collector came into another state, or says something else of it."""
+        if state is Standing.STOPPED:
+            detail = (
+                ""  # the last word of the command says why, or was said when it was left out
+            )
         self._say(provider, state.words + (f": {detail}" if detail else ""), _STYLES.get(state, ""))
 
     def noted(self, provider: str, sentence: str) -> None:

@@ -56,7 +56,7 @@ async def _until_stopped(
     import signal
 
     from crypto_tracker.app.collecting import wanted_providers, wanted_symbols
-    from crypto_tracker.app.providers import provider_name
+    from crypto_tracker.app.providers import MASSIVE, checked_provider, massive_key, provider_name
     from crypto_tracker.app.supervising import Patience, Service, ServiceEnded, own_command, supervise
     from crypto_tracker.core.timeframes import to_ms
 
@@ -67,13 +67,21 @@ async def _until_stopped(
     history = provider_name(configuration.market_data.history)
     collected = tuple(dict.fromkeys((*collected, traded, *([history] if history else []))))
     symbols = wanted_symbols(configuration, pairs)
+    for name in map(checked_provider, collected):
+        if name == MASSIVE:
+            massive_key(session.environment)  # without one it would end at once
     shared = _shared_arguments(session)
+    # The collector must know whose bars are traded on: without those there is nothing to wait for.
+    of_traded = ("--set", f"market_data.provider={traded}")
     of_pairs = ("--pairs", ",".join(pairs)) if pairs else ()
     services = (
         Service(
             name="collect",
             arguments=own_command(
-                *shared, "collect", *(part for name in collected for part in ("--provider", name)), *of_pairs
+                *(*shared, *of_traded),
+                "collect",
+                *(part for name in collected for part in ("--provider", name)),
+                *of_pairs,
             ),
         ),
         Service(
@@ -86,7 +94,7 @@ async def _until_stopped(
     _say(
         session,
         "up",
-        f"{len(symbols)} symbols of {', '.join(collected)}; account {account} in {session.home}",
+        f"{_counted(len(symbols))} of {', '.join(collected)}; account {account} in {session.home}",
     )
     _say(session, "up", "look on with `crypto-tracker watch`, `status` and `collectors`; Ctrl-C ends both")
 
@@ -129,6 +137,10 @@ def _what_trading_waits_for(session: Session, provider: str, started_ms: int) ->
         return f"waits for the collector of {provider}"
 
     return waits_for
+
+
+def _counted(symbols: int) -> str:
+    return "1 symbol" if symbols == 1 else f"{symbols} symbols"
 
 
 def _shared_arguments(session: Session) -> tuple[str, ...]:

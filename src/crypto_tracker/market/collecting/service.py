@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crypto_tracker.config.market_data import MarketData
-from crypto_tracker.core.errors import ProviderRefused, ProviderUnavailable, StoreError
+from crypto_tracker.core.errors import ProviderRefused, ProviderUnavailable, StoreError, UnknownToProvider
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, Timeframe, from_ms
 from crypto_tracker.market.collecting.behind import Behind, slowly
@@ -22,6 +22,7 @@ from crypto_tracker.market.collecting.times import MarketTime, SteadyTime, until
 from crypto_tracker.market.fetching.planning import Wanted
 from crypto_tracker.market.fetching.running import Again, fetch_missing, fetch_overlap
 from crypto_tracker.market.fetching.summary import Cause, Summary
+from crypto_tracker.market.fetching.symbols import near_symbols
 from crypto_tracker.market.fetching.writing import StoreThread
 from crypto_tracker.market.instruments import instrument_rows
 from crypto_tracker.market.providers.base import History, Stream
@@ -53,16 +54,22 @@ class Assignment:
     ----------
     symbols : those that are wanted, whether the provider has them or not
     needed : what trading reads, which is fetched first
+    named : those of them that a person has named, and wants to hear of
     """
 
     history: History
     stream: Stream | None
     symbols: tuple[Symbol, ...]
     needed: Needed
+    named: tuple[Symbol, ...] = ()
 
 
 class LeaseHeld(StoreError):
     """Another process collects from the provider."""
+
+
+class NothingNamed(UnknownToProvider):
+    """The provider has none of the symbols that were named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -134,6 +141,7 @@ class Collecting:
         self._told: asyncio.Queue[tuple[Standing, str]] = asyncio.Queue()
         self._live: Live | None = None
         self._refusal = ""
+        self._absent: dict[Symbol, str] | None = None  # named symbols; None before a look at the markets
         self._fence: Fence  # what every write of bars carries
         self._thread: StoreThread  # what is urgent
         self._background: StoreThread
@@ -146,6 +154,16 @@ class Collecting:
             while not stop.is_set():
                 if await self._wait_for(lease, stop):
                     await self._while_held(lease, stop)
+
+    @property
+    def absent(self) -> dict[Symbol, str]:
+        """The named symbols that the provider does not have, each with what may have been meant, in words."""
+        return dict(self._absent or {})
+
+    @property
+    def was_ready(self) -> bool:
+        """Whether all that trading needs has been fetched once."""
+        return self._ready.is_set()
 
     def figures(self) -> dict[str, Any]:
         """Counts since the start, and measures of the last hour."""
@@ -708,8 +726,14 @@ class Collecting:
             return
         verdict = self._members.look(markets, self._looked_ms)
         await self._background.do(self._mark_members)
+        absent = self._find_absent([market.symbol for market in markets])
+        if absent and len(absent) == len(self._assignment.named):
+            raise NothingNamed(_none_of(self._name, absent))
+        for symbol, meant in absent.items():  # at every start, since a person has named it
+            self._watcher.noted(self._name, f"{symbol} is inactive: {self._name} does not have it{meant}")
         for symbol, reason in verdict.gone.items():
-            self._watcher.noted(self._name, f"{symbol} is inactive: {reason}")
+            if symbol not in absent:
+                self._watcher.noted(self._name, f"{symbol} is inactive: {reason}")
         for symbol in verdict.back:
             self._watcher.noted(self._name, f"{symbol} is traded again")
         if verdict.trouble:
@@ -720,6 +744,18 @@ class Collecting:
         rows = instrument_rows([market for market in markets if market.symbol in wanted])
         await self._background.do(write_instruments, self._home, self._name, rows, self._time.now_ms())
         await self._set_members(self._members.active)
+
+    def _find_absent(self, listed: Sequence[Symbol]) -> dict[Symbol, str]:
+        """The named symbols that the provider does not have, at the first look that tells; later none."""
+        if self._absent is not None or not listed:
+            return {}
+        there = {*listed, *self._members.active}
+        self._absent = {}
+        for symbol in self._assignment.named:
+            if symbol not in there:
+                near = " or ".join(map(str, near_symbols(symbol, listed)))
+                self._absent[symbol] = f" (did you mean {near}?)" if near else ""
+        return self._absent
 
     def _mark_members(self) -> None:
         for symbol in self._members.active:
@@ -785,6 +821,11 @@ def _wanted(symbol: Symbol, timeframe: Timeframe, start_ms: int, end_ms: int) ->
 
 def _cannot(reason: str) -> str:
     return f"bars cannot be fetched ({reason})"
+
+
+def _none_of(provider: str, absent: Mapping[Symbol, str]) -> str:
+    named = ", ".join(f"{symbol}{meant}" for symbol, meant in absent.items())
+    return f"{provider} does not have {named}: `list-markets --provider {provider}` shows what it has"
 
 
 def _who(provider: str, holder: Holder) -> str:
