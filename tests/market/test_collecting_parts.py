@@ -3,6 +3,7 @@
 import asyncio
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -167,6 +168,28 @@ def test_wishes_stay_open_until_all_is_fetched_and_the_stream_looks_after_the_re
     wishes.fetched(NOON + 5 * MINUTE, streaming=True)
     assert wishes.since_ms is None
     assert wishes.next_ms() is None
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_what_is_wished_for_while_a_job_runs_is_still_wished_for_when_it_ends(streaming: bool):
+    wishes = Wishes()
+    wishes.all_since(NOON, NOON)
+    assert wishes.take_since(NOON) == NOON
+    wishes.all_since(NOON - 600 * MINUTE, NOON + 2 * MINUTE)  # minutes that were not answered
+    wishes.all_since(NOON + MINUTE, NOON + MINUTE)  # and the stream was lost
+    wishes.fetched(NOON + 30_000, streaming=streaming)
+    assert wishes.take_since(NOON + MINUTE) == NOON - 600 * MINUTE
+    assert wishes.comes_again
+
+
+def test_a_job_that_failed_leaves_what_it_was_to_fetch_and_what_was_wished_for_meanwhile():
+    wishes = Wishes()
+    wishes.all_since(NOON, NOON)
+    since_ms = wishes.take_since(NOON)
+    assert since_ms == NOON
+    wishes.all_since(NOON - MINUTE, NOON + MINUTE)
+    wishes.all_since(since_ms, NOON + 5_000)
+    assert wishes.take_since(NOON + 5_000) == NOON - MINUTE
 
 
 def test_a_hole_is_wished_for_once_and_dropped_with_its_symbol():

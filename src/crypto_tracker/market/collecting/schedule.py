@@ -77,10 +77,12 @@ class Increments:
 class Wishes:
     """What is to be fetched because the stream did not bring it, and from when on that can be asked for.
 
-    `since_ms` is where the stream's coverage ended; None where nothing is open.
+    `since_ms` is where the stream's coverage ended; None where nothing is open, or where it was taken and
+    nothing has been wished since.
     """
 
     since_ms: int | None = None
+    _taken_ms: int | None = None
     _moments: list[int] = field(default_factory=list)
     _holes: dict[tuple[Symbol, int], int] = field(default_factory=dict)
     _seen_ms: int | None = None  # the clock, when it was looked at last
@@ -110,11 +112,12 @@ class Wishes:
         return min([*self._moments, *self._holes.values()], default=None)
 
     def take_since(self, now_ms: int) -> int | None:
-        """From where on everything is to be fetched now; None where that is not due."""
+        """From where on everything is to be fetched now, which is taken; None where that is not due."""
         if not any(moment <= now_ms for moment in self._moments):
             return None
         self._moments = [moment for moment in self._moments if moment > now_ms]
-        return self.since_ms
+        self._taken_ms, self.since_ms = self.since_ms, None
+        return self._taken_ms
 
     @property
     def comes_again(self) -> bool:
@@ -129,11 +132,15 @@ class Wishes:
         return due
 
     def fetched(self, until_ms: int, *, streaming: bool) -> None:
-        """Everything until then has been asked for. While no stream looks after the rest, it stays open."""
+        """From what was taken on, everything until then has been asked for.
+
+        While no stream looks after the rest, it stays open; so does what was wished for since it was taken.
+        """
         if streaming and not self._moments:
             self.since_ms = None
-        elif self.since_ms is not None:
-            self.since_ms = max(self.since_ms, until_ms)
+            return
+        rest_ms = until_ms if self._taken_ms is None else max(self._taken_ms, until_ms)
+        self.since_ms = rest_ms if self.since_ms is None else min(self.since_ms, rest_ms)
 
     def drop(self, symbols: Iterable[Symbol]) -> None:
         """Nobody collects these any more."""
