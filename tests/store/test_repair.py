@@ -132,6 +132,65 @@ def test_a_file_that_nothing_names_is_moved_aside_also_where_one_of_its_name_is_
     assert findings(home) == ()
 
 
+def test_a_file_that_was_named_since_it_was_found_is_left_alone(home: Path):
+    january = "kraken/1m/BTC_USDT/2025-01.g0.parquet"
+    (home / "bars" / january).write_bytes(b"a writer that was killed left this")
+    found = findings(home)
+    assert [finding.file for finding in found] == [january]
+    with store(home, cold_rows_min=100) as opened:
+        opened.write("kraken", BTC, M1, run_of_minutes("2025-01-10 12:00", 150))
+    before = everything(home)
+    assert january in {path.removeprefix(f"{home}/bars/") for path in before[1]}  # type: ignore[operator]
+    assert repair(home, found, market_data=market_data()) == Repaired(moved=(), forgotten=(), judged=0)
+    assert everything(home) == before
+    assert findings(home) == ()
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_file_that_was_made_good_since_it_was_found_is_left_alone(home: Path, missing: bool):
+    path = home / "bars" / MARCH
+    content = path.read_bytes()
+    if missing:
+        path.unlink()
+    else:
+        damage(path)
+    found = findings(home)
+    assert {finding.file for finding in found} == {MARCH}
+    path.write_bytes(content)
+    before = everything(home)
+    assert repair(home, found, market_data=market_data()) == Repaired(moved=(), forgotten=(), judged=0)
+    assert everything(home) == before
+
+
+def test_a_month_that_was_repaired_and_brought_again_since_it_was_found_is_left_alone(home: Path):
+    damage(home / "bars" / MARCH)
+    found = findings(home)
+    assert repaired(home).forgotten == (forgotten("2025-03"),)
+    with store(home, cold_rows_min=100) as opened:
+        opened.write("kraken", BTC, M1, run_of_minutes("12:00", 300))
+    before = everything(home)
+    assert repair(home, found, market_data=market_data()) == Repaired(moved=(), forgotten=(), judged=0)
+    assert everything(home) == before
+
+
+def test_a_file_that_no_row_names_any_more_since_it_was_found_is_left_to_who_writes_next(home: Path):
+    damage(home / "bars" / MARCH)
+    found = findings(home)
+    with writing(home) as connection:
+        connection.execute(tables.manifest.delete().where(tables.manifest.c.path == MARCH))
+    assert repair(home, found, market_data=market_data()) == Repaired(moved=(), forgotten=(), judged=0)
+    assert (home / "bars" / MARCH).exists()
+
+
+def test_a_file_that_was_damaged_otherwise_since_it_was_found_is_repaired(home: Path):
+    damage(home / "bars" / MARCH)
+    found = findings(home)
+    (home / "bars" / MARCH).write_bytes(b"PAR1 and no more")
+    done = repair(home, found, market_data=market_data())
+    assert done.forgotten == (forgotten("2025-03"),)
+    assert findings(home) == ()
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

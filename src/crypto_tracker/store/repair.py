@@ -1,6 +1,7 @@
 """Repairs what can be repaired of stored bars without a loss: see `repair`."""
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,7 @@ class _Month:
     symbol_id: int
     timeframe: Timeframe
     month_ms: int
+    sha256: str
 
     @property
     def span(self) -> tuple[int, int]:
@@ -73,10 +75,9 @@ def repair(
     unknown. Rows of such a month that lie in the database stay, and what they are known of with them. What
     is noted as suspect is concluded anew from the bars.
 
-    A kill anywhere leaves a state that can be repaired again. What another process has replaced since it was
-    found is left alone.
+    A kill anywhere leaves a state that can be repaired again. What another process has named, replaced or
+    made good since it was found is left alone.
     """
-    paths = list(dict.fromkeys(finding.file for finding in findings if finding.file is not None))
     doubted = [
         (finding.provider, finding.symbol, Timeframe.parse(finding.timeframe))
         for finding in findings
@@ -89,11 +90,17 @@ def repair(
     try:
         with lock.held():
             with engine.connect() as connection, connection.begin():
-                named = _named(connection, paths)
+                manifest = _manifest(connection)
                 names = {
                     row.symbol_id: (row.provider, Symbol.parse(row.symbol))
                     for row in connection.execute(select(tables.symbols))
                 }
+            paths = dict.fromkeys(
+                finding.file
+                for finding in findings
+                if finding.file is not None and _still_so(finding, finding.file, manifest, cold.folder)
+            )
+            named = {path: manifest[path] for path in paths if path in manifest}
             # Before the rows go: a file that no row names is removed by whoever writes next.
             moved = [
                 (path, to)
@@ -134,16 +141,29 @@ def repair(
     )
 
 
-def _named(connection: Connection, paths: Iterable[str]) -> dict[str, _Month]:
-    """The months whose files these are; those that the manifest does not name have none."""
+def _manifest(connection: Connection) -> dict[str, _Month]:
+    """The months that have a file, by its path."""
     table = tables.manifest
-    wanted = set(paths)
-    query = select(table.c.path, table.c.symbol_id, table.c.timeframe, table.c.month_ms)
+    query = select(table.c.path, table.c.symbol_id, table.c.timeframe, table.c.month_ms, table.c.sha256)
     return {
-        path: _Month(symbol_id, Timeframe.parse(timeframe), month_ms)
-        for path, symbol_id, timeframe, month_ms in connection.execute(query)
-        if path in wanted
+        path: _Month(symbol_id, Timeframe.parse(timeframe), month_ms, sha256)
+        for path, symbol_id, timeframe, month_ms, sha256 in connection.execute(query)
     }
+
+
+def _still_so(finding: Finding, path: str, manifest: Mapping[str, _Month], folder: Path) -> bool:
+    """Whether a file that was found is still named as it was, or by no row, and was not made good since."""
+    said = manifest[path].sha256 if path in manifest else None
+    if said != finding.manifest_sha256:
+        return False
+    if said is None:
+        return True
+    try:
+        found = hashlib.sha256((folder / path).read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return True
+    # A file may be as it was written, and hold what breaks a rule.
+    return found == finding.found_sha256 or found != said
 
 
 def _aside(folder: Path, aside: Path, path: str) -> Path | None:

@@ -45,6 +45,8 @@ class Finding:
     provider, symbol, timeframe : None where a file belongs to no series
     file : the file that `repair` moves aside, with its month where the manifest names it; below the folder of
         bars, and None where that would not help
+    manifest_sha256 : what the manifest said of that file; None where no row of it named the file
+    found_sha256 : of what lay there; None where nothing did, and of a file that no row named
     judge_anew : whether `repair` helps by concluding from the bars which of them are suspect
     """
 
@@ -55,6 +57,8 @@ class Finding:
     what: str
     help: str
     file: str | None = None
+    manifest_sha256: str | None = None
+    found_sha256: str | None = None
     judge_anew: bool = False
 
     @property
@@ -97,6 +101,8 @@ class _Notes:
     series: _Series
     findings: list[Finding] = field(default_factory=list)
     missing_files: list[str] = field(default_factory=list)
+    contents: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    """Of each cold file the SHA-256 that the manifest says, and that of what lay there."""
     files: int = 0
     rows: int = 0
 
@@ -111,6 +117,7 @@ class _Notes:
     ) -> None:
         """Note a finding of this series."""
         _, provider, symbol, timeframe = self.series
+        said, found = (None, None) if file is None else self.contents[file]
         self.findings.append(
             Finding(
                 provider=provider,
@@ -120,6 +127,8 @@ class _Notes:
                 what=what,
                 help=help,
                 file=file,
+                manifest_sha256=said,
+                found_sha256=found,
                 judge_anew=judge_anew,
             )
         )
@@ -415,13 +424,16 @@ def _file(folder: Path, named: Row[tuple[object, ...]], notes: _Notes) -> Stored
     try:
         content = (folder / named.path).read_bytes()
     except FileNotFoundError:
+        notes.contents[named.path] = named.sha256, None
         notes.missing_files.append(named.path)
         notes.add(where, "the manifest names it and it does not exist", _FROM_A_COPY, file=named.path)
         return None
+    found = hashlib.sha256(content).hexdigest()
+    notes.contents[named.path] = named.sha256, found
     if len(content) != named.bytes:
         what = f"it has {len(content):,} bytes, and the manifest says {named.bytes:,}"
         notes.add(where, what, _FROM_A_COPY, file=named.path)
-    elif hashlib.sha256(content).hexdigest() != named.sha256:
+    elif found != named.sha256:
         notes.add(where, "its content is not what was written (SHA-256)", _FROM_A_COPY, file=named.path)
     try:
         rows = _decoded(content)
