@@ -204,24 +204,33 @@ class Lease:
 
     def _is_gone(self, current: Holder) -> bool:
         """Whether the holder certainly runs no more; what cannot be seen from here may still run."""
-        if current.machine != self._machine:
-            return False
-        if current.pid == self._pid:  # our own number, which an earlier process had
-            return f"#{_PROCESS}." not in current.holder
-        try:
-            os.kill(current.pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            pass  # it is another user's, and there
-        started = _started(current.pid)
-        return None not in {started, current.started} and started != current.started
+        return _is_gone(current, self._machine)
 
 
 def holder_of(engine: Engine, name: str) -> Holder | None:
     """Who holds or last held a lease; None where nobody ever did."""
     with engine.connect() as connection:
         return _read(connection, name)
+
+
+def is_gone(holder: Holder) -> bool:
+    """Whether the process of a holder certainly runs no more; what cannot be seen from here may still run."""
+    return _is_gone(holder, _machine())
+
+
+def _is_gone(current: Holder, machine: str) -> bool:
+    if current.machine != machine:
+        return False
+    if current.pid == os.getpid():  # our own number, which an earlier process had
+        return f"#{_PROCESS}." not in current.holder
+    try:
+        os.kill(current.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass  # it is another user's, and there
+    started = _started(current.pid)
+    return None not in {started, current.started} and started != current.started
 
 
 def check_fence(connection: Connection, fence: Fence | None) -> None:

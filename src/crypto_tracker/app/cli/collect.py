@@ -113,7 +113,23 @@ def collect(
 def collectors(context: typer.Context, json_output: JsonOption = False) -> None:
     """Show the collectors: what each is at, how old its newest minute is, what it has counted.
 
-    One that has said nothing for several times market_data.collector.lease_seconds is gone.
+    State: what it is at; gone where its process has ended without a word, or has said nothing for three
+    times market_data.collector.lease_seconds.
+
+    Since: when it came into this state, UTC.
+
+    Live: symbols that the stream brings now, of those that are collected.
+
+    Newest minute: the newest that the store knows of the provider, UTC.
+
+    Age: how long ago that minute closed.
+
+    Stored after: median time from the close of a minute to its being stored, in the last hour.
+
+    Reconnects: how often the stream ended, or could not be opened, since the collector was started; what
+    it did not bring is fetched.
+
+    To fetch: requests for missing bars that wait or run now.
     """
     from crypto_tracker.app.cli.collect_view import collectors_document, print_collectors
     from crypto_tracker.core.timeframes import to_ms

@@ -13,7 +13,6 @@ from crypto_tracker.app.cli.tables import plain_table, print_table, roomiest
 from crypto_tracker.core.timeframes import MINUTE_MS, from_ms, to_ms
 from crypto_tracker.store.collectors import CollectorState, Standing
 
-_GONE_LEASES = 3  # of silence, after which a collector that did not stop is taken for gone
 _STYLES = {
     Standing.TROUBLE: "bold red",
     Standing.WAITING: "yellow",
@@ -46,9 +45,7 @@ class Narrator:
     def changed(self, provider: str, state: Standing, detail: str) -> None:
         """A collector came into another state, or says something else of it."""
         if state is Standing.STOPPED:
-            detail = (
-                ""  # the last word of the command says why, or was said when it was left out
-            )
+            detail = ""  # the last word of the command says why, or was said when it was left out
         self._say(provider, state.words + (f": {detail}" if detail else ""), _STYLES.get(state, ""))
 
     def noted(self, provider: str, sentence: str) -> None:
@@ -106,11 +103,11 @@ def _table(states: Sequence[CollectorState], now_ms: int, lease_ms: int, gap: in
     table = plain_table(gap)
     table.add_column("Collector")
     table.add_column("State")
-    for name in ("Since", "Live", "Newest minute", "Age", "Stored after", "Lost", "To fetch"):
+    for name in ("Since", "Live", "Newest minute", "Age", "Stored after", "Reconnects", "To fetch"):
         table.add_column(name, justify="right")
     for state in states:
         figures = state.figures
-        newest = figures.get("newest_minute_ms")
+        newest = state.newest_minute_ms
         after = figures.get("stored_after_seconds_p50")
         table.add_row(
             state.provider,
@@ -132,26 +129,22 @@ def collectors_document(states: Sequence[CollectorState], now_ms: int, lease_ms:
         {
             "provider": state.provider,
             "state": state.state.value,
-            "gone": _is_gone(state, now_ms, lease_ms),
+            "gone": state.is_gone(now_ms, lease_ms),
             "detail": state.detail,
             "since": from_ms(state.since_ms),
             "updated": from_ms(state.updated_at_ms),
+            "newest_minute": None if state.newest_minute_ms is None else from_ms(state.newest_minute_ms),
             "newest_minute_age_seconds": None
-            if state.figures.get("newest_minute_ms") is None
-            else (now_ms - state.figures["newest_minute_ms"] - MINUTE_MS) / 1_000,
+            if (newest := state.newest_minute_ms) is None
+            else (now_ms - newest - MINUTE_MS) / 1_000,
             "figures": state.figures,
         }
         for state in states
     ]
 
 
-def _is_gone(state: CollectorState, now_ms: int, lease_ms: int) -> bool:
-    silent_ms = now_ms - state.updated_at_ms
-    return state.state is not Standing.STOPPED and silent_ms > _GONE_LEASES * lease_ms
-
-
 def _state_words(state: CollectorState, now_ms: int, lease_ms: int) -> str:
-    return f"gone (was {state.state.words})" if _is_gone(state, now_ms, lease_ms) else state.state.words
+    return f"gone (was {state.state.words})" if state.is_gone(now_ms, lease_ms) else state.state.words
 
 
 def _age(duration_ms: int) -> str:

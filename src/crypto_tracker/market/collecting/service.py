@@ -30,7 +30,7 @@ from crypto_tracker.market.quality import compare_all, measure
 from crypto_tracker.net.gate import Gate, Urgency
 from crypto_tracker.net.reconnect import Reconnect
 from crypto_tracker.store.bars import BarStore
-from crypto_tracker.store.collectors import CollectorRecords, Standing
+from crypto_tracker.store.collectors import CollectorRecords, Standing, lease_name
 from crypto_tracker.store.instruments import inactive_symbols, write_instruments
 from crypto_tracker.store.leases import Fence, Holder, Lease, LeaseLost
 from crypto_tracker.store.quality import write_disagreements, write_quality
@@ -225,7 +225,7 @@ class Collecting:
             CollectorRecords.open(self._home) as self._records,
             Lease.open(
                 self._home,
-                f"collector:{self._name}",
+                lease_name(self._name),
                 seconds=seconds,
                 now_ms=self._time.now_ms,
                 holder="collect",
