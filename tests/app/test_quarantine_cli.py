@@ -3,20 +3,24 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from crypto_tracker.app.cli.common import Session
 from crypto_tracker.core.timeframes import MINUTE_MS, to_ms
+from crypto_tracker.store import tables
+from crypto_tracker.store.market_database import writing
 from tests.app.conftest import Command
 from tests.servers.exchange import minutes
 from tests.servers.kraken import KrakenServer
 
 WRONG = "2025-01-01 00:00,1,0.9,0.5,1,10\n"
 JUMP = "2025-01-01 00:40,3,4,3,3.5,10\n"
+WHEN_OVER = datetime(2031, 1, 1, 0, 1, tzinfo=UTC)
 CODES = {"done": 0, "failed": 1, "wrong use": 2}
 
 
@@ -63,14 +67,35 @@ def test_the_document_has_the_fields_as_they_stood_in_the_file(home: Path, comma
     assert other == {"bars": [], "suspects": []}
 
 
-def test_a_bar_of_the_future_is_released_when_the_future_has_come(
+def came_at(home: Path, number: int, moment: datetime) -> None:
+    """Let a bar be one that came then."""
+    with writing(home) as connection:
+        row = update(tables.quarantine).where(tables.quarantine.c.quarantine_id == number)
+        connection.execute(row.values(recorded_at_ms=to_ms(moment)))
+
+
+def test_a_bar_of_the_future_is_not_released_even_when_the_future_has_come(
     home: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ):
     code, out, err = command(home, "quarantine", "release", "2")
     assert code == CODES["failed"]
     assert out == "2  ETH/USDT file 1m 2031-01-01 00:00: stays: it still breaks a rule: in_future\n"
     assert err == "1 of 1 could not be released: see the reasons above\n"
-    monkeypatch.setattr(Session, "now", lambda _: datetime(2031, 1, 1, tzinfo=UTC) + timedelta(minutes=1))
+    monkeypatch.setattr(Session, "now", lambda _: WHEN_OVER)
+    code, out, err = command(home, "quarantine", "release", "2")
+    assert code == CODES["failed"]
+    assert out == (
+        "2  ETH/USDT file 1m 2031-01-01 00:00: stays: it came before its 1m was over, and may lack a part of "
+        "it: `heal-gaps` fetches all of it from a provider, and a file that has all of it can be imported\n"
+    )
+    assert err == "1 of 1 could not be released: see the reasons above\n"
+
+
+def test_a_bar_that_came_after_its_time_and_breaks_no_rule_of_today_is_released(
+    home: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+):
+    came_at(home, 2, WHEN_OVER)
+    monkeypatch.setattr(Session, "now", lambda _: WHEN_OVER)
     code, out, err = command(home, "quarantine", "release", "2")
     assert (code, err) == (0, "")
     assert out == "2  ETH/USDT file 1m 2031-01-01 00:00: released: it breaks no rule any more\n"
@@ -81,7 +106,8 @@ def test_a_bar_of_the_future_is_released_when_the_future_has_come(
 def test_of_several_bars_those_that_can_be_released_are(
     home: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(Session, "now", lambda _: datetime(2031, 1, 2, tzinfo=UTC))
+    came_at(home, 2, WHEN_OVER)
+    monkeypatch.setattr(Session, "now", lambda _: WHEN_OVER)
     code, out, err = command(home, "quarantine", "release", "1", "2", "--json")
     assert code == CODES["failed"]
     assert [(each["id"], each["done"]) for each in json.loads(out)] == [(1, False), (2, True)]

@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import update
 
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import HOUR_MS, MINUTE_MS, Timeframe, from_ms
 from crypto_tracker.market.collecting.buffer import Buffer
 from crypto_tracker.market.providers.base import FetchedBars, StreamedBars
 from crypto_tracker.market.providers.massive.frames import FrameReader
+from crypto_tracker.store import tables
 from crypto_tracker.store.bars import BarStore
+from crypto_tracker.store.market_database import writing
 from crypto_tracker.store.quarantine import quarantined, release
 from tests.market.exchanges import BTC, Clock, at, fetched, opened, run
 from tests.market.massive_market import START
@@ -52,11 +55,15 @@ def settled(
 ) -> tuple[dict[int, str], Any]:
     """Keep bars while our clock says `first_ms`, release all that are held an hour after `last_ms`.
 
+    As if they had come whole, and the rule that refused them were gone: one that came early stays held.
+
     What became of each by its open time, and the rows of the store thereafter.
     """
     with store(home, now=from_ms(first_ms)) as shelf:
         write(shelf)
     later_ms = last_ms + HOUR_MS
+    with writing(home) as connection:
+        connection.execute(update(tables.quarantine).values(recorded_at_ms=later_ms))
     with store(home, now=from_ms(later_ms)) as shelf:
         bars = quarantined(home)
         outcomes = release(shelf, home, [bar.quarantine_id for bar in bars], later_ms)

@@ -36,8 +36,39 @@ def held_early(home: Path) -> int:
     return bar.quarantine_id
 
 
-def test_a_bar_that_came_too_early_is_released_once_its_minute_has_passed(tmp_path: Path):
+def held_by_an_old_rule(home: Path) -> int:
+    """The id of a whole bar that a rule of an earlier version refused, and no rule of today does."""
+    number = held_early(home)
+    noted(home, number, rule="off_grid", recorded_at_ms=at("2025-06-01 00:01"))
+    return number
+
+
+def noted(home: Path, number: int, **values: object) -> None:
+    """Let the row of a bar say something else."""
+    with writing(home) as connection:
+        row = update(tables.quarantine).where(tables.quarantine.c.quarantine_id == number)
+        connection.execute(row.values(**values))
+
+
+@pytest.mark.parametrize("rule", ["in_future", "off_grid"])
+def test_a_bar_that_came_before_its_minute_was_over_stays_also_later(tmp_path: Path, rule: str):
     number = held_early(tmp_path)
+    noted(tmp_path, number, rule=rule, recorded_at_ms=at("2025-06-01 00:01") - 1)
+    with store(tmp_path, now=LATER) as opened:
+        [outcome] = release(opened, tmp_path, [number], LATER_MS)
+        assert (outcome.done, outcome.why.partition(":")[0]) == (
+            False,
+            "it came before its 1m was over, and may lack a part of it",
+        )
+        assert "`heal-gaps` fetches all of it" in outcome.why
+        assert closes(opened, "2025-06-01 00:00", "2025-06-01 00:01") == ["unknown"]
+        assert [bar.status for bar in quarantined(tmp_path)] == ["held"]
+        opened.write("file", BTC, Timeframe.M1, drawn("2025-06-01 00:00 100 105 99 104 9"))
+    assert quarantined(tmp_path) == []
+
+
+def test_a_bar_that_breaks_no_rule_of_today_is_released(tmp_path: Path):
+    number = held_by_an_old_rule(tmp_path)
     with store(tmp_path, now=LATER) as opened:
         [outcome] = release(opened, tmp_path, [number], LATER_MS)
         assert (outcome.done, outcome.why) == (True, "it breaks no rule any more")
@@ -156,13 +187,10 @@ def test_minutes_whose_bars_are_held_can_be_asked_for_again(tmp_path: Path):
 
 
 def before_bars_were_healed(home: Path, number: int) -> None:
-    """Let a row be as an earlier version left it."""
-    with writing(home) as connection:
-        connection.execute(
-            update(tables.quarantine)
-            .where(tables.quarantine.c.quarantine_id == number)
-            .values(status="held", settled_at_ms=None, settlement=None, judged=None)
-        )
+    """Let a row be as an earlier version left it, whose rules refused a whole bar."""
+    noted(
+        home, number, status="held", settled_at_ms=None, settlement=None, judged=None, recorded_at_ms=LATER_MS
+    )
 
 
 def test_what_came_later_is_not_overruled_by_what_was_doubted(tmp_path: Path):
@@ -191,7 +219,7 @@ def test_a_bar_that_the_store_has_by_now_with_the_same_values_is_released_and_ad
 def test_a_kill_between_the_bar_and_the_note_leaves_nothing_to_be_made_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    number = held_early(tmp_path)
+    number = held_by_an_old_rule(tmp_path)
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
@@ -251,6 +279,7 @@ def test_a_bar_is_released_with_the_values_that_were_judged_whatever_its_source_
     bars = replace(bars, close=np.array([100.1 + 0.2]), vwap=np.array([100.7]), n_trades=np.array([7.0]))
     with store(tmp_path) as opened:
         opened.write("file", BTC, Timeframe.M1, bars, raw=lambda _: {"row": [1748736000, "100", "102", "99"]})
+    noted(tmp_path, 1, recorded_at_ms=LATER_MS)
     [bar] = quarantined(tmp_path)
     assert bar.raw == {"row": [1748736000, "100", "102", "99"]}
     with store(tmp_path, now=LATER) as opened:

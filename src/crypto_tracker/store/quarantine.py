@@ -34,6 +34,10 @@ _SPELLINGS = {
     "n_trades": ("n_trades", "n", "trades", "count"),
 }
 _RELEASED = "it breaks no rule any more"
+_UNFINISHED = (
+    "it came before its {timeframe} was over, and may lack a part of it: `heal-gaps` fetches all of it from "
+    "a provider, and a file that has all of it can be imported"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +160,10 @@ def release(store: BarStore, home: Path, ids: Sequence[int], now_ms: int) -> lis
     """Judge bars by the rules of today, and let those that break none into the store with their own values.
 
     One stays held where it still breaks a rule, where its fields do not make a bar, or where the store has
-    another value of it by now: what came later is not overruled by what was doubted. Raises UsageError,
-    before anything is done, for an id that no bar has.
+    another value of it by now: what came later is not overruled by what was doubted. One that came before its
+    minute was over stays for good, as it may lack a part of that minute; whether it was the clock here that
+    was slow, nobody can tell from what was noted. So what can be released was refused by a rule that has
+    changed since. Raises UsageError, before anything is done, for an id that no bar has.
     """
     return [_settled(home, bar, now_ms, "released", _release, store) for bar in named(home, ids)]
 
@@ -226,6 +232,8 @@ def _release(store: BarStore, bar: QuarantinedBar, now_ms: int) -> tuple[bool, s
     stored = store.reader.rows(bar.symbol, bar.timeframe, time_ms, time_ms + 1, provider=bar.provider)
     if len(stored) and len(contributions(batch.open_time_ms, batch.values(), stored).added):
         return False, "the store has another value of this bar by now: drop it, or import the right one"
+    if not len(stored) and bar.recorded_at_ms < time_ms + bar.timeframe.ms:
+        return False, _UNFINISHED.format(timeframe=bar.timeframe)
     store.write(bar.provider, bar.symbol, bar.timeframe, batch, source=f"quarantine {bar.quarantine_id}")
     return True, _RELEASED
 

@@ -89,9 +89,10 @@ def list_quarantine(
 def release(context: typer.Context, ids: IdsArgument, json_output: JsonOption = False) -> None:
     """Judge bars by the rules of today, and let those that break none into the store.
 
-    A bar enters with exactly the values that its source had, such as one that was in the future when it came
-    and is not now. One that still breaks a rule stays held, and so does one of which the store has another
-    value by now; the command then ends with exit code 1.
+    A bar that was refused by a rule that has changed since enters with exactly the values that its source
+    had. One that still breaks a rule stays held, and so does one of which the store has another value by now;
+    the command then ends with exit code 1. One that came before its time was over (in_future) stays as well:
+    it may lack a part of it, and heal-gaps fetches the whole.
     """
     from crypto_tracker.core.timeframes import to_ms
     from crypto_tracker.store.bars import BarStore
