@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,31 @@ def test_a_second_collector_waits_and_takes_over_when_the_first_is_killed(world,
     assert [each["state"] for each in json.loads(out)] == ["stopped"]
 
 
+def test_a_collector_that_was_killed_is_gone_at_once_and_its_newest_minute_is_that_of_the_store(
+    world, tmp_path, command
+):
+    home = tmp_path / "home"
+    with collecting(world, home, tmp_path / "log") as running:
+        running.wait_for("massive: live")
+        deadline = time.monotonic() + DEADLINE
+        there: dict[str, object] = {}
+        while there.get("state") != "live":  # it is written a moment after it is said
+            assert time.monotonic() < deadline
+            _, out, _ = command(home, "collectors", "--json")
+            (there,) = json.loads(out)
+        running.process.kill()
+        running.process.wait()
+    _, out, _ = command(home, "collectors", "--json")
+    (told,) = json.loads(out)
+    assert (there["gone"], told["gone"], told["state"]) == (False, True, "live")
+    with BarReader.open(home) as reader:
+        known = [reader.coverage("massive", each, Timeframe.M1)[-1, 1] for each in world.symbols]
+    assert datetime.fromisoformat(told["newest_minute"]).timestamp() * 1_000 == max(known) - MINUTE_MS
+    _, out, _ = command(home, "collectors")
+    assert "gone (was live)" in out
+    assert "Reconnects" in out.splitlines()[0]
+
+
 def test_where_nothing_was_collected_collectors_says_what_does(tmp_path, command):
     code, _, err = command(tmp_path / "home", "collectors")
     assert (code, "`crypto-tracker collect`" in err) == (1, True)
@@ -179,6 +205,55 @@ def kraken() -> Iterator[KrakenServer]:
     market = {"BTC/USD": minutes(start_ms, 240, price=60_000.0)}
     with KrakenServer(market, now_ms=lambda: int(time.time() * 1_000)).running() as server:
         yield server
+
+
+@pytest.mark.parametrize(
+    ("pairs", "code", "sentence"),
+    [
+        ("BTC/USDT,BTC/USD", 1, "kraken does not have BTC/USDT (did you mean BTC/USD?): name others"),
+        ("FOO/USD", 1, "kraken does not have FOO/USD: `list-markets --provider kraken` shows what it has"),
+        ("BTC/USD", 0, ""),
+    ],
+)
+def test_symbols_that_were_named_and_are_not_there_are_named_at_every_start(
+    tmp_path, command, pairs, code, sentence
+):
+    with kraken() as server:
+        for _ in range(2):
+            given = ["collect", "--once", "--provider", "kraken", "-p", pairs]
+            ended, _, err = command(tmp_path / "home", *at_kraken(server.settings()), *given)
+            assert ended == code, err
+            assert sentence in err.splitlines()[-1]
+    if "," in pairs:
+        assert "BTC/USDT is inactive: kraken does not have it (did you mean BTC/USD?)" in err
+        with BarReader.open(tmp_path / "home") as reader:
+            assert len(reader.coverage("kraken", Symbol("BTC", "USD"), Timeframe.M1))
+
+
+def test_a_history_without_a_key_is_said_and_nobody_is_advised_to_configure_it(
+    tmp_path, command, monkeypatch
+):
+    for name in ("MASSIVE_API_KEY", "POLYGON_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    with kraken() as server:
+        settings = [*at_kraken(server.settings()), "--set", "market_data.history=massive"]
+        given = ["collect", "--once", "--provider", "kraken", "-p", "BTC/USD"]
+        code, _, err = command(tmp_path / "home", *settings, *given)
+    assert code == 0, err
+    assert err.count("set MASSIVE_API_KEY or POLYGON_API_KEY") == 1
+    assert "name another provider in market_data.history" not in err
+
+
+@pytest.mark.parametrize("others", [[], ["--provider", "kraken"]])
+def test_that_a_plan_has_no_stream_is_said_unless_another_provider_has_one(world, tmp_path, others):
+    plan = ["--set", "market_data.massive.plan=free"]
+    given = ["--provider", "massive", *others]
+    with kraken() as server:
+        more = [*at_kraken(server.settings()), *plan]
+        with collecting(world, tmp_path / "home", tmp_path / "log", *given, more=more) as running:
+            running.wait_for("massive: starting: asking for the markets")
+            said = running.said
+    assert ("the free plan of massive has no stream" in said) == (not others), said
 
 
 def at_kraken(settings: str) -> list[str]:

@@ -17,6 +17,8 @@ from crypto_tracker.store.collectors import Standing, collectors
 from crypto_tracker.store.database import open_engine
 from crypto_tracker.store.reader import DATABASE_NAME
 from crypto_tracker.store.trading_journal import TradingJournal
+from tests.market.massive_world import massive_world
+from tests.servers import massive_stream as massive_market
 from tests.servers.exchange import MINUTE_MS, minutes
 from tests.servers.kraken import KrakenServer
 
@@ -31,14 +33,17 @@ def now_ms() -> int:
 class Up:
     """The running command, with what it says."""
 
-    def __init__(self, home: Path, config: Path) -> None:
+    def __init__(self, home: Path, config: Path, *arguments: str, key: str = "") -> None:
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith("CRYPTO_TRACKER_")
-        }
+        } | ({"MASSIVE_API_KEY": key} if key else {})
         self.home = home
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "crypto_tracker", "--home", str(home), "--config", str(config), "up"],
+            [
+                *(sys.executable, "-m", "crypto_tracker", "--home", str(home), "--config", str(config)),
+                *("up", *arguments),
+            ],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -188,6 +193,41 @@ def test_a_configuration_that_is_wrong_ends_it_with_its_exit_code(tmp_path: Path
     assert up.process.wait(60) == 2
     up.end()
     assert "kraken" in up.said
+
+
+def test_symbols_that_nobody_has_end_it_at_once_with_their_names(tmp_path: Path):
+    config = tmp_path / "config.toml"
+    with kraken() as server:
+        config.write_text(
+            f"[market_data.exchanges.kraken]\nsettings = '{server.settings()}'\n", encoding="utf-8"
+        )
+        up = Up(tmp_path / "home", config, "-p", "FOO/USD")
+        assert up.process.wait(60) == 1
+        up.end()
+    assert up.said.count("kraken does not have FOO/USD") == 1
+    assert "starts again" not in up.said
+
+
+@pytest.mark.parametrize("key", ["", "another-key-that-is-wrong"])
+def test_a_key_that_is_missing_or_wrong_ends_it_with_one_sentence(tmp_path: Path, key: str):
+    """Also where massive is the history alone, and the exchange that is traded on would do."""
+    config = tmp_path / "config.toml"
+    market = massive_market.Market(("BTC-USD",), start_ms=now_ms() // MINUTE_MS * MINUTE_MS, n_minutes=1)
+    with (
+        kraken() as server,
+        massive_world(market, seconds_per_minute=60.0, rest_faults=["401"] * 9) as world,
+    ):
+        config.write_text(
+            "[market_data]\nhistory = 'massive'\n"
+            f"[market_data.massive]\nrest_url = '{world.rest_url}'\nstream_url = '{world.stream.url}'\n"
+            f"[market_data.exchanges.kraken]\nsettings = '{server.settings()}'\n",
+            encoding="utf-8",
+        )
+        up = Up(tmp_path / "home", config, "-p", "BTC/USD", key=key)
+        assert up.process.wait(60) == 2, up.said
+        up.end()
+    assert up.said.count("does not accept the key" if key else "massive needs a key") == 1, up.said
+    assert "starts again" not in up.said
 
 
 @pytest.mark.nightly
