@@ -32,7 +32,7 @@ from tests.market.exchanges import (
 from tests.servers.binance import BinanceServer
 from tests.servers.coinbase import CoinbaseServer
 from tests.servers.exchange import Bar, Deal, ExchangeServer, Fault, eventually, minutes
-from tests.servers.kraken import KrakenServer, ohlc_row
+from tests.servers.kraken import KrakenServer, iso, ohlc_row
 from tests.servers.kucoin import KucoinServer
 
 ETH = Symbol("ETH", "USD")
@@ -299,6 +299,48 @@ def test_trades_become_candles_from_the_first_whole_minute_on():
         ("BTC/USD", [(at(1), 99.0, 102.0, 99.0, 102.0, 1.3)]),
         ("BTC/USD", [(at(1), 99.0, 102.0, 99.0, 101.0, 2.3)]),
     ]
+
+
+def test_no_trade_is_lost_where_one_message_holds_those_of_several_markets():
+    clock = Clock(at(0) + 10_000)
+
+    def trade(number: int, product: str, minute: float) -> dict[str, Any]:
+        return {
+            "trade_id": str(number),
+            "product_id": product,
+            "price": "100",
+            "size": "1",
+            "side": "BUY",
+            "time": iso(at(0) + int(minute * 60_000)),
+        }
+
+    async def work(server: CoinbaseServer) -> list[Any]:
+        async with watched(opened(server, clock), BTC, ETH) as stream:
+            await stream.until(lambda seen: of_kind(seen, Subscribed))
+            older = [trade(1, "BTC-USD", 1.1)] + [trade(100 + n, "ETH-USD", 1.2) for n in range(40)]
+            for told in (
+                [*older, trade(2, "BTC-USD", 1.3)],
+                [trade(3, "BTC-USD", 1.4), trade(4, "ETH-USD", 1.5)],
+                [trade(5, "BTC-USD", 2.1), *(trade(200 + n, "ETH-USD", 2.2) for n in range(40))],
+            ):
+                server.push(
+                    {
+                        "channel": "market_trades",
+                        "client_id": "",
+                        "timestamp": iso(clock.ms),
+                        "sequence_num": 1,
+                        "events": [{"type": "update", "trades": told[::-1]}],
+                    }
+                )
+            return list(await stream.until(lambda seen: len(bars(seen)) == 2))
+
+    with served("coinbase", clock) as server:
+        seen = run(work(server))
+    assert bars(seen) == [
+        ("BTC/USD", [(at(1), 100.0, 100.0, 100.0, 100.0, 3.0)]),
+        ("ETH/USD", [(at(1), 100.0, 100.0, 100.0, 100.0, 41.0)]),
+    ]
+    assert of_kind(seen, Trouble) == []
 
 
 def test_two_names_of_one_book_are_told_the_same_trades():

@@ -453,10 +453,11 @@ class Session:
             self._give(self._minutes.take(symbol, candles))
 
     def _take_trades(self, cache: Any) -> None:
-        for name in sorted({item["symbol"] for item in cache[max(0, len(cache) - _TAIL_ROWS) :]}):
+        # The cache of one market may hold trades of others that came in the same message.
+        fresh = cache[max(0, len(cache) - (cache.getLimit(None, None) or 0)) :]
+        for name in sorted({item["symbol"] for item in fresh}):
             symbols = self._known(name)
-            fresh = cache.getLimit(name, None) or 0
-            items = [item for item in cache[max(0, len(cache) - fresh) :] if item["symbol"] == name]
+            items = [item for item in fresh if item["symbol"] == name]
             trades = [trade for trade in map(trade_of, items) if not self._is_to_come(name, trade.time_ms)]
             self._learn(symbols if self._venue.confirms is None else [])
             late = self._traded.late
