@@ -148,10 +148,33 @@ def test_a_bar_that_closed_this_moment_and_is_not_there_yet_is_not_taken_for_a_m
     clock = Clock(at(100) + 500)
     with BinanceServer({"BTC/USD": market}, now_ms=clock).running() as server:
         early = fetched(server, clock, at(90), at(100))
-        clock.ms = at(100) + 2500
+        clock.ms = at(100) + 14_999  # of 15 s in which a stream may still bring one
+        settled = fetched(server, clock, at(90), at(100))
+        clock.ms = at(100) + 15_000
         later = fetched(server, clock, at(90), at(100))
-    assert early.covered == ((at(90), at(99)),)
+    assert early.covered == settled.covered == ((at(90), at(99)),)
     assert later.covered == ((at(90), at(100)),)
+
+
+def test_a_bar_counts_at_once_and_proves_nothing_of_the_minute_before_it():
+    market = minutes(at(0), 100, without=range(98, 99))
+    clock = Clock(at(100) + 2_500)
+    slow = COLLECTOR.model_copy(update={"quiet_seconds": 90.0})
+    with BinanceServer({"BTC/USD": market}, now_ms=clock).running() as server:
+        early = fetched(server, clock, at(90), at(100), collector=slow)
+        clock.ms = at(100) + 30_000
+        later = fetched(server, clock, at(90), at(100), collector=slow)
+    assert early.covered == ((at(90), at(98)), (at(99), at(100)))
+    assert later.covered == ((at(90), at(100)),)
+
+
+def test_behind_the_newest_candle_of_an_exchange_that_fills_silence_nothing_is_known():
+    clock = Clock(at(110))
+    with KrakenServer({"BTC/USD": minutes(at(0), 99)}, now_ms=clock).running() as server:
+        answer = fetched(server, clock, at(90), at(105))
+        nothing = fetched(server, clock, at(100), at(105))
+    assert answer.covered == ((at(90), at(99)),)
+    assert (nothing.covered, nothing.lacking) == ((), ())
 
 
 def test_average_prices_trades_and_raw_rows_come_along_where_the_exchange_has_them():
@@ -587,5 +610,8 @@ def test_a_minute_without_trades_is_one_only_once_it_is_over_by_the_clock_of_the
     theirs = Clock(at(5) + 55_000)
     with SERVERS[name]({"BTC/USD": minutes(at(0), 5)}, now_ms=theirs).running() as server:
         assert fetched(server, lambda: theirs.ms + 10_000, at(1), at(6)).covered == ((at(1), at(5)),)
-        theirs.ms = at(6) + 10_000
-        assert fetched(server, lambda: theirs.ms + 10_000, at(1), at(6)).covered == ((at(1), at(6)),)
+        theirs.ms = at(6) + 14_000
+        assert fetched(server, lambda: theirs.ms + 10_000, at(1), at(6)).covered == ((at(1), at(5)),)
+        theirs.ms = at(6) + 17_000
+        known = at(5) if name == "kraken" else at(6)  # which would have written a candle
+        assert fetched(server, lambda: theirs.ms + 10_000, at(1), at(6)).covered == ((at(1), known),)

@@ -39,7 +39,7 @@ class ExchangeHistory:
         self._wiring = wiring
         self._name = wiring.name
         self._settings = wiring.settings
-        self._settle_ms = int(wiring.collector.settle_seconds * 1000)
+        self._quiet_ms = int(wiring.collector.quiet_seconds * 1000)
         self._now_ms = wiring.now_ms
         self._venue: Venue = venue(wiring.name)
         self._client: Any = None
@@ -123,13 +123,13 @@ class ExchangeHistory:
         clocks = self._wiring.clocks
         closed_ms = max(clocks.surely(now_ms), min(max(pages.rows, default=0), now_ms))
         rows = {time_ms: row for time_ms, row in pages.rows.items() if time_ms + timeframe.ms <= closed_ms}
-        # A bar that closed this moment may not be there yet: its absence proves nothing.
-        settled_ms = timeframe.floor(clocks.earlier(now_ms) - self._settle_ms)
-        end_ms = min(
-            end_ms,
-            max(settled_ms, max(rows, default=0) + timeframe.ms),
-            min((time_ms for time_ms in pages.rows if time_ms not in rows), default=end_ms),
-        )
+        closed_to = min((time_ms for time_ms in pages.rows if time_ms not in rows), default=end_ms)
+        # A bar that closed a moment ago may not be there yet: its absence proves nothing.
+        quiet_ms = timeframe.floor(clocks.earlier(now_ms) - self._quiet_ms)
+        if self._venue.fills_silence:  # nor does it behind the newest candle
+            newest_ms = start_ms if pages.newest_ms is None else pages.newest_ms + timeframe.ms
+            quiet_ms = min(quiet_ms, newest_ms)
+        end_ms = min(closed_to, quiet_ms)
         lacking: list[Lacking] = []
         proven_from, requests = pages.proven_from_ms, pages.requests
         if proven_from > start_ms:
@@ -140,7 +140,7 @@ class ExchangeHistory:
                     reason=f"{name} gives only its newest bars, whatever it is asked for",
                 )
             )
-        first = min(rows, default=end_ms)
+        first = min(rows, default=closed_to)
         oldest = self._oldest_candle_ms(timeframe, now_ms)
         if oldest is not None and oldest > proven_from:
             proven_from = min(oldest, first)
@@ -155,16 +155,18 @@ class ExchangeHistory:
                 begin = min(begin, end_ms)
                 lacking.append(Lacking(start_ms=proven_from, end_ms=begin, reason=why))
                 proven_from = begin
-        covered = ((proven_from, end_ms),) if proven_from < end_ms else ()
-        return self._answer(rows, covered, tuple(lacking), requests)
+        covered = [(proven_from, end_ms)] if proven_from < end_ms else []
+        return self._answer(rows, covered, tuple(lacking), requests, timeframe)
 
     def _answer(
         self,
         rows: Mapping[int, Row],
-        covered: tuple[tuple[int, int], ...],
+        quiet: list[tuple[int, int]],
         lacking: tuple[Lacking, ...],
         requests: int,
+        timeframe: Timeframe,
     ) -> FetchedBars:
+        """What is covered: stretches in which a missing bar is known to be none, and each bar itself."""
         candles = {time_ms: self._candle(row) for time_ms, row in rows.items()}
         if self._venue.fills_silence:
             # A minute is the same whether it was streamed, fetched or made of trades.
@@ -172,7 +174,7 @@ class ExchangeHistory:
         times = sorted(candles)
         return FetchedBars(
             bars=batch_of(candles),
-            covered=covered,
+            covered=_merged([*quiet, *((time_ms, time_ms + timeframe.ms) for time_ms in times)]),
             lacking=lacking,
             raw=lambda index: _fields(rows[times[index]]),
             requests=requests,
@@ -332,14 +334,22 @@ def _joined(older: FetchedBars, newer: FetchedBars) -> FetchedBars:
         part = raws[0] if index < split else raws[1]
         return {} if part is None else part(index if index < split else index - split)
 
-    covered = (*older.covered, *newer.covered)
-    if len(covered) == 2 and covered[0][1] == covered[1][0]:
-        covered = ((covered[0][0], covered[1][1]),)
     return FetchedBars(
         bars=one_batch(older.bars, newer.bars),
-        covered=covered,
+        covered=_merged([*older.covered, *newer.covered]),
         lacking=(*older.lacking, *newer.lacking),
         raw=raw,
         requests=older.requests + newer.requests,
         why_open=older.why_open or newer.why_open,
     )
+
+
+def _merged(intervals: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """The same stretches, in order, those that touch as one."""
+    merged: list[tuple[int, int]] = []
+    for start_ms, end_ms in sorted(intervals):
+        if merged and start_ms <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end_ms))
+        else:
+            merged.append((start_ms, end_ms))
+    return tuple(merged)

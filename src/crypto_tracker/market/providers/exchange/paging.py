@@ -40,10 +40,12 @@ class Pages:
     ----------
     rows : by open time; a bar that came twice is kept as it came last
     proven_from_ms : from there on a stretch without bars had none; what lies before is beyond the exchange
+    newest_ms : of all bars that came, those outside of the stretch too; None where none did
     requests : how many it took
     """
 
     proven_from_ms: int
+    newest_ms: int | None = None
     rows: dict[int, Row] = field(default_factory=dict)
     requests: int = 0
 
@@ -93,6 +95,8 @@ class PageReader:
             for row in kept:
                 if row[0] < end_ms:
                     pages.rows[row[0]] = row
+            if rows:
+                pages.newest_ms = max(rows[-1][0], pages.newest_ms or 0)
             # Without bars the whole stretch that was asked for is known to have none.
             cursor = kept[-1][0] + step if kept else cursor + limit * step
         pages.requests = self._requests
