@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from crypto_tracker.core.symbols import Symbol
@@ -31,7 +32,7 @@ class Said:
     follows_reading = False
 
     def __init__(self) -> None:
-        self.ms = OPEN - 1_000
+        self.ms = OPEN - 6_000  # more than the clocks may differ
         self.covered: list[tuple[int, Symbol]] = []  # seconds after the close of the minute
         self.bars: list[tuple[int, Symbol]] = []
 
@@ -65,15 +66,18 @@ class Asked(Wishes):
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[int] = []
+        self.moments: list[int] = []
 
     def all_since(self, since_ms: int, at_ms: int) -> None:
         self.asked.append(since_ms)
+        self.moments.append(at_ms)
         super().all_since(since_ms, at_ms)
 
 
-def lived(script: Script) -> tuple[Said, Health, Asked, list[str]]:
+def lived(script: Script, began_ms: int | None = None) -> tuple[Said, Health, Asked, list[str]]:
     """Run a stream to its end."""
     said, wishes, notes = Said(), Asked(), []  # type: ignore[var-annotated]
+    said.ms = said.ms if began_ms is None else began_ms
     health = Health(provider="x", has_stream=True, changed=lambda *_: None, noted=notes.append)
 
     async def events(symbols: Sequence[Symbol]) -> AsyncGenerator[StreamEvent, None]:
@@ -150,6 +154,42 @@ def test_a_bar_of_a_minute_that_was_told_as_one_without_a_trade_is_counted_and_s
     assert note.startswith(
         f"the bar of {TWO} of 12:{(OPEN - START) // MINUTE:02d} UTC came 19.0 s after its close"
     )
+
+
+def test_a_minute_that_may_have_begun_at_the_exchange_before_it_confirmed_is_left_to_requests():
+    async def script(said: Said) -> AsyncGenerator[StreamEvent, None]:
+        await said.at(0.5)
+        yield streamed(MARKET, ONE, OPEN + MINUTE)
+        await said.at(76)
+        yield streamed(MARKET, ONE, OPEN + MINUTE)
+        yield Alive(at_ms=said.ms)
+        await said.at(77)
+
+    skew_ms = int(settings().collector.skew_seconds * 1_000)
+    said, _, wishes, _ = lived(script, began_ms=OPEN - skew_ms + 1)
+    assert skew_ms > 0
+    assert said.covered == []
+    assert CLOSE + int(settings().collector.settle_seconds * 1_000) in wishes.moments
+    assert OPEN - MINUTE in wishes.asked
+
+
+def test_a_broken_bar_of_a_minute_that_was_told_as_one_without_a_trade_has_it_read_again():
+    async def script(said: Said) -> AsyncGenerator[StreamEvent, None]:
+        await said.at(0.5)
+        yield streamed(MARKET, ONE, OPEN)
+        await said.at(15)
+        yield Alive(at_ms=said.ms)
+        await said.at(19)
+        for _ in range(2):
+            good = streamed(MARKET, TWO, OPEN)
+            yield replace(good, bars=replace(good.bars, high=good.bars.low - 1.0))
+        await said.at(20)
+
+    said, health, wishes, _ = lived(script)
+    assert sorted(symbol for _, symbol in said.covered) == [ONE, TWO]
+    assert health.counts["unusable"] == 2
+    assert wishes.asked.count(OPEN) == 1  # and once only
+    assert CLOSE + 19_000 in wishes.moments
 
 
 def test_silence_proves_nothing_and_is_asked_for_over_requests():

@@ -190,11 +190,15 @@ class Live:
                 self._fetch_since(self._minutes.hidden(now_ms), now_ms)
 
     def _begin(self, event: Subscribed, now_ms: int) -> None:
-        """The stream brings symbols from the next minute on; what was missed until then is to be fetched."""
-        self._minutes.subscribed(event.symbols, now_ms)
+        """The stream brings symbols from the next minute on; what was missed until then is to be fetched.
+
+        The clock of the exchange may be ahead by the skew: a minute that has begun there is brought in part.
+        """
+        begins_ms = now_ms + self._skew_ms
+        self._minutes.subscribed(event.symbols, begins_ms)
         self._health.symbols_live = len(self._minutes.symbols)
         self._wishes.all_since(minute_of(now_ms), now_ms)
-        self._wishes.all_since(minute_of(now_ms), next_minute(now_ms) + self._settle_ms)
+        self._wishes.all_since(minute_of(now_ms), next_minute(begins_ms) + self._settle_ms)
         self._wished()
         self._health.sound(SOURCE)
 
@@ -247,7 +251,13 @@ class Live:
             )
 
     def _doubt(self, symbol: Symbol, open_ms: int, now_ms: int) -> None:
-        """A bar of a minute cannot be used: without a sound one, the minute is to be fetched."""
+        """A bar of a minute cannot be used: without a sound one, the minute is to be fetched.
+
+        One that was covered as a minute without a trade is read once more by whatever catches up.
+        """
+        if self._minutes.was_quiet(symbol, open_ms):
+            self._wishes.all_since(open_ms, now_ms)
+            self._wished()
         for hole_ms in self._minutes.doubt(symbol, open_ms, now_ms):
             self._wishes.hole(symbol, hole_ms, hole_ms + MINUTE_MS + self._settle_ms)
             self._wished()

@@ -210,8 +210,8 @@ class TradedMinutes:
         self.late = 0  # trades of minutes whose trades are no longer kept
 
     def begin(self, symbol: Symbol, at_ms: int) -> None:
-        """From this moment on every trade of the symbol comes; the first whole minute is the next one."""
-        self._begins.setdefault(symbol, at_ms - at_ms % MINUTE_MS + MINUTE_MS)
+        """From this moment on every trade of the symbol comes; the first whole minute opens then, or next."""
+        self._begins.setdefault(symbol, -(-at_ms // MINUTE_MS) * MINUTE_MS)
 
     def take(self, symbol: Symbol, trades: Sequence[Trade]) -> Given:
         """Put trades into their minutes; returns what is to be given out."""
