@@ -67,6 +67,24 @@ def test_a_bar_that_came_before_its_minute_was_over_stays_also_later(tmp_path: P
     assert quarantined(tmp_path) == []
 
 
+def test_a_person_can_say_that_an_early_bar_was_whole_and_why(tmp_path: Path):
+    number = held_early(tmp_path)
+    with store(tmp_path, now=LATER) as opened:
+        [outcome] = release(opened, tmp_path, [number], LATER_MS, reason="our clock was 40 s slow")
+        assert (outcome.done, outcome.why) == (True, "our clock was 40 s slow")
+        assert closes(opened, "2025-06-01 00:00", "2025-06-01 00:01") == [101.0]
+    [bar] = quarantined(tmp_path, settled=True)
+    assert (bar.status, bar.settlement) == ("released", "our clock was 40 s slow")
+
+
+def test_no_reason_releases_a_bar_that_breaks_a_rule(tmp_path: Path):
+    with store(tmp_path) as opened:
+        opened.write("file", BTC, Timeframe.M1, drawn("12:00 100 100 99 101 5"))
+        [bar] = quarantined(tmp_path)
+        [outcome] = release(opened, tmp_path, [bar.quarantine_id], to_ms(NOW), reason="I like it")
+    assert (outcome.done, outcome.why) == (False, "it still breaks a rule: high_too_low")
+
+
 def test_a_bar_that_breaks_no_rule_of_today_is_released(tmp_path: Path):
     number = held_by_an_old_rule(tmp_path)
     with store(tmp_path, now=LATER) as opened:

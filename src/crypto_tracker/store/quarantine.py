@@ -36,7 +36,8 @@ _SPELLINGS = {
 _RELEASED = "it breaks no rule any more"
 _UNFINISHED = (
     "it came before its {timeframe} was over, and may lack a part of it: `heal-gaps` fetches all of it from "
-    "a provider, and a file that has all of it can be imported"
+    "a provider, and a file that has all of it can be imported; where the clock here was slow and the bar "
+    "whole, say so with --reason"
 )
 
 
@@ -156,16 +157,23 @@ def suspect_minutes(home: Path, *, symbols: Sequence[Symbol] = ()) -> list[Suspe
     return sorted(wanted, key=lambda each: (each.symbol, each.provider, each.open_time_ms, each.revision))
 
 
-def release(store: BarStore, home: Path, ids: Sequence[int], now_ms: int) -> list[Settlement]:
+def release(
+    store: BarStore, home: Path, ids: Sequence[int], now_ms: int, *, reason: str = ""
+) -> list[Settlement]:
     """Judge bars by the rules of today, and let those that break none into the store with their own values.
 
     One stays held where it still breaks a rule, where its fields do not make a bar, or where the store has
     another value of it by now: what came later is not overruled by what was doubted. One that came before its
-    minute was over stays for good, as it may lack a part of that minute; whether it was the clock here that
-    was slow, nobody can tell from what was noted. So what can be released was refused by a rule that has
-    changed since. Raises UsageError, before anything is done, for an id that no bar has.
+    minute was over, by the clock here, may lack a part of that minute, unless that clock was slow: it enters
+    only where a person says with a `reason` that it was whole. Raises UsageError, before anything is done,
+    for an id that no bar has.
     """
-    return [_settled(home, bar, now_ms, "released", _release, store) for bar in named(home, ids)]
+    reason = reason.strip()
+
+    def releasing(store: BarStore, bar: QuarantinedBar, now_ms: int) -> tuple[bool, str]:
+        return _release(store, bar, now_ms, reason)
+
+    return [_settled(home, bar, now_ms, "released", releasing, store) for bar in named(home, ids)]
 
 
 def drop(
@@ -215,7 +223,7 @@ def _settled(
     return Settlement(bar, done, why)
 
 
-def _release(store: BarStore, bar: QuarantinedBar, now_ms: int) -> tuple[bool, str]:
+def _release(store: BarStore, bar: QuarantinedBar, now_ms: int, reason: str) -> tuple[bool, str]:
     batch = _batch(bar)
     rule = BarRule(
         broken_rules(
@@ -232,10 +240,10 @@ def _release(store: BarStore, bar: QuarantinedBar, now_ms: int) -> tuple[bool, s
     stored = store.reader.rows(bar.symbol, bar.timeframe, time_ms, time_ms + 1, provider=bar.provider)
     if len(stored) and len(contributions(batch.open_time_ms, batch.values(), stored).added):
         return False, "the store has another value of this bar by now: drop it, or import the right one"
-    if not len(stored) and bar.recorded_at_ms < time_ms + bar.timeframe.ms:
+    if not reason and not len(stored) and bar.recorded_at_ms < time_ms + bar.timeframe.ms:
         return False, _UNFINISHED.format(timeframe=bar.timeframe)
     store.write(bar.provider, bar.symbol, bar.timeframe, batch, source=f"quarantine {bar.quarantine_id}")
-    return True, _RELEASED
+    return True, reason or _RELEASED
 
 
 def _give_up(store: BarStore, bar: QuarantinedBar, reason: str) -> tuple[bool, str]:

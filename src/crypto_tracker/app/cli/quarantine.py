@@ -86,13 +86,25 @@ def list_quarantine(
     session.err.print(_counted(bars, suspects), soft_wrap=True)
 
 
-def release(context: typer.Context, ids: IdsArgument, json_output: JsonOption = False) -> None:
+def release(
+    context: typer.Context,
+    ids: IdsArgument,
+    reason: Annotated[
+        str,
+        typer.Option(
+            "--reason",
+            metavar="TEXT",
+            help="Why a bar that came too early was whole all the same; it is kept.",
+        ),
+    ] = "",
+    json_output: JsonOption = False,
+) -> None:
     """Judge bars by the rules of today, and let those that break none into the store.
 
     A bar that was refused by a rule that has changed since enters with exactly the values that its source
     had. One that still breaks a rule stays held, and so does one of which the store has another value by now;
-    the command then ends with exit code 1. One that came before its time was over (in_future) stays as well:
-    it may lack a part of it, and heal-gaps fetches the whole.
+    the command then ends with exit code 1. One that came before its time was over (in_future) may lack a part
+    of it: heal-gaps fetches the whole, or --reason says why it was whole, such as a clock that was slow here.
     """
     from crypto_tracker.core.timeframes import to_ms
     from crypto_tracker.store.bars import BarStore
@@ -101,7 +113,7 @@ def release(context: typer.Context, ids: IdsArgument, json_output: JsonOption = 
     session = session_of(context)
     named(session.home, ids)  # a wrong id is told before the store is opened to write
     with BarStore.open(session.home, market_data=session.configuration.market_data, clock=session) as store:
-        outcomes = release(store, session.home, ids, to_ms(session.now()))
+        outcomes = release(store, session.home, ids, to_ms(session.now()), reason=reason)
     _tell(session, outcomes, "released", json_output=json_output)
 
 
