@@ -86,9 +86,12 @@ def test_a_bar_of_the_future_is_not_released_even_when_the_future_has_come(
     assert code == CODES["failed"]
     assert out == (
         "2  ETH/USDT file 1m 2031-01-01 00:00: stays: it came before its 1m was over, and may lack a part of "
-        "it: `heal-gaps` fetches all of it from a provider, and a file that has all of it can be imported\n"
+        "it: `heal-gaps` fetches all of it from a provider, and a file that has all of it can be imported; "
+        "where the clock here was slow and the bar whole, say so with --reason\n"
     )
     assert err == "1 of 1 could not be released: see the reasons above\n"
+    code, out, err = command(home, "quarantine", "release", "2", "--reason", "the clock here was slow")
+    assert (code, out) == (0, "2  ETH/USDT file 1m 2031-01-01 00:00: released: the clock here was slow\n")
 
 
 def test_a_bar_that_came_after_its_time_and_breaks_no_rule_of_today_is_released(
