@@ -16,8 +16,10 @@ from crypto_tracker.core.timeframes import DAY_MS, Timeframe
 from crypto_tracker.market.collecting.service import Assignment, Collecting
 from crypto_tracker.market.providers.base import (
     Alive,
+    Lost,
     MarketInfo,
     Stream,
+    StreamedBars,
     StreamEvent,
     Subscribed,
 )
@@ -34,6 +36,7 @@ from tests.market.collected import (
     MarketHistory,
     ScriptedStream,
     Told,
+    batch,
     differences,
     settings,
     streamed,
@@ -274,6 +277,50 @@ def test_a_buffer_that_is_full_is_written_at_once_and_reading_waits_meanwhile(tm
         assert running.collecting.figures()["buffer_peak"] == 100
         panel = running.store.reader.panel([symbol], Timeframe.M1, past, START, provider="massive")
         assert int(panel.present.sum()) == len(market.traded(symbol, past, START))
+
+
+def test_a_correction_that_was_sent_around_a_loss_is_seen_however_late_it_is_repaired(tmp_path):
+    """Requests fail until long after the stream is back: more minutes than are fetched again as a rule."""
+    market = Market.of(1)
+    (symbol,) = market.symbols
+    first = START - START % MINUTE
+    stale = next(each for each in market.traded(symbol, first + MINUTE, first + 20 * MINUTE))
+    lost_ms = stale + MINUTE + 30_000
+    again_ms = lost_ms + 14 * MINUTE
+
+    def history(time: FastTime) -> MarketHistory:
+        def failing() -> Exception | None:
+            down = lost_ms - 10_000 < time.now_ms() < again_ms
+            return ProviderUnavailable("the line is down") if down else None
+
+        return MarketHistory(market, time, failing=failing)
+
+    def stream(time: FastTime) -> ScriptedStream:
+        async def script(symbols: Sequence[Symbol]) -> AsyncGenerator[StreamEvent, None]:
+            yield Subscribed(symbols=tuple(symbols))
+            open_ms, is_lost = first, False
+            while True:
+                await asyncio.sleep(max(time.seconds(open_ms + MINUTE + 300 - time.now_ms()), 0.0))
+                if market.has_traded(symbol, open_ms):
+                    price, high, low, close, volume = market.bar(symbol, open_ms)
+                    wrong = volume + 0.5 if open_ms == stale else volume
+                    yield StreamedBars(
+                        symbol=symbol, bars=batch([open_ms], [(price, high, low, close, wrong)])
+                    )
+                await asyncio.sleep(max(time.seconds(open_ms + MINUTE + 15_100 - time.now_ms()), 0.0))
+                yield Alive(at_ms=time.now_ms())
+                if not is_lost and open_ms >= stale:
+                    is_lost = True
+                    await asyncio.sleep(max(time.seconds(lost_ms - time.now_ms()), 0.0))
+                    yield Lost(reason="the line was cut", again_seconds=0.0)
+                    yield Subscribed(symbols=tuple(symbols))
+                open_ms += MINUTE
+
+        return ScriptedStream(script)
+
+    with session(tmp_path, market, stream, history=history) as running:
+        running.run(minutes=(again_ms - START) / MINUTE + 6)
+        assert differences(running.store.reader, market, first, again_ms // MINUTE * MINUTE) == []
 
 
 def test_a_stop_writes_what_is_buffered(tmp_path):

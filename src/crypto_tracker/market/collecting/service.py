@@ -141,6 +141,7 @@ class Collecting:
         self._told: asyncio.Queue[tuple[Standing, str]] = asyncio.Queue()
         self._live: Live | None = None
         self._refusal = ""
+        self._corrected_ms: int | None = None  # corrections since then were not asked for yet
         self._absent: dict[Symbol, str] | None = None  # named symbols; None before a look at the markets
         self._fence: Fence  # what every write of bars carries
         self._thread: StoreThread  # what is urgent
@@ -321,6 +322,7 @@ class Collecting:
         self._health.behind = {}
         self._ready.clear()
         self._wishes = Wishes(since_ms=Timeframe.M1.floor(self._time.now_ms()))
+        self._corrected_ms = None
         self._behind = Behind(self._settings.collector)
         self._health.tell(Standing.STARTING, doing)
         self._members = await self._background.do(self._left_members)
@@ -416,18 +418,23 @@ class Collecting:
         ]
         settled_ms = Timeframe.M1.floor(now_ms - self._settle_ms)
         overlap = since_ms is not None and not self._wishes.comes_again
+        back_to_ms = since_ms
         if since_ms is not None:
-            wanted += self._since(since_ms, settled_ms, overlap=overlap)
+            self._corrected_ms = min(since_ms, self._corrected_ms or since_ms)
+            back_to_ms = self._corrected_ms if overlap else since_ms
+            wanted += self._since(back_to_ms, settled_ms, overlap=overlap)
         seconds = None
         if wanted and Timeframe.M1 in self._plans:
             self._health.counts["catch_ups"] += 1
             # A correction may have been sent just when the stream was lost, however late this job runs.
-            late_ms = settled_ms - since_ms if overlap and since_ms is not None else 0
+            late_ms = settled_ms - back_to_ms if overlap and back_to_ms is not None else 0
             fetched = await self._fetch(wanted, Urgency.NOW, overlap=overlap, reaching_ms=late_ms)
             seconds = self._judged(fetched, policy)
             if fetched.summary.chunks:
                 self._repaired.set()
         if seconds is None:
+            if overlap:
+                self._corrected_ms = None
             if since_ms is not None:
                 streaming = self._live is not None and self._live.is_live
                 self._wishes.fetched(settled_ms, streaming=streaming)
