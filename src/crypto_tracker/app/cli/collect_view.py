@@ -90,7 +90,7 @@ def print_collectors(session: Session, states: Sequence[CollectorState], now_ms:
     """A row for each collector, and below what is wrong."""
     print_table(
         session.out,
-        roomiest(session, (_table(states, now_ms, lease_ms, gap) for gap in (3, 2, 1))),
+        roomiest(session, (_table(states, now_ms, lease_ms, gap) for gap in (2, 1))),
     )
     for state in states:
         if state.detail:
