@@ -387,10 +387,10 @@ def test_a_thousand_recorded_trades_make_the_candles_that_they_are(market_data: 
     first = min(expected)
     assert len(expected) >= 4
     del expected[first]
-    assert through_the_maker(trades, first) == expected
+    assert through_the_maker(trades, first + 1) == expected
     # Out of order by a few, and each of them twice: nothing changes.
     jumbled = [trade for start in range(0, len(trades), 5) for trade in reversed(trades[start : start + 5])]
-    assert through_the_maker([trade for trade in jumbled for _ in range(2)], first) == expected
+    assert through_the_maker([trade for trade in jumbled for _ in range(2)], first + 1) == expected
 
 
 def test_coinbases_recorded_matches_make_the_candles_that_they_are(market_data: Path):
