@@ -149,7 +149,10 @@ async def _collect(
     before = -1
     while not running.done() and time.monotonic() < deadline:
         events = collecting.figures()["events"]
-        if events == before and _is_whole(store, world, end_ms):
+        # Corrections that were sent around a loss are read again after it: that is still to come.
+        since = [each for each in (collecting._corrected_ms, collecting._wishes.since_ms) if each is not None]
+        owed = min(since, default=end_ms) < end_ms
+        if events == before and not owed and _is_whole(store, world, end_ms):
             break
         before = events
         await asyncio.wait([running], timeout=0.5)

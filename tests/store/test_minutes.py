@@ -201,3 +201,27 @@ def test_a_broken_minute_is_quarantined_as_its_source_had_it_and_the_others_are_
         with opened._engine.connect() as connection:
             (row,) = connection.execute(tables.quarantine.select()).mappings()
         assert (row["rule"], row["raw"], row["source"]) == ("high_too_low", '{"h": "90", "at": 0}', "stream")
+
+
+def test_a_bar_that_came_too_early_is_refused_however_late_it_is_written(tmp_path):
+    with store(tmp_path) as opened:
+        result = opened.write_minutes(
+            "kraken", {BTC: drawn("12:00 100 101 99 100 5")}, {}, seen_ms=at("12:01") - 6_000
+        )
+        assert (result.rows_new, result.quarantined) == (0, 1)
+        result = opened.write_minutes(
+            "kraken", {BTC: drawn("12:00 100 101 99 100 5")}, {}, seen_ms=at("12:01")
+        )
+        assert (result.rows_new, result.quarantined) == (1, 0)
+
+
+def test_a_value_that_a_provider_withdrew_and_gives_again_is_the_newest_once_more(tmp_path):
+    with store(tmp_path) as opened:
+        for close in ("100", "101"):
+            opened.write("kraken", BTC, Timeframe.M1, drawn(f"12:00 {close}"))
+        again = drawn("12:00 100")
+        assert opened.write("kraken", BTC, Timeframe.M1, again).revisions == 0  # old news, for all we know
+        assert opened.write("kraken", BTC, Timeframe.M1, again, present=True).revisions == 1
+        assert opened.write("kraken", BTC, Timeframe.M1, again, present=True).revisions == 0
+        rows = opened.reader.rows(BTC, Timeframe.M1, at("12:00"), at("12:01"), provider="kraken")
+    assert rows.values[3].tolist() == [100.0, 101.0, 100.0]

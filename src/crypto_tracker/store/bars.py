@@ -197,6 +197,7 @@ class BarStore:
         finished: imports.ImportedFile | None = None,
         lacking: Iterable[gaps.Lack] = (),
         fence: Fence | None = None,
+        present: bool = False,
     ) -> WriteResult:
         """Bring bars and coverage into the store.
 
@@ -214,13 +215,15 @@ class BarStore:
             for them again; what is covered, now or later, is not lacking
         fence : the lease that this is written under; once another one has taken it, nothing is written and
             LeaseLost is raised
+        present : whether the bars are what the provider says now, as answers to requests are: a value that it
+            had withdrawn and gives again is then the newest once more
         """
         self._check(fence)
         now_ms = to_ms(self._clock.now())
         series = self._series(provider, symbol, timeframe)
         noted = gaps.checked(lacking)
         with self._lock.held():
-            prepared = self._prepared(series, bars, covered, noted, raw, now_ms)
+            prepared = self._prepared(series, bars, covered, noted, raw, now_ms, present=present)
             return self._entered([prepared], source=source, finished=finished, fence=fence, now_ms=now_ms)
 
     def write_minutes(
@@ -232,6 +235,7 @@ class BarStore:
         source: str = "",
         raw: Mapping[Symbol, RawBar] = MappingProxyType({}),
         fence: Fence | None = None,
+        seen_ms: int | None = None,
     ) -> WriteResult:
         """Bring minutes of many symbols into the store in one transaction; each as `write` would.
 
@@ -241,9 +245,11 @@ class BarStore:
         covered : intervals [start_ms, end_ms) that were fetched of each symbol, also of those without a bar
         raw : the fields of broken bars of each symbol as the source had them
         fence : as of `write`
+        seen_ms : when the bars were there, by which those of the future are judged; None for the present. One
+            that came before its close is none of a whole minute, however long the writing has to wait.
         """
         self._check(fence)
-        now_ms = to_ms(self._clock.now())
+        now_ms = to_ms(self._clock.now()) if seen_ms is None else seen_ms
         symbols = list(dict.fromkeys((*minutes, *covered)))
         self.register(provider, symbols)
         series = [self._series(provider, symbol, Timeframe.M1) for symbol in symbols]
@@ -322,6 +328,8 @@ class BarStore:
         lacking: Sequence[gaps.Lack],
         raw: RawBar | None,
         now_ms: int,
+        *,
+        present: bool = False,
     ) -> _Prepared:
         """Judge bars, hold them against what is stored, and write what becomes files at once."""
         prices = (bars.open, bars.high, bars.low, bars.close)
@@ -329,7 +337,7 @@ class BarStore:
         broken = np.flatnonzero(rules)
         valid = np.flatnonzero(rules == BarRule.VALID)
         stored = self._stored_around(series, bars.open_time_ms[valid])
-        news = _news(bars, valid, stored)
+        news = _news(bars, valid, stored, present=present)
         months = self._cold_months(news, stored, now_ms)
         return _Prepared(
             series=series,
@@ -562,7 +570,7 @@ def _registered(connection: Connection, provider: str, symbol: Symbol) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def _news(bars: BarBatch, valid: IntArray, stored: StoredRows) -> Contribution:
+def _news(bars: BarBatch, valid: IntArray, stored: StoredRows, *, present: bool) -> Contribution:
     """What the valid bars of a batch come to beside what is stored."""
     if not len(valid):
         return Contribution(StoredRows.none(), StoredRows.none())
@@ -574,7 +582,7 @@ def _news(bars: BarBatch, valid: IntArray, stored: StoredRows) -> Contribution:
     found, so_far = StoredRows.none(), stored
     for repeat in range(last + 1):
         chosen = repeats == repeat
-        part = contributions(times[chosen], values[:, chosen], so_far)
+        part = contributions(times[chosen], values[:, chosen], so_far, present=present and not last)
         if not last:
             return part
         found = StoredRows.merged([part.completed, part.added, found])

@@ -219,7 +219,9 @@ class Contribution:
     completed: StoredRows
 
 
-def contributions(incoming_ms: IntArray, incoming: FloatArray, stored: StoredRows) -> Contribution:
+def contributions(
+    incoming_ms: IntArray, incoming: FloatArray, stored: StoredRows, *, present: bool = False
+) -> Contribution:
     """What incoming bars add to what is stored.
 
     A bar that is not stored becomes revision 0. One that says nothing else than some stored revision of the
@@ -227,11 +229,15 @@ def contributions(incoming_ms: IntArray, incoming: FloatArray, stored: StoredRow
     number of trades besides, where a revision does not, completes the newest such revision. Anything else
     becomes the next revision, and takes from the newest one what it does not know itself.
 
+    With `present` the bars are what their source says now: one that it had withdrawn and gives again becomes
+    the next revision once more, where otherwise it is taken for old news.
+
     `incoming_ms` is sorted and unique; `incoming` is (7, bars); `stored` holds every revision of the span.
     """
     known = np.zeros(len(incoming_ms), dtype=np.bool_)
     newest_revision = np.full(len(incoming_ms), -1, dtype=np.int64)
     newest_values = np.full_like(incoming, np.nan)
+    by_newest = known.copy()
     fitting_revision = newest_revision.copy()
     fitting_values = newest_values.copy()
     for revision in range(int(stored.revision.max(initial=-1)) + 1):
@@ -244,12 +250,16 @@ def contributions(incoming_ms: IntArray, incoming: FloatArray, stored: StoredRow
         theirs = rows.values[:, position]
         agrees = (incoming == theirs) | np.isnan(incoming)
         known |= matched & agrees.all(axis=0)
+        by_newest[matched] = agrees.all(axis=0)[matched]
         agrees[N_TRADED:] |= np.isnan(theirs[N_TRADED:])
         fits = matched & agrees.all(axis=0)
         fitting_revision[fits] = revision
         fitting_values[:, fits] = np.where(np.isnan(theirs), incoming, theirs)[:, fits]
         newest_revision[matched] = revision
         newest_values[:, matched] = theirs[:, matched]
+    if present:
+        known = by_newest
+        fitting_revision[fitting_revision != newest_revision] = -1
     added = ~known & (fitting_revision < 0)
     completed = ~known & (fitting_revision >= 0)
     merged = np.where(np.isnan(incoming), newest_values, incoming)

@@ -280,7 +280,8 @@ class Live:
             await self._write(settled.covered)
 
     async def _write(self, covered: dict[Symbol, list[Interval]]) -> None:
-        taken = self._buffer.take(self._time.now_ms())
+        now_ms = self._time.now_ms()
+        taken = self._buffer.take(now_ms)
         if not taken.minutes and not covered:
             return
         result = await self._thread.do(
@@ -291,6 +292,7 @@ class Live:
             source=SOURCE,
             raw=taken.raw,
             fence=self._fence,
+            seen_ms=now_ms,
         )
         if result.suspect:
             self._health.mention(

@@ -306,6 +306,7 @@ class _Job:
             raw=answer.raw,
             lacking=[(each.start_ms, each.end_ms, each.reason) for each in answer.lacking],
             fence=self._fence,
+            present=True,
         )
         if not result.quarantined:
             return result, intervals.EMPTY
