@@ -305,8 +305,8 @@ def test_a_lease_that_is_lost_while_the_write_is_prepared_is_found_lost_in_its_t
         assert first.acquire() is None
         prepare = BarStore._prepared
 
-        def taken_meanwhile(*arguments):
-            prepared = prepare(*arguments)
+        def taken_meanwhile(*arguments, **named):
+            prepared = prepare(*arguments, **named)
             clock.now_ms += 15_000
             assert second.acquire() is None
             return prepared
