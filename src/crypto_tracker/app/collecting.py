@@ -35,15 +35,13 @@ from crypto_tracker.market.collecting.service import (
 from crypto_tracker.market.collecting.times import MarketTime
 from crypto_tracker.market.fetching.summary import Summary
 from crypto_tracker.market.providers.base import FetchedBars, MarketInfo, Reach
+from crypto_tracker.market.providers.exchange.venues import ANOTHER_HISTORY
 from crypto_tracker.market.recording.playing import RECORDED, Recorded
 from crypto_tracker.market.recording.replay import Replay
 from crypto_tracker.store.bars import BarStore
 from crypto_tracker.store.trading_records import REFERENCE, TRADED
 from crypto_tracker.strategies.base import Strategy
 from crypto_tracker.trading.window import Needs
-
-_ADVICE = "name another provider in market_data.history"
-"""What exchanges that give only their newest bars advise."""
 
 _LOOK_SECONDS = 0.005  # between two looks at a time that stands where a replay was read to
 
@@ -210,7 +208,7 @@ def _advising(summary: Summary, history: str) -> Summary:
     if not history:
         return summary
     has = f"fetch them from {provider_name(history)}, which market_data.history names"
-    missing = (replace(each, reason=each.reason.replace(_ADVICE, has)) for each in summary.missing)
+    missing = (replace(each, reason=each.reason.replace(ANOTHER_HISTORY, has)) for each in summary.missing)
     return replace(summary, missing=tuple(missing))
 
 

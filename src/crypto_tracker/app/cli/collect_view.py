@@ -1,6 +1,6 @@
 """What `collect` tells while it runs, and how `collectors` shows what was said."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -113,14 +113,19 @@ def _table(states: Sequence[CollectorState], now_ms: int, lease_ms: int, gap: in
             state.provider,
             _state_words(state, now_ms, lease_ms),
             f"{from_ms(state.since_ms):%m-%d %H:%M}",
-            f"{figures.get('symbols_live', 0)}/{figures.get('symbols', 0)}",
+            f"{_count(figures, 'symbols_live')}/{_count(figures, 'symbols')}",
             "-" if newest is None else f"{from_ms(newest):%m-%d %H:%M}",
             "-" if newest is None else _age(now_ms - newest - MINUTE_MS),
             "-" if after is None else f"{after:.1f} s",
-            f"{figures.get('reconnects', 0):,}",
-            f"{figures.get('backlog_chunks', 0):,}",
+            _count(figures, "reconnects"),
+            _count(figures, "backlog_chunks"),
         )
     return table
+
+
+def _count(figures: Mapping[str, Any], name: str) -> str:
+    """A count as the collector told it; a dash where it told none."""
+    return "-" if name not in figures else f"{figures[name]:,}"
 
 
 def collectors_document(states: Sequence[CollectorState], now_ms: int, lease_ms: int) -> Any:

@@ -11,6 +11,10 @@ from crypto_tracker.core.timeframes import to_ms
 PAGE_BARS = 500  # of an exchange of which nothing is known
 
 
+ANOTHER_HISTORY = "name another provider in market_data.history"
+"""What helps where an exchange gives only its newest bars; who has named one is told another thing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmed:
     """What a message of a websocket says about subscriptions.
@@ -241,7 +245,7 @@ _KRAKEN = Venue(
     page_bars=720,
     # Its answer holds 720 bars, and the last of them is still open.
     newest_bars=719,
-    older="import the OHLCVT files that Kraken publishes, or name another provider in market_data.history",
+    older=f"import the OHLCVT files that Kraken publishes, or {ANOTHER_HISTORY}",
     vwap=5,
     n_trades=7,
     fills_silence=True,
