@@ -1,0 +1,99 @@
+"""What is drawn for one symbol: candles, the levels of strategies and positions, and what was traded."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from crypto_tracker.desk.views.base import (
+    MaybeFraction,
+    MaybeNumber,
+    MaybePrice,
+    Ms,
+    Pair,
+    Price,
+    Quote,
+    StrategyName,
+    View,
+)
+from crypto_tracker.desk.views.trades import Position
+
+
+class Candles(View):
+    """Closed bars, oldest first: columns of one length. Bars that are missing are left out, not invented."""
+
+    symbol: Pair
+    timeframe: Annotated[str, Field(examples=["15m"])]
+    provider: Annotated[str, Field(examples=["kraken"])]
+    time_ms: Annotated[list[int], Field(description="open times")]
+    open: list[float]
+    high: list[float]
+    low: list[float]
+    close: list[float]
+    volume: list[MaybeNumber]
+    earlier: Annotated[bool, Field(description="whether there are bars before the first")]
+    until_ms: Annotated[Ms, Field(description="what closes later is not shown: the account's own present")]
+
+
+class LevelLine(View):
+    """One level of a strategy, from scan to scan: points of time and price; a break is a null price."""
+
+    name: Annotated[str, Field(examples=["channel upper"])]
+    kind: Literal["trigger", "resistance", "support", "channel_upper", "channel_lower", "target", "other"]
+    time_ms: list[int]
+    price: list[MaybePrice]
+
+
+class StrategyLevels(View):
+    """The levels of one strategy over the span."""
+
+    strategy: StrategyName
+    lines: list[LevelLine]
+
+
+class Mark(View):
+    """One fill on the chart."""
+
+    time_ms: Annotated[Ms, Field(description="open time of its minute")]
+    side: Literal["buy", "sell"]
+    kind: Annotated[str, Field(examples=["rung"])]
+    rung: int
+    price: Price
+    quote: Quote
+    strategy: StrategyName
+    trade_group_id: str
+    exit_reason: str | None
+    pnl_quote: Annotated[float | None, Field(description="of the whole trade, at its last sell")]
+
+
+class PairLevels(View):
+    """Everything that is drawn over the candles of one span."""
+
+    symbol: Pair
+    strategies: list[StrategyLevels]
+    marks: Annotated[list[Mark], Field(description="fills of the span, oldest first")]
+    position: Annotated[Position | None, Field(description="held now: its stop, target, trailing and rungs")]
+
+
+class PairItem(View):
+    """One symbol of the account, for search and lists."""
+
+    symbol: Pair
+    tier: str
+    group: Annotated[str | None, Field(examples=["core"])]
+    provider: str
+    price: MaybePrice
+    return_1h: MaybeFraction
+    return_24h: MaybeFraction
+    volume_24h_quote: MaybeNumber
+    day: Annotated[list[MaybePrice], Field(description="24 hourly closes, oldest first, for a small line")]
+    held: bool
+    trades: int
+    pnl_quote: Quote
+    score: Annotated[MaybeFraction, Field(description="data quality; null where it is not measured")]
+
+
+class Pairs(View):
+    """All symbols of the account, by name."""
+
+    until_ms: Ms
+    items: list[PairItem]

@@ -1,0 +1,113 @@
+"""What a person can tell an account, what it would do, and what came of it."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from crypto_tracker.desk.views.base import Listed, Ms, Sentence, Version, View
+
+Danger = Annotated[
+    Literal["none", "caution", "danger"],
+    Field(
+        description="none: only holds back; caution: changes what is traded; danger: sells, or lifts a stop"
+    ),
+]
+
+
+class CommandWish(View):
+    """A command as a person asks for it; `configure` goes through the configuration instead."""
+
+    kind: Annotated[str, Field(examples=["close"])]
+    arguments: Annotated[dict[str, str | int], Field(examples=[{"symbol": "ETH/USDT"}], default_factory=dict)]
+    not_before_ms: Annotated[Ms | None, Field(description="market time; null to act at once")] = None
+
+
+class CommandPreview(View):
+    """What a command would do, for the confirmation."""
+
+    kind: str
+    arguments: dict[str, str | int]
+    title: Annotated[str, Field(examples=["Sell ETH/USDT"])]
+    consequences: Annotated[
+        list[Sentence], Field(examples=[["It sells 0.0421 ETH at the next open, worth 104.20 USDT now."]])
+    ]
+    danger: Danger
+    confirm: Annotated[str, Field(description="the words of the button", examples=["Sell at the next open"])]
+
+
+class CommandItem(View):
+    """One command with its answer: applied, refused, or waiting for its minute."""
+
+    command_id: str
+    kind: str
+    arguments: dict[str, str | int]
+    actor: Annotated[str, Field(examples=["web:anna"])]
+    created_at_ms: Ms
+    not_before_ms: Ms | None
+    status: Literal["applied", "refused", "waiting"]
+    sentence: Annotated[str, Field(examples=["ETH/USDT is sold at the open of 12:01"])]
+    time_ms: Annotated[Ms | None, Field(description="the minute before whose open it was answered")]
+
+
+class CommandPage(Listed[CommandItem]):
+    """What people told the account, the newest first."""
+
+
+class AuditItem(View):
+    """One act of a person, also where the trader refused it."""
+
+    at_ms: Ms
+    actor: str
+    action: str
+    detail: dict[str, Any]
+
+
+class AuditPage(Listed[AuditItem]):
+    """Everything that people did, the newest first."""
+
+
+class ConfigurationValue(View):
+    """One value of the configuration that the account trades under."""
+
+    key: Annotated[str, Field(examples=["limits.max_open"])]
+    value: Any
+    default: Any
+    changed: Annotated[bool, Field(description="whether it is another than the default")]
+
+
+class VersionItem(View):
+    """One configuration that the account traded under, and since when."""
+
+    version: Version
+    first_ms: Ms
+
+
+class ShowConfiguration(View):
+    """Every value, and every version so far."""
+
+    version: Version
+    values: list[ConfigurationValue]
+    versions: list[VersionItem]
+
+
+class ConfigurationWish(View):
+    """A configuration file, as TOML."""
+
+    toml: Annotated[str, Field(max_length=200_000, examples=["[limits]\nmax_open = 20\n"])]
+
+
+class ConfigurationChange(View):
+    """One value that would be another."""
+
+    key: str
+    old: Any
+    new: Any
+
+
+class ConfigurationPreview(View):
+    """What a configuration would change."""
+
+    version: Version
+    replaces: Version
+    changes: list[ConfigurationChange]
+    consequences: list[Sentence]

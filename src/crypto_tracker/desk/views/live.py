@@ -1,0 +1,167 @@
+"""What the live stream says and is told. One JSON text for each message, told apart by `type`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from crypto_tracker.desk.views.accounts import Status
+from crypto_tracker.desk.views.base import AccountId, Fraction, MaybeNumber, Ms, Pair, Quote, View
+from crypto_tracker.desk.views.decisions import Decision, LogLine
+from crypto_tracker.desk.views.system import Health
+from crypto_tracker.desk.views.trades import Positions, Trade
+
+Topic = Annotated[
+    str,
+    Field(
+        description="trades, decisions, positions, equity, regime, health, log, or bars:SYMBOL@TIMEFRAME",
+        examples=["trades", "bars:BTC/USDT@15m"],
+    ),
+]
+
+
+class Authenticate(View):
+    """The first message, unless this machine needs no token."""
+
+    type: Literal["auth"]
+    token: str
+
+
+class Subscribe(View):
+    """From now on these topics of this account; it replaces what was subscribed before."""
+
+    type: Literal["subscribe"]
+    account: AccountId
+    topics: Annotated[list[Topic], Field(max_length=16)]
+
+
+class Hello(View):
+    """The stream is open."""
+
+    type: Literal["hello"] = "hello"
+    actor: str
+    now_ms: Ms
+
+
+class Subscribed(View):
+    """Answers `subscribe`: what comes next is newer than what the REST endpoints say from now on."""
+
+    type: Literal["subscribed"] = "subscribed"
+    account: AccountId
+    topics: list[Topic]
+
+
+class Beat(View):
+    """Every few seconds, also where nothing happens: a stream that is silent for longer is dead."""
+
+    type: Literal["beat"] = "beat"
+    now_ms: Ms
+
+
+class Resync(View):
+    """The client was too slow and messages were left out: fetch the pages anew."""
+
+    type: Literal["resync"] = "resync"
+    account: AccountId
+
+
+class LiveProblem(View):
+    """Something that was sent could not be understood, or is not allowed."""
+
+    type: Literal["problem"] = "problem"
+    detail: str
+
+
+class EquityNow(View):
+    """What the account is worth at the close of the last minute."""
+
+    time_ms: Ms
+    equity_quote: Quote
+    drawdown: Fraction
+
+
+class RegimeNow(View):
+    """The fast regime has changed, or was forced."""
+
+    time_ms: Ms
+    regime: str
+    forced: bool
+    volatility: MaybeNumber
+
+
+class BarNow(View):
+    """The newest bar of a symbol, whole or still growing from closed minutes."""
+
+    symbol: Pair
+    timeframe: str
+    time_ms: Ms
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: MaybeNumber
+    closed: bool
+
+
+class TradesEvent(View):
+    """Trades that closed."""
+
+    type: Literal["trades"] = "trades"
+    account: AccountId
+    items: list[Trade]
+
+
+class DecisionsEvent(View):
+    """Setups and near misses."""
+
+    type: Literal["decisions"] = "decisions"
+    account: AccountId
+    items: list[Decision]
+
+
+class PositionsEvent(View):
+    """All that is held now."""
+
+    type: Literal["positions"] = "positions"
+    account: AccountId
+    positions: Positions
+
+
+class EquityEvent(View):
+    """Points of the equity curve since the last message, with the account at a glance."""
+
+    type: Literal["equity"] = "equity"
+    account: AccountId
+    points: list[EquityNow]
+    status: Status
+
+
+class RegimeEvent(View):
+    """The fast regime."""
+
+    type: Literal["regime"] = "regime"
+    account: AccountId
+    regime: RegimeNow
+
+
+class LogEvent(View):
+    """The log has new lines: all of it, as it is short."""
+
+    type: Literal["log"] = "log"
+    account: AccountId
+    items: list[LogLine]
+
+
+class HealthEvent(View):
+    """How every part is."""
+
+    type: Literal["health"] = "health"
+    account: AccountId
+    health: Health
+
+
+class BarsEvent(View):
+    """New bars of one symbol."""
+
+    type: Literal["bars"] = "bars"
+    account: AccountId
+    items: list[BarNow]
