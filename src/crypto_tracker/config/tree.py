@@ -18,6 +18,7 @@ from crypto_tracker.config.load import Loaded, load
 from crypto_tracker.config.market_data import MarketData
 from crypto_tracker.config.research import Optimize, Research
 from crypto_tracker.config.universe import InstrumentOverride, Selector, Universe, check_symbol
+from crypto_tracker.config.web import Web
 from crypto_tracker.core.errors import ConfigError
 from crypto_tracker.core.model import Frozen
 from crypto_tracker.portfolio.parameters import Limits, Protection, Sizing
@@ -74,6 +75,7 @@ class Configuration(Frozen):
     fills: FillRules
     instrument_defaults: InstrumentDefaults
     instruments: dict[str, InstrumentOverride]
+    web: Annotated[Web, NoTrade("who may look on does not change what is seen")]
     research: Annotated[Research, NoTrade("where experiments run does not change what they find")]
     optimize: Annotated[
         Optimize, NoTrade("it says how parameters are searched and judged, not what they are")

@@ -37,7 +37,7 @@ class NotLive(CryptoTrackerError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradeFilter:
-    """Which trades are wanted; what is empty or None does not narrow. The span [start_ms, end_ms) is of exits."""
+    """Which trades are wanted; empty or None does not narrow. The span [start_ms, end_ms) is of exits."""
 
     symbols: tuple[Symbol, ...] = ()
     strategies: tuple[str, ...] = ()
