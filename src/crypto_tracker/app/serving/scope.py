@@ -8,6 +8,7 @@ from typing import Protocol
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.orders import Fill
 from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.store.trading_records import SetupRecord
 from crypto_tracker.strategies.base import Strategy
 from crypto_tracker.strategies.decisions import ScanBlock
@@ -28,6 +29,7 @@ class Scope:
     start_ms, until_ms : its span; nothing that closes after `until_ms` may be shown
     live : whether it is a trading account
     near_miss_readiness : from which readiness on a scan that is no setup is a near miss
+    base : the bars that its orders meet; a strategy of a finer timeframe scans these
     """
 
     account: str
@@ -46,6 +48,7 @@ class Scope:
     live: bool
     near_miss_readiness: float
     now_ms: Callable[[], int]
+    base: Timeframe = Timeframe.M1
 
 
 class Scanned(Protocol):
@@ -61,6 +64,13 @@ class Scanned(Protocol):
         newest_first: bool,
     ) -> Iterator[ScanBlock]:
         """Blocks of the closes in [start_ms, end_ms)."""
+        ...
+
+    def encoded_blocks(self, strategy: str, times_ms: Sequence[int]) -> list[tuple[int, bytes]]:
+        """The blocks of these closes as they are stored, those that there are, with their closes, in order.
+
+        Each is looked up by its key, so that a long span can be asked for here and there.
+        """
         ...
 
     def setups_of(
