@@ -57,13 +57,22 @@ class Collector(View):
     """Who keeps the bars of one provider up to date, and what it says of itself."""
 
     provider: str
-    state: str
+    state: Annotated[
+        Literal["starting", "waiting", "catching_up", "live", "scheduled", "trouble", "stopped"],
+        Field(description="as it last said"),
+    ]
     words: Sentence
-    gone: bool
-    started_at_ms: Ms | None
+    gone: Annotated[bool, Field(description="whether it ended without a word")]
+    holder: Annotated[str | None, Field(description="who holds its lease, or held it last")]
+    lease_until_ms: Annotated[Ms | None, Field(description="when the lease ends if nothing more is heard")]
+    since_ms: Annotated[Ms, Field(description="since when it is in this state")]
     updated_at_ms: Ms
-    newest_minute_ms: Ms | None
+    newest_minute_ms: Annotated[Ms | None, Field(description="end of the newest minute that is known")]
     symbols: int | None
+    symbols_live: Annotated[int | None, Field(description="whose bars the stream brings")]
+    reconnects: int | None
+    backlog_chunks: Annotated[int | None, Field(description="of history that are still to be fetched")]
+    stored_after_seconds: Annotated[MaybeNumber, Field(description="median, from a close to its bar")]
     bars: Annotated[int | None, Field(description="stored since it started")]
     note: str | None
 
@@ -84,15 +93,21 @@ class DataRow(View):
     score: MaybeFraction
     freshness: MaybeFraction
     completeness: MaybeFraction
-    quarantined: MaybeNumber
-    disagreement: MaybeFraction
-    doubtful: bool
-    why: str | None
+    soundness: MaybeFraction
+    agreement: MaybeFraction
+    measured_at_ms: Annotated[Ms | None, Field(description="null where nobody measured it")]
+    quarantined: Annotated[int, Field(description="bars that broke a rule and are held back")]
+    disagreement: Annotated[
+        MaybeFraction, Field(description="share of minutes too far from another provider's")
+    ]
+    doubtful: Annotated[bool, Field(description="whether its score is too low to open anything")]
+    why: Annotated[str | None, Field(description="what is wrong with it, and what helps")]
 
 
 class DataQuality(View):
     """The symbols that the account watches, the worst first."""
 
+    until_ms: Annotated[Ms, Field(description="the present of the account")]
     score_min: float
     items: list[DataRow]
 
