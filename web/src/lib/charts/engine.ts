@@ -1,0 +1,149 @@
+/** The only room that loads the chart library: it and what is built on it lie in a chunk of their own. */
+
+import {
+  ColorType,
+  CrosshairMode,
+  LineStyle,
+  TickMarkType,
+  createChartEx,
+  defaultHorzScaleBehavior,
+} from "lightweight-charts";
+import type {
+  ChartOptions,
+  DeepPartial,
+  IChartApiBase,
+  IHorzScaleBehavior,
+  Mutable,
+  TickMarkWeightValue,
+  Time,
+  TimeScalePoint,
+  UTCTimestamp,
+} from "lightweight-charts";
+
+import { moment, onTheWall, tick, weight } from "./clock";
+import type { Unit, Zone } from "./clock";
+import { faded, readPalette, watchTheme } from "./palette";
+import type { Palette } from "./palette";
+
+/** Milliseconds as the library counts: in whole seconds. */
+export function seconds(ms: number): UTCTimestamp {
+  return Math.floor(ms / 1000) as UTCTimestamp;
+}
+
+/** Milliseconds of a time that this page gave to the library; undefined where nothing stands. */
+export function milliseconds(time: Time | undefined): number | undefined {
+  return typeof time === "number" ? time * 1000 : undefined;
+}
+
+const UNITS: Readonly<Record<TickMarkType, Unit>> = {
+  [TickMarkType.Year]: "year",
+  [TickMarkType.Month]: "month",
+  [TickMarkType.DayOfMonth]: "day",
+  [TickMarkType.Time]: "minute",
+  [TickMarkType.TimeWithSeconds]: "minute",
+};
+
+/** The library's own axis of time, but days begin where they begin in the zone: DST needs no shifted bars. */
+function axisOf(zone: Zone): IHorzScaleBehavior<Time> {
+  const Standard = defaultHorzScaleBehavior();
+  class Axis extends Standard {
+    override fillWeightsForPoints(points: readonly Mutable<TimeScalePoint>[], start: number): void {
+      const wall = (index: number): number =>
+        onTheWall(Number(points[index]?.originalTime) * 1000, zone);
+      for (let index = Math.max(start, 1); index < points.length; index += 1) {
+        const point = points[index];
+        if (point !== undefined) {
+          point.timeWeight = weight(wall(index), wall(index - 1)) as TickMarkWeightValue;
+        }
+      }
+      const first = points[0];
+      if (start === 0 && first !== undefined && points.length > 1) {
+        const length = (wall(points.length - 1) - wall(0)) / (points.length - 1);
+        first.timeWeight = weight(wall(0), wall(0) - Math.ceil(length)) as TickMarkWeightValue;
+      }
+    }
+  }
+  return new Axis();
+}
+
+function themed(palette: Palette): DeepPartial<ChartOptions> {
+  const crosshair = { color: faded(palette.quiet, 0.55), labelBackgroundColor: palette.raised };
+  return {
+    layout: {
+      background: { type: ColorType.Solid, color: "rgba(0, 0, 0, 0)" },
+      textColor: palette.quiet,
+      fontFamily: palette.font,
+      panes: { separatorColor: palette.line, separatorHoverColor: faded(palette.tones.accent, 0.2) },
+    },
+    grid: {
+      vertLines: { color: faded(palette.line, 0.45) },
+      horzLines: { color: faded(palette.line, 0.45) },
+    },
+    crosshair: { vertLine: crosshair, horzLine: crosshair },
+    timeScale: { borderColor: palette.line },
+    rightPriceScale: { borderColor: palette.line },
+  };
+}
+
+export interface StageOptions {
+  readonly zone: Zone;
+  /** How a value is written on the axis and at the crosshair. */
+  readonly format: (value: number) => string;
+  readonly magnet?: boolean;
+}
+
+/** One chart in one element: it fills it, follows its size and the theme, and leaves nothing behind. */
+export class Stage {
+  readonly chart: IChartApiBase<Time>;
+  palette: Palette;
+  private readonly repaints: ((palette: Palette) => void)[] = [];
+  private readonly unwatch: () => void;
+
+  constructor(
+    readonly host: HTMLElement,
+    options: StageOptions,
+  ) {
+    this.palette = readPalette(host);
+    this.chart = createChartEx<Time, IHorzScaleBehavior<Time>>(host, axisOf(options.zone), {
+      autoSize: true,
+      layout: { attributionLogo: true, fontSize: 11 },
+      localization: {
+        priceFormatter: options.format,
+        timeFormatter: (time: Time) => moment(milliseconds(time) ?? 0, options.zone),
+      },
+      crosshair: {
+        mode: options.magnet === true ? CrosshairMode.MagnetOHLC : CrosshairMode.Normal,
+        vertLine: { width: 1, style: LineStyle.Dashed },
+        horzLine: { width: 1, style: LineStyle.Dashed },
+      },
+      timeScale: {
+        timeVisible: true,
+        secondsVisible: false,
+        rightOffset: 6,
+        minBarSpacing: 0.05,
+        tickMarkFormatter: (time: Time, kind: TickMarkType) =>
+          tick(milliseconds(time) ?? 0, UNITS[kind], options.zone),
+      },
+      rightPriceScale: { scaleMargins: { top: 0.12, bottom: 0.08 }, minimumWidth: 64 },
+      handleScroll: { vertTouchDrag: false },
+    });
+    this.chart.applyOptions(themed(this.palette));
+    this.unwatch = watchTheme(() => {
+      this.palette = readPalette(host);
+      this.chart.applyOptions(themed(this.palette));
+      for (const repaint of this.repaints) repaint(this.palette);
+    });
+  }
+
+  /** Paints now, and again whenever the theme changes. */
+  paint(repaint: (palette: Palette) => void): void {
+    this.repaints.push(repaint);
+    repaint(this.palette);
+  }
+
+  dispose(): void {
+    this.unwatch();
+    this.repaints.length = 0;
+    this.chart.remove();
+  }
+}
