@@ -70,6 +70,28 @@ def test_a_service_that_ends_is_started_again_after_waits_that_grow():
     ]
 
 
+def test_a_service_with_one_task_is_done_when_it_ends_well_and_tried_again_when_not(tmp_path: Path):
+    script = f"""
+        import pathlib, sys
+        tries = pathlib.Path({str(tmp_path / "tries")!r})
+        tries.write_text(tries.read_text() + "x" if tries.exists() else "x")
+        print("try", len(tries.read_text()))
+        sys.exit(0 if len(tries.read_text()) == 3 else 1)
+        """
+    other = WAITS + "import time\nwhile True: time.sleep(0.2); print('lives')"
+    heard = run(
+        [service("task", script, once=True), service("other", other)],
+        lambda told: ("task", "try 3") in told and told.count(("other", "lives")) >= 5,
+    )
+    assert [line for name, line in heard.told if name == "task"] == [
+        "try 1",
+        "ended with exit code 1; starts again in 0.02 s",
+        "try 2",
+        "ended with exit code 1; starts again in 0.04 s",
+        "try 3",
+    ]
+
+
 def test_a_service_that_was_killed_is_started_again_while_the_other_goes_on():
     script = "import os, signal\nprint('begins')\nos.kill(os.getpid(), signal.SIGKILL)"
     heard = run(

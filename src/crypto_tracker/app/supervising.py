@@ -34,11 +34,13 @@ class Service:
     ----------
     arguments : the command line, its program first
     waits_for : why it may not start yet, None once it may; asked again and again before its first start
+    once : whether it is done when it ends with exit code 0, rather than started again
     """
 
     name: str
     arguments: tuple[str, ...]
     waits_for: Callable[[], str | None] = lambda: None
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +79,9 @@ async def supervise(
 ) -> None:
     """Keep all services running until `stop` is set, then end them.
 
-    A service that ends by itself is started again, after waits that grow. Raises ServiceEnded where one ends
-    with an exit code that says that starting again is of no use; the others are ended first.
+    A service that ends by itself is started again, after waits that grow, unless it is done. Raises
+    ServiceEnded where one ends with an exit code that says that starting again is of no use; the others are
+    ended first.
     """
     inherited = {**environment, PARENT_VARIABLE: str(os.getpid())}
     ended: list[ServiceEnded] = []
@@ -130,7 +133,7 @@ async def _keep(
     while not stop.is_set():
         began = loop.time()
         code = await _run(service, environment, tell, stop, patience)
-        if stop.is_set():
+        if stop.is_set() or (service.once and code == 0):
             return
         if code in _FOR_A_PERSON:
             raise ServiceEnded(

@@ -1,4 +1,4 @@
-"""`demo`: a synthetic market, traded on paper while you watch."""
+"""`demo`: a synthetic market, traded on paper while you look on."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -19,18 +19,15 @@ from crypto_tracker.core.errors import UsageError
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
-    from crypto_tracker.app.demo.observer import Observer
     from crypto_tracker.app.demo.run import Outcome
     from crypto_tracker.app.demo.world import World
-    from crypto_tracker.app.screen.snapshot import Snapshot
-    from crypto_tracker.app.screen.terminal import Interruption
     from crypto_tracker.market.providers.synthetic import SyntheticMarket
     from crypto_tracker.simulation.backtest import Simulator
 
 DEFAULT_SEED = 3
 DEFAULT_DAYS = 10
-SHOW_SECONDS = 40.0  # how long the live view takes unless a speed is asked for
-LAST_FRAME_SECONDS = 2.0
+DEFAULT_SPEED = 2.0  # simulated hours per second
+_WORDS = 7  # room for the name of a process in front of what it says
 
 
 def register(app: typer.Typer) -> None:
@@ -40,6 +37,7 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     context: typer.Context,
+    *,
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="Another seed is another market.")
     ] = DEFAULT_SEED,
@@ -47,26 +45,32 @@ def demo(
     speed: Annotated[
         float | None,
         typer.Option(
-            "--speed",
-            metavar="HOURS",
-            help="Simulated hours per second (else as many as end it in 40 seconds).",
+            "--speed", metavar="HOURS", help=f"Simulated hours per second on the page ({DEFAULT_SPEED:g})."
         ),
     ] = None,
-    live: Annotated[
-        bool, typer.Option("--live/--no-live", help="Draw the live view, or only write a line for each day.")
+    page: Annotated[
+        bool,
+        typer.Option("--page/--no-page", help="Show it on a page, or play it at once and print the result."),
+    ] = True,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=1, max=65_535, help="Of the page; else web.port, or a free one."),
+    ] = None,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the page where there is a display.")
     ] = True,
     keep: Annotated[
         bool,
         typer.Option(
             "--record/--no-record",
-            help="Keep bars, setups, fills and trades in a home of their own, HOME/demo.",
+            help="Keep bars, decisions and trades in a home of their own, HOME/demo.",
         ),
     ] = True,
     record_scans: Annotated[
         bool,
         typer.Option(
             "--record-scans/--no-record-scans",
-            help="Keep every scan of the run and its near misses, or only its setups.",
+            help="Without a page: keep every scan and its near misses, or only setups.",
         ),
     ] = True,
     json_output: JsonOption = False,
@@ -75,39 +79,109 @@ def demo(
 
     A market is made from a seed: 20 coins that carry real names and made-up
     prices, with a crash on the way. Three strategies trade it on paper through
-    the same simulator as everything else, and say why they buy or do not.
-    Ctrl-C ends it with the result so far. Nothing in it is about real money.
-    Its bars and its run are kept in a home folder of their own, on which every
-    other command works.
+    the same engine as everything else, and say why they buy or do not. You
+    look on, and may take part, on a page at http://127.0.0.1:8080, which needs
+    no token on this machine and stays until Ctrl-C. With --no-page, or --json,
+    the market is played at once and the result is printed. Nothing in it is
+    about real money. All of it lies in a home folder of its own, on which
+    every other command works.
     """
     from contextlib import ExitStack
-    from time import perf_counter
 
-    from crypto_tracker.app.screen.terminal import can_draw
-    from crypto_tracker.config.versions import version
-
+    with_page = page and not json_output
     if speed is not None and not speed > 0:
         raise UsageError(f"--speed {speed:g} would never end: give simulated hours per second, such as 5")
-    seconds: dict[str, float] = {}
-    began = perf_counter()
+    if speed is not None and not with_page:
+        raise UsageError("--speed is the pace of the page: without one the market is played at once")
     with ExitStack() as closing:
         session, made = _move_in(session_of(context), seed, days, keep=keep, closing=closing)
-        on_screen = live and not json_output and can_draw(session.out)
-        world, simulator, observer = _prepare(session, made, days, keep_blocks=keep and record_scans)
-        seconds["prepare"] = perf_counter() - began
-        shown = perf_counter()
-        outcome = _run(session, world, simulator, observer, on_screen=on_screen, speed=speed)
-        seconds["simulate"] = perf_counter() - shown
-        run_id = None
-        if keep:
-            from crypto_tracker.app.demo.record import record
-
-            with session.err.status("recording"):
-                run_id = record(outcome, session.configuration, home=session.home, recorded_at=session.now())
-        seconds["total"] = perf_counter() - began
-        _tell(session, outcome, run_id, version(session.configuration), seconds, json_output=json_output)
-    if outcome.interrupted:
+        if with_page:
+            wanted = port or session.configuration.web.port
+            _show(session, made, days, speed or DEFAULT_SPEED, wanted, browser=browser)
+            return
+        interrupted = _play(
+            session, made, days, keep=keep, keep_blocks=keep and record_scans, json_output=json_output
+        )
+    if interrupted:
         raise SystemExit(int(ExitCode.INTERRUPTED))
+
+
+def _show(
+    session: Session, made: "SyntheticMarket", days: int, speed: float, port: int, *, browser: bool
+) -> None:
+    """Serve the page and trade the market before the eyes of who looks, until Ctrl-C."""
+    import asyncio
+
+    from crypto_tracker.app.cli.up import shared_arguments
+    from crypto_tracker.app.demo.page import Stage, free_port, show
+    from crypto_tracker.app.demo.summary import DISCLAIMER, SYNTHETIC
+    from crypto_tracker.app.demo.world import settle
+    from crypto_tracker.app.supervising import Patience, ServiceEnded
+
+    def tell(name: str, line: str) -> None:
+        session.err.print(f"{name:<{_WORDS}}{line}", markup=False, soft_wrap=True)
+
+    with session.err.status("starting") as status:
+        settle(
+            session.configuration, made=made, home=session.home, days=days, clock=session, tell=status.update
+        )
+    stage = Stage(
+        home=session.home,
+        arguments=shared_arguments(session),
+        days=days,
+        speed=speed * 3_600.0,
+        port=free_port(port),
+    )
+    if stage.port != port:
+        tell("demo", f"port {port} is taken: the page has another")
+
+    def opened(address: str) -> None:
+        session.out.print(
+            f"\n  {SYNTHETIC}: {DISCLAIMER}\n  Look on, and take part:  {address}\n  Ctrl-C ends it.\n",
+            markup=False,
+            highlight=False,
+        )
+        sys.stdout.flush()
+
+    try:
+        asyncio.run(
+            show(stage, session.environment, tell, opened=opened, browse=browser, patience=Patience())
+        )
+    except ServiceEnded as error:
+        tell("demo", str(error))
+        raise SystemExit(error.code) from None
+
+
+def _play(
+    session: Session,
+    made: "SyntheticMarket",
+    days: int,
+    *,
+    keep: bool,
+    keep_blocks: bool,
+    json_output: bool,
+) -> bool:
+    """Play the market at once and print the result; whether somebody stopped it."""
+    from time import perf_counter
+
+    from crypto_tracker.config.versions import version
+
+    seconds: dict[str, float] = {}
+    began = perf_counter()
+    world, simulator = _prepare(session, made, days, keep_blocks=keep_blocks)
+    seconds["prepare"] = perf_counter() - began
+    shown = perf_counter()
+    outcome = _run(session, world, simulator)
+    seconds["simulate"] = perf_counter() - shown
+    run_id = None
+    if keep:
+        from crypto_tracker.app.demo.record import record
+
+        with session.err.status("recording"):
+            run_id = record(outcome, session.configuration, home=session.home, recorded_at=session.now())
+    seconds["total"] = perf_counter() - began
+    _tell(session, outcome, run_id, version(session.configuration), seconds, json_output=json_output)
+    return outcome.interrupted
 
 
 def _move_in(
@@ -142,8 +216,7 @@ def _move_in(
 
 def _prepare(
     session: Session, made: "SyntheticMarket", days: int, *, keep_blocks: bool
-) -> "tuple[World, Simulator, Observer]":
-    from crypto_tracker.app.demo.observer import Observer
+) -> "tuple[World, Simulator]":
     from crypto_tracker.app.demo.world import build
     from crypto_tracker.config.entries import configured_strategies
     from crypto_tracker.config.versions import version
@@ -171,95 +244,57 @@ def _prepare(
         )
         tell("preparing the simulator (compiled the first time, for about 20 s, and then kept)")
         Simulator(world.scenario).run_until(1)
-    near = configuration.decisions.near_miss_readiness
-    simulator = Simulator(world.scenario)
-    return world, simulator, Observer(world, simulator, near)
+    return world, Simulator(world.scenario)
 
 
-def _run(
-    session: Session,
-    world: "World",
-    simulator: "Simulator",
-    observer: "Observer",
-    *,
-    on_screen: bool,
-    speed: float | None,
-) -> "Outcome":
-    from crypto_tracker.app.demo.run import leap, outcome, play
+def _run(session: Session, world: "World", simulator: "Simulator") -> "Outcome":
+    from crypto_tracker.app.demo.run import leap, outcome
     from crypto_tracker.app.screen.terminal import interruption
 
     with interruption() as wish:
-        if on_screen:
-            _show_live(session, simulator, observer, wish, speed or world.days * 24.0 / SHOW_SECONDS)
-        elif speed is not None:
-            play(
-                simulator,
-                observer,
-                hours_per_second=speed,
-                show=_DayLines(session, world.days),
-                stop_wanted=lambda: wish.wanted,
-            )
-        else:
-            leap(
-                simulator,
-                observer,
-                rows_per_step=6 * 60,
-                show=_DayLines(session, world.days),
-                stop_wanted=lambda: wish.wanted,
-            )
+        leap(
+            simulator,
+            rows_per_step=6 * 60,
+            show=_DayLines(session, world.days, len(world.scans)),
+            stop_wanted=lambda: wish.wanted,
+        )
         if simulator.row == 0:  # stopped before the first step: there is no result to show
             raise KeyboardInterrupt
         return outcome(world, simulator)
 
 
-def _show_live(
-    session: Session, simulator: "Simulator", observer: "Observer", wish: "Interruption", speed: float
-) -> None:
-    from time import monotonic, sleep
-
-    from rich.live import Live
-
-    from crypto_tracker.app.demo.run import play
-    from crypto_tracker.app.screen.view import render
-
-    console = session.out
-    with Live(console=console, screen=True, auto_refresh=False, transient=True) as display:
-
-        def show(snapshot: "Snapshot") -> None:
-            width, height = console.size
-            display.update(render(snapshot, width=width, height=height), refresh=True)
-
-        play(simulator, observer, hours_per_second=speed, show=show, stop_wanted=lambda: wish.wanted)
-        until = monotonic() + LAST_FRAME_SECONDS
-        while not wish.wanted and monotonic() < until:
-            sleep(0.05)
-
-
 class _DayLines:
     """Writes one plain line for each simulated day."""
 
-    def __init__(self, session: Session, days: int) -> None:
+    def __init__(self, session: Session, days: int, strategies: int) -> None:
         self._session = session
         self._days = days
         self._day = -1
+        self._strategies = strategies
 
-    def __call__(self, snapshot: "Snapshot") -> None:
+    def __call__(self, simulator: "Simulator") -> None:
         """Write a line when a day is over."""
         from crypto_tracker.app.screen.text import money, percent
+        from crypto_tracker.core.decisions import Regime
         from crypto_tracker.core.timeframes import DAY_MS, from_ms
+        from crypto_tracker.simulation.kernel import QUOTE
 
-        day = (snapshot.time_ms - snapshot.start_ms) // DAY_MS
+        panel, last = simulator.scenario.panel, simulator.row - 1
+        time_ms = int(panel.close_time_ms[last])
+        day = (time_ms - int(panel.open_time_ms[0])) // DAY_MS
         if day == self._day:
             return
         self._day = day
         if day == 0:
-            self._session.err.print(f"SYNTHETIC market opens, {len(snapshot.strategies)} strategies watch it")
+            self._session.err.print(f"SYNTHETIC market opens, {self._strategies} strategies watch it")
             return
-        gained = snapshot.equity / snapshot.equity_start - 1.0
+        result = simulator.result()
+        equity = float(result.equity_e8[-1]) / QUOTE
+        gained = equity / simulator.scenario.rules.capital_quote - 1.0
         self._session.err.print(
-            f"SYNTHETIC day {day:>2} of {self._days}  {from_ms(snapshot.time_ms):%Y-%m-%d}  "
-            f"equity {money(snapshot.equity)} ({percent(gained)})  {len(snapshot.positions)} open, "
-            f"{snapshot.n_trades} closed  {snapshot.market.regime.name}",
+            f"SYNTHETIC day {day:>2} of {self._days}  {from_ms(time_ms):%Y-%m-%d}  "
+            f"equity {money(equity)} ({percent(gained)})  {len(simulator.positions())} open, "
+            f"{len(result.trades)} closed  {Regime(int(simulator.market.regime[last])).name}",
             soft_wrap=True,
         )
 

@@ -70,7 +70,7 @@ async def _until_stopped(
     for name in map(checked_provider, collected):
         if name == MASSIVE:
             massive_key(session.environment)  # without one it would end at once
-    shared = _shared_arguments(session)
+    shared = shared_arguments(session)
     # The collector must know whose bars are traded on: without those there is nothing to wait for.
     of_traded = ("--set", f"market_data.provider={traded}")
     of_pairs = ("--pairs", ",".join(pairs)) if pairs else ()
@@ -143,7 +143,7 @@ def _counted(symbols: int) -> str:
     return "1 symbol" if symbols == 1 else f"{symbols} symbols"
 
 
-def _shared_arguments(session: Session) -> tuple[str, ...]:
+def shared_arguments(session: Session) -> tuple[str, ...]:
     """The global options of this run, for the services."""
     arguments = ["--home", str(session.home)]
     if session.config_path is not None:

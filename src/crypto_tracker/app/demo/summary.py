@@ -5,23 +5,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from crypto_tracker.app.demo.observer import SYNTHETIC, equity_points
 from crypto_tracker.app.demo.run import Outcome
 from crypto_tracker.app.documents import trade_document
 from crypto_tracker.app.screen import charts
 from crypto_tracker.app.screen.text import DOWN, MUTED, UNKNOWN, UP, age, direction, money, percent
-from crypto_tracker.core.arrays import RecordArray
+from crypto_tracker.core.arrays import FloatArray, RecordArray
 from crypto_tracker.core.orders import Trade
 from crypto_tracker.core.timeframes import DAY_MS, from_ms, to_ms
 from crypto_tracker.simulation import ledger
 from crypto_tracker.simulation.kernel import QUOTE
 
+SYNTHETIC = "SYNTHETIC MARKET"
 DISCLAIMER = "every price is made up: nothing here says anything about real money"
 SHOWN_REASONS = 6
+CURVE_POINTS = 480
 
 
 def summary(outcome: Outcome, *, home: Path | None, width: int, drawn: bool) -> RenderableType:
@@ -64,6 +66,17 @@ def document(
         "open_trades": [trade_document(trade) for trade in _named(outcome, outcome.result.open_trades)],
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }
+
+
+def equity_points(equity: FloatArray, length: int) -> FloatArray:
+    """Equity at evenly spaced moments of the whole run, NaN for those that have not come."""
+    rows = np.rint((np.arange(CURVE_POINTS) + 1) * length / CURVE_POINTS).astype(np.int64) - 1
+    curve = np.full(CURVE_POINTS, np.nan)
+    reached = (rows >= 0) & (rows < len(equity))
+    curve[reached] = equity[rows[reached]]
+    if not reached.any():
+        curve[0] = equity[-1]
+    return curve
 
 
 def _named(outcome: Outcome, rows: RecordArray) -> list[Trade]:

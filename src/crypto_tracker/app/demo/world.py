@@ -9,7 +9,6 @@ import numpy as np
 
 from crypto_tracker.app.demo.home import PROVIDER, keep_bars
 from crypto_tracker.config.tree import Configuration
-from crypto_tracker.core.arrays import FloatArray
 from crypto_tracker.core.clock import Clock
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, Timeframe, to_ms
@@ -71,7 +70,6 @@ class World:
     scans: tuple[Scans, ...]
     detected: Detected
     scenario: Scenario
-    closes: FloatArray  # last known closes of the history's rows, (bars, symbols)
 
     @property
     def strategies(self) -> tuple[str, ...]:
@@ -98,19 +96,8 @@ def build(
     """
     end_ms = START_MS + days * DAY_MS
     seed = made.settings.seed
-    tell(f"making a synthetic market of {len(made.symbols)} coins (seed {seed})")
-    lead_days = max(configuration.fills.trailing_range_days, LEAD_DAYS)
-    coin = Symbol(configuration.trading.reference, configuration.trading.quote)
-    reference = coin if coin in made.symbols else None
-    keep_bars(
-        made,
-        home,
-        reference=reference,
-        start_ms=START_MS - lead_days * DAY_MS,
-        end_ms=end_ms,
-        market_data=configuration.market_data,
-        clock=clock,
-    )
+    settle(configuration, made=made, home=home, days=days, clock=clock, tell=tell)
+    reference = _reference(configuration, made)
     tell(f"reading the bars of {len(made.symbols)} coins")
     with BarReader.open(home) as reader:
         market = gather(
@@ -152,7 +139,29 @@ def build(
         ),
         detected=detected,
         scenario=scenario(market, entries, detected.setups, configuration),
-        closes=market.history.carried().close,
+    )
+
+
+def settle(
+    configuration: Configuration,
+    *,
+    made: SyntheticMarket,
+    home: Path,
+    days: int,
+    clock: Clock,
+    tell: Callable[[str], None],
+) -> None:
+    """Keep the market's bars under `home`, with what strategies look back at before the first day."""
+    tell(f"making a synthetic market of {len(made.symbols)} coins (seed {made.settings.seed})")
+    lead_days = max(configuration.fills.trailing_range_days, LEAD_DAYS)
+    keep_bars(
+        made,
+        home,
+        reference=_reference(configuration, made),
+        start_ms=START_MS - lead_days * DAY_MS,
+        end_ms=START_MS + days * DAY_MS,
+        market_data=configuration.market_data,
+        clock=clock,
     )
 
 
@@ -168,6 +177,11 @@ def synthetic_market(seed: int, days: int, quote: str) -> SyntheticMarket:
     )
     crash = flash_crash(START_MS + _hour(length_ms * CRASH_AT))
     return SyntheticMarket(SyntheticSettings(seed=seed, genesis_ms=GENESIS_MS, coins=coins, crashes=(crash,)))
+
+
+def _reference(configuration: Configuration, made: SyntheticMarket) -> Symbol | None:
+    coin = Symbol(configuration.trading.reference, configuration.trading.quote)
+    return coin if coin in made.symbols else None
 
 
 def _hour(duration_ms: float) -> int:
