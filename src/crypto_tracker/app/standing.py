@@ -6,7 +6,7 @@ never with the wall clock: an account that lags behind, or a replay, has its own
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 
 import numpy as np
@@ -45,6 +45,7 @@ from crypto_tracker.trading.state import TraderState
 from crypto_tracker.trading.window import Series
 
 PERSON, CONFIGURATION, VOLATILITY, NO_SHARE = "person", "configuration", "volatility", "no_share"
+HALTS_TOLD = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,8 +161,8 @@ class Protection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
-    """The account at a glance. Fractions are of one; None where a figure does not exist yet."""
+class Glance:
+    """What the last minute alone says of the account, however long it has been traded."""
 
     entries: Entries
     regime: Regime
@@ -174,13 +175,19 @@ class Status:
     cash_quote: Decimal
     reserved_quote: Decimal
     return_net: float
-    drawdown: float
-    max_drawdown: float
     open_positions: int
     pending_orders: int
     unrealised_quote: Decimal
-    sums: Sums
     last_answer: Answered | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status(Glance):
+    """The account at a glance. Fractions are of one; None where a figure does not exist yet."""
+
+    drawdown: float
+    max_drawdown: float
+    sums: Sums
     waiting_commands: int
     last_check: Check | None
     newest_bar_ms: int | None
@@ -203,78 +210,104 @@ def reading(place: AccountPlace, strategies: Mapping[str, Strategy]) -> Iterator
 
 
 def status(read: Reading, *, newest_bar_ms: int | None, now_ms: int) -> Status:
-    """The account at a glance; `newest_bar_ms` is the end of the newest stored minute that it watches."""
-    views, account = read.views, read.account
-    book = read.state.portfolio.book[0]
-    equity, capital = to_decimal(book["equity"]), account.capital_quote
+    """The account at a glance; `newest_bar_ms` is the end of the newest stored minute that it watches.
+
+    What it adds up takes as long as the account is old: `glance` is what does not.
+    """
+    views, capital = read.views, read.account.capital_quote
+    seen = glance(read, read.views.positions(), now_ms=now_ms)
     peak = max(views.peak_equity() or capital, capital)
-    sessions = views.sessions(limit=1)
-    answers = views.answers(limit=1)
     found = checks(read.place.folder, limit=1)
-    positions = views.positions()
-    span_ms = None if account.end_ms is None else account.end_ms - account.start_ms
     return Status(
-        entries=entries(read, now_ms=now_ms),
-        regime=_regime(read.state),
-        forced=read.state.forced_regime is not None,
-        session=sessions[0] if sessions else None,
-        lag_ms=None if account.end_ms is not None else max(now_ms - read.cursor_ms, 0),
-        progress=None if span_ms is None else (read.cursor_ms - account.start_ms) / span_ms,
-        minute=views.latest_minute(),
-        equity_quote=equity,
-        cash_quote=to_decimal(book["cash"]),
-        reserved_quote=to_decimal(book["reserved"]),
-        return_net=float(equity / capital - 1),
-        drawdown=float(1 - equity / peak),
+        **{each.name: getattr(seen, each.name) for each in fields(seen)},
+        drawdown=float(1 - seen.equity_quote / peak),
         max_drawdown=views.max_drawdown(),
-        open_positions=len(positions),
-        pending_orders=views.pending_orders(),
-        unrealised_quote=sum((each.trade.pnl_quote for each in positions), Decimal(0)),
         sums=views.sums(),
-        last_answer=answers[0] if answers else None,
         waiting_commands=waiting_commands(read.place.folder, views),
         last_check=found[0] if found else None,
         newest_bar_ms=newest_bar_ms,
     )
 
 
+def glance(read: Reading, held: Sequence[PositionRecord], *, now_ms: int | None) -> Glance:
+    """What the last minute alone says of the account, and of all that it holds; bounded whatever its age.
+
+    Without the time of the clock nothing is said of how far it lags behind.
+    """
+    views, account = read.views, read.account
+    book = read.state.portfolio.book[0]
+    equity = to_decimal(book["equity"])
+    sessions, answers = views.sessions(limit=1), views.answers(limit=1)
+    span_ms = None if account.end_ms is None else account.end_ms - account.start_ms
+    return Glance(
+        entries=entries(read, now_ms=now_ms),
+        regime=_regime(read.state),
+        forced=read.state.forced_regime is not None,
+        session=sessions[0] if sessions else None,
+        lag_ms=None if now_ms is None or account.end_ms is not None else max(now_ms - read.cursor_ms, 0),
+        progress=None if span_ms is None else (read.cursor_ms - account.start_ms) / span_ms,
+        minute=views.latest_minute(),
+        equity_quote=equity,
+        cash_quote=to_decimal(book["cash"]),
+        reserved_quote=to_decimal(book["reserved"]),
+        return_net=float(equity / account.capital_quote - 1),
+        open_positions=len(held),
+        pending_orders=views.pending_orders(),
+        unrealised_quote=sum((each.trade.pnl_quote for each in held), Decimal(0)),
+        last_answer=answers[0] if answers else None,
+    )
+
+
 def protection(read: Reading, *, reader: BarReader | None, now_ms: int | None = None) -> Protection:
     """Everything that keeps the account from opening positions."""
-    portfolio, rules = read.state.portfolio, read.configuration.protection
-    limits, positions = read.configuration.limits, read.views.positions()
-    equity = int(portfolio.book["equity"][0])
-    doubtful, quality = _doubtful(read, reader), read.configuration.market_data.quality
+    rules = read.configuration.protection
     return Protection(
         entries=entries(read, now_ms=now_ms),
         market=market_standing(read, reader=reader),
-        strategies=tuple(
-            StrategyStanding(
-                name=name,
-                off_by=_off_by(read, index),
-                losing_streak=int(portfolio.strategies[index]["streak"]),
-                rests_until_ms=_still(portfolio.strategies[index]["blocked_ms"], read.cursor_ms),
-                open_positions=sum(each.trade.strategy == name for each in positions),
-                used_quote=_used(read, index, [each for each in positions if each.trade.strategy == name]),
-                share_quote=to_decimal(round(_share_of_equity(limits, name) * equity)),
-            )
-            for index, name in enumerate(read.account.strategies)
-        ),
-        coins=tuple(
-            CoinStanding(
-                symbol=symbol,
-                stops=int(coin["stops"]),
-                cooldown_until_ms=_still(coin["cooldown_ms"], read.cursor_ms),
-                blocked=bool(coin["blocked"]),
-                score=doubtful[symbol].score if symbol in doubtful else None,
-                why=why_doubtful(doubtful[symbol], quality) if symbol in doubtful else None,
-            )
-            for symbol, coin in zip(read.account.symbols, portfolio.coins, strict=True)
-            if coin["stops"] or coin["blocked"] or coin["cooldown_ms"] > read.cursor_ms or symbol in doubtful
-        ),
-        halts=tuple(read.views.halts(limit=5)),
+        strategies=strategy_standings(read, read.views.positions()),
+        coins=coin_standings(read, reader=reader),
+        halts=tuple(read.views.halts(limit=HALTS_TOLD)),
         correlation=_correlation(read),
         losing_streak_limit=rules.losing_streak,
         cooldown_stops_limit=rules.cooldown_stops,
+    )
+
+
+def strategy_standings(read: Reading, held: Sequence[PositionRecord]) -> tuple[StrategyStanding, ...]:
+    """Every strategy of the account, with what it has of all that is held."""
+    portfolio, limits = read.state.portfolio, read.configuration.limits
+    equity = int(portfolio.book["equity"][0])
+    mine: dict[str, list[PositionRecord]] = {name: [] for name in read.account.strategies}
+    for each in held:
+        mine[each.trade.strategy].append(each)
+    return tuple(
+        StrategyStanding(
+            name=name,
+            off_by=_off_by(read, index),
+            losing_streak=int(portfolio.strategies[index]["streak"]),
+            rests_until_ms=_still(portfolio.strategies[index]["blocked_ms"], read.cursor_ms),
+            open_positions=len(mine[name]),
+            used_quote=_used(read, index, mine[name]),
+            share_quote=to_decimal(round(_share_of_equity(limits, name) * equity)),
+        )
+        for index, name in enumerate(read.account.strategies)
+    )
+
+
+def coin_standings(read: Reading, *, reader: BarReader | None) -> tuple[CoinStanding, ...]:
+    """The symbols of which something is to be told."""
+    doubtful, quality = _doubtful(read, reader), read.configuration.market_data.quality
+    return tuple(
+        CoinStanding(
+            symbol=symbol,
+            stops=int(coin["stops"]),
+            cooldown_until_ms=_still(coin["cooldown_ms"], read.cursor_ms),
+            blocked=bool(coin["blocked"]),
+            score=doubtful[symbol].score if symbol in doubtful else None,
+            why=why_doubtful(doubtful[symbol], quality) if symbol in doubtful else None,
+        )
+        for symbol, coin in zip(read.account.symbols, read.state.portfolio.coins, strict=True)
+        if coin["stops"] or coin["blocked"] or coin["cooldown_ms"] > read.cursor_ms or symbol in doubtful
     )
 
 
