@@ -49,6 +49,13 @@ export function weight(wall: number, before: number): number {
   return WEIGHTS.less;
 }
 
+/** What a tick of this weight names. */
+export function unitOf(heavy: number): Unit {
+  if (heavy >= WEIGHTS.year) return "year";
+  if (heavy >= WEIGHTS.month) return "month";
+  return heavy >= WEIGHTS.day ? "day" : "minute";
+}
+
 const FORMATS: Readonly<Record<Unit | "crosshair" | "date", Intl.DateTimeFormatOptions>> = {
   year: { year: "numeric" },
   month: { month: "short" },

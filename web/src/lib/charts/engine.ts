@@ -4,7 +4,6 @@ import {
   ColorType,
   CrosshairMode,
   LineStyle,
-  TickMarkType,
   createChartEx,
   defaultHorzScaleBehavior,
 } from "lightweight-charts";
@@ -14,14 +13,15 @@ import type {
   IChartApiBase,
   IHorzScaleBehavior,
   Mutable,
+  TickMark,
   TickMarkWeightValue,
   Time,
   TimeScalePoint,
   UTCTimestamp,
 } from "lightweight-charts";
 
-import { moment, onTheWall, tick, weight } from "./clock";
-import type { Unit, Zone } from "./clock";
+import { moment, onTheWall, tick, unitOf, weight } from "./clock";
+import type { Zone } from "./clock";
 import { faded, readPalette, watchTheme } from "./palette";
 import type { Palette } from "./palette";
 
@@ -35,18 +35,14 @@ export function milliseconds(time: Time | undefined): number | undefined {
   return typeof time === "number" ? time * 1000 : undefined;
 }
 
-const UNITS: Readonly<Record<TickMarkType, Unit>> = {
-  [TickMarkType.Year]: "year",
-  [TickMarkType.Month]: "month",
-  [TickMarkType.DayOfMonth]: "day",
-  [TickMarkType.Time]: "minute",
-  [TickMarkType.TimeWithSeconds]: "minute",
-};
-
 /** The library's own axis of time, but days begin where they begin in the zone: DST needs no shifted bars. */
 function axisOf(zone: Zone): IHorzScaleBehavior<Time> {
   const Standard = defaultHorzScaleBehavior();
   class Axis extends Standard {
+    override formatTickmark(mark: TickMark): string {
+      return tick(Number(mark.originalTime) * 1000, unitOf(mark.weight), zone);
+    }
+
     override fillWeightsForPoints(points: readonly Mutable<TimeScalePoint>[], start: number): void {
       const wall = (index: number): number =>
         onTheWall(Number(points[index]?.originalTime) * 1000, zone);
@@ -121,8 +117,6 @@ export class Stage {
         secondsVisible: false,
         rightOffset: 6,
         minBarSpacing: 0.05,
-        tickMarkFormatter: (time: Time, kind: TickMarkType) =>
-          tick(milliseconds(time) ?? 0, UNITS[kind], options.zone),
       },
       rightPriceScale: { scaleMargins: { top: 0.12, bottom: 0.08 }, minimumWidth: 64 },
       handleScroll: { vertTouchDrag: false },
