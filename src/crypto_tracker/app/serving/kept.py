@@ -1,0 +1,80 @@
+"""Views that take a while: made in a thread of their own now and then, and served as they were until then."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Lock, Thread
+from time import monotonic
+from typing import Generic, TypeVar
+
+ValueT = TypeVar("ValueT")
+
+_SHARE = 0.05  # of all time, that making one view may take
+
+
+class Kept(Generic[ValueT]):
+    """A value that is brought up to date when somebody looks and it is old, without letting anybody wait.
+
+    Only who asks for the very first one waits, and only with `get`. What takes long is made less often, so
+    that it never takes more than a twentieth of the time. Where it could not be made, whoever looks gets the
+    error, until the next attempt.
+
+    Parameters
+    ----------
+    make : called in a thread of its own, never twice at once
+    seconds : a value is served for at least so long
+    clock : seconds, of any beginning
+    """
+
+    def __init__(
+        self, make: Callable[[], ValueT], *, seconds: float, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._make = make
+        self._seconds = seconds
+        self._clock = clock
+        self._lock = Lock()
+        self._newest: Future[ValueT] | None = None
+        self._coming: Future[ValueT] | None = None
+        self._due = 0.0
+
+    def look(self) -> ValueT | None:
+        """The newest value there is; None while the first one is being made."""
+        self._begin()
+        newest = self._newest
+        return None if newest is None else _value(newest)
+
+    def get(self) -> ValueT:
+        """The newest value there is; waits for the first one."""
+        coming = self._begin()
+        return _value(self._newest or coming)
+
+    def _begin(self) -> Future[ValueT]:
+        """What is being made, begun now where it is time, else what was made last."""
+        with self._lock:
+            if self._coming is not None:
+                return self._coming
+            if self._newest is not None and self._clock() < self._due:
+                return self._newest
+            coming: Future[ValueT] = Future()
+            self._coming = coming
+        Thread(target=self._work, args=(coming,), name="kept", daemon=True).start()
+        return coming
+
+    def _work(self, coming: Future[ValueT]) -> None:
+        started = self._clock()
+        try:
+            made = self._make()
+        except Exception as error:  # noqa: BLE001 - whoever looks gets it
+            coming.set_exception(error)
+        else:
+            coming.set_result(made)
+        ended = self._clock()
+        with self._lock:
+            self._newest, self._coming = coming, None
+            self._due = ended + max(self._seconds, (ended - started) / _SHARE)
+
+
+def _value(made: Future[ValueT]) -> ValueT:
+    error = made.exception()
+    if error is not None:
+        raise error.with_traceback(None)  # it is raised many times, and would grow each time
+    return made.result()
