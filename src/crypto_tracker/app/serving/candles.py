@@ -7,7 +7,7 @@ from threading import Lock
 
 import numpy as np
 
-from crypto_tracker.app.serving.kept import Kept
+from crypto_tracker.app.serving.recent import Recent
 from crypto_tracker.app.serving.scope import Scope
 from crypto_tracker.core.arrays import IntArray
 from crypto_tracker.core.bars import Panel
@@ -58,7 +58,7 @@ class _Readers:
 
 
 _READERS = _Readers()
-_ANSWERS: Kept[tuple[Panel, IntArray, bool]] = Kept(_ANSWERS_KEPT, age_ms=_ANSWERS_AGE_MS)
+_ANSWERS: Recent[tuple[Panel, IntArray, bool]] = Recent(_ANSWERS_KEPT, age_ms=_ANSWERS_AGE_MS)
 
 
 def bars_of(home: Path) -> BarReader:

@@ -7,7 +7,7 @@ from threading import Lock
 import numpy as np
 
 from crypto_tracker.app.serving.candles import bars_of, source_of
-from crypto_tracker.app.serving.kept import Kept
+from crypto_tracker.app.serving.recent import Recent
 from crypto_tracker.app.serving.scope import Scope
 from crypto_tracker.app.serving.trade_view import tiers_of
 from crypto_tracker.core.arrays import FloatArray, IntArray
@@ -65,8 +65,8 @@ class _Closes:
         )
 
 
-_CLOSES: Kept[_Closes] = Kept(_BOOKS)
-_PRICES: Kept[tuple[int, Mapping[Symbol, PriceNow]]] = Kept(_BOOKS)
+_CLOSES: Recent[_Closes] = Recent(_BOOKS)
+_PRICES: Recent[tuple[int, Mapping[Symbol, PriceNow]]] = Recent(_BOOKS)
 _READING = Lock()
 
 
