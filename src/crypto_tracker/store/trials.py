@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Engine, Select, select
+from sqlalchemy import Engine, Select, distinct, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from crypto_tracker.core.symbols import Symbol
@@ -80,6 +80,15 @@ class History:
     variance: float | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """How much was ever tried: different configurations, those of searches among them, and when last."""
+
+    configurations: int
+    searched: int
+    newest_ms: int | None
+
+
 class TrialStore:
     """The trials of a home folder."""
 
@@ -92,6 +101,12 @@ class TrialStore:
         engine = open_engine(home / FILE_NAME)
         upgrade(engine, RESEARCH)
         return cls(engine)
+
+    @classmethod
+    def open_to_read(cls, home: Path) -> "TrialStore | None":
+        """Open HOME/research.db without writing to it; None where nothing was tried yet."""
+        path = home / FILE_NAME
+        return cls(open_engine(path, read_only=True)) if path.is_file() else None
 
     def close(self) -> None:
         """Let go of the file."""
@@ -117,20 +132,39 @@ class TrialStore:
         together: on a much shorter one chance makes Sharpe ratios differ more. Of each configuration the
         trial on the most similar span is taken, whose symbols, base and providers decide between equal ones.
         """
-        found = [trial for trial in self._overlapping(data) if _shares(trial, data)]
-        sharpes: dict[str, float] = {}
-        for trial in sorted(found, key=lambda each: _likeness(each.data, data), reverse=True):
-            if trial.sharpe is not None and _days_in_common(trial.data, data) >= _COMPARABLE:
-                sharpes.setdefault(trial.configuration_version, trial.sharpe)
+        found = self._alike(data)
+        sharpes = list(_sharpes(found, data).values())
         return History(
             trials=len({trial.configuration_version for trial in found}),
             comparable=len(sharpes),
-            variance=float(np.var(list(sharpes.values()), ddof=1)) if len(sharpes) > 1 else None,
+            variance=float(np.var(sharpes, ddof=1)) if len(sharpes) > 1 else None,
         )
+
+    def best_sharpe(self, data: Data) -> float | None:
+        """The highest Sharpe ratio per day of the comparable trials of `history`; None without any."""
+        return max(_sharpes(self._alike(data), data).values(), default=None)
+
+    def totals(self) -> Totals:
+        """How much was ever tried, on whatever bars."""
+        columns = tables.trials.c
+        named = func.count(distinct(columns.configuration_version))
+        query = select(named, named.filter(columns.source == "optimize"), func.max(columns.recorded_at_ms))
+        with self._engine.connect() as connection:
+            count, searched, newest_ms = connection.execute(query).one()
+        return Totals(configurations=count, searched=searched, newest_ms=newest_ms)
+
+    def newest(self) -> Trial | None:
+        """What was remembered last; None where nothing was."""
+        columns = tables.trials.c
+        order = columns.recorded_at_ms.desc(), columns.trial_id.desc()
+        return next(iter(self._read(select(tables.trials).order_by(*order).limit(1))), None)
 
     def trials(self) -> list[Trial]:
         """Every trial, in the order in which they were first remembered."""
         return list(self._read(select(tables.trials).order_by(tables.trials.c.trial_id)))
+
+    def _alike(self, data: Data) -> list[Trial]:
+        return [trial for trial in self._overlapping(data) if _shares(trial, data)]
 
     def _overlapping(self, data: Data) -> Iterable[Trial]:
         columns = tables.trials.c
@@ -162,6 +196,15 @@ class TrialStore:
                 source=row.source,
                 assignments=tuple(json.loads(row.assignments)),
             )
+
+
+def _sharpes(found: Iterable[Trial], data: Data) -> dict[str, float]:
+    """Of each configuration with a Sharpe ratio on a comparable span, that of its most similar trial."""
+    sharpes: dict[str, float] = {}
+    for trial in sorted(found, key=lambda each: _likeness(each.data, data), reverse=True):
+        if trial.sharpe is not None and _days_in_common(trial.data, data) >= _COMPARABLE:
+            sharpes.setdefault(trial.configuration_version, trial.sharpe)
+    return sharpes
 
 
 def _shares(trial: Trial, data: Data) -> bool:

@@ -17,10 +17,7 @@ from crypto_tracker.app.cli.common import (
 from crypto_tracker.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from crypto_tracker.simulation.evidence import Evidence
-    from crypto_tracker.simulation.scorecard import DayShares
-
-_REPLAYED = "a backtest keeps no time"
+    from crypto_tracker.app.judging import Judged
 
 
 def register(app: typer.Typer) -> None:
@@ -63,7 +60,8 @@ def scorecard(
     if sum(each is not None for each in (account, run, bundle)) > 1:
         raise UsageError("--account, --run and --bundle name different things to judge: choose one")
     targets = session.configuration.scorecard
-    evidence, uptime, quality = _what_to_judge(session, account, run, bundle, targets.late_seconds)
+    found = _what_to_judge(session, account, run, bundle, targets.late_seconds)
+    evidence, uptime, quality = found.evidence, found.uptime, found.data_quality
     if span.start_ms is not None or span.end_ms is not None:
         first, stop = days_inside(evidence, span.start_ms, span.end_ms)
         evidence = cut(evidence, first, stop)
@@ -79,30 +77,14 @@ def scorecard(
 
 def _what_to_judge(
     session: Session, account: str | None, run: int | None, bundle: Path | None, late_seconds: float
-) -> "tuple[Evidence, DayShares | str, DayShares | str]":
+) -> "Judged":
     """The evidence, and what is known of uptime and data quality or why nothing is."""
     from crypto_tracker.app.accounts import read_account
-    from crypto_tracker.app.evidence import (
-        account_quality,
-        account_uptime,
-        recorded_account,
-        recorded_bundle,
-        recorded_run,
-        stored_quality,
-    )
+    from crypto_tracker.app.evidence import recorded_bundle
+    from crypto_tracker.app.judging import of_account, of_replayed, of_run
 
-    recorded = None
     if bundle is not None:
-        recorded = recorded_bundle(bundle)
-    elif run is not None:
-        recorded = recorded_run(session.home, run, session.configuration)
-    if recorded is not None:
-        quality = stored_quality(session.home, recorded.evidence, recorded.choice)
-        return recorded.evidence, _REPLAYED, quality
-    recorded, opened, minutes = recorded_account(read_account(session.home, account), count_known=True)
-    zone = recorded.evidence.timezone
-    return (
-        recorded.evidence,
-        account_uptime(opened, minutes, zone, late_seconds),
-        account_quality(opened, minutes, zone),
-    )
+        return of_replayed(session.home, recorded_bundle(bundle))
+    if run is not None:
+        return of_run(session.home, run, session.configuration)
+    return of_account(read_account(session.home, account), late_seconds)

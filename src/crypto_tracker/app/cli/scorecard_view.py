@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from crypto_tracker.app.judging import row_name
 from crypto_tracker.core.timeframes import from_ms
 from crypto_tracker.simulation.scorecard import DayShares, Row, Scorecard, State, Targets, Verdict
 
@@ -16,19 +17,6 @@ WIDTH_MAX = 100
 _WIDE = 96  # columns from which on there is room for units
 _CHANCE = "*"
 _THOUSANDS = 100_000  # from here on the ends of intervals are told in thousands
-_NAMES = {
-    "win_rate": "Win rate, overall",
-    "setup_quality": "Quality of approved setups",
-    "false_positives": "False positives",
-    "model_accuracy": "Model accuracy",
-    "confidence_correlation": "Confidence correlation",
-    "profit_factor": "Profit factor",
-    "max_drawdown": "Maximum drawdown",
-    "sharpe": "Sharpe, a year",
-    "pnl_net": "P&L after costs",
-    "uptime": "Uptime",
-    "data_quality": "Data quality",
-}
 _PLAIN = {"confidence_correlation", "profit_factor", "sharpe"}
 _STYLES = {State.MET: "green", State.NOT_MET: "red", State.NOT_KNOWN: "yellow"}
 _VERDICTS = {Verdict.GO_ON: "bold green", Verdict.OPTIMISE: "bold yellow", Verdict.PIVOT: "bold red"}
@@ -102,7 +90,7 @@ def _rows(card: Scorecard, targets: Targets, *, wide: bool) -> Table:
     for row in card.rows:
         written = _written(row)
         table.add_row(
-            _name(row),
+            row_name(row),
             f"{'>' if row.above else '<'} {written(row.target)}",
             "-" if row.value is None else written(row.value),
             _interval(row, written),
@@ -122,12 +110,7 @@ def _explained(card: Scorecard) -> Iterator[str]:
         yield f"thin: fewer than {' or '.join(needed)}, which counts as not known"
     for row in card.rows:
         if row.state is State.NOT_KNOWN and not row.thin:
-            yield f"unknown: {_name(row)}: {row.why}"
-
-
-def _name(row: Row) -> str:
-    name, dot, strategy = row.name.partition(".")
-    return f"Win rate, {strategy}" if dot else _NAMES[name]
+            yield f"unknown: {row_name(row)}: {row.why}"
 
 
 def _state(row: Row) -> str:

@@ -1,0 +1,51 @@
+"""What takes longer than a request should: the data, the scorecard and the research of one book."""
+
+from collections.abc import Callable, Mapping
+
+from crypto_tracker.app.judging import Judged
+from crypto_tracker.app.serving.data_view import DATA_SECONDS, data_view
+from crypto_tracker.app.serving.kept import Kept
+from crypto_tracker.app.serving.research_view import KeptResearch
+from crypto_tracker.app.serving.scope import Scanned, Scope
+from crypto_tracker.app.serving.scorecard_view import KeptScorecard
+from crypto_tracker.desk.views.research import Research, ScorecardView
+from crypto_tracker.desk.views.system import DataQuality
+from crypto_tracker.simulation.scorecard import Targets
+
+
+class SlowViews:
+    """Made in the background now and then, and served as they were until then.
+
+    Parameters
+    ----------
+    scope : the book as it stands; asked anew each time
+    scanned : its recorded scans
+    judge : what the scorecard judges, and its targets; may take seconds
+    paper : whether its present is the clock's
+    """
+
+    def __init__(
+        self,
+        account: str,
+        scope: Callable[[], Scope],
+        scanned: Scanned,
+        judge: Callable[[], tuple[Judged, Targets]],
+        *,
+        paper: bool,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._data = Kept(lambda: data_view(scope(), paper=paper), seconds=DATA_SECONDS)
+        self._scorecard = KeptScorecard(account, judge, now_ms)
+        self._research = KeptResearch(scope, scanned)
+
+    def data(self) -> DataQuality:
+        """What is stored of its symbols, and how far that can be trusted."""
+        return self._data.get()
+
+    def scorecard(self) -> ScorecardView:
+        """What is missing before money trades; before it was made a first time, that it is being made."""
+        return self._scorecard.view()
+
+    def research(self, outcomes: Mapping[str, int]) -> Research:
+        """What research has written; `outcomes` count the trades of each strategy that tell of a setup."""
+        return self._research.view(outcomes)
