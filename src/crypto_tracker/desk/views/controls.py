@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from crypto_tracker.desk.views.base import Listed, Ms, Sentence, Version, View
+from crypto_tracker.desk.views.base import Listed, Ms, Pair, Sentence, Version, View
 
 Danger = Annotated[
     Literal["none", "caution", "danger"],
@@ -111,3 +111,13 @@ class ConfigurationPreview(View):
     replaces: Version
     changes: list[ConfigurationChange]
     consequences: list[Sentence]
+
+
+class ForceExit(View):
+    """The position that is to be sold."""
+
+    symbol: Pair
+
+
+class Nothing(View):
+    """An empty object."""

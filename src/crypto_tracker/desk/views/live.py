@@ -165,3 +165,39 @@ class BarsEvent(View):
     type: Literal["bars"] = "bars"
     account: AccountId
     items: list[BarNow]
+
+
+CLIENT_MESSAGES = (Authenticate, Subscribe)
+SERVER_MESSAGES = (
+    Hello,
+    Subscribed,
+    Beat,
+    Resync,
+    LiveProblem,
+    TradesEvent,
+    DecisionsEvent,
+    PositionsEvent,
+    EquityEvent,
+    RegimeEvent,
+    LogEvent,
+    HealthEvent,
+    BarsEvent,
+)
+
+StreamWish = Annotated[Authenticate | Subscribe, Field(discriminator="type", title="StreamWish")]
+StreamMessage = Annotated[
+    Hello
+    | Subscribed
+    | Beat
+    | Resync
+    | LiveProblem
+    | TradesEvent
+    | DecisionsEvent
+    | PositionsEvent
+    | EquityEvent
+    | RegimeEvent
+    | LogEvent
+    | HealthEvent
+    | BarsEvent,
+    Field(discriminator="type", title="StreamMessage"),
+]

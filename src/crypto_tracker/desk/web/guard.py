@@ -1,0 +1,140 @@
+"""Who may ask what: each route names the scope that it needs, and answers nobody without it."""
+
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+from fastapi import APIRouter, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+
+from crypto_tracker.desk.web.problems import Refused, documented, refuse_unknown
+
+PREFIX = "/api/v1"
+
+ScopeName = Literal["read", "control"]
+
+
+class Held(Protocol):
+    """A token that is known: what `store.access` tells of it."""
+
+    @property
+    def token_id(self) -> str:
+        """Which one it is; no secret."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Whose it is."""
+        ...
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """What it may do."""
+        ...
+
+
+class Access(Protocol):
+    """Tells which tokens are known; called from worker threads."""
+
+    def check(self, token: str) -> Held | None:
+        """The token, or None where there is none such, or it was revoked."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who sends a request, as far as that is known.
+
+    Attributes
+    ----------
+    actor : as the audit names this one; empty for somebody unknown
+    scopes : what this one may do
+    key : by which the requests are counted: the token, or the address
+    why_not : for somebody unknown, what to do
+    """
+
+    actor: str
+    scopes: frozenset[str]
+    key: str
+    why_not: str = ""
+
+
+NOBODY = Caller(actor="", scopes=frozenset(), key="", why_not="the request came by no gate")
+
+
+def caller_of(request: Request) -> Caller:
+    """Who sends this request."""
+    caller = getattr(request.state, "caller", NOBODY)
+    return caller if isinstance(caller, Caller) else NOBODY
+
+
+def require(caller: Caller, scope: ScopeName) -> None:
+    """Refuse a caller who may not do this."""
+    if scope in caller.scopes:
+        return
+    if not caller.actor:
+        raise Refused(401, caller.why_not, {"WWW-Authenticate": "Bearer"})
+    raise Refused(
+        403, f"this needs a token with the scope {scope}: make one with `tokens create NAME --scope {scope}`"
+    )
+
+
+class OpenRoute(APIRoute):
+    """Answers everybody."""
+
+    needs: ClassVar[ScopeName | None] = None
+    problems: ClassVar[Sequence[int]] = (400, 422, 429, 500)
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **settings: Any) -> None:
+        settings["responses"] = documented(*self.problems) | (settings.get("responses") or {})
+        settings["summary"] = settings.get("summary") or _summary(endpoint)
+        settings["openapi_extra"] = {"security": [{"token": [self.needs]}] if self.needs else []}
+        super().__init__(path, endpoint, **settings)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The endpoint behind its guard, which stands before anything of the request is read."""
+        handle = super().get_route_handler()
+        known = _query_names(self.dependant)
+
+        async def guarded(request: Request) -> Response:
+            if self.needs is not None:
+                require(caller_of(request), self.needs)
+            refuse_unknown(request.query_params, known)
+            return await handle(request)
+
+        return guarded
+
+
+class ReadRoute(OpenRoute):
+    """Shows something: needs the scope `read`."""
+
+    needs: ClassVar[ScopeName | None] = "read"
+    problems: ClassVar[Sequence[int]] = (400, 401, 403, 404, 409, 422, 429, 500, 503)
+
+
+class ControlRoute(OpenRoute):
+    """Lets a person act: needs the scope `control`, JSON, and a page of ours where a page asks."""
+
+    needs: ClassVar[ScopeName | None] = "control"
+    problems: ClassVar[Sequence[int]] = (400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 503)
+
+
+def router(route: type[OpenRoute], tag: str) -> APIRouter:
+    """A router whose endpoints stand under the prefix, are named by their functions, and are guarded."""
+    return APIRouter(
+        prefix=PREFIX, tags=[tag], route_class=route, generate_unique_id_function=lambda each: each.name
+    )
+
+
+def _summary(endpoint: Callable[..., Any]) -> str:
+    return (endpoint.__doc__ or endpoint.__name__).strip().partition("\n")[0].rstrip(".")
+
+
+def _query_names(dependant: Dependant) -> list[str]:
+    """The query parameters of an endpoint and of all that it depends on."""
+    names = [parameter.alias for parameter in dependant.query_params]
+    for each in dependant.dependencies:
+        names += _query_names(each)
+    return list(dict.fromkeys(names))

@@ -1,0 +1,221 @@
+"""Errors as problem documents: one sentence for people, nothing of what is inside the server."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from crypto_tracker.core.errors import (
+    CryptoTrackerError,
+    DataError,
+    ProviderError,
+    StoreError,
+    UsageError,
+)
+from crypto_tracker.desk.source import NotLive, NotThere
+from crypto_tracker.desk.views.system import Problem
+
+MEDIA_TYPE = "application/problem+json"
+
+_PATH = re.compile(r"(?<![\w/])(?:[A-Za-z]:)?(?:[/\\][\w.+@ -]*[\w.+@-])+(?:[/\\]|(?=[^\w]|$))")
+_STATUS: Sequence[tuple[type[CryptoTrackerError], int]] = (
+    (NotThere, 404),
+    (NotLive, 409),
+    (UsageError, 400),
+    (StoreError, 503),
+    (DataError, 503),
+    (ProviderError, 503),
+)
+_TITLES = {
+    400: "Cannot be asked",
+    401: "Who is asking?",
+    403: "Not allowed",
+    404: "Not there",
+    405: "Not this way",
+    409: "Only a trading account has this",
+    413: "Too large",
+    415: "Not JSON",
+    422: "Not understood",
+    429: "Too many requests",
+    500: "A mistake of the server",
+    503: "Cannot be read now",
+}
+
+
+class Refused(HTTPException):
+    """A request that is not answered; the sentence says why, and what to do."""
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status, detail, dict(headers or {}))
+
+
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer for an error."""
+    title = _TITLES.get(status) or HTTPStatus(status).phrase
+    view = Problem(title=title, status=status, detail=detail)
+    return Response(view.model_dump_json(), status, dict(headers or {}), MEDIA_TYPE)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """These problems, as the OpenAPI document tells of them."""
+    return {status: _documented(status) for status in statuses}
+
+
+def _documented(status: int) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "description": _DESCRIPTIONS[status],
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    headers = {
+        401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "always `Bearer`"}},
+        429: {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds to wait"}},
+    }.get(status)
+    return told | ({"headers": headers} if headers else {})
+
+
+_DESCRIPTIONS = {
+    400: "What is asked for makes no sense, such as a span that ends before it starts",
+    401: "No token was sent, or one that is not known",
+    403: "The token lacks the scope, or the page that asks is not ours",
+    404: "There is no such account, symbol, strategy or trade",
+    409: "Only a trading account has this, and a recorded run was asked",
+    413: "The request is larger than `web.body_bytes_max`",
+    415: "The request is no JSON",
+    422: "A parameter or the body is not as this document says",
+    429: "Too many requests; `Retry-After` says how long to wait",
+    500: "A mistake of the server; its log has the details",
+    503: "The records cannot be read now",
+}
+
+
+def without_paths(sentence: str) -> str:
+    """The sentence with files named by their last part only: where the home lies is nobody's business.
+
+    >>> without_paths("the database /home/anna/user_data/market.db is locked: try again")
+    'the database market.db is locked: try again'
+    >>> without_paths("ETH/USDT is 1/3 of it")
+    'ETH/USDT is 1/3 of it'
+    """
+    return _PATH.sub(lambda found: re.split(r"[/\\]", found.group().rstrip("/\\"))[-1], sentence)
+
+
+def status_of(error: CryptoTrackerError) -> int:
+    """Which status an error of the program has."""
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+async def answer_own(_request: Request, error: Exception) -> Response:
+    """Answer an error of the program: its sentence was written for people."""
+    if not isinstance(error, CryptoTrackerError):
+        raise error
+    status = status_of(error)
+    if status == 500:
+        raise error
+    return problem(status, without_paths(str(error)))
+
+
+async def answer_http(_request: Request, error: Exception) -> Response:
+    """Answer what the server itself refuses."""
+    if not isinstance(error, HTTPException):
+        raise error
+    detail = error.detail
+    if not isinstance(error, Refused):
+        detail = _PLAIN.get(error.status_code, HTTPStatus(error.status_code).phrase)
+    return problem(error.status_code, detail, error.headers)
+
+
+_PLAIN = {
+    400: "the request cannot be read: see /api/v1/openapi.json",
+    404: "there is nothing under this address: /api/v1/openapi.json names every endpoint",
+    405: "this address is not asked with this method: /api/v1/openapi.json names every endpoint",
+}
+
+
+async def answer_invalid(_request: Request, error: Exception) -> Response:
+    """Answer a parameter or a body that is not as the document says: one sentence about the first slip."""
+    if not isinstance(error, RequestValidationError):
+        raise error
+    return problem(422, sentence_of(error.errors()))
+
+
+def sentence_of(errors: Sequence[Mapping[str, Any]]) -> str:
+    """What is wrong in the first of pydantic's errors, in words of this program; without what was sent."""
+    first = errors[0]
+    place, kind, context = tuple(first["loc"]), str(first["type"]), first.get("ctx", {})
+    if kind == "json_invalid":
+        return "the body is no JSON: send one JSON object"
+    where = _where(place)
+    if kind == "missing" and place == ("body",):
+        return "the body is missing: send one JSON object"
+    if kind in {"model_attributes_type", "dict_type", "model_type"}:
+        return f"{where} is no JSON object"
+    words = _WORDS.get(kind)
+    if words is None:
+        words = "is not as /api/v1/openapi.json says"
+    try:
+        return f"{where} {words.format(**context)}"
+    except (KeyError, IndexError):
+        return f"{where} is not as /api/v1/openapi.json says"
+
+
+def _where(place: Sequence[Any]) -> str:
+    names = [str(part) for part in place[1:]]
+    if not names:
+        return "the body"
+    inside = {"query": "the parameter", "path": "the address: its", "body": "the field"}
+    return f"{inside.get(str(place[0]), 'the part')} {_short('.'.join(names))}"
+
+
+def _short(text: str, length: int = 60) -> str:
+    printable = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return printable if len(printable) <= length else printable[: length - 1] + "…"
+
+
+_WORDS = {
+    "missing": "is missing",
+    "extra_forbidden": "is not known",
+    "int_parsing": "is no whole number",
+    "int_type": "is no whole number",
+    "int_from_float": "is no whole number",
+    "int_parsing_size": "is too large",
+    "float_parsing": "is no number",
+    "float_type": "is no number",
+    "bool_parsing": "is neither true nor false",
+    "bool_type": "is neither true nor false",
+    "string_type": "is no text",
+    "list_type": "is no list",
+    "greater_than_equal": "is less than {ge}",
+    "greater_than": "is not more than {gt}",
+    "less_than_equal": "is more than {le}",
+    "less_than": "is not less than {lt}",
+    "string_too_short": "is shorter than {min_length}",
+    "string_too_long": "is longer than {max_length} characters",
+    "too_long": "has more than {max_length} parts",
+    "too_short": "has fewer than {min_length} parts",
+    "literal_error": "is none of {expected}",
+    "enum": "is none of {expected}",
+    "string_pattern_mismatch": "is not spelled like one: see its examples in /api/v1/openapi.json",
+}
+
+
+def refuse_unknown(given: Iterable[str], known: Sequence[str]) -> None:
+    """Refuse a query parameter that there is not, or that is given twice where one is taken.
+
+    Raises Refused with the name that was most likely meant.
+    """
+    for name in given:
+        if name in known:
+            continue
+        near = difflib.get_close_matches(name, known, n=1)
+        meant = f": did you mean {near[0]}?" if near else _there_are(known)
+        raise Refused(422, f"there is no parameter {_short(name)!r} here{meant}")
+
+
+def _there_are(known: Sequence[str]) -> str:
+    return f": there are {', '.join(known)}" if known else ": this endpoint takes none"
