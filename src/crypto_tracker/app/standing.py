@@ -46,6 +46,7 @@ from crypto_tracker.trading.window import Series
 
 PERSON, CONFIGURATION, VOLATILITY, NO_SHARE = "person", "configuration", "volatility", "no_share"
 HALTS_TOLD = 5
+PRICE_AGE_MS = 10 * MINUTE_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -334,11 +335,11 @@ SILENT_MS = 10 * MINUTE_MS
 """Without a bar for so long by the clock, paper trading is said to have none."""
 
 
-def silence(read: Reading, now_ms: int) -> str | None:
+def silence(account: Account, cursor_ms: int, now_ms: int) -> str | None:
     """What to say where paper trading has no bars to trade on, None where it has or is a replay."""
-    if read.account.end_ms is not None or now_ms - read.cursor_ms < SILENT_MS:
+    if account.end_ms is not None or now_ms - cursor_ms < SILENT_MS:
         return None
-    since = f"{from_ms(read.cursor_ms):%Y-%m-%d %H:%M} UTC"
+    since = f"{from_ms(cursor_ms):%Y-%m-%d %H:%M} UTC"
     return f"no minute was stepped since {since}: nothing is bought or sold until bars come and it is traded"
 
 
@@ -356,7 +357,7 @@ def entries(read: Reading, *, now_ms: int | None = None) -> Entries:
     drawdown = float((peak - equity) / peak) if peak else 0.0
     paused = bool(book["paused"])
     since_ms = read.views.last_applied_ms("pause") if paused else None
-    silent = None if now_ms is None else silence(read, now_ms)
+    silent = None if now_ms is None else silence(read.account, read.cursor_ms, now_ms)
     why_not = [] if silent is None else [silent]
     if state.halted is not None:
         why_not.append(f"halted by a critical error, until a person resumes: {state.halted}")
@@ -428,6 +429,22 @@ def market_standing(read: Reading, *, reader: BarReader | None) -> MarketStandin
         favoured=favoured,
         slow_regime=_slow_regime(read),
     )
+
+
+def reference_price(read: Reading, *, reader: BarReader | None) -> float | None:
+    """The last close of the reference that is no older than some minutes; None where there is none."""
+    account = read.account
+    reference = account.reference
+    if reference is None:
+        return None
+    if reference in account.symbols:
+        return _number(float(read.state.portfolio.coins["last_close"][account.symbols.index(reference)]))
+    if reader is None:
+        return None
+    span = read.cursor_ms - PRICE_AGE_MS, read.cursor_ms
+    panel = reader.panel([reference], Timeframe.M1, *span, provider=account.providers[reference])
+    known = panel.close[~np.isnan(panel.close[:, 0]), 0]
+    return float(known[-1]) if len(known) else None
 
 
 def _doubtful(read: Reading, reader: BarReader | None) -> dict[Symbol, QualityRow]:

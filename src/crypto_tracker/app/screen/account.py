@@ -30,7 +30,13 @@ from crypto_tracker.app.screen.snapshot import (
 )
 from crypto_tracker.app.screen.text import age
 from crypto_tracker.app.screen.totals import Totals
-from crypto_tracker.app.standing import Protection, Reading, StrategyStanding, protection
+from crypto_tracker.app.standing import (
+    Protection,
+    Reading,
+    StrategyStanding,
+    protection,
+    reference_price,
+)
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.arrays import FloatArray
 from crypto_tracker.core.decisions import Reason
@@ -56,7 +62,6 @@ from crypto_tracker.trading.state import TraderState
 CURVE_POINTS = 480
 NEAREST = 12
 SCANNED_WITHIN_MS = DAY_MS + HOUR_MS  # every strategy scans once a day at least
-PRICE_AGE_MS = 10 * MINUTE_MS
 CLOSE = 3  # of BAR_FIELDS, the rows of bars as they were seen
 _PACE_MS = 20_000  # of real time over which the speed of a replay is measured
 _BLOCKS_KEPT = 256
@@ -252,6 +257,7 @@ class AccountObserver:
         before = self._closes_at(connection, account, read.cursor_ms - DAY_MS)
         both = ~(np.isnan(now) | np.isnan(before))
         day_return = market.returns[24]
+        price = reference_price(read, reader=self._reader)
         return MarketFacts(
             regime=market.regime,
             forced=market.forced,
@@ -259,25 +265,11 @@ class AccountObserver:
             favoured=market.favoured or "",
             volatility=math.nan if market.volatility is None else market.volatility,
             reference="no reference" if account.reference is None else account.reference.base,
-            reference_price=self._reference_price(read),
+            reference_price=math.nan if price is None else price,
             reference_change=math.nan if day_return is None else day_return,
             rising=int((now[both] > before[both]).sum()) if both.any() else None,
             symbols=int(both.sum()),
         )
-
-    def _reference_price(self, read: Reading) -> float:
-        account = read.account
-        reference = account.reference
-        if reference is None:
-            return math.nan
-        if reference in account.symbols:
-            return float(read.state.portfolio.coins["last_close"][account.symbols.index(reference)])
-        if self._reader is None:
-            return math.nan
-        span = read.cursor_ms - PRICE_AGE_MS, read.cursor_ms
-        panel = self._reader.panel([reference], Timeframe.M1, *span, provider=account.providers[reference])
-        known = panel.close[~np.isnan(panel.close[:, 0]), 0]
-        return float(known[-1]) if len(known) else math.nan
 
     def _closes_at(self, connection: Connection, account: Account, moment_ms: int) -> FloatArray:
         """The close of every coin's last bar that had closed at a moment, as it was seen; NaN without one."""
