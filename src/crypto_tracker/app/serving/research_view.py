@@ -1,6 +1,6 @@
 """What experiments have shown so far: trials, agreement of strategies, and how much there is to learn from.
 
-What SPEC names and nobody has written yet (models, shadow variations, suggestions) is empty, and says so.
+What is planned and nobody has written yet (models, shadow variations, suggestions) is empty, and says so.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,11 +25,11 @@ from crypto_tracker.strategies.decisions import ScanBlock
 
 EVERY_SECONDS = 60.0
 SAMPLES_MIN = {"DCA": 1_000, "SWING": 500, "CHANNEL": 250}
-"""Outcomes without which no model of a strategy is trained (SPEC §12)."""
+"""Outcomes without which no model of a strategy is trained, as the specification has them."""
 OTHER_SAMPLES_MIN = 500
-"""The same for a strategy that SPEC does not name."""
+"""The same for a strategy that it does not name."""
 NO_OUTCOME = (ExitReason.MANUAL, ExitReason.DATA_LOST)
-"""Exits that say nothing of a setup (SPEC §12)."""
+"""Exits that say nothing of a setup, and label none."""
 
 _SPAN_MS = DAY_MS  # of the newest closes, over which agreement is counted
 _BLOCKS = 2_000  # of scans at most, of all strategies together
@@ -45,7 +45,7 @@ _MISSING = {
         "it. They wait for the first model."
     ),
     "shadow": (
-        "No shadow variation runs. Variations of the rules will trade every scan on ledgers of their own, and "
+        "No shadow variation runs. Variations of the rules will trade every scan on ledgers of their own; "
         "their league table against the champion will stand here. It waits for the shadow service."
     ),
     "suggestions": (

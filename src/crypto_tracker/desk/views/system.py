@@ -33,6 +33,18 @@ class Machine(View):
     process_memory_bytes: Annotated[int, Field(description="of this server")]
 
 
+class ProcessItem(View):
+    """One process that is part of the system, or was."""
+
+    name: Annotated[str, Field(examples=["trader paper"])]
+    pid: int
+    host: str
+    running: Annotated[bool, Field(description="as far as can be seen from here")]
+    started_at_ms: Ms
+    ended_at_ms: Ms | None
+    code_version: Annotated[str | None, Field(description="null where it does not tell")]
+
+
 class FileItem(View):
     """One file of the home, or a folder with all that is in it."""
 
@@ -49,6 +61,7 @@ class Health(View):
     started_at_ms: Annotated[Ms, Field(description="of this server")]
     parts: list[Part]
     machine: Machine
+    processes: list[ProcessItem]
     files: list[FileItem]
     clients: Annotated[int, Field(description="open live streams")]
 
