@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from crypto_tracker.app.serving.account_book import AccountBook
+from crypto_tracker.app.serving.health_view import KeptHealth
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.desk.source import Book, NotThere
 from crypto_tracker.desk.views import accounts as account_views
@@ -34,6 +35,7 @@ class HomeDesk:
         self._now_ms = now_ms
         self._started_at_ms = started_at_ms
         self._code_version = code_version
+        self._health = KeptHealth(home, load, now_ms, started_at_ms=started_at_ms, code_version=code_version)
 
     def accounts(self) -> account_views.Accounts:
         """Every account, and the newest recorded runs."""
@@ -54,11 +56,11 @@ class HomeDesk:
 
     def health(self) -> system_views.Health:
         """How every part is."""
-        raise NotThere("this is not answered yet")
+        return self._health.view()
 
     def collectors(self) -> system_views.Collectors:
         """Who keeps bars up to date."""
-        raise NotThere("this is not answered yet")
+        return self._health.collectors()
 
     def close(self) -> None:
         """Let go of every file."""
