@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, even
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool, QueuePool
 
-from crypto_tracker.core.arrays import FloatArray
+from crypto_tracker.core.arrays import FloatArray, IntArray
 from crypto_tracker.core.errors import StoreError
 
 
@@ -138,6 +138,36 @@ def plain_numbers(
         raise
     finally:
         result.close()
+
+
+def plain_integers(
+    connection: Connection, statement: str, parameters: tuple[int | str, ...], *, width: int
+) -> IntArray:
+    """The rows of whole numbers as one table (rows, width), exactly."""
+    result = connection.exec_driver_sql(statement, parameters)
+    try:
+        numbers = chain.from_iterable(cast("Iterator[tuple[int, ...]]", result.cursor))
+        return np.fromiter(numbers, dtype=np.int64).reshape(-1, width)
+    except sqlite_module().Error:
+        connection.exec_driver_sql(statement, parameters).fetchall()  # as above
+        raise
+    finally:
+        result.close()
+
+
+def plain_columns(
+    connection: Connection, statement: str, parameters: tuple[int | str, ...], *, width: int
+) -> list[tuple[Any, ...]]:
+    """The columns of the rows as the driver gives them; as many empty ones where there is no row."""
+    result = connection.exec_driver_sql(statement, parameters)
+    try:
+        rows = cast("Any", result.cursor).fetchall()
+    except sqlite_module().Error:
+        connection.exec_driver_sql(statement, parameters).fetchall()  # as above
+        raise
+    finally:
+        result.close()
+    return list(zip(*rows, strict=True)) if rows else [()] * width
 
 
 def current_revision(engine: Engine) -> str | None:

@@ -10,9 +10,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Float, Row, Select, Table, case, cast, func, select
+import numpy as np
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Float,
+    Row,
+    Select,
+    Table,
+    case,
+    cast,
+    func,
+    select,
+    tuple_,
+)
 
 from crypto_tracker.core.decisions import Reason, Regime, Verdict
 from crypto_tracker.core.errors import StoreError
@@ -21,9 +34,10 @@ from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.store import control_tables
 from crypto_tracker.store import trading_tables as tables
+from crypto_tracker.store.column_rows import MinuteRows, SetupRows, TradeRows, setup_rows_of, trade_rows
 from crypto_tracker.store.control import FILE_NAME as CONTROL_FILE_NAME
 from crypto_tracker.store.control import Check
-from crypto_tracker.store.database import current_revision, open_engine
+from crypto_tracker.store.database import current_revision, open_engine, plain_columns, plain_integers
 from crypto_tracker.store.trading_journal import FILE_NAME
 from crypto_tracker.store.trading_records import (
     Account,
@@ -40,6 +54,7 @@ from crypto_tracker.store.trading_rows import fill_of, order_of, position_of, se
 from crypto_tracker.strategies.decisions import ScanBlock, decode_block
 
 _AT_ONCE = 500  # values in one `IN`
+ValueT = TypeVar("ValueT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,6 +286,17 @@ class TradingViews:
             for row in self._connection.execute(query)
         ]
 
+    def minutes_since(self, time_ms: int | None, *, limit: int) -> MinuteRows:
+        """The first `limit` minutes after one, or from the start on."""
+        after, values = ("", ()) if time_ms is None else ("WHERE time_ms > ?", (time_ms,))
+        regimes = " ".join(f"WHEN '{regime.name.lower()}' THEN {int(regime)}" for regime in Regime)
+        query = f"SELECT time_ms, equity_quote, CASE regime {regimes} END FROM minutes"  # noqa: S608 - our own names
+        numbers = plain_integers(
+            self._connection, f"{query} {after} ORDER BY time_ms LIMIT ?", (*values, limit), width=3
+        )
+        time, equity, regime = numbers.T.copy()
+        return MinuteRows(time_ms=time, equity_e8=equity, regime=regime.astype(np.int8))
+
     # --- trades and positions ------------------------------------------------------------------
 
     def trades(
@@ -295,6 +321,35 @@ class TradingViews:
             for part in _parts(trade_group_ids)
             for row in self._connection.execute(select(tables.trades).where(columns.trade_group_id.in_(part)))
         }
+
+    def trades_since(self, number: int | None, *, limit: int) -> TradeRows:
+        """The first `limit` trades after the one of a number, or from the first on, by columns."""
+        after, values = ("", ()) if number is None else ("WHERE trade_number > ?", (number,))
+        columns = plain_columns(
+            self._connection,
+            "SELECT trade_number, symbol, strategy, exit_reason, entry_ms, exit_ms, pnl_quote, "  # noqa: S608 - our own names
+            f"invested_quote, fee_quote, slippage_quote, return_net FROM trades {after} "
+            "ORDER BY trade_number LIMIT ?",
+            (*values, limit),
+            width=11,
+        )
+        return trade_rows(columns)
+
+    def trades_numbered(self, numbers: Sequence[int]) -> list[tuple[Trade, str]]:
+        """The trades of these numbers in this order, each with the configuration version of its setup.
+
+        Raises StoreError where there is none of a number.
+        """
+        columns = tables.trades.c
+        found = {
+            row.trade_number: (trade_of(row, exit_ms=row.exit_ms), row.version)
+            for part in _parts(numbers)
+            for row in self._connection.execute(select(tables.trades).where(columns.trade_number.in_(part)))
+        }
+        for number in numbers:
+            if number not in found:
+                raise StoreError(f"the account in {self.folder} has no trade {number}")
+        return [found[number] for number in numbers]
 
     def sums(self, where: Where = EVERYTHING) -> Sums:
         """Closed trades added up."""
@@ -340,6 +395,39 @@ class TradingViews:
         )
         return [fill_of(row) for row in self._connection.execute(query)]
 
+    def fills_of_symbol(self, symbol: Symbol, start_ms: int, end_ms: int) -> list[Fill]:
+        """The executions of a symbol in bars that open in [start_ms, end_ms), in their order.
+
+        A symbol is held by one trade at a time, so its trades overlap the span one after the other.
+        """
+        groups = []
+        query = (
+            select(tables.trades.c.trade_group_id, tables.trades.c.entry_ms)
+            .where(tables.trades.c.symbol == str(symbol), tables.trades.c.exit_ms >= start_ms)
+            .order_by(tables.trades.c.exit_ms)
+        )
+        with self._connection.execute(query, execution_options={"yield_per": 64}) as closed:
+            for row in closed:
+                if row.entry_ms >= end_ms:
+                    break
+                groups.append(row.trade_group_id)
+        held = select(tables.positions.c.trade_group_id).where(tables.positions.c.symbol == str(symbol))
+        groups += self._connection.execute(held).scalars()
+        columns = tables.fills.c
+        rows = [
+            row
+            for part in _parts(groups)
+            for row in self._connection.execute(
+                _within(
+                    select(tables.fills).where(columns.trade_group_id.in_(part)),
+                    columns.bar_open_ms,
+                    start_ms,
+                    end_ms,
+                )
+            )
+        ]
+        return [fill_of(row) for row in sorted(rows, key=lambda row: row.sequence)]
+
     def fill_costs(self) -> tuple[Decimal, Decimal]:
         """Fees and slippage of every fill, those of open positions included."""
         columns = tables.fills.c
@@ -365,6 +453,38 @@ class TradingViews:
         order = [column.desc() for column in key] if newest_first else list(key)
         query = _of_setups(select(tables.setups), where).order_by(*order).limit(limit).offset(offset)
         return [setup_of(row) for row in self._connection.execute(query)]
+
+    def setups_since(self, time_ms: int | None) -> SetupRows:
+        """What was decided at closes after one, or from the first on, by columns."""
+        after, values = ("", ()) if time_ms is None else ("WHERE time_ms > ?", (time_ms,))
+        columns = plain_columns(
+            self._connection,
+            f"SELECT time_ms, symbol, strategy, verdict, reason FROM setups {after} "  # noqa: S608 - our own names
+            "ORDER BY time_ms, symbol, strategy",
+            values,
+            width=5,
+        )
+        return setup_rows_of(columns)
+
+    def setups_keyed(self, keys: Sequence[tuple[int, str, str]]) -> list[SetupRecord]:
+        """The setups and near misses of these times, symbols and strategies, in this order.
+
+        Raises StoreError where there is none of a key.
+        """
+        columns = tables.setups.c
+        found = {
+            (row.time_ms, row.symbol, row.strategy): setup_of(row)
+            for part in _parts(keys)
+            for row in self._connection.execute(
+                select(tables.setups).where(
+                    tuple_(columns.time_ms, columns.symbol, columns.strategy).in_(list(part))
+                )
+            )
+        }
+        for key in keys:
+            if key not in found:
+                raise StoreError(f"the account in {self.folder} has no setup {key}")
+        return [found[key] for key in keys]
 
     def setup_counts(self, where: Where = EVERYTHING) -> dict[tuple[Verdict, Reason], int]:
         """How many rows there are of each verdict and reason, the most frequent first."""
@@ -394,6 +514,18 @@ class TradingViews:
         for row in self._connection.execute(query, execution_options={"yield_per": 64}):
             yield decode_block(row.block)
 
+    def newest_block(self, strategy: str, *, since_ms: int) -> ScanBlock | None:
+        """The last scan of a strategy at or after a close; None where it has not scanned since."""
+        columns = tables.decision_blocks.c
+        query = (
+            select(columns.block)
+            .where(columns.strategy == strategy, columns.time_ms >= since_ms)
+            .order_by(columns.time_ms.desc())
+            .limit(1)
+        )
+        found = self._connection.execute(query).scalar_one_or_none()
+        return None if found is None else decode_block(found)
+
     # --- what stopped it, and what people told it ----------------------------------------------
 
     def halts(self, *, limit: int | None = None) -> list[Halted]:
@@ -411,16 +543,24 @@ class TradingViews:
         """The trader's answers to commands, the last one first."""
         columns = tables.command_results.c
         query = select(tables.command_results).order_by(columns.time_ms.desc(), columns.recorded_at_ms.desc())
-        return [
-            Answered(
-                result=CommandResult(
-                    command_id=row.command_id, kind=row.kind, status=row.status, sentence=row.sentence
-                ),
-                time_ms=row.time_ms,
-                recorded_at_ms=row.recorded_at_ms,
+        return [_answered(row) for row in self._connection.execute(query.limit(limit))]
+
+    def answers_to(self, command_ids: Sequence[str]) -> dict[str, Answered]:
+        """The trader's answers to these commands; those that have none yet are left out."""
+        columns = tables.command_results.c
+        return {
+            row.command_id: _answered(row)
+            for part in _parts(command_ids)
+            for row in self._connection.execute(
+                select(tables.command_results).where(columns.command_id.in_(part))
             )
-            for row in self._connection.execute(query.limit(limit))
-        ]
+        }
+
+    def answer_count(self) -> int:
+        """How many commands were answered."""
+        return int(
+            self._connection.execute(select(func.count()).select_from(tables.command_results)).scalar_one()
+        )
 
     def last_applied_ms(self, kind: str) -> int | None:
         """The minute before whose open a command of this kind was applied last."""
@@ -550,7 +690,17 @@ def _of_setups(query: Select[Any], where: Where) -> Select[Any]:
     return _within(query, columns.time_ms, where.start_ms, where.end_ms)
 
 
-def _parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
+def _answered(row: Row[Any]) -> Answered:
+    return Answered(
+        result=CommandResult(
+            command_id=row.command_id, kind=row.kind, status=row.status, sentence=row.sentence
+        ),
+        time_ms=row.time_ms,
+        recorded_at_ms=row.recorded_at_ms,
+    )
+
+
+def _parts(values: Sequence[ValueT]) -> Iterator[Sequence[ValueT]]:
     for start in range(0, len(values), _AT_ONCE):
         yield values[start : start + _AT_ONCE]
 

@@ -1,0 +1,232 @@
+"""The equity of a book at every close, with what it did in each hour and day, so that a curve is quick.
+
+Amounts are integers of 1e-8 quote. Times in the columns are open times of minutes; curves show closes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+import numpy as np
+
+from crypto_tracker.app.serving.growing import Growing
+from crypto_tracker.app.serving.local_days import local_days
+from crypto_tracker.core.arrays import FloatArray, IntArray
+from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS
+from crypto_tracker.store.column_rows import EquityRows, MinuteRows
+
+_MOST_ROWS = 65_536  # minutes, or hours, that a curve is made of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Curve:
+    """An equity curve in stretches of `resolution_ms`, each with where it ended and how far it went."""
+
+    resolution_ms: int
+    rows: EquityRows
+
+    @property
+    def close_ms(self) -> IntArray:
+        """Close of the last minute of each stretch."""
+        return np.asarray(self.rows.time_ms + MINUTE_MS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DailyEquity:
+    """The equity at the last close of each day that has one, in some zone, and the equity before each."""
+
+    days: tuple[date, ...]
+    begin_ms: IntArray
+    equity_e8: IntArray
+    before_e8: IntArray
+
+    @property
+    def returns(self) -> FloatArray:
+        """What each day gained, as a fraction of the equity before it."""
+        return np.asarray(self.equity_e8 / self.before_e8 - 1.0)
+
+
+def _whole() -> Growing[np.int64]:
+    return Growing(np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Level:
+    """The stretches of `width_ms` that are over: the row at which each begins, and where it went."""
+
+    width_ms: int
+    start_row: Growing[np.int64] = field(default_factory=_whole)
+    time_ms: Growing[np.int64] = field(default_factory=_whole)
+    last: Growing[np.int64] = field(default_factory=_whole)
+    low: Growing[np.int64] = field(default_factory=_whole)
+    high: Growing[np.int64] = field(default_factory=_whole)
+    rows: int = 0  # of minutes that lie in these stretches
+
+    def extended(self, time_ms: IntArray, equity: IntArray) -> "_Level":
+        """The level over all minutes, of which those up to `rows` are in it already."""
+        number = time_ms[self.rows :] // self.width_ms
+        starts = np.flatnonzero(np.diff(number, prepend=-1)) + self.rows
+        if len(starts) < 2:  # the stretch of the newest minute may go on
+            return self
+        over, stop = starts[:-1], int(starts[-1])
+        inside = slice(self.rows, stop)
+        ends = np.append(over[1:], stop) - 1
+        return _Level(
+            width_ms=self.width_ms,
+            start_row=self.start_row.extended(over),
+            time_ms=self.time_ms.extended(time_ms[ends]),
+            last=self.last.extended(equity[ends]),
+            low=self.low.extended(np.minimum.reduceat(equity[inside], over - self.rows)),
+            high=self.high.extended(np.maximum.reduceat(equity[inside], over - self.rows)),
+            rows=stop,
+        )
+
+    def between(self, first: int, stop: int) -> tuple[int, int, EquityRows]:
+        """The stretches that lie whole in the rows [first, stop), and which rows they are."""
+        begins = self.start_row.values
+        one = int(np.searchsorted(begins, first))
+        end = int(np.searchsorted(np.append(begins[1:], self.rows), stop, side="right")) if len(begins) else 0
+        if end <= one:
+            return stop, stop, _rows(*(np.empty(0, dtype=np.int64) for _ in range(4)))
+        part = slice(one, end)
+        found = _rows(*(each.values[part] for each in (self.time_ms, self.last, self.low, self.high)))
+        return int(begins[one]), int(begins[end]) if end < len(begins) else self.rows, found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EquityLevels:
+    """The equity since the start; never changed, only `extended`.
+
+    `peak_e8` is the highest equity at any close, the capital included; `max_drawdown` the deepest fall from
+    the highest point so far, a fraction.
+    """
+
+    capital_e8: int
+    peak_e8: int
+    max_drawdown: float = 0.0
+    _time_ms: Growing[np.int64] = field(default_factory=_whole)
+    _equity_e8: Growing[np.int64] = field(default_factory=_whole)
+    _hours: _Level = field(default_factory=lambda: _Level(width_ms=HOUR_MS))
+    _days: _Level = field(default_factory=lambda: _Level(width_ms=DAY_MS))
+
+    @classmethod
+    def fresh(cls, capital_e8: int) -> "EquityLevels":
+        """An account that has not come to its first close."""
+        return cls(capital_e8=capital_e8, peak_e8=capital_e8)
+
+    def __len__(self) -> int:
+        return len(self._time_ms)
+
+    @property
+    def time_ms(self) -> IntArray:
+        """Open times of the minutes, ascending."""
+        return self._time_ms.values
+
+    @property
+    def equity_e8(self) -> IntArray:
+        """Marked equity at the close of each."""
+        return self._equity_e8.values
+
+    @property
+    def last_e8(self) -> int:
+        """The equity at the last close, the capital before the first."""
+        return int(self.equity_e8[-1]) if len(self) else self.capital_e8
+
+    @property
+    def drawdown(self) -> float:
+        """How far the equity is below its peak now, a fraction."""
+        return (self.peak_e8 - self.last_e8) / self.peak_e8 if self.peak_e8 else 0.0
+
+    def extended(self, rows: MinuteRows) -> "EquityLevels":
+        """The same with the minutes that were stepped since."""
+        if not len(rows):
+            return self
+        if (np.diff(rows.time_ms, prepend=self.time_ms[-1:]) <= 0).any():
+            raise ValueError("minutes are held in order of time, so that is how they are added")
+        time_ms, equity_e8 = self._time_ms.extended(rows.time_ms), self._equity_e8.extended(rows.equity_e8)
+        peak = np.maximum(np.maximum.accumulate(rows.equity_e8), self.peak_e8)
+        fallen = np.max((peak - rows.equity_e8) / peak)
+        return EquityLevels(
+            capital_e8=self.capital_e8,
+            peak_e8=int(peak[-1]),
+            max_drawdown=max(self.max_drawdown, float(fallen)),
+            _time_ms=time_ms,
+            _equity_e8=equity_e8,
+            _hours=self._hours.extended(time_ms.values, equity_e8.values),
+            _days=self._days.extended(time_ms.values, equity_e8.values),
+        )
+
+    def curve(self, points: int, start_ms: int | None = None, end_ms: int | None = None) -> Curve | None:
+        """The equity of minutes that open in [start_ms, end_ms), in at most `points` stretches.
+
+        None where there is no minute. A long span is made of hours or days, so that what is
+        read does not grow with it; the stretches then begin at whole hours or days, UTC.
+        """
+        first = 0 if start_ms is None else int(np.searchsorted(self.time_ms, start_ms))
+        stop = len(self) if end_ms is None else int(np.searchsorted(self.time_ms, end_ms))
+        if stop <= first or points < 1:
+            return None
+        begin_ms, last_ms = int(self.time_ms[first]), int(self.time_ms[stop - 1])
+        unit_ms = next(
+            (unit for unit in (MINUTE_MS, HOUR_MS) if (last_ms - begin_ms) // unit < _MOST_ROWS), DAY_MS
+        )
+        origin_ms = begin_ms - begin_ms % unit_ms
+        wide = -(-(last_ms + MINUTE_MS - origin_ms) // points)
+        width_ms = -(-wide // unit_ms) * unit_ms
+        if unit_ms == MINUTE_MS:
+            fine = self._minutes(first, stop)
+        else:
+            fine = self._whole_and_edges(self._days if unit_ms == DAY_MS else self._hours, first, stop)
+        return Curve(resolution_ms=width_ms, rows=stretched(fine, origin_ms=origin_ms, width_ms=width_ms))
+
+    def daily(self, timezone: str) -> DailyEquity:
+        """The equity at the end of each day of a zone; the last of them may still go on."""
+        if not len(self):
+            nothing = np.empty(0, dtype=np.int64)
+            return DailyEquity(days=(), begin_ms=nothing, equity_e8=nothing, before_e8=nothing)
+        days, begins = local_days(int(self.time_ms[0]), int(self.time_ms[-1]), timezone)
+        stops = np.append(np.searchsorted(self.time_ms, begins[1:]), len(self))
+        there = np.flatnonzero(np.diff(stops, prepend=0))  # days without a minute are no days
+        equity = self.equity_e8[stops[there] - 1]
+        return DailyEquity(
+            days=tuple(days[place] for place in there.tolist()),
+            begin_ms=begins[there],
+            equity_e8=equity,
+            before_e8=np.concatenate([[self.capital_e8], equity[:-1]]).astype(np.int64),
+        )
+
+    def _minutes(self, first: int, stop: int) -> EquityRows:
+        equity = self.equity_e8[first:stop]
+        return _rows(self.time_ms[first:stop], equity, equity, equity)
+
+    def _whole_and_edges(self, level: _Level, first: int, stop: int) -> EquityRows:
+        """The stretches of a level, and single minutes where the span begins or ends within one."""
+        from_row, to_row, whole = level.between(first, stop)
+        return _joined([self._minutes(first, from_row), whole, self._minutes(to_row, stop)])
+
+
+def stretched(fine: EquityRows, *, origin_ms: int, width_ms: int) -> EquityRows:
+    """Stretches put together into longer ones of `width_ms`, the first of which begins at `origin_ms`."""
+    if not len(fine):
+        return fine
+    starts = np.flatnonzero(np.diff((fine.time_ms - origin_ms) // width_ms, prepend=-1))
+    ends = np.append(starts[1:], len(fine)) - 1
+    return _rows(
+        fine.time_ms[ends],
+        fine.equity_e8[ends],
+        np.minimum.reduceat(fine.low_e8, starts),
+        np.maximum.reduceat(fine.high_e8, starts),
+    )
+
+
+def _rows(time_ms: IntArray, equity: IntArray, low: IntArray, high: IntArray) -> EquityRows:
+    return EquityRows(time_ms=time_ms, equity_e8=equity, low_e8=low, high_e8=high)
+
+
+def _joined(parts: Sequence[EquityRows]) -> EquityRows:
+    return _rows(
+        np.concatenate([part.time_ms for part in parts]),
+        np.concatenate([part.equity_e8 for part in parts]),
+        np.concatenate([part.low_e8 for part in parts]),
+        np.concatenate([part.high_e8 for part in parts]),
+    )

@@ -1,0 +1,285 @@
+"""Follows one trading account: what grows with its age is read once, and later only what came since."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Engine
+from sqlalchemy.pool import PoolProxiedConnection
+
+from crypto_tracker.app.serving.equity_levels import EquityLevels
+from crypto_tracker.app.serving.setup_columns import SetupColumns
+from crypto_tracker.app.serving.trade_columns import TradeColumns
+from crypto_tracker.core.decisions import Regime
+from crypto_tracker.core.errors import StoreError
+from crypto_tracker.core.money import to_e8
+from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS
+from crypto_tracker.store.column_rows import MinuteRows
+from crypto_tracker.store.database import current_revision, open_engine
+from crypto_tracker.store.trading_journal import FILE_NAME
+from crypto_tracker.store.trading_records import Account
+from crypto_tracker.store.trading_views import TradingViews
+from crypto_tracker.strategies.decisions import ScanBlock
+
+RegimeSpan = tuple[int, int, int]
+"""Start, end and code of a stretch of time in one fast regime."""
+
+_ROWS_AT_ONCE = 200_000
+_FIRST_LOOK_MS = 8 * DAY_MS  # how far back a first look for the last scan of a strategy goes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Followed:
+    """One state of an account: everything in it was committed together.
+
+    Attributes
+    ----------
+    generation : counts the states that were seen of this account and of those before it in the same place
+    regimes : stretches of time outside NORMAL, in order
+    newest_blocks : the last scan of every strategy that has one
+    """
+
+    generation: int
+    account: Account
+    cursor_ms: int
+    trades: TradeColumns
+    equity: EquityLevels
+    setups: SetupColumns
+    regimes: tuple[RegimeSpan, ...]
+    newest_blocks: Mapping[str, ScanBlock]
+
+
+class AccountFollower:
+    """One account of a folder, whoever trades it and however often it is made anew. Threads share it.
+
+    `now_ms` tells when the account was last seen to have changed (`changed_at_ms`).
+    """
+
+    def __init__(self, folder: Path, now_ms: Callable[[], int]) -> None:
+        self.folder = folder
+        self.changed_at_ms: int | None = None
+        self._now_ms = now_ms
+        self._reading = Lock()  # held by the one who brings it up to date
+        self._opening = Lock()
+        self._file: _File | None = None
+        self._seen: tuple[_File, Any] | None = None  # file and version that `_now` was read from
+        self._now: Followed | None = None
+        self._generation = 0
+
+    def refresh(self) -> int:
+        """Take in what was committed since, and return the generation; microseconds where nothing was.
+
+        Where another thread is just doing that, the state before stays and nobody waits. Raises StoreError
+        where there is no account, or it was not opened to its end.
+        """
+        file = self._current_file()
+        if not self._reading.acquire(blocking=self._now is None):
+            return self._generation
+        try:
+            seen = file, file.version()
+            if seen != self._seen:
+                self._read(file)
+                self._seen = seen
+        finally:
+            self._reading.release()
+        return self._generation
+
+    @property
+    def now(self) -> Followed:
+        """The state of the last refresh; raises StoreError where there was none."""
+        if self._now is None:
+            raise StoreError(f"the account in {self.folder} was not read yet: refresh it first")
+        return self._now
+
+    @property
+    def generation(self) -> int:
+        """Counts the states that were seen."""
+        return self._generation
+
+    @property
+    def trades(self) -> TradeColumns:
+        """All closed trades."""
+        return self.now.trades
+
+    @property
+    def equity(self) -> EquityLevels:
+        """The equity at every close."""
+        return self.now.equity
+
+    @property
+    def setups(self) -> SetupColumns:
+        """All setups and near misses."""
+        return self.now.setups
+
+    @property
+    def setup_counts(self) -> Mapping[tuple[str, str], int]:
+        """How many setups and near misses there are of each verdict and reason."""
+        return self.now.setups.counts
+
+    @property
+    def newest_blocks(self) -> Mapping[str, ScanBlock]:
+        """The last scan of every strategy that has one."""
+        return self.now.newest_blocks
+
+    @property
+    def regimes(self) -> tuple[RegimeSpan, ...]:
+        """Stretches of time outside NORMAL, in order."""
+        return self.now.regimes
+
+    @property
+    def cursor_ms(self) -> int:
+        """Open time of the next minute: everything before it is recorded."""
+        return self.now.cursor_ms
+
+    @contextmanager
+    def views(self) -> Iterator[TradingViews]:
+        """The account as it stands now, one state while the block runs; it may be newer than `now`."""
+        with self._current_file().engine.connect() as connection:
+            yield TradingViews(connection, self.folder)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._opening:
+            file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+    def _current_file(self) -> "_File":
+        """The file that stands in the folder now, opened anew where it is another than before."""
+        path = self.folder / FILE_NAME
+        try:
+            status = path.stat()
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"there is no account in {self.folder}: start it with `crypto-tracker trade`"
+            ) from error
+        identity = status.st_dev, status.st_ino
+        with self._opening:
+            if self._file is None or self._file.identity != identity:
+                before, self._file = self._file, _File(path, identity)
+                if before is not None:
+                    before.close()
+            return self._file
+
+    def _read(self, file: "_File") -> None:
+        if current_revision(file.engine) is None:
+            raise StoreError(f"the account in {self.folder} was not opened to its end: start it again")
+        with file.engine.connect() as connection:
+            views = TradingViews(connection, self.folder)
+            account, cursor_ms = views.account(), views.cursor_ms()
+            before = self._now
+            if (
+                before is None
+                or self._seen is None
+                or self._seen[0] is not file
+                or before.account != account
+                or before.cursor_ms > cursor_ms
+            ):
+                before = _unread(account)
+            now = _read_on(before, views, cursor_ms)
+        self._generation += 1
+        self._now = replace(now, generation=self._generation)
+        self.changed_at_ms = self._now_ms()
+
+
+class _File:
+    """The open file of an account, with a connection that only watches: SQLite tells it of every write."""
+
+    def __init__(self, path: Path, identity: tuple[int, int]) -> None:
+        self.identity = identity
+        self.engine: Engine = open_engine(path, read_only=True)
+        self._lock = Lock()
+        self._watch: PoolProxiedConnection | None = self.engine.raw_connection()
+
+    def version(self) -> Any:
+        """Another value than before where somebody has written since; None once it was closed."""
+        with self._lock:
+            if self._watch is None:
+                return None
+            cursor = self._watch.cursor()
+            try:
+                cursor.execute("PRAGMA data_version")
+                return cursor.fetchone()
+            finally:
+                cursor.close()
+
+    def close(self) -> None:
+        """Let go of it; who reads it at this moment reads on."""
+        with self._lock:
+            watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.close()
+        self.engine.dispose()
+
+
+def _unread(account: Account) -> Followed:
+    return Followed(
+        generation=0,
+        account=account,
+        cursor_ms=account.start_ms,
+        trades=TradeColumns(),
+        equity=EquityLevels.fresh(to_e8(account.capital_quote)),
+        setups=SetupColumns(),
+        regimes=(),
+        newest_blocks={},
+    )
+
+
+def _read_on(before: Followed, views: TradingViews, cursor_ms: int) -> Followed:
+    """The state of the account that `views` see, by what they have more than the one before."""
+    trades, equity, setups, regimes = before.trades, before.equity, before.setups, before.regimes
+    while True:
+        rows = views.trades_since(int(trades.number[-1]) if len(trades) else None, limit=_ROWS_AT_ONCE)
+        trades = trades.extended(rows)
+        if len(rows) < _ROWS_AT_ONCE:
+            break
+    while True:
+        minutes = views.minutes_since(int(equity.time_ms[-1]) if len(equity) else None, limit=_ROWS_AT_ONCE)
+        equity, regimes = equity.extended(minutes), _with_regimes(regimes, minutes)
+        if len(minutes) < _ROWS_AT_ONCE:
+            break
+    setups = setups.extended(views.setups_since(int(setups.time_ms[-1]) if len(setups) else None))
+    return replace(
+        before,
+        cursor_ms=cursor_ms,
+        trades=trades,
+        equity=equity,
+        setups=setups,
+        regimes=regimes,
+        newest_blocks=_newest_blocks(before, views, cursor_ms),
+    )
+
+
+def _newest_blocks(before: Followed, views: TradingViews, cursor_ms: int) -> Mapping[str, ScanBlock]:
+    found = dict(before.newest_blocks)
+    for strategy in before.account.strategies:
+        known = found.get(strategy)
+        since_ms = cursor_ms - _FIRST_LOOK_MS if known is None else known.time_ms + 1
+        block = views.newest_block(strategy, since_ms=since_ms)
+        if block is not None:
+            found[strategy] = block
+    return found
+
+
+def _with_regimes(known: tuple[RegimeSpan, ...], minutes: MinuteRows) -> tuple[RegimeSpan, ...]:
+    """The stretches outside NORMAL with those of the minutes that follow them."""
+    if not len(minutes):
+        return known
+    breaks = (np.diff(minutes.regime, prepend=-1) != 0) | (
+        np.diff(minutes.time_ms, prepend=minutes.time_ms[0] - MINUTE_MS) != MINUTE_MS
+    )
+    starts = np.flatnonzero(breaks)
+    stops = np.append(starts[1:], len(minutes.time_ms)) - 1
+    found = [
+        (int(minutes.time_ms[start]), int(minutes.time_ms[stop]) + MINUTE_MS, int(minutes.regime[start]))
+        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)
+        if minutes.regime[start] != Regime.NORMAL
+    ]
+    if known and found and known[-1][1:] == (found[0][0], found[0][2]):
+        found[0] = (known[-1][0], found[0][1], found[0][2])
+        known = known[:-1]
+    return (*known, *found) if found else known

@@ -1,0 +1,102 @@
+"""Records by columns, for readers that hold a whole account: plain numbers, amounts in 1e-8 quote."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from crypto_tracker.core.arrays import CodeArray, FloatArray, IntArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TradeRows:
+    """Closed trades in the order in which they closed; all columns have one length."""
+
+    number: IntArray
+    symbol: list[str]
+    strategy: list[str]
+    exit_reason: list[str]
+    entry_ms: IntArray
+    exit_ms: IntArray
+    pnl_e8: IntArray
+    invested_e8: IntArray
+    fee_e8: IntArray
+    slippage_e8: IntArray
+    return_net: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.number)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MinuteRows:
+    """The account at the close of each minute, in order of time. `regime` holds codes of `Regime`."""
+
+    time_ms: IntArray  # open times
+    equity_e8: IntArray
+    regime: CodeArray
+
+    def __len__(self) -> int:
+        return len(self.time_ms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SetupRows:
+    """What became of setups, and near misses, by time, symbol and strategy."""
+
+    time_ms: IntArray  # of the deciding close
+    symbol: list[str]
+    strategy: list[str]
+    verdict: list[str]
+    reason: list[str]
+
+    def __len__(self) -> int:
+        return len(self.time_ms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EquityRows:
+    """Stretches of an equity curve in order of time: at the end of each, and how far it went."""
+
+    time_ms: IntArray  # open time of the last minute, or bar, of each
+    equity_e8: IntArray
+    low_e8: IntArray
+    high_e8: IntArray
+
+    def __len__(self) -> int:
+        return len(self.time_ms)
+
+
+def trade_rows(columns: Sequence[Sequence[Any]]) -> TradeRows:
+    """The rows of these columns, in the order of the fields of `TradeRows`."""
+    number, symbol, strategy, exit_reason, entry, exit_, pnl, invested, fee, slippage, return_net = columns
+    return TradeRows(
+        number=_whole(number),
+        symbol=list(symbol),
+        strategy=list(strategy),
+        exit_reason=list(exit_reason),
+        entry_ms=_whole(entry),
+        exit_ms=_whole(exit_),
+        pnl_e8=_whole(pnl),
+        invested_e8=_whole(invested),
+        fee_e8=_whole(fee),
+        slippage_e8=_whole(slippage),
+        return_net=np.array(return_net, dtype=np.float64),
+    )
+
+
+def setup_rows_of(columns: Sequence[Sequence[Any]]) -> SetupRows:
+    """The rows of time, symbol, strategy, verdict and reason."""
+    time_ms, symbol, strategy, verdict, reason = columns
+    return SetupRows(
+        time_ms=_whole(time_ms),
+        symbol=list(symbol),
+        strategy=list(strategy),
+        verdict=list(verdict),
+        reason=list(reason),
+    )
+
+
+def _whole(values: Sequence[int]) -> IntArray:
+    return np.array(values, dtype=np.int64)
