@@ -135,6 +135,15 @@ export class Stage {
     repaint(this.palette);
   }
 
+  /** Scrolls just so far that the point with this index is in sight. */
+  reveal(index: number): void {
+    const scale = this.chart.timeScale();
+    const seen = scale.getVisibleLogicalRange();
+    if (seen === null) return;
+    const by = index < seen.from ? index - seen.from : Math.max(index - seen.to, 0);
+    if (by !== 0) scale.setVisibleLogicalRange({ from: seen.from + by, to: seen.to + by });
+  }
+
   dispose(): void {
     this.unwatch();
     this.repaints.length = 0;

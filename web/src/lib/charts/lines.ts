@@ -29,33 +29,47 @@ export class LineDrawing {
   private level: Level | undefined;
   private ruled: IPriceLine | undefined;
   private span: number | null = null;
+  private touched = false;
+  private readonly touch = (): void => {
+    this.touched = true;
+  };
 
   constructor(
-    host: HTMLElement,
+    private readonly host: HTMLElement,
     options: { readonly zone: Zone; readonly format: (value: number) => string },
     private readonly read: (reading: Reading | undefined) => void,
   ) {
     this.stage = new Stage(host, options);
     this.stage.paint((palette) => this.repaint(palette));
     this.stage.chart.subscribeCrosshairMove((event) => this.moved(event));
+    host.addEventListener("pointerdown", this.touch);
+    host.addEventListener("wheel", this.touch, { passive: true });
   }
 
-  /** Draws what is given; points that only came behind the last ones are added, nothing else is drawn anew. */
+  /**
+   * Draws what is given. Points that only came behind the last ones are added, nothing else is drawn anew.
+   * What is in sight moves along until a person has moved it.
+   */
   show(series: readonly LineSeriesData[], bands: readonly Band[], level: Level | undefined): void {
     for (const id of [...this.entries.keys()]) {
       if (!series.some((one) => one.id === id)) this.remove(id);
     }
     this.level = level;
-    let anew = false;
-    for (const one of series) anew = this.put(one) || anew;
+    for (const one of series) this.put(one);
     this.shownBands = bands;
     this.repaint(this.stage.palette);
-    if (anew) this.range(this.span);
+    if (!this.touched) this.fit();
   }
 
   /** Shows the last `span` milliseconds, or everything. */
   range(span: number | null): void {
     this.span = span;
+    this.touched = false;
+    this.fit();
+  }
+
+  private fit(): void {
+    const { span } = this;
     const times = this.times();
     const last = times.at(-1);
     if (last === undefined) return;
@@ -71,6 +85,7 @@ export class LineDrawing {
     const time = entry?.data.times[index];
     const value = entry?.data.values[index];
     if (entry === undefined || time === undefined) return;
+    this.stage.reveal(index);
     this.stage.chart.setCrosshairPosition(value ?? 0, seconds(time), entry.drawn);
     this.read(this.at(time));
   }
@@ -81,6 +96,8 @@ export class LineDrawing {
   }
 
   dispose(): void {
+    this.host.removeEventListener("pointerdown", this.touch);
+    this.host.removeEventListener("wheel", this.touch);
     this.entries.clear();
     this.stage.dispose();
   }
@@ -114,24 +131,19 @@ export class LineDrawing {
     this.read({ time_ms, values });
   }
 
-  /** Whether the series had to be drawn anew. */
-  private put(data: LineSeriesData): boolean {
+  private put(data: LineSeriesData): void {
     const entry = this.entries.get(data.id);
     if (entry === undefined || entry.data.kind !== data.kind) {
       if (entry !== undefined) this.remove(data.id);
       const drawn = this.add(data);
       drawn.setData(points(data, 0));
       this.entries.set(data.id, { drawn, data });
-      return true;
+      return;
     }
     const from = continuedFrom(entry.data, data);
     entry.data = data;
-    if (from === undefined) {
-      entry.drawn.setData(points(data, 0));
-      return true;
-    }
-    for (const point of points(data, from)) entry.drawn.update(point);
-    return false;
+    if (from === undefined) entry.drawn.setData(points(data, 0));
+    else for (const point of points(data, from)) entry.drawn.update(point);
   }
 
   private add(data: LineSeriesData): Drawn {

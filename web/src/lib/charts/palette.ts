@@ -11,6 +11,8 @@ export interface Palette {
   readonly faint: string;
   readonly font: string;
   readonly tones: Readonly<Record<Tone, string>>;
+  /** Colours of series that mean neither gain nor loss. */
+  readonly series: readonly string[];
 }
 
 const TONES: Readonly<Record<Tone, string>> = {
@@ -22,6 +24,8 @@ const TONES: Readonly<Record<Tone, string>> = {
   muted: "--text-3",
   text: "--text",
 };
+
+const SERIES = ["--series-1", "--series-2", "--series-3", "--series-4", "--series-5", "--series-6"];
 
 /** The palette of the place in the page where `host` stands. */
 export function readPalette(host: HTMLElement): Palette {
@@ -47,6 +51,7 @@ export function readPalette(host: HTMLElement): Palette {
     tones: Object.fromEntries(
       Object.entries(TONES).map(([tone, variable]) => [tone, colour(variable)]),
     ) as Record<Tone, string>,
+    series: SERIES.map(colour),
   };
   probe.remove();
   return palette;

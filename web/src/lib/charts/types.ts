@@ -34,3 +34,42 @@ export interface Reading {
   readonly time_ms: number;
   readonly values: readonly { readonly id: string; readonly value: number | null }[];
 }
+
+/** Closed bars, ascending; the last one may still grow. */
+export interface Bars {
+  readonly times: readonly number[];
+  readonly open: readonly number[];
+  readonly high: readonly number[];
+  readonly low: readonly number[];
+  readonly close: readonly number[];
+  readonly volume: readonly (number | null)[];
+  readonly length_ms: number;
+}
+
+/** One level of a strategy, already on the bars. */
+export interface DrawnLevel {
+  readonly id: string;
+  readonly words: string;
+  /** Which of the colours of series, counted from 0. */
+  readonly colour: number;
+  readonly dash: "solid" | "dashed" | "dotted";
+  readonly values: readonly (number | null)[];
+}
+
+/** One fill, already on its bar. */
+export interface DrawnMark {
+  readonly id: string;
+  readonly bar: number;
+  readonly kind: "buy" | "rung" | "sell";
+  readonly tone: Tone;
+  readonly words: string;
+}
+
+/** A trade from its average entry to its last sale. */
+export interface DrawnTrip {
+  readonly from: number;
+  readonly to: number;
+  readonly from_price: number;
+  readonly to_price: number;
+  readonly tone: Tone;
+}

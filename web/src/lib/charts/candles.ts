@@ -1,0 +1,310 @@
+/** Candles with volume, and over them what a strategy looked at, what is held, and what was traded. */
+
+import { CandlestickSeries, HistogramSeries, createSeriesMarkers } from "lightweight-charts";
+import type {
+  AutoscaleInfo,
+  CandlestickData,
+  HistogramData,
+  ISeriesApi,
+  ISeriesMarkersPluginApi,
+  MouseEventParams,
+  SeriesMarker,
+  Time,
+} from "lightweight-charts";
+
+import { decimalsOf } from "$lib/format";
+
+import { barOf } from "./align";
+import { Bands } from "./bands";
+import type { Zone } from "./clock";
+import { Stage, milliseconds, seconds } from "./engine";
+import { Levels } from "./levels";
+import { faded } from "./palette";
+import type { Palette } from "./palette";
+import { Rulers } from "./rulers";
+import type { Ruler } from "./rulers";
+import { Trips } from "./trips";
+import type { Bars, DrawnLevel, DrawnMark, DrawnTrip } from "./types";
+
+export interface CandleEvents {
+  /** Index of the bar under the crosshair, and where that is; undefined when it left. */
+  readonly hover: (bar: number | undefined, mark: string | undefined, x: number, y: number) => void;
+  readonly pick: (bar: number | undefined, mark: string | undefined) => void;
+  /** What is in sight, in indices of bars. */
+  readonly sight: (from: number, to: number) => void;
+}
+
+/** How far beyond the candles in sight a level may pull the price axis, in heights of what is in sight. */
+const PULL = 0.75;
+/** Words at marks are written while there are at most so many bars in sight. */
+const WORDS_BELOW = 260;
+const FIRST_BARS = 160;
+
+export class CandleDrawing {
+  private readonly stage: Stage;
+  private readonly candles: ISeriesApi<"Candlestick">;
+  private readonly volume: ISeriesApi<"Histogram">;
+  private readonly markers: ISeriesMarkersPluginApi<Time>;
+  private readonly rulers = new Rulers();
+  private readonly trips = new Trips();
+  private readonly lines = new Levels();
+  private readonly pinned = new Bands();
+  private bars: Bars | undefined;
+  private levels: readonly DrawnLevel[] = [];
+  private exits: readonly Ruler[] = [];
+  private marks: readonly DrawnMark[] = [];
+  private travelled: readonly DrawnTrip[] = [];
+  private pin: number | undefined;
+  private worded = true;
+
+  constructor(
+    host: HTMLElement,
+    options: { readonly zone: Zone; readonly format: (price: number) => string },
+    private readonly events: CandleEvents,
+  ) {
+    this.stage = new Stage(host, options);
+    const { chart } = this.stage;
+    this.volume = chart.addSeries(HistogramSeries, {
+      priceScaleId: "volume",
+      priceFormat: { type: "volume" },
+      lastValueVisible: false,
+      priceLineVisible: false,
+    });
+    this.volume.priceScale().applyOptions({ scaleMargins: { top: 0.84, bottom: 0 } });
+    this.candles = chart.addSeries(CandlestickSeries, {
+      autoscaleInfoProvider: (original: () => AutoscaleInfo | null) => this.autoscale(original()),
+    });
+    chart.priceScale("right").applyOptions({ scaleMargins: { top: 0.1, bottom: 0.2 } });
+    for (const primitive of [this.pinned, this.lines, this.trips, this.rulers]) this.candles.attachPrimitive(primitive);
+    this.markers = createSeriesMarkers(this.candles, []);
+    this.format = options.format;
+    this.stage.paint((palette) => this.repaint(palette));
+    chart.subscribeCrosshairMove((event) => this.moved(event));
+    chart.subscribeClick((event) => this.clicked(event));
+    chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
+      if (range === null || this.bars === undefined) return;
+      this.events.sight(range.from, range.to);
+      const worded = range.to - range.from <= WORDS_BELOW;
+      if (worded !== this.worded) {
+        this.worded = worded;
+        this.mark();
+      }
+    });
+  }
+
+  private readonly format: (price: number) => string;
+
+  /** Draws these bars; what is in sight stays there when bars were only added at either end. */
+  show(bars: Bars): void {
+    const before = this.bars;
+    const last = before === undefined ? -1 : before.times.length - 1;
+    this.bars = bars;
+    if (before !== undefined && last >= 0 && grewAtEnd(before, bars)) {
+      for (let index = last; index < bars.times.length; index += 1) {
+        this.candles.update(candle(bars, index));
+        this.volume.update(this.column(bars, index));
+      }
+      return;
+    }
+    const size = bars.close.at(-1);
+    if (size !== undefined) {
+      this.candles.applyOptions({
+        priceFormat: { type: "custom", minMove: 10 ** -decimalsOf(size), formatter: this.format },
+      });
+    }
+    this.candles.setData(bars.times.map((_, index) => candle(bars, index)));
+    this.volume.setData(bars.times.map((_, index) => this.column(bars, index)));
+    if (last < 0 && bars.times.length > 0) this.latest();
+  }
+
+  /** Levels of strategies, one value for each bar. */
+  drawLevels(levels: readonly DrawnLevel[]): void {
+    this.levels = levels;
+    this.write();
+  }
+
+  /** Exits and rungs of what is held. */
+  drawPosition(exits: readonly Ruler[]): void {
+    this.exits = exits;
+    this.write();
+  }
+
+  drawTrades(marks: readonly DrawnMark[], travelled: readonly DrawnTrip[]): void {
+    this.marks = marks;
+    this.travelled = travelled;
+    this.mark();
+    this.travel();
+  }
+
+  /** Shades the bar of a moment; undefined shades none. */
+  drawPin(time_ms: number | undefined): void {
+    this.pin = time_ms;
+    const { bars } = this;
+    const bar = time_ms === undefined || bars === undefined ? -1 : barOf(bars, time_ms - 1);
+    const start_ms = bars?.times[bar];
+    const fill = faded(this.stage.palette.tones.accent, 0.3);
+    this.pinned.show(start_ms === undefined ? [] : [{ start_ms, end_ms: start_ms, fill }]);
+  }
+
+  /** Brings the bar into sight and puts the crosshair on it. */
+  walk(bar: number): void {
+    const time_ms = this.bars?.times[bar];
+    const close = this.bars?.close[bar];
+    if (time_ms === undefined || close === undefined) return;
+    this.stage.reveal(bar);
+    this.stage.chart.setCrosshairPosition(close, seconds(time_ms), this.candles);
+  }
+
+  reveal(bar: number): void {
+    this.stage.reveal(bar);
+  }
+
+  leave(): void {
+    this.stage.chart.clearCrosshairPosition();
+  }
+
+  /** The newest bars at a readable width. */
+  latest(): void {
+    const count = this.bars?.times.length ?? 0;
+    const shown = Math.min(FIRST_BARS, Math.max(40, Math.floor(this.stage.host.clientWidth / 7)));
+    const right = Math.max(6, Math.round(shown * 0.12));
+    this.stage.chart.timeScale().setVisibleLogicalRange({ from: count - shown + right, to: count - 1 + right });
+    this.stage.chart.priceScale("right").applyOptions({ autoScale: true });
+  }
+
+  dispose(): void {
+    this.stage.dispose();
+  }
+
+  private repaint(palette: Palette): void {
+    const { up, down } = palette.tones;
+    this.candles.applyOptions({
+      upColor: up,
+      downColor: down,
+      borderUpColor: up,
+      borderDownColor: down,
+      wickUpColor: up,
+      wickDownColor: down,
+      priceLineColor: palette.quiet,
+    });
+    const { bars } = this;
+    if (bars !== undefined) this.volume.setData(bars.times.map((_, index) => this.column(bars, index)));
+    this.write();
+    this.mark();
+    this.travel();
+    this.drawPin(this.pin);
+  }
+
+  private write(): void {
+    const { palette } = this.stage;
+    const tags = this.levels.map((level) => ({
+      words: level.words,
+      colour: seriesColour(level, palette),
+      values: level.values,
+    }));
+    this.lines.show(this.levels.map((level) => ({ ...level, paint: faded(seriesColour(level, palette), 0.85) })));
+    this.rulers.show(this.exits, tags, palette, this.format);
+  }
+
+  private mark(): void {
+    const { bars } = this;
+    if (bars === undefined) return;
+    const markers = this.marks.flatMap((mark): SeriesMarker<Time>[] => {
+      const time_ms = bars.times[mark.bar];
+      if (time_ms === undefined) return [];
+      const sell = mark.kind === "sell";
+      return [
+        {
+          id: mark.id,
+          time: seconds(time_ms),
+          position: sell ? "aboveBar" : "belowBar",
+          shape: sell ? "arrowDown" : mark.kind === "rung" ? "circle" : "arrowUp",
+          color: this.stage.palette.tones[mark.tone],
+          size: mark.kind === "rung" ? 0.6 : 1,
+          ...(this.worded ? { text: mark.words } : {}),
+        },
+      ];
+    });
+    this.markers.setMarkers(markers.sort((first, second) => Number(first.time) - Number(second.time)));
+  }
+
+  private travel(): void {
+    const { tones } = this.stage.palette;
+    this.trips.show(this.travelled.map((trip) => ({ ...trip, colour: faded(tones[trip.tone], 0.75) })));
+  }
+
+  private column(bars: Bars, index: number): HistogramData {
+    const rising = (bars.close[index] ?? 0) >= (bars.open[index] ?? 0);
+    const { up, down } = this.stage.palette.tones;
+    return {
+      time: seconds(bars.times[index] ?? 0),
+      value: bars.volume[index] ?? 0,
+      color: faded(rising ? up : down, 0.28),
+    };
+  }
+
+  /** The candles in sight, and what lies near enough to be worth seeing with them. */
+  private autoscale(info: AutoscaleInfo | null): AutoscaleInfo | null {
+    const range = this.stage.chart.timeScale().getVisibleLogicalRange();
+    if (info?.priceRange == null || range === null) return info;
+    const { minValue, maxValue } = info.priceRange;
+    const reach = Math.max(maxValue - minValue, maxValue * 0.002) * PULL;
+    let low = minValue;
+    let high = maxValue;
+    const pull = (price: number): void => {
+      if (price < minValue - reach || price > maxValue + reach) return;
+      low = Math.min(low, price);
+      high = Math.max(high, price);
+    };
+    const last = Math.min(Math.floor(range.to), (this.bars?.times.length ?? 0) - 1);
+    for (const level of this.levels) {
+      const value = level.values[last] ?? null;
+      if (value !== null) pull(value);
+    }
+    for (const exit of this.exits) pull(exit.price);
+    return { ...info, priceRange: { minValue: low, maxValue: high } };
+  }
+
+  private moved(event: MouseEventParams<Time>): void {
+    const bar = this.barAt(event);
+    const mark = typeof event.hoveredObjectId === "string" ? event.hoveredObjectId : undefined;
+    this.events.hover(bar, mark, event.point?.x ?? 0, event.point?.y ?? 0);
+  }
+
+  private clicked(event: MouseEventParams<Time>): void {
+    const mark = typeof event.hoveredObjectId === "string" ? event.hoveredObjectId : undefined;
+    this.events.pick(this.barAt(event), mark);
+  }
+
+  private barAt(event: MouseEventParams<Time>): number | undefined {
+    const time_ms = milliseconds(event.time);
+    if (time_ms === undefined || this.bars === undefined) return undefined;
+    const bar = barOf(this.bars, time_ms);
+    return bar < 0 ? undefined : bar;
+  }
+}
+
+function seriesColour(level: DrawnLevel, palette: Palette): string {
+  return palette.series[level.colour % palette.series.length] ?? palette.quiet;
+}
+
+function candle(bars: Bars, index: number): CandlestickData {
+  return {
+    time: seconds(bars.times[index] ?? 0),
+    open: bars.open[index] ?? NaN,
+    high: bars.high[index] ?? NaN,
+    low: bars.low[index] ?? NaN,
+    close: bars.close[index] ?? NaN,
+  };
+}
+
+/** Whether `now` is `before` with another last bar, or with more bars behind it. */
+function grewAtEnd(before: Bars, now: Bars): boolean {
+  const last = before.times.length - 1;
+  if (now.length_ms !== before.length_ms || now.times[0] !== before.times[0] || now.times[last] !== before.times[last])
+    return false;
+  for (let index = last - 1; index >= Math.max(0, last - 3); index -= 1) {
+    if (now.close[index] !== before.close[index] || now.times[index] !== before.times[index]) return false;
+  }
+  return true;
+}

@@ -1,0 +1,168 @@
+/** Prices ruled across the chart, with words at its right edge: exits, rungs, and the levels of strategies. */
+
+import type {
+  IPrimitivePaneRenderer,
+  ISeriesPrimitive,
+  ISeriesPrimitiveAxisView,
+  Logical,
+  SeriesAttachedParameter,
+  Time,
+} from "lightweight-charts";
+
+import { seconds } from "./engine";
+import type { Palette, Tone } from "./palette";
+
+export interface Ruler {
+  readonly price: number;
+  readonly words: string;
+  readonly tone: Tone;
+  /** From when on it stands; null for the whole width. */
+  readonly from_ms: number | null;
+  readonly dash: "solid" | "dashed" | "dotted";
+  /** Whether the axis names its price too. */
+  readonly onAxis: boolean;
+}
+
+/** Words at the right edge for a level that is drawn elsewhere; its price depends on what is in sight. */
+export interface Tag {
+  readonly words: string;
+  readonly colour: string;
+  readonly values: readonly (number | null)[];
+}
+
+interface Placed {
+  y: number;
+  readonly line: number;
+  readonly words: string;
+  readonly colour: string;
+}
+
+export const DASHES: Readonly<Record<Ruler["dash"], readonly number[]>> = { solid: [], dashed: [6, 4], dotted: [1.5, 3] };
+const HEIGHT = 15;
+
+export class Rulers implements ISeriesPrimitive<Time> {
+  private place: SeriesAttachedParameter<Time> | undefined;
+  private rulers: readonly Ruler[] = [];
+  private tags: readonly Tag[] = [];
+  private palette: Palette | undefined;
+  private axis: readonly ISeriesPrimitiveAxisView[] = [];
+  private readonly renderer: IPrimitivePaneRenderer = {
+    draw: (target) => {
+      target.useMediaCoordinateSpace(({ context, mediaSize }) => this.draw(context, mediaSize.width, mediaSize.height));
+    },
+  };
+  private readonly views = [{ zOrder: () => "top" as const, renderer: () => this.renderer }];
+
+  attached(place: SeriesAttachedParameter<Time>): void {
+    this.place = place;
+  }
+
+  detached(): void {
+    this.place = undefined;
+  }
+
+  paneViews(): typeof this.views {
+    return this.views;
+  }
+
+  priceAxisViews(): readonly ISeriesPrimitiveAxisView[] {
+    return this.axis;
+  }
+
+  show(rulers: readonly Ruler[], tags: readonly Tag[], palette: Palette, format: (price: number) => string): void {
+    this.rulers = rulers;
+    this.tags = tags;
+    this.palette = palette;
+    this.axis = rulers
+      .filter((ruler) => ruler.onAxis)
+      .map((ruler) => ({
+        coordinate: () => this.place?.series.priceToCoordinate(ruler.price) ?? -100,
+        text: () => format(ruler.price),
+        textColor: () => palette.surface,
+        backColor: () => palette.tones[ruler.tone],
+      }));
+    this.place?.requestUpdate();
+  }
+
+  private draw(context: CanvasRenderingContext2D, width: number, height: number): void {
+    if (this.place === undefined || this.palette === undefined) return;
+    const placed: Placed[] = [];
+    for (const ruler of this.rulers) {
+      const y = this.place.series.priceToCoordinate(ruler.price);
+      const left = ruler.from_ms === null ? 0 : this.left(ruler.from_ms);
+      if (y === null || y < 0 || y > height || left === null || left > width) continue;
+      const colour = this.palette.tones[ruler.tone];
+      rule(context, Math.max(left, 0), width, y, colour, DASHES[ruler.dash]);
+      placed.push({ y, line: y, words: ruler.words, colour });
+    }
+    for (const tag of this.tags) {
+      const value = this.inSight(tag.values);
+      const y = value === null ? null : this.place.series.priceToCoordinate(value);
+      if (y !== null && y >= 0 && y <= height) placed.push({ y, line: y, words: tag.words, colour: tag.colour });
+    }
+    apart(placed, height);
+    for (const one of placed) this.write(context, width, one);
+  }
+
+  private left(ms: number): number | null {
+    const scale = this.place?.chart.timeScale();
+    const index = scale?.timeToIndex(seconds(ms), true) ?? null;
+    return scale === undefined || index === null ? null : scale.logicalToCoordinate(index as number as Logical);
+  }
+
+  /** The newest value that is in sight, but none that ended before the right edge. */
+  private inSight(values: readonly (number | null)[]): number | null {
+    const range = this.place?.chart.timeScale().getVisibleLogicalRange() ?? null;
+    if (range === null) return null;
+    return values[Math.min(Math.floor(range.to), values.length - 1)] ?? null;
+  }
+
+  private write(context: CanvasRenderingContext2D, width: number, one: Placed): void {
+    if (this.palette === undefined) return;
+    context.font = `11px ${this.palette.font}`;
+    context.textBaseline = "middle";
+    context.textAlign = "right";
+    const long = context.measureText(one.words).width;
+    context.globalAlpha = 0.86;
+    context.fillStyle = this.palette.surface;
+    context.fillRect(width - long - 12, one.y - HEIGHT / 2, long + 10, HEIGHT);
+    context.globalAlpha = 1;
+    context.fillStyle = one.colour;
+    context.fillRect(width - 3, one.y - HEIGHT / 2, 3, HEIGHT);
+    context.fillText(one.words, width - 7, one.y + 0.5);
+  }
+}
+
+function rule(
+  context: CanvasRenderingContext2D,
+  left: number,
+  right: number,
+  y: number,
+  colour: string,
+  dash: readonly number[],
+): void {
+  context.save();
+  context.strokeStyle = colour;
+  context.lineWidth = 1;
+  context.setLineDash([...dash]);
+  context.beginPath();
+  context.moveTo(left, Math.round(y) + 0.5);
+  context.lineTo(right, Math.round(y) + 0.5);
+  context.stroke();
+  context.restore();
+}
+
+/** Moves words apart that would lie over each other, in the order of their prices, inside the pane. */
+export function apart(placed: { y: number }[], height: number): void {
+  placed.sort((first, second) => first.y - second.y);
+  let lowest = HEIGHT / 2;
+  for (const one of placed) {
+    one.y = Math.max(one.y, lowest);
+    lowest = one.y + HEIGHT;
+  }
+  let highest = height - HEIGHT / 2;
+  for (const one of [...placed].reverse()) {
+    one.y = Math.min(one.y, highest);
+    highest = one.y - HEIGHT;
+  }
+}
