@@ -1,0 +1,112 @@
+"""Everything that is drawn over the candles of one symbol: the levels of strategies, and what was traded."""
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+import numpy as np
+
+from crypto_tracker.app.serving.scans import closes, read_columns
+from crypto_tracker.app.serving.scope import Scanned, Scope
+from crypto_tracker.app.serving.strategy_view import (
+    configuration_of,
+    facts_of,
+    parameters_of,
+    strategies_of,
+    timeframe_of,
+)
+from crypto_tracker.core.arrays import FloatArray
+from crypto_tracker.core.orders import ExitReason, Fill, FillKind
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import to_ms
+from crypto_tracker.desk.views import charts as views
+from crypto_tracker.desk.views import trades as trade_views
+from crypto_tracker.strategies.base import Strategy
+from crypto_tracker.strategies.decisions import ScanColumn
+from crypto_tracker.strategies.levels import levels as levels_of
+
+SCANS_MAX = 500
+"""Scans of a strategy from which lines are drawn; of a longer span every second, third ... is taken."""
+
+
+def levels(
+    scope: Scope,
+    scanned: Scanned,
+    symbol: Symbol,
+    start_ms: int,
+    end_ms: int,
+    strategies: Sequence[str],
+    position: trade_views.Position | None,
+    trades: Sequence[trade_views.Trade],
+) -> views.PairLevels:
+    """The lines and fills of [start_ms, end_ms), and the position that is held.
+
+    `strategies` are all where none is named; `trades` are those of the symbol that closed in the span.
+    """
+    facts_of(scope, symbol)
+    drawn = [
+        views.StrategyLevels(
+            strategy=strategy.name, lines=_lines(scope, scanned, symbol, strategy, start_ms, end_ms)
+        )
+        for strategy in strategies_of(scope, tuple(strategies))
+    ]
+    fills = scanned.fills_of(symbol, start_ms, min(end_ms, scope.until_ms))
+    return views.PairLevels(
+        symbol=str(symbol), strategies=drawn, marks=marks(fills, trades), position=position
+    )
+
+
+def marks(fills: Sequence[Fill], trades: Iterable[trade_views.Trade]) -> list[views.Mark]:
+    """Fills in the order in which they happened; the last sell of a closed trade has the trade's P&L."""
+    made = {trade.trade_group_id: trade.pnl_quote for trade in trades if trade.exit_ms is not None}
+    last_sell = {fill.trade_group_id: place for place, fill in enumerate(fills) if fill.kind is FillKind.EXIT}
+    return [
+        views.Mark(
+            time_ms=to_ms(fill.bar_open_time),
+            side="sell" if fill.kind is FillKind.EXIT else "buy",
+            kind=fill.kind.code,
+            rung=fill.rung,
+            price=float(fill.price),
+            quote=float(fill.notional_quote),
+            strategy=fill.strategy,
+            trade_group_id=fill.trade_group_id,
+            exit_reason=None if fill.exit_reason is ExitReason.NONE else fill.exit_reason.code,
+            pnl_quote=made.get(fill.trade_group_id) if last_sell.get(fill.trade_group_id) == place else None,
+        )
+        for place, fill in enumerate(fills)
+    ]
+
+
+def _lines(
+    scope: Scope, scanned: Scanned, symbol: Symbol, strategy: Strategy, start_ms: int, end_ms: int
+) -> list[views.LevelLine]:
+    times = _thinned(closes(scope, timeframe_of(scope, strategy), start_ms, end_ms))
+    columns = read_columns(scanned, symbol, strategy.name, times)
+    lines: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
+    for version, group in groupby(columns, key=lambda column: column.version):
+        part = list(group)
+        parameters = parameters_of(configuration_of(scope, version), strategy)
+        drawn = levels_of(strategy, parameters, facts_of(scope, symbol), _measured(part))
+        for level in drawn:
+            line = lines.setdefault((level.name, level.kind.value), ([], []))
+            line[0].extend(column.time_ms for column in part)
+            line[1].extend(level.price.tolist())
+    return [
+        views.LevelLine.model_validate({"name": name, "kind": kind, "time_ms": line[0], "price": line[1]})
+        for (name, kind), line in lines.items()
+    ]
+
+
+def _thinned(times: range) -> list[int]:
+    """About SCANS_MAX of the closes, the same ones whatever span they are part of, and the last one."""
+    every = -(-len(times) // SCANS_MAX)
+    if every <= 1:
+        return list(times)
+    step = times.step * every
+    return [*range(-(-times[0] // step) * step, times[-1], step), times[-1]]
+
+
+def _measured(columns: Sequence[ScanColumn]) -> dict[str, FloatArray]:
+    """What some scans measured, as arrays (scans,)."""
+    names = dict.fromkeys(name for column in columns for name in column.measurements)
+    return {name: np.array([column.measurements.get(name, math.nan) for column in columns]) for name in names}
