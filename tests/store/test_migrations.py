@@ -13,8 +13,16 @@ from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from crypto_tracker.core.errors import StoreError
-from crypto_tracker.store import control_tables, run_tables, tables, trading_tables, trial_tables
+from crypto_tracker.store import (
+    access_tables,
+    control_tables,
+    run_tables,
+    tables,
+    trading_tables,
+    trial_tables,
+)
 from crypto_tracker.store.database import (
+    ACCESS,
     CONTROL,
     MARKET,
     RESEARCH,
@@ -36,6 +44,7 @@ CHAINS = [
     pytest.param(TRADING, trading_tables.metadata, id="trading"),
     pytest.param(CONTROL, control_tables.metadata, id="control"),
     pytest.param(RESEARCH, trial_tables.metadata, id="research"),
+    pytest.param(ACCESS, access_tables.metadata, id="access"),
 ]
 
 
@@ -70,7 +79,9 @@ def test_the_migrations_make_exactly_the_tables_that_the_code_uses(engine, tmp_p
     direct.dispose()
 
 
-@pytest.mark.parametrize("chain", [MARKET, RUNS, TRADING, CONTROL, RESEARCH], ids=lambda chain: chain.name)
+@pytest.mark.parametrize(
+    "chain", [MARKET, RUNS, TRADING, CONTROL, RESEARCH, ACCESS], ids=lambda chain: chain.name
+)
 def test_the_chain_knows_its_own_newest_revision(chain):
     config = Config()
     config.set_main_option("script_location", str(chain.directory))

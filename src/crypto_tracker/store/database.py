@@ -48,6 +48,7 @@ RUNS = Chain("runs", _MIGRATIONS / "runs", head="0004")
 TRADING = Chain("trading", _MIGRATIONS / "trading", head="0004")
 CONTROL = Chain("control", _MIGRATIONS / "control", head="0001")
 RESEARCH = Chain("research", _MIGRATIONS / "research", head="0001")
+ACCESS = Chain("access", _MIGRATIONS / "access", head="0001")
 
 
 def open_engine(path: Path, *, read_only: bool = False, busy_timeout_ms: int = 30_000) -> Engine:

@@ -1,0 +1,173 @@
+"""Who may ask the web server: tokens, of which only a digest is kept.
+
+A token is random, 256 bits of it, so that its plain SHA-256 is as good as any slower digest: nobody can guess
+what was digested. The text of a token is shown once, when it is made.
+"""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from hashlib import sha256
+from hmac import compare_digest
+from pathlib import Path
+from secrets import token_hex, token_urlsafe
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Engine, Row, insert, or_, select, update
+
+from crypto_tracker.core.errors import UsageError
+from crypto_tracker.core.timeframes import MINUTE_MS
+from crypto_tracker.store import access_tables as tables
+from crypto_tracker.store.database import ACCESS, open_engine, upgrade
+
+FILE_NAME = "access.db"
+SCOPES = ("read", "control")
+
+_TOKEN = re.compile(r"ct_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@-]{0,63}")
+_ID = re.compile(r"[0-9a-f]{8}")
+_USE_NOTED_EVERY_MS = 10 * MINUTE_MS
+_NOBODY = bytes(32)  # held against where there is no such token, so that it takes as long
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRow:
+    """What is kept of a token. `last_used_ms` is up to ten minutes late."""
+
+    token_id: str
+    name: str
+    scopes: frozenset[str]
+    created_at_ms: int
+    last_used_ms: int | None
+    revoked_at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewToken:
+    """A token that was just made: its text, which is shown this once, and what is kept of it."""
+
+    token: str
+    row: TokenRow
+
+
+class AccessStore:
+    """The tokens of a home. Threads and processes share it."""
+
+    def __init__(self, engine: Engine, reading: Engine) -> None:
+        self._engine = engine
+        self._reading = reading
+
+    @classmethod
+    def open(cls, home: Path) -> "AccessStore":
+        """Open HOME/access.db, made or migrated where needed; nobody but its owner can read the file."""
+        path = home / FILE_NAME
+        home.mkdir(parents=True, exist_ok=True)
+        # SQLite gives the log and its index the permissions of the file.
+        path.touch(mode=0o600)
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+        engine = open_engine(path)
+        upgrade(engine, ACCESS)
+        return cls(engine, open_engine(path, read_only=True))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._reading.dispose()
+        self._engine.dispose()
+
+    def create(self, name: str, scopes: Collection[str], *, now_ms: int) -> NewToken:
+        """Make a token; raises UsageError for a name that is taken, or a scope that there is not."""
+        if not _NAME.fullmatch(name) or _ID.fullmatch(name):
+            raise UsageError(
+                f"{name!r} is no name of a token: use up to 64 letters, digits, spaces and . _ @ -, such "
+                "as anna, but not 8 hexadecimal digits, which would look like an id"
+            )
+        unknown = sorted(set(scopes) - set(SCOPES))
+        if unknown or not scopes:
+            found = ", ".join(unknown) or "nothing"
+            raise UsageError(f"a token cannot have the scope {found}: there are {' and '.join(SCOPES)}")
+        with self._engine.begin() as connection:
+            columns = tables.tokens.c
+            given = select(columns.name).where(columns.name == name, columns.revoked_at_ms.is_(None))
+            if connection.execute(given).first() is not None:
+                raise UsageError(f"there is a token {name} already: revoke it first, or choose another name")
+            ids = set(connection.execute(select(columns.token_id)).scalars())
+            token_id = next(new for new in iter(lambda: token_hex(4), None) if new not in ids)
+            token = f"ct_{token_id}_{token_urlsafe(32)}"
+            connection.execute(
+                insert(tables.tokens).values(
+                    token_id=token_id,
+                    name=name,
+                    digest=_digest(token),
+                    scopes=",".join(sorted(set(scopes))),
+                    created_at_ms=now_ms,
+                )
+            )
+            row = connection.execute(select(tables.tokens).where(columns.token_id == token_id)).one()
+        return NewToken(token=token, row=_row(row))
+
+    def check(self, token: str, now_ms: int) -> TokenRow | None:
+        """Whose token this is; None where it is none, or was revoked. Notes now and then that it was used."""
+        found = _TOKEN.fullmatch(token)
+        query = select(tables.tokens).where(tables.tokens.c.token_id == (found[1] if found else ""))
+        with self._reading.connect() as connection:
+            row = connection.execute(query).first()
+        same = compare_digest(_NOBODY if row is None else row.digest, _digest(token))
+        if row is None or not same or row.revoked_at_ms is not None:
+            return None
+        if row.last_used_ms is None or now_ms - row.last_used_ms >= _USE_NOTED_EVERY_MS:
+            with self._engine.begin() as connection:
+                connection.execute(
+                    update(tables.tokens)
+                    .where(tables.tokens.c.token_id == row.token_id)
+                    .values(last_used_ms=now_ms)
+                )
+        return _row(row)
+
+    def tokens(self) -> list[TokenRow]:
+        """Every token that was ever made, in that order."""
+        columns = tables.tokens.c
+        with self._reading.connect() as connection:
+            rows = connection.execute(select(tables.tokens).order_by(columns.created_at_ms, columns.token_id))
+            return [_row(row) for row in rows]
+
+    def revoke(self, token_id_or_name: str, now_ms: int) -> TokenRow:
+        """Let a token open nothing from now on; raises UsageError where none that is good is called so."""
+        columns = tables.tokens.c
+        good = columns.revoked_at_ms.is_(None)
+        named = or_(columns.token_id == token_id_or_name, columns.name == token_id_or_name)
+        with self._engine.begin() as connection:
+            row = connection.execute(select(tables.tokens).where(named, good)).first()
+            if row is None:
+                names = connection.execute(select(columns.name).where(good).order_by(columns.name)).scalars()
+                there = ", ".join(names) or "none"
+                raise UsageError(f"there is no token {token_id_or_name!r} to be revoked: there is {there}")
+            connection.execute(
+                update(tables.tokens).where(columns.token_id == row.token_id).values(revoked_at_ms=now_ms)
+            )
+            changed = connection.execute(select(tables.tokens).where(columns.token_id == row.token_id)).one()
+        return _row(changed)
+
+
+def _digest(token: str) -> bytes:
+    return sha256(token.encode()).digest()
+
+
+def _row(row: Row[Any]) -> TokenRow:
+    return TokenRow(
+        token_id=row.token_id,
+        name=row.name,
+        scopes=frozenset(row.scopes.split(",")),
+        created_at_ms=row.created_at_ms,
+        last_used_ms=row.last_used_ms,
+        revoked_at_ms=row.revoked_at_ms,
+    )

@@ -1,0 +1,112 @@
+"""Tokens are made once, kept as digests, checked in the same time right or wrong, and revoked for good."""
+
+import re
+import sqlite3
+import stat
+from hashlib import sha256
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from crypto_tracker.core.errors import UsageError
+from crypto_tracker.store.access import FILE_NAME, AccessStore
+
+MINUTE = 60_000
+NOW = 1_755_864_000_000
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with AccessStore.open(tmp_path) as opened:
+        yield opened
+
+
+def test_a_token_opens_what_it_was_made_for_and_is_shown_once(store):
+    made = store.create("anna", {"read", "control"}, now_ms=NOW)
+    assert re.fullmatch(r"ct_[0-9a-f]{8}_[A-Za-z0-9_-]{43}", made.token)
+    assert made.token.split("_")[1] == made.row.token_id
+    found = store.check(made.token, NOW + 1)
+    assert found is not None
+    assert (found.name, found.scopes) == ("anna", frozenset({"read", "control"}))
+    assert store.tokens()[0].token_id == made.row.token_id
+
+
+def test_only_a_digest_of_the_whole_text_is_kept_and_only_its_owner_reads_the_file(store, tmp_path):
+    made = store.create("anna", ["read"], now_ms=NOW)
+    path = tmp_path / FILE_NAME
+    for name in (FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute("SELECT * FROM tokens").fetchall()
+    assert sha256(made.token.encode()).digest() in rows[0]
+    for name in (FILE_NAME, f"{FILE_NAME}-wal"):
+        assert made.token.split("_", 2)[2].encode() not in (tmp_path / name).read_bytes()
+
+
+def test_a_file_that_others_could_read_is_closed_to_them(tmp_path):
+    (tmp_path / FILE_NAME).touch(mode=0o644)
+    AccessStore.open(tmp_path).close()
+    assert stat.S_IMODE((tmp_path / FILE_NAME).stat().st_mode) == 0o600
+
+
+def test_what_is_no_token_opens_nothing(store):
+    made = store.create("anna", ["read"], now_ms=NOW)
+    other = store.create("bert", ["read"], now_ms=NOW)
+    last = "A" if made.token[-1] != "A" else "B"
+    mixed = f"ct_{made.row.token_id}_{other.token.split('_', 2)[2]}"
+    for wrong in ("", "anna", made.row.token_id, made.token[:-1] + last, made.token + "A", mixed, "ct_é_"):
+        assert store.check(wrong, NOW) is None
+
+
+def test_a_revoked_token_opens_nothing_and_its_name_is_free_again(store):
+    made = store.create("anna", ["read"], now_ms=NOW)
+    with pytest.raises(UsageError, match="there is a token anna already: revoke it first"):
+        store.create("anna", ["read"], now_ms=NOW)
+    assert store.revoke("anna", NOW + 5).revoked_at_ms == NOW + 5
+    assert store.check(made.token, NOW + 6) is None
+    again = store.create("anna", ["control"], now_ms=NOW + 7)
+    assert store.check(again.token, NOW + 8) is not None
+    assert store.revoke(again.row.token_id, NOW + 9).name == "anna"
+    assert [each.revoked_at_ms for each in store.tokens()] == [NOW + 5, NOW + 9]
+    with pytest.raises(UsageError, match="no token 'anna' to be revoked: there is none"):
+        store.revoke("anna", NOW + 10)
+
+
+def test_its_use_is_noted_at_most_every_ten_minutes(store):
+    made = store.create("anna", ["read"], now_ms=NOW)
+    noted = []
+    for minutes in (1, 5, 10.9, 11, 12, 21):
+        store.check(made.token, NOW + int(minutes * MINUTE))
+        noted.append((store.tokens()[0].last_used_ms - NOW) / MINUTE)
+    assert noted == [1, 1, 1, 11, 11, 21]
+
+
+@pytest.mark.parametrize("name", ["", "deadbeef", "a" * 65, " anna", "anna\n", "ann/a"])
+def test_a_name_that_nobody_could_mean_is_refused(store, name):
+    with pytest.raises(UsageError, match="is no name of a token"):
+        store.create(name, ["read"], now_ms=NOW)
+
+
+@pytest.mark.parametrize(("scopes", "said"), [((), "the scope nothing"), (("read", "root"), "scope root")])
+def test_a_scope_that_there_is_not_is_refused(store, scopes, said):
+    with pytest.raises(UsageError, match=said):
+        store.create("anna", scopes, now_ms=NOW)
+    assert store.tokens() == []
+
+
+def test_many_threads_check_at_once(store):
+    made = [store.create(f"user {number}", ["read"], now_ms=NOW) for number in range(4)]
+    found: list[str] = []
+
+    def check(token: str) -> None:
+        for turn in range(20):
+            row = store.check(token, NOW + turn * 11 * MINUTE)
+            found.append("" if row is None else row.name)
+
+    threads = [Thread(target=check, args=(each.token,)) for each in made]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == sorted(each.row.name for each in made for _ in range(20))
