@@ -1,0 +1,85 @@
+// Talks to the API: one function to read, one to tell. What goes wrong is a Problem with a sentence for people.
+import { chosen } from "../account.svelte";
+import { session } from "../session.svelte";
+
+export type QueryValue = string | number | boolean | null | undefined | readonly (string | number)[];
+export type Query = Record<string, QueryValue>;
+
+const BASE = "/api/v1";
+/** What belongs to no account. */
+const WITHOUT_ACCOUNT = new Set(["ping", "version", "identity", "accounts", "health", "collectors", "runs"]);
+
+/** Why a request was not answered. Status 0: the server could not be reached. */
+export class Problem extends Error {
+  override readonly name = "Problem";
+
+  constructor(
+    readonly status: number,
+    readonly title: string,
+    readonly detail: string,
+  ) {
+    super(detail || title);
+  }
+
+  /** Whether the same request may go well a little later. */
+  get passing(): boolean {
+    return this.status === 0 || this.status === 429 || this.status >= 502;
+  }
+}
+
+/** Read; `path` is below /api/v1, such as "trades". The account that is looked at is added where it is not named. */
+export function get<T>(path: string, query: Query = {}, options: { signal?: AbortSignal } = {}): Promise<T> {
+  return send<T>(path, query, { method: "GET", signal: options.signal });
+}
+
+/** Tell; needs the scope `control`. */
+export function post<T>(path: string, body?: unknown, query: Query = {}): Promise<T> {
+  return send<T>(path, query, {
+    method: "POST",
+    body: body === undefined ? undefined : JSON.stringify(body),
+    headers: body === undefined ? {} : { "Content-Type": "application/json" },
+  });
+}
+
+function address(path: string, query: Query): string {
+  const name = path.replace(/^\/+/, "");
+  const search = new URLSearchParams();
+  for (const [key, value] of Object.entries(query)) {
+    if (value === null || value === undefined || value === "") continue;
+    for (const one of Array.isArray(value) ? value : [value]) search.append(key, String(one));
+  }
+  if (!("account" in query) && !WITHOUT_ACCOUNT.has(name) && chosen.id !== null) search.set("account", chosen.id);
+  const text = search.toString();
+  return `${BASE}/${name}${text ? `?${text}` : ""}`;
+}
+
+// Everything reactive is read before the first await, so that a resource depends on it.
+async function send<T>(path: string, query: Query, init: RequestInit): Promise<T> {
+  const url = address(path, query);
+  const token = session.token;
+  const headers = new Headers(init.headers);
+  headers.set("Accept", "application/json");
+  if (token !== null) headers.set("Authorization", `Bearer ${token}`);
+  let response: Response;
+  try {
+    response = await fetch(url, { ...init, headers, credentials: "omit", cache: "no-store" });
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw new Problem(0, "No connection", "The server does not answer. The page tries again by itself.");
+  }
+  if (response.ok) return (await response.json()) as T;
+  const problem = await problemOf(response);
+  if (problem.status === 401 && session.token === token) session.refused = true;
+  throw problem;
+}
+
+async function problemOf(response: Response): Promise<Problem> {
+  const fallback = new Problem(response.status, response.statusText || "Error", `The server answered ${response.status}.`);
+  if (!(response.headers.get("Content-Type") ?? "").includes("json")) return fallback;
+  try {
+    const { title, detail } = (await response.json()) as { title?: string; detail?: string };
+    return new Problem(response.status, title ?? fallback.title, typeof detail === "string" ? detail : fallback.detail);
+  } catch {
+    return fallback;
+  }
+}

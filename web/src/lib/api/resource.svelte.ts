@@ -1,0 +1,131 @@
+// Something that is fetched, and fetched again: when what it reads changes, when a live event says so, from time to
+// time, and after a lost connection. Old data stay while new ones come; data of another account never do.
+import { untrack } from "svelte";
+
+import { chosen } from "../account.svelte";
+import { Problem } from "./client";
+import { live, type Topic } from "./live.svelte";
+
+export interface ResourceOptions {
+  /** Live topics that say: fetch again. */
+  topics?: readonly Topic[];
+  /** At most how often a live event may cause that, in milliseconds. */
+  throttle?: number;
+  /** Fetch again every so many milliseconds, while the page is seen. */
+  every?: number;
+}
+
+export interface Resource<T> {
+  readonly data: T | undefined;
+  readonly problem: Problem | undefined;
+  readonly loading: boolean;
+  /** Whether the data may be out of date: the last fetch failed, or the connection is lost. */
+  readonly stale: boolean;
+  /** When the data came, by this clock. */
+  readonly fetchedAt: number | undefined;
+  reload(): void;
+  /** Replace the data by what a live event brought. */
+  set(data: T): void;
+}
+
+const THROTTLE_MS = 1_000;
+const RETRY_MS = 5_000;
+
+class Fetched<T> implements Resource<T> {
+  data = $state.raw<T | undefined>(undefined);
+  problem = $state.raw<Problem | undefined>(undefined);
+  loading = $state(true);
+  fetchedAt = $state<number | undefined>(undefined);
+  readonly stale = $derived(this.data !== undefined && (this.problem !== undefined || live.state === "lost"));
+  #turn = $state(0);
+  #number = 0;
+  #account: string | null = null;
+
+  reload(): void {
+    this.#turn += 1;
+  }
+
+  set(data: T): void {
+    this.#number += 1;
+    this.data = data;
+    this.problem = undefined;
+    this.loading = false;
+    this.fetchedAt = Date.now();
+  }
+
+  /** One fetch; inside an effect, so that what `load` reads before its first await causes the next one. */
+  fetch(load: () => Promise<T>): () => void {
+    void this.#turn;
+    void live.generation;
+    const account = chosen.id;
+    const number = ++this.#number;
+    let retry = 0;
+    const promise = load();
+    untrack(() => {
+      if (this.#account !== account) this.data = undefined;
+      this.#account = account;
+      this.loading = true;
+    });
+    promise.then(
+      (data) => {
+        if (number === this.#number) this.set(data);
+      },
+      (error: unknown) => {
+        if (number !== this.#number) return;
+        this.loading = false;
+        this.problem = error instanceof Problem ? error : new Problem(-1, "The page failed", String(error));
+        if (this.problem.passing) retry = window.setTimeout(() => this.reload(), RETRY_MS);
+      },
+    );
+    return () => clearTimeout(retry);
+  }
+}
+
+/** Call it while a component is set up; `load` is a call of `get`. */
+export function resource<T>(load: () => Promise<T>, options: ResourceOptions = {}): Resource<T> {
+  const fetched = new Fetched<T>();
+  $effect(() => fetched.fetch(load));
+  $effect(() => {
+    const { topics = [], throttle = THROTTLE_MS, every } = options;
+    const pace = paced(() => fetched.reload(), throttle);
+    const release = live.want(topics);
+    const offs = topics.map((topic) => live.on(topic, pace.ask));
+    const timer = every === undefined ? 0 : window.setInterval(pace.ask, every);
+    document.addEventListener("visibilitychange", pace.seen);
+    return () => {
+      release();
+      for (const off of offs) off();
+      clearInterval(timer);
+      document.removeEventListener("visibilitychange", pace.seen);
+      pace.cancel();
+    };
+  });
+  return fetched;
+}
+
+/** Does something at once, then at most every `ms`, and while the page is hidden only when it is seen again. */
+function paced(act: () => void, ms: number): { ask: () => void; seen: () => void; cancel: () => void } {
+  let last = -Infinity;
+  let timer = 0;
+  let owed = false;
+  const run = (): void => {
+    timer = 0;
+    if (document.hidden) {
+      owed = true;
+      return;
+    }
+    owed = false;
+    last = performance.now();
+    act();
+  };
+  const ask = (): void => {
+    if (timer) return;
+    const wait = last + ms - performance.now();
+    if (wait <= 0) run();
+    else timer = window.setTimeout(run, wait);
+  };
+  const seen = (): void => {
+    if (owed && !document.hidden) ask();
+  };
+  return { ask, seen, cancel: () => clearTimeout(timer) };
+}

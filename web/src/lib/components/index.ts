@@ -1,0 +1,22 @@
+// All components by name.
+export { default as Badge } from "./Badge.svelte";
+export { default as Card } from "./Card.svelte";
+export { default as DataTable } from "./DataTable.svelte";
+export { default as Delta } from "./Delta.svelte";
+export { default as Dialog } from "./Dialog.svelte";
+export { default as Drawer } from "./Drawer.svelte";
+export { default as Empty } from "./Empty.svelte";
+export { default as FilterMenu, type FilterOption } from "./FilterMenu.svelte";
+export { default as Icon, type IconName } from "./Icon.svelte";
+export { default as Light, lightOf } from "./Light.svelte";
+export { default as Meter } from "./Meter.svelte";
+export { default as Popover } from "./Popover.svelte";
+export { default as Skeleton } from "./Skeleton.svelte";
+export { default as Sparkline } from "./Sparkline.svelte";
+export { default as Stat } from "./Stat.svelte";
+export { default as State } from "./State.svelte";
+export { default as SymbolLink } from "./SymbolLink.svelte";
+export { default as Tabs, type Tab } from "./Tabs.svelte";
+export { default as Time } from "./Time.svelte";
+export { default as Trouble } from "./Trouble.svelte";
+export type { Column, Sort } from "./table";
