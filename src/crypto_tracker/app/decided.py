@@ -40,7 +40,7 @@ def setups_decided(views: TradingViews, where: Where, *, limit: int | None) -> l
     """The last `limit` setups and near misses, in order of time."""
     rows = views.setups(where, limit=limit, newest_first=True)
     rows.sort(key=lambda row: (row.time_ms, str(row.symbol), row.strategy))
-    return _decided(views, rows)
+    return decided(views, rows)
 
 
 def scans_decided(views: TradingViews, where: Where, *, limit: int | None) -> list[Decided]:
@@ -48,7 +48,7 @@ def scans_decided(views: TradingViews, where: Where, *, limit: int | None) -> li
     found: list[Decided] = []
     for block in views.blocks(where, newest_first=True):
         at_close = Where(strategies=(block.strategy,), start_ms=block.time_ms, end_ms=block.time_ms + 1)
-        noted = {row.symbol: row for row in _decided(views, views.setups(at_close))}
+        noted = {row.symbol: row for row in decided(views, views.setups(at_close))}
         scans = [_scan(block, column, noted) for column in np.flatnonzero(_wanted(block, where)).tolist()]
         found += [scan for scan in scans if _passes(scan, where)]
         if limit is not None and len(found) >= limit:
@@ -57,7 +57,8 @@ def scans_decided(views: TradingViews, where: Where, *, limit: int | None) -> li
     return found if limit is None else found[max(len(found) - limit, 0) :]
 
 
-def _decided(views: TradingViews, rows: Sequence[SetupRecord]) -> list[Decided]:
+def decided(views: TradingViews, rows: Sequence[SetupRecord]) -> list[Decided]:
+    """Setups and near misses with what became of them, in the order of the rows."""
     ended = endings(views, rows)
     return [_of_setup(row, ended.get(group_of(row) or "")) for row in rows]
 

@@ -157,6 +157,11 @@ class TradingViews:
         finally:
             engine.dispose()
 
+    @property
+    def connection(self) -> Connection:
+        """What everything here is read through, for a question of a face's own about the same state."""
+        return self._connection
+
     # --- the account ---------------------------------------------------------------------------
 
     def account(self) -> Account:
@@ -513,6 +518,19 @@ class TradingViews:
         query = query.order_by(*order).limit(limit)
         for row in self._connection.execute(query, execution_options={"yield_per": 64}):
             yield decode_block(row.block)
+
+    def encoded_blocks(self, strategy: str, times_ms: Sequence[int]) -> list[tuple[int, bytes]]:
+        """The scans of a strategy at these closes as they are stored, with their closes, in order of time."""
+        columns = tables.decision_blocks.c
+        return [
+            (row.time_ms, bytes(row.block))
+            for part in _parts(sorted(times_ms))
+            for row in self._connection.execute(
+                select(columns.time_ms, columns.block)
+                .where(columns.time_ms.in_(part), columns.strategy == strategy)
+                .order_by(columns.time_ms)
+            )
+        ]
 
     def newest_block(self, strategy: str, *, since_ms: int) -> ScanBlock | None:
         """The last scan of a strategy at or after a close; None where it has not scanned since."""

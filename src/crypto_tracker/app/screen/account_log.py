@@ -114,12 +114,14 @@ class _Lines:
             coin=row.symbol.base,
             strategy=row.strategy,
             words=words.refusal(reason, row.strategy, measured, limit, time_ms),
+            symbol=row.symbol,
         )
         place, coins = self.shared.get((row.strategy, reason), (-1, frozenset()))
         if place >= 0 and time_ms - self.lines[place].time_ms <= SHARED_LINE_MS:
             coins |= {row.symbol.base}
-            name = row.symbol.base if len(coins) == 1 else f"{len(coins)} coins"
-            self.lines[place] = replace(line, coin=name)
+            alone = len(coins) == 1
+            name = row.symbol.base if alone else f"{len(coins)} coins"
+            self.lines[place] = replace(line, coin=name, symbol=row.symbol if alone else None)
         else:
             coins, place = frozenset({row.symbol.base}), len(self.lines)
             self.lines.append(line)
@@ -150,6 +152,7 @@ def decision_lines(
                 coin=row.symbol.base,
                 strategy=row.strategy,
                 words=words.entry(row.strategy, seen(row), row.confidence),
+                symbol=row.symbol,
             )
         )
         entry = orders.get(group_of(row) or "", [None])[0]
@@ -184,6 +187,7 @@ def near_lines(near: Sequence[SetupRecord], seen: Seen) -> list[DecisionFacts]:
                 coin=nearest.symbol.base,
                 strategy=strategy,
                 words=words.almost(nearest.reason, seen(nearest)),
+                symbol=nearest.symbol,
             )
         )
     return lines

@@ -6,6 +6,7 @@ from enum import Enum
 
 from crypto_tracker.core.arrays import FloatArray
 from crypto_tracker.core.decisions import Condition, Regime
+from crypto_tracker.core.symbols import Symbol
 
 
 class Tone(Enum):
@@ -102,6 +103,7 @@ class DecisionFacts:
     coin: str  # or how many coins were decided alike
     strategy: str
     words: str
+    symbol: Symbol | None = None  # where one is meant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,41 @@ LACKS = {
     Reason.RULE_NOT_MET: "its rule",
 }
 
+# What the portfolio says of a setup, without the numbers of the one that it was said of.
+ANSWERS = {
+    Reason.ACCEPTED: "an order was placed",
+    Reason.UNSUPPORTED_SIDE: "would sell short",
+    Reason.PAUSED: "entries are paused",
+    Reason.BLOCKED: "the symbol is blocked",
+    Reason.STRATEGY_OFF: "the strategy is switched off",
+    Reason.VOLATILITY_HIGH: "the market is too volatile for the strategy",
+    Reason.REGIME_PANIC: "the market is in PANIC",
+    Reason.DAY_LOSS: "the day has lost too much",
+    Reason.DRAWDOWN: "the account is too far below its peak",
+    Reason.LOSING_STREAK: "the strategy rests after a losing streak",
+    Reason.COOLDOWN: "the symbol cools down after its stops",
+    Reason.DATA_STALE: "the symbol has no fresh bar",
+    Reason.DATA_DOUBTFUL: "the symbol's bars are of too little quality",
+    Reason.NOT_IN_UNIVERSE: "the symbol is not in the universe of the day",
+    Reason.SYMBOL_LIMIT: "the symbol is held or ordered already",
+    Reason.SAME_EPISODE: "the same setup was traded already",
+    Reason.CONFIDENCE_LOW: "the confidence is too low",
+    Reason.TRAILING_TOO_TIGHT: "its trailing stop is within the noise",
+    Reason.OUTRANKED: "another strategy is surer of the symbol",
+    Reason.NO_EDGE: "the bet does not pay at this confidence",
+    Reason.SIZE_TOO_SMALL: "the order would be too small",
+    Reason.STRATEGY_LIMIT: "the strategy holds as many positions as it may",
+    Reason.PORTFOLIO_LIMIT: "the account holds as many positions as it may",
+    Reason.STRATEGY_EXPOSURE: "the strategy would have too much at work",
+    Reason.CONCENTRATION: "too much would be in one symbol",
+    Reason.SHARE_USED: "the strategy's share is used",
+    Reason.NO_CASH: "it would go into the reserve of cash",
+    Reason.CORRELATION: "it moves too much like what is held",
+    Reason.SLIPPAGE_TOO_HIGH: "the price jumped away before the order",
+    Reason.EXPIRED: "the order found no trade in its time",
+    Reason.CANCELLED: "the order was cancelled",
+}
+
 REGIME_WORDS = {
     Regime.NORMAL: "NORMAL: full sizes again",
     Regime.CAUTION: "CAUTION: sizes are cut, stops widen",
@@ -115,6 +150,15 @@ def almost(reason: Reason, seen: Mapping[str, float]) -> str:
 def _from_resistance(breakout: float) -> str:
     distance = percent(abs(breakout - 1.0), signed=False)
     return f"only {distance} above resistance" if breakout >= 1.0 else f"{distance} below resistance"
+
+
+def stopped(reason: Reason) -> str:
+    """What a reason means, of a scan or of the portfolio, without numbers.
+
+    >>> stopped(Reason.SHARE_USED), stopped(Reason.DROP_TOO_SMALL)
+    ("the strategy's share is used", 'lacks drop')
+    """
+    return ANSWERS.get(reason) or f"lacks {lacks(reason)}"
 
 
 def lacks(reason: Reason) -> str:
