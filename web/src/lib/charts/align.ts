@@ -38,7 +38,7 @@ export function levelOnBars(
     const close = open + bars.length_ms;
     while (scan + 1 < level.time_ms.length && (level.time_ms[scan + 1] ?? Infinity) <= close) scan += 1;
     const at = level.time_ms[scan];
-    const fresh = at !== undefined && close - at < lasts_ms + bars.length_ms;
+    const fresh = at !== undefined && close - at < Math.max(lasts_ms, bars.length_ms);
     out.push(fresh ? (level.price[scan] ?? null) : null);
   }
   return out;
