@@ -72,11 +72,13 @@ def _stream_schemas() -> dict[str, Any]:
     _, told = models_json_schema(
         [(model, "serialization") for model in models], ref_template="#/components/schemas/{model}"
     )
+    wish: Any = live.StreamWish
+    message: Any = live.StreamMessage
     unions = {
-        name: TypeAdapter(union).json_schema(
+        name: TypeAdapter[Any](union).json_schema(
             ref_template="#/components/schemas/{model}", mode="serialization"
         )
-        for name, union in (("StreamWish", live.StreamWish), ("StreamMessage", live.StreamMessage))
+        for name, union in (("StreamWish", wish), ("StreamMessage", message))
     }
     for union in unions.values():
         union.pop("$defs", None)

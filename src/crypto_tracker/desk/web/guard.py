@@ -9,6 +9,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
+from crypto_tracker.desk.web.origins import OTHER_PAGE
 from crypto_tracker.desk.web.problems import Refused, documented, refuse_unknown
 
 PREFIX = "/api/v1"
@@ -53,12 +54,14 @@ class Caller:
     scopes : what this one may do
     key : by which the requests are counted: the token, or the address
     why_not : for somebody unknown, what to do
+    foreign : whether a page of another site makes the browser ask
     """
 
     actor: str
     scopes: frozenset[str]
     key: str
     why_not: str = ""
+    foreign: bool = False
 
 
 NOBODY = Caller(actor="", scopes=frozenset(), key="", why_not="the request came by no gate")
@@ -93,6 +96,9 @@ class OpenRoute(APIRoute):
         settings["openapi_extra"] = {"security": [{"token": [self.needs]}] if self.needs else []}
         super().__init__(path, endpoint, **settings)
 
+    def check(self, request: Request) -> None:
+        """Refuse what a caller who has the scope must not do either."""
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The endpoint behind its guard, which stands before anything of the request is read."""
         handle = super().get_route_handler()
@@ -101,6 +107,7 @@ class OpenRoute(APIRoute):
         async def guarded(request: Request) -> Response:
             if self.needs is not None:
                 require(caller_of(request), self.needs)
+            self.check(request)
             refuse_unknown(request.query_params, known)
             return await handle(request)
 
@@ -119,6 +126,13 @@ class ControlRoute(OpenRoute):
 
     needs: ClassVar[ScopeName | None] = "control"
     problems: ClassVar[Sequence[int]] = (400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 503)
+
+    def check(self, request: Request) -> None:
+        """Refuse other sites' pages, and bodies such as their forms could send."""
+        if caller_of(request).foreign:
+            raise Refused(403, OTHER_PAGE)
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise Refused(415, "the request is no JSON: send the header `Content-Type: application/json`")
 
 
 def router(route: type[OpenRoute], tag: str) -> APIRouter:

@@ -1,10 +1,12 @@
 """The server itself, what there is to look at, and how every part is."""
 
 from fastapi import Request
+from fastapi.responses import JSONResponse, Response
 
 from crypto_tracker.desk.views.accounts import Accounts
 from crypto_tracker.desk.views.research import Research, Runs, ScorecardView
 from crypto_tracker.desk.views.system import Collectors, DataQuality, Health, Identity, Ping, VersionView
+from crypto_tracker.desk.web.document import document
 from crypto_tracker.desk.web.guard import OpenRoute, ReadRoute, caller_of, router
 from crypto_tracker.desk.web.parameters import Cursor, Limit
 from crypto_tracker.desk.web.served import Account, Server
@@ -24,6 +26,12 @@ async def ping() -> Ping:
 async def version(server: Server) -> VersionView:
     """Which version of the program answers; needs no token."""
     return VersionView(version=server.code_version)
+
+
+@routes.get("/openapi.json", include_in_schema=False)
+async def openapi_json(request: Request, server: Server) -> Response:
+    """The document of this API."""
+    return JSONResponse(document(request.app, server.code_version))
 
 
 @routes.get("/identity")

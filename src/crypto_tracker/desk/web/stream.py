@@ -1,0 +1,212 @@
+"""One client of the live stream: who it is, what it wants, and what it is sent, over one websocket."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from crypto_tracker.config.web import Web
+from crypto_tracker.core.errors import CryptoTrackerError
+from crypto_tracker.desk.views.base import View
+from crypto_tracker.desk.views.live import Authenticate, Beat, Hello, LiveProblem, StreamWish, Subscribe
+from crypto_tracker.desk.web.gatekeeper import Gatekeeper
+from crypto_tracker.desk.web.guard import NOBODY, Caller
+from crypto_tracker.desk.web.hub import Hub, Listener
+from crypto_tracker.desk.web.limits import Buckets
+from crypto_tracker.desk.web.problems import Refused, sentence_of, without_paths
+
+AUTH_SECONDS = 10.0
+RECHECK_SECONDS = 30.0
+MESSAGES_PER_MINUTE = 120
+MESSAGE_LENGTH_MAX = 16_384
+
+UNKNOWN = 4401
+NOT_ALLOWED = 4403
+TOO_LARGE = 1009
+TOO_MANY = 1008
+TRY_LATER = 1013
+
+_WISH: TypeAdapter[Authenticate | Subscribe] = TypeAdapter[Any](StreamWish)
+
+
+class _Over(Exception):
+    def __init__(self, code: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+class Streams:
+    """All live streams of a server."""
+
+    def __init__(self, keeper: Gatekeeper, settings: Web, now_ms: Callable[[], int]) -> None:
+        self._keeper = keeper
+        self._settings = settings
+        self._now_ms = now_ms
+        self._open = 0
+
+    @property
+    def open(self) -> int:
+        """How many there are now."""
+        return self._open
+
+    async def serve(self, websocket: WebSocket, hub: Hub) -> None:
+        """Serve one client until it goes, or may no longer stay."""
+        await websocket.accept()
+        if self._open >= self._settings.streams_max:
+            sentence = (
+                f"there are {self._open} live streams open, which is web.streams_max: close one, or wait"
+            )
+            await _close(websocket, _Over(TRY_LATER, sentence))
+            return
+        self._open += 1
+        try:
+            await _Client(websocket, hub, self._keeper, self._settings, self._now_ms).serve()
+        finally:
+            self._open -= 1
+
+
+class _Client:
+    def __init__(
+        self,
+        websocket: WebSocket,
+        hub: Hub,
+        keeper: Gatekeeper,
+        settings: Web,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._websocket = websocket
+        self._hub = hub
+        self._keeper = keeper
+        self._settings = settings
+        self._now_ms = now_ms
+        self._listener = Listener()
+        self._wishes = Buckets(per_minute=MESSAGES_PER_MINUTE)
+        self._token: str | None = None
+        self._allowed = asyncio.Event()
+        caller = getattr(websocket.state, "caller", NOBODY)
+        self._take(caller if isinstance(caller, Caller) else NOBODY)
+
+    async def serve(self) -> None:
+        tasks = [
+            asyncio.create_task(part, name=name)
+            for name, part in (
+                ("hears a stream", self._hear()),
+                ("tells a stream", self._tell()),
+                ("checks a stream", self._check()),
+            )
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._hub.leave(self._listener)
+            for task in tasks:
+                task.cancel()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, _Over):
+                await _close(self._websocket, end)
+            elif isinstance(end, Exception) and not isinstance(end, WebSocketDisconnect):
+                raise end
+
+    def _take(self, caller: Caller) -> None:
+        self._caller = caller
+        if "read" in caller.scopes:
+            self._allowed.set()
+            self._say(Hello(actor=caller.actor, now_ms=self._now_ms()))
+
+    def _say(self, message: View) -> None:
+        self._listener.tell(message.model_dump_json())
+
+    # --- what it says
+    async def _hear(self) -> None:
+        while True:
+            message = await self._websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect(message.get("code", 1000))
+            await self._hear_one(message.get("text"))
+
+    async def _hear_one(self, text: str | None) -> None:
+        if self._wishes.take("", _now()):
+            raise _Over(TOO_MANY, f"there were more than {MESSAGES_PER_MINUTE} messages a minute")
+        if text is None:
+            self._say(LiveProblem(detail="this message is no text: send JSON as text"))
+            return
+        if len(text) > MESSAGE_LENGTH_MAX:
+            raise _Over(TOO_LARGE, f"the message has more than {MESSAGE_LENGTH_MAX} characters")
+        try:
+            wish = _WISH.validate_json(text)
+        except ValidationError as error:
+            self._say(LiveProblem(detail=_not_understood(error)))
+            return
+        if isinstance(wish, Authenticate):
+            await self._authenticate(wish.token)
+        elif "read" in self._caller.scopes:
+            self._hub.join(self._listener, wish.account, wish.topics)
+        else:
+            raise _Over(UNKNOWN, 'who is asking? Send {"type": "auth", "token": "..."} first')
+
+    async def _authenticate(self, token: str) -> None:
+        caller = await self._held(token)
+        if "read" not in caller.scopes:
+            raise _Over(NOT_ALLOWED, "this needs a token with the scope read")
+        self._token = token
+        self._take(caller)
+
+    async def _held(self, token: str) -> Caller:
+        peer = self._websocket.client
+        try:
+            caller = await self._keeper.holder(token, peer.host if peer else "")
+        except Refused as refused:
+            raise _Over(TOO_MANY, refused.detail) from None
+        except CryptoTrackerError as error:
+            raise _Over(TRY_LATER, without_paths(str(error))) from None
+        if not caller.actor:
+            raise _Over(UNKNOWN, caller.why_not)
+        return caller
+
+    # --- what it is told
+    async def _tell(self) -> None:
+        beat = _now() + self._settings.beat_seconds
+        while True:
+            message = await self._listener.next(max(0.0, beat - _now()))
+            if message is not None:
+                await self._websocket.send_text(message)
+            if _now() >= beat:
+                await self._websocket.send_text(Beat(now_ms=self._now_ms()).model_dump_json())
+                beat = _now() + self._settings.beat_seconds
+
+    async def _check(self) -> None:
+        """See that it tells who it is, and that its token is not revoked meanwhile."""
+        try:
+            async with asyncio.timeout(AUTH_SECONDS):
+                await self._allowed.wait()
+        except TimeoutError:
+            raise _Over(UNKNOWN, f"no token was sent within {AUTH_SECONDS:g} s") from None
+        while True:
+            await asyncio.sleep(RECHECK_SECONDS)
+            if self._token is not None:
+                await self._held(self._token)
+
+
+async def _close(websocket: WebSocket, over: _Over) -> None:
+    """Say why, and close; a client that is gone by itself does not hear it."""
+    if websocket.application_state is not WebSocketState.CONNECTED:
+        return
+    try:
+        await websocket.send_text(LiveProblem(detail=str(over)).model_dump_json())
+        await websocket.close(over.code)
+    except WebSocketDisconnect:
+        return
+
+
+def _not_understood(error: ValidationError) -> str:
+    found = error.errors(include_input=False, include_url=False)
+    if found[0]["type"] in {"json_invalid", "union_tag_invalid", "union_tag_not_found"}:
+        return 'this message is not understood: send {"type": "subscribe", "account": ..., "topics": [...]}'
+    return sentence_of(found)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
