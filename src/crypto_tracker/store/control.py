@@ -113,6 +113,46 @@ class AuditEntry:
     detail: Mapping[str, Any]
 
 
+class ControlViews:
+    """What people told an account, as it stood at one moment, read only and in pages."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def commands(self, *, limit: int, before: int | None = None) -> list[tuple[int, Command]]:
+        """The newest commands first, each with its number; only those before a number."""
+        columns = tables.commands.c
+        query = select(tables.commands).order_by(columns.sequence.desc()).limit(limit)
+        if before is not None:
+            query = query.where(columns.sequence < before)
+        return [(row.sequence, _command(row)) for row in self._connection.execute(query)]
+
+    def commands_since(self, number: int) -> list[tuple[int, Command]]:
+        """The commands after a number, in the order in which they were stored."""
+        columns = tables.commands.c
+        query = select(tables.commands).where(columns.sequence > number).order_by(columns.sequence)
+        return [(row.sequence, _command(row)) for row in self._connection.execute(query)]
+
+    def audit(self, *, limit: int, before: int | None = None) -> list[tuple[int, AuditEntry]]:
+        """What people did, the newest first, each with its number; only what is before a number."""
+        columns = tables.audit.c
+        query = select(tables.audit).order_by(columns.audit_id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(columns.audit_id < before)
+        return [(row.audit_id, _audit_entry(row)) for row in self._connection.execute(query)]
+
+    def checks(self, *, limit: int) -> list[Check]:
+        """What checks have found, the newest first."""
+        query = select(tables.checks).order_by(tables.checks.c.check_id.desc()).limit(limit)
+        return [_check(row) for row in self._connection.execute(query)]
+
+    def configuration(self, version: str) -> ConfigurationRow | None:
+        """A configuration that was offered, None where nobody offered it."""
+        query = select(tables.configurations).where(tables.configurations.c.version == version)
+        row = self._connection.execute(query).first()
+        return None if row is None else _configuration(row)
+
+
 class ControlStore:
     """The control database of one account."""
 
@@ -228,36 +268,21 @@ class ControlStore:
         query = select(tables.configurations).where(tables.configurations.c.version == version)
         with self._reading.connect() as connection:
             row = connection.execute(query).first()
-        if row is None:
-            return None
-        return ConfigurationRow(version=row.version, canonical=row.canonical, document=row.document)
+        return None if row is None else _configuration(row)
 
     def checks(self, *, limit: int | None = None) -> list[Check]:
         """What checks have found, the newest first."""
         query = select(tables.checks).order_by(tables.checks.c.check_id.desc()).limit(limit)
         with self._reading.connect() as connection:
             rows = connection.execute(query).all()
-        return [
-            Check(
-                kind=row.kind,
-                start_ms=row.start_ms,
-                end_ms=row.end_ms,
-                differences=row.differences,
-                document=row.document,
-                created_at_ms=row.created_at_ms,
-            )
-            for row in rows
-        ]
+        return [_check(row) for row in rows]
 
     def audit(self, *, limit: int | None = None) -> list[AuditEntry]:
         """What people did, in order; with a limit only the newest of it."""
         query = select(tables.audit).order_by(tables.audit.c.audit_id.desc()).limit(limit)
         with self._reading.connect() as connection:
             rows = connection.execute(query).all()
-        return [
-            AuditEntry(at_ms=row.at_ms, actor=row.actor, action=row.action, detail=json.loads(row.detail))
-            for row in reversed(rows)
-        ]
+        return [_audit_entry(row) for row in reversed(rows)]
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -299,6 +324,25 @@ def _command(row: Row[Any]) -> Command:
             f"the command {row.command_id} in {FILE_NAME} is not one that this program writes ({error}): "
             "restore the file from a copy, or delete the row"
         ) from error
+
+
+def _configuration(row: Row[Any]) -> ConfigurationRow:
+    return ConfigurationRow(version=row.version, canonical=row.canonical, document=row.document)
+
+
+def _check(row: Row[Any]) -> Check:
+    return Check(
+        kind=row.kind,
+        start_ms=row.start_ms,
+        end_ms=row.end_ms,
+        differences=row.differences,
+        document=row.document,
+        created_at_ms=row.created_at_ms,
+    )
+
+
+def _audit_entry(row: Row[Any]) -> AuditEntry:
+    return AuditEntry(at_ms=row.at_ms, actor=row.actor, action=row.action, detail=json.loads(row.detail))
 
 
 def _json(value: Mapping[str, Any]) -> str:

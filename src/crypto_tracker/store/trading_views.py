@@ -574,11 +574,14 @@ class TradingViews:
             )
         }
 
-    def answer_count(self) -> int:
-        """How many commands were answered."""
-        return int(
-            self._connection.execute(select(func.count()).select_from(tables.command_results)).scalar_one()
-        )
+    def answered_among(self, command_ids: Sequence[str]) -> set[str]:
+        """Which of these commands were answered."""
+        column = tables.command_results.c.command_id
+        return {
+            command_id
+            for part in _parts(command_ids)
+            for command_id in self._connection.execute(select(column).where(column.in_(part))).scalars()
+        }
 
     def last_applied_ms(self, kind: str) -> int | None:
         """The minute before whose open a command of this kind was applied last."""
@@ -652,8 +655,7 @@ def actors(folder: Path, command_ids: Sequence[str]) -> dict[str, str]:
 def waiting_commands(folder: Path, answered: TradingViews) -> int:
     """How many commands have no answer yet."""
     given = [row.command_id for row in _control_rows(folder, select(control_tables.commands.c.command_id))]
-    known = {answer.result.command_id for answer in answered.answers()}
-    return sum(command_id not in known for command_id in given)
+    return len(given) - len(answered.answered_among(given))
 
 
 def _control_rows(folder: Path, query: Select[Any]) -> Sequence[Row[Any]]:

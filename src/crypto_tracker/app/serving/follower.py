@@ -19,6 +19,8 @@ from crypto_tracker.core.errors import StoreError
 from crypto_tracker.core.money import to_e8
 from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS
 from crypto_tracker.store.column_rows import MinuteRows
+from crypto_tracker.store.control import FILE_NAME as CONTROL_FILE_NAME
+from crypto_tracker.store.control import Command, ControlViews
 from crypto_tracker.store.database import current_revision, open_engine
 from crypto_tracker.store.trading_journal import FILE_NAME
 from crypto_tracker.store.trading_records import Account
@@ -41,6 +43,8 @@ class Followed:
     generation : counts the states that were seen of this account and of those before it in the same place
     regimes : stretches of time outside NORMAL, in order
     newest_blocks : the last scan of every strategy that has one
+    waiting : commands of people that have no answer yet, in the order in which they were given
+    last_command : the number of the newest command, 0 where there is none
     """
 
     generation: int
@@ -51,6 +55,8 @@ class Followed:
     setups: SetupColumns
     regimes: tuple[RegimeSpan, ...]
     newest_blocks: Mapping[str, ScanBlock]
+    waiting: tuple[Command, ...]
+    last_command: int
 
 
 class AccountFollower:
@@ -64,9 +70,9 @@ class AccountFollower:
         self.changed_at_ms: int | None = None
         self._now_ms = now_ms
         self._reading = Lock()  # held by the one who brings it up to date
-        self._opening = Lock()
-        self._file: _File | None = None
-        self._seen: tuple[_File, Any] | None = None  # file and version that `_now` was read from
+        self._records = _Place(folder / FILE_NAME)
+        self._control = _Place(folder / CONTROL_FILE_NAME)
+        self._seen: _Seen | None = None  # what `_now` was read from
         self._now: Followed | None = None
         self._generation = 0
 
@@ -76,13 +82,17 @@ class AccountFollower:
         Where another thread is just doing that, the state before stays and nobody waits. Raises StoreError
         where there is no account, or it was not opened to its end.
         """
-        file = self._current_file()
         if not self._reading.acquire(blocking=self._now is None):
             return self._generation
         try:
-            seen = file, file.version()
+            records, control = self._account_file(), self._control.file()
+            seen = _Seen(
+                records=records,
+                control=control,
+                versions=(records.version(), None if control is None else control.version()),
+            )
             if seen != self._seen:
-                self._read(file)
+                self._read(seen)
                 self._seen = seen
         finally:
             self._reading.release()
@@ -138,56 +148,92 @@ class AccountFollower:
     @contextmanager
     def views(self) -> Iterator[TradingViews]:
         """The account as it stands now, one state while the block runs; it may be newer than `now`."""
-        with self._current_file().engine.connect() as connection:
+        with self._account_file().engine.connect() as connection:
             yield TradingViews(connection, self.folder)
 
-    def close(self) -> None:
-        """Let go of the file."""
-        with self._opening:
-            file, self._file = self._file, None
-        if file is not None:
-            file.close()
+    @contextmanager
+    def control(self) -> Iterator[ControlViews | None]:
+        """What people told the account, one state while the block runs; None where nobody ever did."""
+        file = self._control.file()
+        if file is None or current_revision(file.engine) is None:
+            yield None
+            return
+        with file.engine.connect() as connection:
+            yield ControlViews(connection)
 
-    def _current_file(self) -> "_File":
-        """The file that stands in the folder now, opened anew where it is another than before."""
-        path = self.folder / FILE_NAME
+    def close(self) -> None:
+        """Let go of the files."""
+        self._records.close()
+        self._control.close()
+
+    def _account_file(self) -> "_File":
+        file = self._records.file()
+        if file is None:
+            raise StoreError(f"there is no account in {self.folder}: start it with `crypto-tracker trade`")
+        return file
+
+    def _read(self, seen: "_Seen") -> None:
+        if current_revision(seen.records.engine) is None:
+            raise StoreError(f"the account in {self.folder} was not opened to its end: start it again")
+        before = self._now if self._seen is not None and self._seen.records is seen.records else None
+        known = before if self._seen is not None and self._seen.control is seen.control else None
+        # A command is there before its answer is, so commands are read first.
+        told = [] if known is None else list(known.waiting)
+        last_command = 0 if known is None else known.last_command
+        with self.control() as control:
+            for number, command in [] if control is None else control.commands_since(last_command):
+                told.append(command)
+                last_command = number
+        with seen.records.engine.connect() as connection:
+            views = TradingViews(connection, self.folder)
+            account, cursor_ms = views.account(), views.cursor_ms()
+            if before is None or before.account != account or before.cursor_ms > cursor_ms:
+                before = _unread(account)
+            now = _read_on(before, views, cursor_ms)
+            answered = views.answered_among([command.command_id for command in told])
+        self._generation += 1
+        self._now = replace(
+            now,
+            generation=self._generation,
+            waiting=tuple(command for command in told if command.command_id not in answered),
+            last_command=last_command,
+        )
+        self.changed_at_ms = self._now_ms()
+
+
+class _Place:
+    """Where a file stands, or will; it may be deleted and made anew at any time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = Lock()
+        self._file: _File | None = None
+
+    def file(self) -> "_File | None":
+        """The file that stands there now, opened anew where it is another than before."""
         try:
-            status = path.stat()
-        except FileNotFoundError as error:
-            raise StoreError(
-                f"there is no account in {self.folder}: start it with `crypto-tracker trade`"
-            ) from error
+            status = self._path.stat()
+        except FileNotFoundError:
+            self.close()
+            return None
         identity = status.st_dev, status.st_ino
-        with self._opening:
+        with self._lock:
             if self._file is None or self._file.identity != identity:
-                before, self._file = self._file, _File(path, identity)
+                before, self._file = self._file, _File(self._path, identity)
                 if before is not None:
                     before.close()
             return self._file
 
-    def _read(self, file: "_File") -> None:
-        if current_revision(file.engine) is None:
-            raise StoreError(f"the account in {self.folder} was not opened to its end: start it again")
-        with file.engine.connect() as connection:
-            views = TradingViews(connection, self.folder)
-            account, cursor_ms = views.account(), views.cursor_ms()
-            before = self._now
-            if (
-                before is None
-                or self._seen is None
-                or self._seen[0] is not file
-                or before.account != account
-                or before.cursor_ms > cursor_ms
-            ):
-                before = _unread(account)
-            now = _read_on(before, views, cursor_ms)
-        self._generation += 1
-        self._now = replace(now, generation=self._generation)
-        self.changed_at_ms = self._now_ms()
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
 
 class _File:
-    """The open file of an account, with a connection that only watches: SQLite tells it of every write."""
+    """An open file, with a connection that only watches: SQLite tells it whenever anybody has written."""
 
     def __init__(self, path: Path, identity: tuple[int, int]) -> None:
         self.identity = identity
@@ -216,6 +262,15 @@ class _File:
         self.engine.dispose()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """What a state was read from: the very files, and how often they had been written."""
+
+    records: _File
+    control: _File | None
+    versions: tuple[Any, Any]
+
+
 def _unread(account: Account) -> Followed:
     return Followed(
         generation=0,
@@ -226,6 +281,8 @@ def _unread(account: Account) -> Followed:
         setups=SetupColumns(),
         regimes=(),
         newest_blocks={},
+        waiting=(),
+        last_command=0,
     )
 
 
