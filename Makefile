@@ -1,4 +1,5 @@
 # crypto-tracker: `make help` lists the targets. Needed beforehand: Python 3.11 or newer, and make.
+# Node for the page is taken from the PATH, else from the package of web/node.lock.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -7,12 +8,15 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format nightly bench peers lock schema clean
+.PHONY: help setup page demo test check format nightly bench peers lock schema clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(STAMP) ## Make the environment in .venv, with the exact packages of requirements.lock
+setup: $(STAMP) page ## Make the environment in .venv, with the exact packages of requirements.lock, and the page
+
+page: $(STAMP) ## Build the page of web/ into the package, where it has changed
+	@$(BIN)/python web/build.py
 
 # uv installs in seconds. It does not read pip's settings, so the registry that pip was told to use is handed
 # to it; where even so only pip knows the way, pip installs the same packages, checked by the same hashes.
@@ -33,6 +37,7 @@ demo: setup ## Watch strategies trade on a synthetic market, in this terminal
 	@$(BIN)/crypto-tracker demo
 
 test: setup ## Run all tests but the nightly proofs
+	$(BIN)/python web/build.py test
 	$(BIN)/python -m pytest -n 2 -m "not nightly" $(ARGS)
 
 check: setup ## Judge style, format, types, the order of the rooms, spelling and the tree
@@ -41,6 +46,7 @@ check: setup ## Judge style, format, types, the order of the rooms, spelling and
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+	$(BIN)/python web/build.py check
 	$(BIN)/python -m pytest -p no:xdist -q tests/test_tree.py
 
 format: setup ## Bring the code into the common format
@@ -66,5 +72,6 @@ schema: setup ## Write docs/config-schema.json anew after the configuration tree
 
 clean: ## Remove the environment, caches and builds; what you made under user_data stays
 	rm -rf $(VENV) benchmarks/.environments build dist
+	rm -rf web/node_modules web/openapi.json web/src/lib/api/schema.d.ts src/crypto_tracker/desk/web/static
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

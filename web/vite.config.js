@@ -5,6 +5,12 @@ import { fileURLToPath, URL } from "node:url";
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig } from "vitest/config";
 
+/** Pages are all called Page.svelte: their chunks carry the name of the folder. */
+const chunkName = (chunk) => {
+  const page = chunk.facadeModuleId?.match(/pages\/([\w-]+)\/Page\.svelte/);
+  return `assets/${page ? page[1] : "[name]"}-[hash].js`;
+};
+
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
 export default defineConfig({
@@ -19,6 +25,7 @@ export default defineConfig({
     reportCompressedSize: false,
     rolldownOptions: {
       output: {
+        chunkFileNames: chunkName,
         codeSplitting: {
           groups: [
             { name: "charts", test: /node_modules[\\/](lightweight-charts|fancy-canvas)/ },

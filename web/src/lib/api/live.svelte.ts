@@ -10,6 +10,7 @@ import type {
   LogEvent,
   PositionsEvent,
   RegimeEvent,
+  StreamMessage,
   TradesEvent,
 } from "./types";
 
@@ -30,14 +31,6 @@ export type Topic = PlainTopic | BarsTopic;
 export type EventOf<T extends Topic> = T extends PlainTopic ? LiveEvents[T] : BarsEvent;
 type AnyEvent = LiveEvents[PlainTopic] | BarsEvent;
 type Handler = (event: AnyEvent) => void;
-
-type Message =
-  | AnyEvent
-  | { type: "hello"; actor: string; now_ms: number }
-  | { type: "subscribed"; account: string; topics: string[] }
-  | { type: "beat"; now_ms: number }
-  | { type: "resync"; account: string }
-  | { type: "problem"; detail: string };
 
 const TOPICS_MAX = 16;
 const QUEUE_MAX = 1_000;
@@ -172,13 +165,13 @@ class Live {
     socket.onopen = () => {
       if (session.token !== null) socket.send(JSON.stringify({ type: "auth", token: session.token }));
     };
-    socket.onmessage = (event: MessageEvent<string>) => this.#hear(JSON.parse(event.data) as Message);
+    socket.onmessage = (event: MessageEvent<string>) => this.#hear(JSON.parse(event.data) as StreamMessage);
     socket.onclose = () => {
       if (this.#socket === socket) this.#lose();
     };
   }
 
-  #hear(message: Message): void {
+  #hear(message: StreamMessage): void {
     this.#watchSilence();
     switch (message.type) {
       case "hello":
