@@ -1,0 +1,33 @@
+import { describe, expect, it } from "vitest";
+
+import { measurements } from "./measured";
+import { bandOf } from "./readiness";
+
+describe("measurements", () => {
+  it("carry the unit of what they measure", () => {
+    const text = measurements({ high_4h: 118_995.5, drop: 0.0213, volume_ratio: 1.6, slow_regime: 2, breakout: 0.994 });
+    expect(text.map((one) => one.text)).toEqual(["118,995.50", "2.13 %", "1.60 ×", "bull", "−0.60 %"]);
+  });
+
+  it("of a strategy that nobody knows here are plain numbers", () => {
+    expect(measurements({ z_score: -1.25 })).toEqual([{ name: "z_score", label: "z score", text: "−1.2500" }]);
+  });
+
+  it("say that something was not measured", () => {
+    expect(measurements({ drop: null })[0]?.text).toBe("–");
+  });
+});
+
+describe("bands", () => {
+  it("begin at 80, 60 and 30", () => {
+    expect([100, 80, 79.9, 60, 30, 29.9, null].map(bandOf)).toEqual([
+      "ready",
+      "ready",
+      "close",
+      "close",
+      "neutral",
+      "waiting",
+      "waiting",
+    ]);
+  });
+});

@@ -1,0 +1,47 @@
+/** How near a scan is to a setup, in words and colours. The number always stands beside them. */
+
+import type { Band, Verdict } from "../api/types";
+
+export const BANDS: readonly Band[] = ["ready", "close", "neutral", "waiting"];
+
+export const BAND_TONES = { ready: "up", close: "warn", neutral: "info", waiting: "muted" } as const satisfies Record<
+  Band,
+  string
+>;
+
+export const BAND_WORDS: Readonly<Record<Band, string>> = {
+  ready: "READY",
+  close: "CLOSE",
+  neutral: "NEUTRAL",
+  waiting: "WAITING",
+};
+
+const LEAST: readonly (readonly [Band, number])[] = [
+  ["ready", 80],
+  ["close", 60],
+  ["neutral", 30],
+];
+
+/** The band of a readiness; what is not known waits. */
+export function bandOf(readiness: number | null): Band {
+  return LEAST.find(([, least]) => (readiness ?? -1) >= least)?.[0] ?? "waiting";
+}
+
+export const VERDICT_TONES = { TAKE: "up", NEAR_MISS: "warn", SKIP: "muted" } as const satisfies Record<
+  Verdict,
+  string
+>;
+
+/** What a scan came to, as far as the strategy is concerned. */
+export const SCAN_WORDS: Readonly<Record<Verdict, string>> = {
+  TAKE: "setup",
+  NEAR_MISS: "near miss",
+  SKIP: "no setup",
+};
+
+/** What a setup came to, in a list of decisions: a setup that the portfolio refused is skipped. */
+export const DECISION_WORDS: Readonly<Record<Verdict, string>> = {
+  TAKE: "taken",
+  NEAR_MISS: "near miss",
+  SKIP: "skipped",
+};
