@@ -1,0 +1,39 @@
+/** The one way to a command: ask for it, read what it would do, confirm, and be told what came of it. */
+
+import { mount, unmount, type Component } from "svelte";
+
+import type { ConfigurationPreview, ConfigurationWish } from "../api/types";
+import CommandDialog from "./CommandDialog.svelte";
+import ConfigurationDialog from "./ConfigurationDialog.svelte";
+import type { Arguments } from "./wording";
+
+let open: Record<string, unknown> | undefined;
+
+/** Open the confirmation of a command. It says what the command would do; nothing is sent before it is confirmed. */
+export function askCommand(kind: string, of: Arguments = {}): void {
+  show(CommandDialog, { kind, of });
+}
+
+/** Open the confirmation of a configuration whose changes were looked at; `given` is called once it was sent. */
+export function askConfiguration(wish: ConfigurationWish, preview: ConfigurationPreview, given: () => void): void {
+  show(ConfigurationDialog, { wish, preview, ongiven: given });
+}
+
+/** One dialog at a time, over everything; the focus returns to where it was. */
+function show<P extends object>(dialog: Component<P & { onclose: () => void }>, props: P): void {
+  if (open !== undefined) return;
+  const before = document.activeElement;
+  const shown = mount(dialog, {
+    target: document.body,
+    props: {
+      ...props,
+      onclose: () => {
+        if (open !== shown) return;
+        open = undefined;
+        void unmount(shown);
+        if (before instanceof HTMLElement && before.isConnected) before.focus();
+      },
+    },
+  });
+  open = shown;
+}
