@@ -44,6 +44,8 @@ COMMAND_MODULES = (
     "crypto_tracker.app.cli.scorecard",
     "crypto_tracker.app.cli.list_strategies",
     "crypto_tracker.app.cli.new_strategy",
+    "crypto_tracker.app.cli.web",
+    "crypto_tracker.app.cli.tokens",
     "crypto_tracker.app.cli.openapi",
 )
 
