@@ -1,5 +1,7 @@
 """Verdicts, and the block that keeps every scan of a moment."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from crypto_tracker.strategies.dca import Dca
 from crypto_tracker.strategies.decisions import (
     ScanBlock,
     decode_block,
+    decode_column,
     encode_block,
     near_misses,
     scan_block,
@@ -135,3 +138,35 @@ def test_a_row_of_a_detection_becomes_a_block():
     assert block.reason.tolist() == [Reason.DROP_TOO_SMALL]
     assert block.readiness[0] == pytest.approx(80.0)
     assert block.measurements["drop"][0] == pytest.approx(0.02)
+
+
+def test_one_symbol_of_a_block_is_what_the_whole_block_says_of_it():
+    data = encode_block(drawn())
+    whole = decode_block(data)
+    for column, symbol in enumerate(whole.symbols):
+        one = decode_column(data, symbol)
+        assert one is not None
+        assert (one.strategy, one.time_ms, one.version) == ("DCA", 1_754_006_700_000, "0123abcd")
+        assert one.reason == whole.reason[column]
+        np.testing.assert_equal(one.readiness, whole.readiness[column])
+        np.testing.assert_equal(one.confidence, whole.confidence[column])
+        assert list(one.measurements) == ["drop", "high_4h"]
+        for name, value in one.measurements.items():
+            np.testing.assert_equal(value, whole.measurements[name][column])
+
+
+def test_a_symbol_that_is_not_in_a_block_has_no_column():
+    assert decode_column(encode_block(drawn()), Symbol("BTC", "USDT")) is None
+
+
+def test_blocks_that_differ_in_their_time_alone_keep_their_times():
+    blocks = [encode_block(replace(drawn(), time_ms=time_ms)) for time_ms in (5, 10, -15)]
+    assert [decode_block(block).time_ms for block in blocks] == [5, 10, -15]
+
+
+def test_a_damaged_block_is_refused_also_where_one_symbol_is_asked_for():
+    whole = encode_block(drawn())
+    with pytest.raises(DataError, match="damaged"):
+        decode_column(whole[:-6], Symbol("C0", "USDT"))
+    with pytest.raises(DataError, match="does not begin with its mark"):
+        decode_column(b"XXXX" + whole[4:], Symbol("C0", "USDT"))
