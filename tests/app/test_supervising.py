@@ -16,6 +16,7 @@ from crypto_tracker.app.supervising import (
     Patience,
     Service,
     ServiceEnded,
+    own_command,
     supervise,
 )
 
@@ -166,3 +167,12 @@ def test_a_service_ends_in_order_when_its_supervisor_is_killed(tmp_path: Path):
         parent.kill()
         parent.wait()
         parent.stdout.close()
+
+
+def test_our_own_commands_do_not_import_what_lies_in_the_current_folder(tmp_path: Path):
+    (tmp_path / "typer.py").write_text("raise SystemExit('this is not the library')\n", encoding="utf-8")
+    told = subprocess.run(
+        own_command("--version"), cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.startswith("crypto-tracker ")

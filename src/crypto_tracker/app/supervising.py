@@ -120,8 +120,8 @@ def is_supervised(environment: Mapping[str, str]) -> bool:
 
 
 def own_command(*arguments: str) -> tuple[str, ...]:
-    """A command line of this program, run by this interpreter."""
-    return (sys.executable, "-m", "crypto_tracker", *arguments)
+    """A command line of this program, run by this interpreter, whatever modules lie in the current folder."""
+    return (sys.executable, "-P", "-m", "crypto_tracker", *arguments)
 
 
 async def _keep(

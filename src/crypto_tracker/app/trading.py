@@ -321,7 +321,7 @@ class DailyParity:
         if cursor_ms >= self._day_ms + DAY_MS + _PARITY_AFTER_MS:
             self._process = subprocess.Popen(  # noqa: S603 - our own command line
                 [
-                    sys.executable, "-m", "crypto_tracker", "--home", str(self._home),
+                    sys.executable, "-P", "-m", "crypto_tracker", "--home", str(self._home),
                     "parity", "--account", self._name, "--timerange", _day_span(self._day_ms), "--json",
                 ],
                 stdout=subprocess.DEVNULL,
