@@ -15,6 +15,7 @@ from crypto_tracker.core.timeframes import Timeframe, to_ms
 from crypto_tracker.store.bars import BarStore
 from crypto_tracker.store.batch import BarBatch
 from crypto_tracker.store.database import open_engine
+from crypto_tracker.store.run_views import RunViews
 from crypto_tracker.store.runs import FILE_NAME, RunStore
 from crypto_tracker.strategies.decisions import decode_block
 from tests.app.books import Document, assert_the_books_balance, recorded_scans
@@ -149,6 +150,18 @@ def test_what_is_recorded_is_what_is_printed(lively: tuple[Path, Document]):
     counts = store.counts(document["run_id"])
     assert counts["setups"] == document["setups"] + document["near_misses"]
     store.close()
+
+
+def test_the_equity_that_is_recorded_is_the_one_that_is_printed(lively: tuple[Path, Document]):
+    home, document = lively
+    with RunViews.open(home) as views:
+        rows, summary = views.equity(document["run_id"]), views.summary(document["run_id"])
+        assert views.max_drawdown(document["run_id"]) == pytest.approx(document["max_drawdown"], abs=1e-12)
+    assert 100 < len(rows) <= 5_000
+    assert rows.equity_e8[-1] / 1e8 == pytest.approx(document["equity_final"], abs=1e-8)
+    assert float(summary.equity_quote or 0) == pytest.approx(document["equity_final"], abs=1e-8)
+    assert (rows.low_e8 <= rows.equity_e8).all()
+    assert (summary.trades, summary.open_trades) == (document["n_trades"], document["n_open"])
 
 
 def test_every_scan_is_kept_when_asked_for_and_says_what_was_counted(lively: tuple[Path, Document]):

@@ -21,7 +21,7 @@ from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import to_ms
 from crypto_tracker.store import run_tables as tables
 from crypto_tracker.store.database import RUNS, current_revision, downgrade, open_engine, upgrade
-from crypto_tracker.store.runs import FILE_NAME, Run, RunStore, SetupRow
+from crypto_tracker.store.runs import FILE_NAME, EquityStretch, Run, RunStore, SetupRow
 
 BTC, ETH = Symbol("BTC", "USDT"), Symbol("ETH", "USDT")
 MIDNIGHT = datetime(2025, 8, 1, tzinfo=UTC)
@@ -87,6 +87,10 @@ TRADE = Trade(
     fallback=True,
 )
 
+STRETCH = EquityStretch(
+    time_ms=RUN.end_ms - 60_000, equity_e8=9_999, low_e8=9_000, high_e8=10_001, drawdown=0.1001
+)
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[RunStore]:
@@ -103,12 +107,13 @@ def record(store: RunStore, run: Run = RUN, **changed: Any) -> int:
         "fills": [FILL],
         "trades": [TRADE],
         "blocks": [(SETUP.time_ms, "DCA", b"block")],
+        "equity": [STRETCH],
     }
     return store.record(run, **(rows | changed))
 
 
 def nothing_is_there(store: RunStore) -> bool:
-    return store.counts(1) == {"setups": 0, "fills": 0, "trades": 0, "decision_blocks": 0} and (
+    return store.counts(1) == {"setups": 0, "fills": 0, "trades": 0, "decision_blocks": 0, "equity": 0} and (
         store.latest_covering(BTC, "DCA", SETUP.time_ms, "v1", ["1m"]) is None
     )
 
@@ -135,7 +140,7 @@ def test_what_is_recorded_is_read_back_to_the_last_digit(store: RunStore):
     assert setup is not None
     assert (setup.verdict, setup.reason, setup.rank, setup.measured) == ("TAKE", "accepted", 0, None)
     assert store.block(run_id, "DCA", SETUP.time_ms) == b"block"
-    assert store.counts(run_id) == {"setups": 1, "fills": 1, "trades": 1, "decision_blocks": 1}
+    assert store.counts(run_id) == {"setups": 1, "fills": 1, "trades": 1, "decision_blocks": 1, "equity": 1}
 
 
 def test_what_is_not_there_is_none(store: RunStore):
@@ -164,7 +169,7 @@ def test_fills_keep_their_order_and_trades_stand_in_order_of_entry(store: RunSto
 
 
 def test_an_empty_run_is_a_run(store: RunStore):
-    run_id = record(store, setups=[], fills=[], trades=[], blocks=[])
+    run_id = record(store, setups=[], fills=[], trades=[], blocks=[], equity=[])
     assert set(store.counts(run_id).values()) == {0}
     assert store.latest_covering(BTC, "DCA", SETUP.time_ms, "v1", ["1m"]) is not None
 
@@ -225,6 +230,8 @@ def test_a_symbol_is_not_found_by_a_part_of_its_name(store: RunStore):
         {"blocks": [(1, "DCA", b"a"), (1, "DCA", b"b")]},
         {"setups": [replace(SETUP, readiness=float("nan"))]},
         {"state": "unheard of"},
+        {"equity": [STRETCH, STRETCH]},
+        {"equity": [replace(STRETCH, low_e8=STRETCH.equity_e8 + 1)]},
     ],
 )
 def test_a_row_that_fails_leaves_nothing_of_the_run(store: RunStore, wrong: dict[str, Any]):
@@ -265,6 +272,10 @@ NONSENSE = [
     ("fills", "run_id", 99),
     ("trades", "run_id", 99),
     ("decision_blocks", "run_id", 99),
+    ("equity", "high_quote", 0),
+    ("equity", "run_id", 99),
+    ("totals", "trades", None),
+    ("totals", "run_id", 99),
 ]
 
 

@@ -16,7 +16,7 @@ from crypto_tracker.config.entries import configured_strategies
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.config.versions import canonical, version
 from crypto_tracker.core.timeframes import DAY_MS, from_ms, to_ms
-from crypto_tracker.research.backtest import Backtest, Progress, run_backtest, setup_rows
+from crypto_tracker.research.backtest import Backtest, Progress, equity_stretches, run_backtest, setup_rows
 from crypto_tracker.research.bundle import Options, bundle
 from crypto_tracker.research.bundle_contents import Document
 from crypto_tracker.research.chunks import run_in_months
@@ -148,6 +148,7 @@ def recorded(
             fills=ledger.fills(result.fills, [result.trades, result.open_trades], *names),
             trades=[*found.trades, *found.open_trades],
             blocks=run.detected.blocks,
+            equity=equity_stretches(run.scenario, result),
         )
     finally:
         store.close()

@@ -10,6 +10,7 @@ import numpy as np
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.arrays import CodeArray, RecordArray
 from crypto_tracker.core.decisions import Reason, SlowRegime, Verdict
+from crypto_tracker.core.money import QUOTE_SCALE
 from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.features.align import align_codes
 from crypto_tracker.research.data_hash import DataHash, witness
@@ -23,7 +24,7 @@ from crypto_tracker.simulation.metrics import Figures, figures
 from crypto_tracker.simulation.records import Scenario, SimulationResult, no_commands
 from crypto_tracker.store.books import BookSource
 from crypto_tracker.store.choice import Choice
-from crypto_tracker.store.runs import SetupRow
+from crypto_tracker.store.runs import EquityStretch, SetupRow
 from crypto_tracker.store.sources import BarSource
 from crypto_tracker.strategies.base import EVENT_SETUP, StrategyEntry
 
@@ -161,6 +162,31 @@ def slow_regime(market: Market) -> CodeArray | None:
     return align_codes(
         view.slow_regime, days.close_time_ms, market.panel.close_time_ms, unknown=SlowRegime.UNKNOWN
     )
+
+
+def equity_stretches(
+    backtest_scenario: Scenario, result: SimulationResult, *, most: int = 5_000
+) -> list[EquityStretch]:
+    """The equity at the closes of the bars in at most `most` stretches of as many bars each."""
+    equity_e8 = result.equity_e8
+    if not len(equity_e8):
+        return []
+    open_time_ms = backtest_scenario.panel.open_time_ms[: len(equity_e8)]
+    capital_e8 = round(backtest_scenario.rules.capital_quote * QUOTE_SCALE)
+    starts = np.arange(0, len(equity_e8), -(-len(equity_e8) // most))
+    ends = np.append(starts[1:], len(equity_e8)) - 1
+    peak = np.maximum(np.maximum.accumulate(equity_e8), capital_e8)
+    columns = (
+        open_time_ms[ends],
+        equity_e8[ends],
+        np.minimum.reduceat(equity_e8, starts),
+        np.maximum.reduceat(equity_e8, starts),
+        np.maximum.reduceat((peak - equity_e8) / peak, starts),
+    )
+    return [
+        EquityStretch(time_ms=time_ms, equity_e8=last, low_e8=low, high_e8=high, drawdown=drawdown)
+        for time_ms, last, low, high, drawdown in zip(*(each.tolist() for each in columns), strict=True)
+    ]
 
 
 def setup_rows(backtest_scenario: Scenario, result: SimulationResult) -> list[SetupRow]:

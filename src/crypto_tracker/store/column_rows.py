@@ -1,12 +1,15 @@
 """Records by columns, for readers that hold a whole account: plain numbers, amounts in 1e-8 quote."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from crypto_tracker.core.arrays import CodeArray, FloatArray, IntArray
+
+_AT_ONCE = 500  # values in one `IN`
+ValueT = TypeVar("ValueT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -100,3 +103,9 @@ def setup_rows_of(columns: Sequence[Sequence[Any]]) -> SetupRows:
 
 def _whole(values: Sequence[int]) -> IntArray:
     return np.array(values, dtype=np.int64)
+
+
+def parts(values: Sequence[ValueT]) -> Iterator[Sequence[ValueT]]:
+    """Values in parts that one `IN` can take."""
+    for start in range(0, len(values), _AT_ONCE):
+        yield values[start : start + _AT_ONCE]

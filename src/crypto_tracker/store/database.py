@@ -44,7 +44,7 @@ _LOCK_TURN_MS = 100
 _OTHER_COLUMNS = ("no such column", "has no column named", "no such table")
 _MIGRATIONS = Path(__file__).parent / "migrations"
 MARKET = Chain("market", _MIGRATIONS / "market", head="0002")
-RUNS = Chain("runs", _MIGRATIONS / "runs", head="0004")
+RUNS = Chain("runs", _MIGRATIONS / "runs", head="0005")
 TRADING = Chain("trading", _MIGRATIONS / "trading", head="0004")
 CONTROL = Chain("control", _MIGRATIONS / "control", head="0001")
 RESEARCH = Chain("research", _MIGRATIONS / "research", head="0001")

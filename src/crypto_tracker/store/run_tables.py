@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from crypto_tracker.core.decisions import Reason, Verdict
 from crypto_tracker.core.orders import ExitReason, FillKind
-from crypto_tracker.store.types import NAMING, ExactDecimal, one_of
+from crypto_tracker.store.types import NAMING, ExactDecimal, Money, one_of
 
 metadata = MetaData(naming_convention=NAMING)
 
@@ -142,3 +142,31 @@ trades = Table(
     sqlite_with_rowid=False,
 )
 """Closed trades, and open ones (`exit_reason` none) marked at the last close of the run."""
+
+equity = Table(
+    "equity",
+    metadata,
+    _run_id(),
+    Column("time_ms", BigInteger, primary_key=True),  # open time of its last bar
+    Column("equity_quote", Money, nullable=False),  # at the close of that bar
+    Column("low_quote", Money, nullable=False),  # lowest and highest at any close of the stretch
+    Column("high_quote", Money, nullable=False),
+    Column("drawdown", Float, nullable=False),  # deepest fall in it from the highest point of the run so far
+    CheckConstraint("low_quote <= equity_quote AND equity_quote <= high_quote", name="within"),
+    sqlite_with_rowid=False,
+)
+"""The equity of a run in some thousand stretches of equal length; runs of older versions have none."""
+
+totals = Table(
+    "totals",
+    metadata,
+    Column("run_id", Integer, ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True),
+    Column("trades", Integer, nullable=False),  # closed ones; those of `judged` have a result
+    Column("judged", Integer, nullable=False),
+    Column("wins", Integer, nullable=False),
+    Column("open_trades", Integer, nullable=False),
+    Column("pnl_quote", Money, nullable=False),  # of the closed ones
+    Column("invested_quote", Money, nullable=False),
+    Column("equity_quote", Money),  # at the end; none where it was not kept
+)
+"""What the trades of a run add up to."""

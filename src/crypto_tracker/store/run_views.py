@@ -1,22 +1,35 @@
 """What is read of recorded runs as a whole: the run, its trades and fills, and what became of every setup."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Engine, Row, func, select, tuple_
 
 from crypto_tracker.core.decisions import Reason, Verdict
 from crypto_tracker.core.errors import DataError
+from crypto_tracker.core.money import to_e8
 from crypto_tracker.core.orders import ExitReason, Fill, FillKind, Trade
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import from_ms
 from crypto_tracker.store import run_tables as tables
-from crypto_tracker.store.database import open_engine
-from crypto_tracker.store.runs import FILE_NAME, Run
+from crypto_tracker.store.column_rows import (
+    EquityRows,
+    SetupRows,
+    TradeRows,
+    parts,
+    setup_rows_of,
+    trade_rows,
+)
+from crypto_tracker.store.database import RUNS, current_revision, open_engine, plain_columns, plain_integers
+from crypto_tracker.store.runs import FILE_NAME, Run, RunStore, SetupRow
 from crypto_tracker.store.trading_rows import trade_of
+from crypto_tracker.strategies.decisions import ScanBlock, decode_block
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +43,59 @@ class SetupOutcome:
     confidence: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """A run in a list: what it was, and what its trades add up to. `judged` are those with a result."""
+
+    run_id: int
+    run: Run
+    state: str
+    recorded_at_ms: int
+    trades: int
+    judged: int
+    wins: int
+    open_trades: int
+    pnl_quote: Decimal
+    invested_quote: Decimal
+    equity_quote: Decimal | None  # at the end; None where it was not kept
+
+
+class RunReader:
+    """Reads the runs of a home again and again; threads share it. An older file is brought up to date."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._lock = Lock()
+        self._engine: Engine | None = None
+
+    @contextmanager
+    def views(self) -> Iterator["RunViews"]:
+        """The runs as they stand now, one state while the block runs; DataError where there are none."""
+        with self._lock:
+            if self._engine is None:
+                self._engine = _opened(self._home)
+            engine = self._engine
+        with engine.connect() as connection:
+            yield RunViews(connection, self._home)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.dispose()
+
+
+def _opened(home: Path) -> Engine:
+    path = home / FILE_NAME
+    if not path.is_file():
+        raise DataError(f"no run was recorded yet under {home}: `crypto-tracker backtest` records one")
+    engine = open_engine(path, read_only=True)
+    if current_revision(engine) != RUNS.head:
+        RunStore.open(home).close()
+    return engine
+
+
 class RunViews:
     """The recorded runs of a home, read only and as they stood at one moment."""
 
@@ -40,16 +106,34 @@ class RunViews:
     @classmethod
     @contextmanager
     def open(cls, home: Path) -> Iterator["RunViews"]:
-        """Read HOME/runs.db; raises DataError where nothing was recorded yet."""
-        path = home / FILE_NAME
-        if not path.is_file():
-            raise DataError(f"no run was recorded yet under {home}: `crypto-tracker backtest` records one")
-        engine = open_engine(path, read_only=True)
+        """Read HOME/runs.db, brought up to date where it is old; raises DataError where there is none."""
+        reader = RunReader(home)
         try:
-            with engine.connect() as connection:
-                yield cls(connection, home)
+            with reader.views() as views:
+                yield views
         finally:
-            engine.dispose()
+            reader.close()
+
+    def runs(self, *, limit: int, before: int | None = None) -> list[RunSummary]:
+        """The newest runs first; only those before a number."""
+        columns = tables.runs.c
+        query = (
+            select(tables.runs, *(column for column in tables.totals.c if column.name != "run_id"))
+            .join(tables.totals, tables.totals.c.run_id == columns.run_id)
+            .order_by(columns.run_id.desc())
+            .limit(limit)
+        )
+        if before is not None:
+            query = query.where(columns.run_id < before)
+        return [_summary(row) for row in self._connection.execute(query)]
+
+    def summary(self, run_id: int) -> RunSummary:
+        """One run with what its trades add up to; raises DataError where there is none of this number."""
+        found = self.runs(limit=1, before=run_id + 1)
+        if not found or found[0].run_id != run_id:
+            self.run(run_id)
+            raise DataError(f"run {run_id} under {self._home} has no totals: the file is damaged")
+        return found[0]
 
     def run(self, run_id: int) -> Run:
         """One run; raises DataError where there is none of this number."""
@@ -58,18 +142,7 @@ class RunViews:
             newest = self._connection.execute(select(func.max(tables.runs.c.run_id))).scalar_one()
             there = "none is recorded" if newest is None else f"the newest is {newest}"
             raise DataError(f"there is no run {run_id} under {self._home}: {there}")
-        return Run(
-            kind=row.kind,
-            synthetic=row.synthetic,
-            base=row.base,
-            start_ms=row.start_ms,
-            end_ms=row.end_ms,
-            symbols=tuple(map(Symbol.parse, json.loads(row.symbols))),
-            strategies=tuple(json.loads(row.strategies)),
-            configuration_version=row.configuration_version,
-            configuration=row.configuration,
-            code_version=row.code_version,
-        )
+        return _run(row)
 
     def configuration(self, version: str) -> str:
         """The canonical configuration of a version; raises DataError where no run carries it."""
@@ -101,24 +174,138 @@ class RunViews:
         """The fills of a run in the order in which they happened."""
         columns = tables.fills.c
         query = select(tables.fills).where(columns.run_id == run_id).order_by(columns.sequence)
-        return [
-            Fill(
-                trade_group_id=row.trade_group_id,
-                symbol=Symbol.parse(row.symbol),
-                strategy=row.strategy,
-                kind=FillKind[row.kind.upper()],
-                rung=row.rung,
-                bar_open_time=from_ms(row.bar_open_ms),
-                price=row.price,
-                quantity=row.quantity,
-                notional_quote=row.notional_quote,
-                fee_quote=row.fee_quote,
-                slippage_quote=row.slippage_quote,
-                exit_reason=ExitReason[row.exit_reason.upper()],
-                volume_unknown=row.volume_unknown,
+        return [_fill(row) for row in self._connection.execute(query)]
+
+    def trade_rows(self, run_id: int) -> tuple[TradeRows, list[str]]:
+        """The closed trades of a run by columns, in the order in which they closed, and their groups.
+
+        A trade's number is its place in this order.
+        """
+        *columns, groups = plain_columns(
+            self._connection,
+            "SELECT row_number() OVER (ORDER BY exit_ms, symbol, trade_group_id) - 1, symbol, strategy, "
+            "exit_reason, entry_ms, exit_ms, pnl_quote, invested_quote, fee_quote, slippage_quote, "
+            "return_net, trade_group_id FROM trades WHERE run_id = ? AND exit_reason != 'none' "
+            "ORDER BY exit_ms, symbol, trade_group_id",
+            (run_id,),
+            width=12,
+        )
+        for place in range(6, 10):
+            columns[place] = tuple(to_e8(Decimal(text)) for text in columns[place])
+        return trade_rows(columns), list(groups)
+
+    def open_trades(self, run_id: int) -> list[Trade]:
+        """The trades that were left open, by symbol, marked at the last close of the run."""
+        columns = tables.trades.c
+        query = (
+            select(tables.trades)
+            .where(columns.run_id == run_id, columns.exit_reason == ExitReason.NONE.code)
+            .order_by(columns.symbol, columns.trade_group_id)
+        )
+        return [trade_of(row, exit_ms=None) for row in self._connection.execute(query)]
+
+    def trades_of(self, run_id: int, trade_group_ids: Sequence[str]) -> list[Trade]:
+        """The trades of these groups in this order; raises DataError where there is none of a group."""
+        columns = tables.trades.c
+        found = {
+            row.trade_group_id: trade_of(
+                row, exit_ms=None if row.exit_reason == ExitReason.NONE.code else row.exit_ms
             )
-            for row in self._connection.execute(query)
+            for part in parts(trade_group_ids)
+            for row in self._connection.execute(
+                select(tables.trades).where(columns.run_id == run_id, columns.trade_group_id.in_(part))
+            )
+        }
+        for group in trade_group_ids:
+            if group not in found:
+                raise DataError(f"the run {run_id} under {self._home} has no trade {group}")
+        return [found[group] for group in trade_group_ids]
+
+    def fills_of(self, run_id: int, trade_group_ids: Sequence[str]) -> list[Fill]:
+        """The fills of these groups in the order in which they happened."""
+        columns = tables.fills.c
+        rows = [
+            row
+            for part in parts(trade_group_ids)
+            for row in self._connection.execute(
+                select(tables.fills).where(columns.run_id == run_id, columns.trade_group_id.in_(part))
+            )
         ]
+        return [_fill(row) for row in sorted(rows, key=lambda row: row.sequence)]
+
+    def setup_rows(self, run_id: int) -> SetupRows:
+        """Setups and near misses of a run by columns, by time, symbol and strategy."""
+        columns = plain_columns(
+            self._connection,
+            "SELECT time_ms, symbol, strategy, verdict, reason FROM setups WHERE run_id = ? "
+            "ORDER BY time_ms, symbol, strategy",
+            (run_id,),
+            width=5,
+        )
+        return setup_rows_of(columns)
+
+    def setups_keyed(self, run_id: int, keys: Sequence[tuple[int, str, str]]) -> list[SetupRow]:
+        """The setups and near misses of these times, symbols and strategies, in this order.
+
+        Raises DataError where there is none of a key.
+        """
+        columns = tables.setups.c
+        found = {
+            (row.time_ms, row.symbol, row.strategy): _setup(row)
+            for part in parts(keys)
+            for row in self._connection.execute(
+                select(tables.setups).where(
+                    columns.run_id == run_id,
+                    tuple_(columns.time_ms, columns.symbol, columns.strategy).in_(list(part)),
+                )
+            )
+        }
+        for key in keys:
+            if key not in found:
+                raise DataError(f"the run {run_id} under {self._home} has no setup {key}")
+        return [found[key] for key in keys]
+
+    def blocks(
+        self,
+        run_id: int,
+        strategies: Sequence[str],
+        *,
+        start_ms: int | None = None,
+        end_ms: int | None = None,
+        limit: int | None = None,
+        newest_first: bool = False,
+    ) -> Iterator[ScanBlock]:
+        """The scans of some strategies (all where none is named) at closes in [start_ms, end_ms)."""
+        columns = tables.decision_blocks.c
+        query = select(columns.block).where(columns.run_id == run_id)
+        if strategies:
+            query = query.where(columns.strategy.in_(strategies))
+        if start_ms is not None:
+            query = query.where(columns.time_ms >= start_ms)
+        if end_ms is not None:
+            query = query.where(columns.time_ms < end_ms)
+        key = (columns.time_ms, columns.strategy)
+        query = query.order_by(*([column.desc() for column in key] if newest_first else key)).limit(limit)
+        for row in self._connection.execute(query, execution_options={"yield_per": 64}):
+            yield decode_block(row.block)
+
+    def equity(self, run_id: int) -> EquityRows:
+        """The equity of a run in some thousand stretches; no row where it was not kept."""
+        numbers = plain_integers(
+            self._connection,
+            "SELECT time_ms, equity_quote, low_quote, high_quote FROM equity WHERE run_id = ? "
+            "ORDER BY time_ms",
+            (run_id,),
+            width=4,
+        )
+        time_ms, equity, low, high = numbers.T.copy()
+        return EquityRows(time_ms=time_ms, equity_e8=equity, low_e8=low, high_e8=high)
+
+    def max_drawdown(self, run_id: int) -> float | None:
+        """Deepest fall of the equity from its highest point so far, a fraction; None where it is unknown."""
+        query = select(func.max(tables.equity.c.drawdown)).where(tables.equity.c.run_id == run_id)
+        found: float | None = self._connection.execute(query).scalar_one()
+        return found
 
     def setups(self, run_id: int) -> Iterator[SetupOutcome]:
         """What became of every setup of a run, near misses left out, in order of time."""
@@ -137,3 +324,68 @@ class RunViews:
                 reason=Reason[row.reason.upper()],
                 confidence=row.confidence,
             )
+
+
+def _run(row: Row[Any]) -> Run:
+    return Run(
+        kind=row.kind,
+        synthetic=row.synthetic,
+        base=row.base,
+        start_ms=row.start_ms,
+        end_ms=row.end_ms,
+        symbols=tuple(map(Symbol.parse, json.loads(row.symbols))),
+        strategies=tuple(json.loads(row.strategies)),
+        configuration_version=row.configuration_version,
+        configuration=row.configuration,
+        code_version=row.code_version,
+    )
+
+
+def _fill(row: Row[Any]) -> Fill:
+    return Fill(
+        trade_group_id=row.trade_group_id,
+        symbol=Symbol.parse(row.symbol),
+        strategy=row.strategy,
+        kind=FillKind[row.kind.upper()],
+        rung=row.rung,
+        bar_open_time=from_ms(row.bar_open_ms),
+        price=row.price,
+        quantity=row.quantity,
+        notional_quote=row.notional_quote,
+        fee_quote=row.fee_quote,
+        slippage_quote=row.slippage_quote,
+        exit_reason=ExitReason[row.exit_reason.upper()],
+        volume_unknown=row.volume_unknown,
+    )
+
+
+def _setup(row: Row[Any]) -> SetupRow:
+    return SetupRow(
+        time_ms=row.time_ms,
+        symbol=Symbol.parse(row.symbol),
+        strategy=row.strategy,
+        verdict=Verdict(row.verdict),
+        reason=Reason[row.reason.upper()],
+        readiness=row.readiness,
+        confidence=row.confidence,
+        rank=row.rank,
+        fallback=row.fallback,
+        measured=row.measured,
+        limit=row.limit_value,
+    )
+
+
+def _summary(row: Row[Any]) -> RunSummary:
+    return RunSummary(
+        run_id=row.run_id,
+        run=_run(row),
+        state=row.state,
+        recorded_at_ms=row.recorded_at_ms,
+        trades=row.trades,
+        judged=row.judged,
+        wins=row.wins,
+        open_trades=row.open_trades,
+        pnl_quote=row.pnl_quote,
+        invested_quote=row.invested_quote,
+        equity_quote=row.equity_quote,
+    )

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, delete, func, insert, select
 
 from crypto_tracker.core.decisions import Reason, Verdict
-from crypto_tracker.core.orders import Fill, Trade
+from crypto_tracker.core.money import to_decimal
+from crypto_tracker.core.orders import ExitReason, Fill, Trade
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import to_ms
 from crypto_tracker.store import run_tables as tables
@@ -68,6 +70,17 @@ class SetupRow:
     limit: float | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EquityStretch:
+    """The equity over some bars of a run, amounts in 1e-8 quote."""
+
+    time_ms: int  # open time of its last bar
+    equity_e8: int  # at the close of that bar
+    low_e8: int
+    high_e8: int
+    drawdown: float  # deepest fall in it from the highest point of the run so far
+
+
 class RunStore:
     """The database of runs of a home folder."""
 
@@ -101,6 +114,7 @@ class RunStore:
         fills: Sequence[Fill],
         trades: Sequence[Trade],
         blocks: Iterable[tuple[int, str, bytes]] = (),
+        equity: Iterable[EquityStretch] = (),
     ) -> int:
         """Write one run whole, in one transaction; returns its number."""
         with self._engine.begin() as connection:
@@ -137,6 +151,12 @@ class RunStore:
             ]
             if rows:
                 connection.execute(insert(tables.decision_blocks), rows)
+            stretches = list(equity)
+            if stretches:
+                connection.execute(
+                    insert(tables.equity), [_equity_values(run_id, stretch) for stretch in stretches]
+                )
+            connection.execute(insert(tables.totals).values(_total_values(run_id, trades, stretches[-1:])))
         return run_id
 
     def latest_covering(
@@ -186,7 +206,7 @@ class RunStore:
 
     def counts(self, run_id: int) -> Mapping[str, int]:
         """Rows of each table for one run."""
-        listed = (tables.setups, tables.fills, tables.trades, tables.decision_blocks)
+        listed = (tables.setups, tables.fills, tables.trades, tables.decision_blocks, tables.equity)
         with self._engine.connect() as connection:
             return {
                 table.name: int(
@@ -297,4 +317,30 @@ def _trade_values(run_id: int, trade: Trade) -> dict[str, Any]:
         "entry_fills": trade.entry_fills,
         "ambiguous": trade.ambiguous,
         "fallback": trade.fallback,
+    }
+
+
+def _equity_values(run_id: int, stretch: EquityStretch) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "time_ms": stretch.time_ms,
+        "equity_quote": to_decimal(stretch.equity_e8),
+        "low_quote": to_decimal(stretch.low_e8),
+        "high_quote": to_decimal(stretch.high_e8),
+        "drawdown": stretch.drawdown,
+    }
+
+
+def _total_values(run_id: int, trades: Sequence[Trade], last: Sequence[EquityStretch]) -> dict[str, Any]:
+    closed = [trade for trade in trades if trade.exit_reason is not ExitReason.NONE]
+    judged = [trade for trade in closed if trade.exit_reason is not ExitReason.DATA_LOST]
+    return {
+        "run_id": run_id,
+        "trades": len(closed),
+        "judged": len(judged),
+        "wins": sum(trade.pnl_quote > 0 for trade in judged),
+        "open_trades": len(trades) - len(closed),
+        "pnl_quote": sum((trade.pnl_quote for trade in closed), Decimal(0)),
+        "invested_quote": sum((trade.invested_quote for trade in closed), Decimal(0)),
+        "equity_quote": to_decimal(last[0].equity_e8) if last else None,
     }

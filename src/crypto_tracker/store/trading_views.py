@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from sqlalchemy import (
@@ -34,7 +34,14 @@ from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.store import control_tables
 from crypto_tracker.store import trading_tables as tables
-from crypto_tracker.store.column_rows import MinuteRows, SetupRows, TradeRows, setup_rows_of, trade_rows
+from crypto_tracker.store.column_rows import (
+    MinuteRows,
+    SetupRows,
+    TradeRows,
+    parts,
+    setup_rows_of,
+    trade_rows,
+)
 from crypto_tracker.store.control import FILE_NAME as CONTROL_FILE_NAME
 from crypto_tracker.store.control import Check
 from crypto_tracker.store.database import current_revision, open_engine, plain_columns, plain_integers
@@ -52,9 +59,6 @@ from crypto_tracker.store.trading_records import (
 )
 from crypto_tracker.store.trading_rows import fill_of, order_of, position_of, setup_of, trade_of
 from crypto_tracker.strategies.decisions import ScanBlock, decode_block
-
-_AT_ONCE = 500  # values in one `IN`
-ValueT = TypeVar("ValueT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,7 +327,7 @@ class TradingViews:
         columns = tables.trades.c
         return {
             row.trade_group_id: trade_of(row, exit_ms=row.exit_ms)
-            for part in _parts(trade_group_ids)
+            for part in parts(trade_group_ids)
             for row in self._connection.execute(select(tables.trades).where(columns.trade_group_id.in_(part)))
         }
 
@@ -348,7 +352,7 @@ class TradingViews:
         columns = tables.trades.c
         found = {
             row.trade_number: (trade_of(row, exit_ms=row.exit_ms), row.version)
-            for part in _parts(numbers)
+            for part in parts(numbers)
             for row in self._connection.execute(select(tables.trades).where(columns.trade_number.in_(part)))
         }
         for number in numbers:
@@ -376,7 +380,7 @@ class TradingViews:
         """The buys of each group: the market entry, then its rungs."""
         found: dict[str, list[OrderRecord]] = {}
         columns = tables.orders.c
-        for part in _parts(trade_group_ids):
+        for part in parts(trade_group_ids):
             query = (
                 select(tables.orders)
                 .where(columns.trade_group_id.in_(part))
@@ -421,7 +425,7 @@ class TradingViews:
         columns = tables.fills.c
         rows = [
             row
-            for part in _parts(groups)
+            for part in parts(groups)
             for row in self._connection.execute(
                 _within(
                     select(tables.fills).where(columns.trade_group_id.in_(part)),
@@ -479,7 +483,7 @@ class TradingViews:
         columns = tables.setups.c
         found = {
             (row.time_ms, row.symbol, row.strategy): setup_of(row)
-            for part in _parts(keys)
+            for part in parts(keys)
             for row in self._connection.execute(
                 select(tables.setups).where(
                     tuple_(columns.time_ms, columns.symbol, columns.strategy).in_(list(part))
@@ -524,7 +528,7 @@ class TradingViews:
         columns = tables.decision_blocks.c
         return [
             (row.time_ms, bytes(row.block))
-            for part in _parts(sorted(times_ms))
+            for part in parts(sorted(times_ms))
             for row in self._connection.execute(
                 select(columns.time_ms, columns.block)
                 .where(columns.time_ms.in_(part), columns.strategy == strategy)
@@ -568,7 +572,7 @@ class TradingViews:
         columns = tables.command_results.c
         return {
             row.command_id: _answered(row)
-            for part in _parts(command_ids)
+            for part in parts(command_ids)
             for row in self._connection.execute(
                 select(tables.command_results).where(columns.command_id.in_(part))
             )
@@ -579,7 +583,7 @@ class TradingViews:
         column = tables.command_results.c.command_id
         return {
             command_id
-            for part in _parts(command_ids)
+            for part in parts(command_ids)
             for command_id in self._connection.execute(select(column).where(column.in_(part))).scalars()
         }
 
@@ -645,7 +649,7 @@ def actors(folder: Path, command_ids: Sequence[str]) -> dict[str, str]:
     columns = control_tables.commands.c
     return {
         row.command_id: row.actor
-        for part in _parts(command_ids)
+        for part in parts(command_ids)
         for row in _control_rows(
             folder, select(columns.command_id, columns.actor).where(columns.command_id.in_(part))
         )
@@ -718,11 +722,6 @@ def _answered(row: Row[Any]) -> Answered:
         time_ms=row.time_ms,
         recorded_at_ms=row.recorded_at_ms,
     )
-
-
-def _parts(values: Sequence[ValueT]) -> Iterator[Sequence[ValueT]]:
-    for start in range(0, len(values), _AT_ONCE):
-        yield values[start : start + _AT_ONCE]
 
 
 def _summed() -> list[ColumnElement[Any]]:

@@ -8,7 +8,7 @@ from crypto_tracker.app.demo.run import Outcome
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.config.versions import canonical, version
 from crypto_tracker.core.timeframes import to_ms
-from crypto_tracker.research.backtest import setup_rows
+from crypto_tracker.research.backtest import equity_stretches, setup_rows
 from crypto_tracker.simulation import ledger
 from crypto_tracker.store.runs import Run, RunStore
 
@@ -42,6 +42,7 @@ def record(outcome: Outcome, configuration: Configuration, *, home: Path, record
             fills=ledger.fills(result.fills, [result.trades, result.open_trades], *names),
             trades=[*ledger.trades(result.trades, *names), *ledger.trades(result.open_trades, *names)],
             blocks=(block for block in detected.blocks if block[0] <= end_ms),
+            equity=equity_stretches(scenario, result),
         )
     finally:
         store.close()
