@@ -142,6 +142,11 @@ def test_scans_are_found_by_strategy_and_span_from_either_end(tmp_path):
     at = SETUP.time_ms + MINUTE
     assert found(strategies=["SWING"], end_ms=at + 1, newest_first=True, limit=1) == [("SWING", 1)]
     assert found(start_ms=at, end_ms=at + 1) == [("DCA", 1), ("SWING", 1)]
+    with RunViews.open(tmp_path) as views:
+        wanted = [SETUP.time_ms + n * MINUTE for n in (2, 7, 0)]
+        assert views.encoded_blocks(run_id, "DCA", wanted) == [
+            (time_ms, data) for time_ms, _, data in (block(0, "DCA"), block(2, "DCA"))
+        ]
 
 
 def test_the_equity_of_a_run_comes_back_exactly(tmp_path):

@@ -289,6 +289,20 @@ class RunViews:
         for row in self._connection.execute(query, execution_options={"yield_per": 64}):
             yield decode_block(row.block)
 
+    def encoded_blocks(self, run_id: int, strategy: str, times_ms: Sequence[int]) -> list[tuple[int, bytes]]:
+        """The blocks of these closes as they are stored, those that there are, with their closes, in order."""
+        columns = tables.decision_blocks.c
+        found = {
+            row.time_ms: bytes(row.block)
+            for part in parts(times_ms)
+            for row in self._connection.execute(
+                select(columns.time_ms, columns.block).where(
+                    columns.run_id == run_id, columns.strategy == strategy, columns.time_ms.in_(part)
+                )
+            )
+        }
+        return sorted(found.items())
+
     def equity(self, run_id: int) -> EquityRows:
         """The equity of a run in some thousand stretches; no row where it was not kept."""
         numbers = plain_integers(
