@@ -303,19 +303,6 @@ class RunViews:
         }
         return sorted(found.items())
 
-    def encoded_blocks(self, run_id: int, strategy: str, times_ms: Sequence[int]) -> list[tuple[int, bytes]]:
-        """The scans of a strategy at these closes as they are stored, with their closes, in order of time."""
-        columns = tables.decision_blocks.c
-        return [
-            (row.time_ms, bytes(row.block))
-            for part in parts(sorted(times_ms))
-            for row in self._connection.execute(
-                select(columns.time_ms, columns.block)
-                .where(columns.run_id == run_id, columns.time_ms.in_(part), columns.strategy == strategy)
-                .order_by(columns.time_ms)
-            )
-        ]
-
     def equity(self, run_id: int) -> EquityRows:
         """The equity of a run in some thousand stretches; no row where it was not kept."""
         numbers = plain_integers(
