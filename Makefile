@@ -8,14 +8,14 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup page demo test check format nightly bench peers lock schema clean
+.PHONY: help setup web demo test check format nightly bench peers lock schema clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(STAMP) page ## Make the environment in .venv, with the exact packages of requirements.lock, and the page
+setup: $(STAMP) web ## Make the environment in .venv, with the exact packages of requirements.lock, and the page
 
-page: $(STAMP) ## Build the page of web/ into the package, where it has changed
+web: $(STAMP) ## Build the page of web/ into the package, where it has changed
 	@$(BIN)/python web/build.py
 
 # uv installs in seconds. It does not read pip's settings, so the registry that pip was told to use is handed

@@ -32,8 +32,12 @@ export type EventOf<T extends Topic> = T extends PlainTopic ? LiveEvents[T] : Ba
 type AnyEvent = LiveEvents[PlainTopic] | BarsEvent;
 type Handler = (event: AnyEvent) => void;
 
+// Codes with which the server closes: it does not know the token, or the token may not read.
+const UNKNOWN = 4401;
+const NOT_ALLOWED = 4403;
 const TOPICS_MAX = 16;
 const QUEUE_MAX = 1_000;
+const LATE_MS = 1_000;
 const FIRST_BEAT_MS = 5_000;
 const SILENT_BEATS = 3;
 const RETRY_MIN_MS = 400;
@@ -53,7 +57,7 @@ class Live {
   #handlers = new Map<Topic, Set<Handler>>();
   #queue: AnyEvent[] = [];
   #frame = 0;
-  #hiddenTimer = 0;
+  #late = 0;
   #retryTimer = 0;
   #silence = 0;
   #attempt = 0;
@@ -166,8 +170,10 @@ class Live {
       if (session.token !== null) socket.send(JSON.stringify({ type: "auth", token: session.token }));
     };
     socket.onmessage = (event: MessageEvent<string>) => this.#hear(JSON.parse(event.data) as StreamMessage);
-    socket.onclose = () => {
-      if (this.#socket === socket) this.#lose();
+    socket.onclose = (event) => {
+      if (this.#socket !== socket) return;
+      if (event.code === UNKNOWN || event.code === NOT_ALLOWED) session.refused = true;
+      this.#lose();
     };
   }
 
@@ -176,10 +182,9 @@ class Live {
     switch (message.type) {
       case "hello":
         this.skew = message.now_ms - Date.now();
-        this.#ready = true;
         this.#subscribed = "";
+        if (!this.#ready) this.#opened();
         this.#subscribe();
-        this.#opened();
         return;
       case "beat": {
         const now = performance.now();
@@ -202,6 +207,7 @@ class Live {
   }
 
   #opened(): void {
+    this.#ready = true;
     const healed = this.#everOpen;
     this.#everOpen = true;
     this.#attempt = 0;
@@ -218,17 +224,15 @@ class Live {
       return;
     }
     this.#queue.push(event);
-    if (this.#frame || this.#hiddenTimer) return;
-    if (document.hidden) this.#hiddenTimer = window.setTimeout(() => this.#flush(), 1_000);
-    else this.#frame = requestAnimationFrame(() => this.#flush());
-    if (this.#frame) this.#hiddenTimer = window.setTimeout(() => this.#flush(), 1_000); // frames stop when hidden
+    if (this.#frame) return;
+    this.#frame = requestAnimationFrame(() => this.#flush());
+    this.#late = window.setTimeout(() => this.#flush(), LATE_MS); // a page that is not seen has no frames
   }
 
   #flush(): void {
     cancelAnimationFrame(this.#frame);
-    clearTimeout(this.#hiddenTimer);
+    clearTimeout(this.#late);
     this.#frame = 0;
-    this.#hiddenTimer = 0;
     const events = this.#queue;
     this.#queue = [];
     for (const event of events) {
