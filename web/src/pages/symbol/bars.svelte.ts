@@ -1,0 +1,116 @@
+/** The bars of one symbol and timeframe: a page around a moment, earlier and later ones as one scrolls, live ones. */
+
+import { get, Problem } from "$lib/api/client";
+import { live } from "$lib/api/live.svelte";
+import type { Candles } from "$lib/api/types";
+import type { Bars } from "$lib/charts/types";
+
+import { appended, barsOf, lengthOf, noBars, prepended, withLive, type TimeframeCode } from "./candles";
+
+const PAGE = 600;
+const MORE = 1_000;
+/** So many bars behind a moment come with it. */
+const AHEAD = 200;
+
+export class BarStore {
+  bars = $state.raw<Bars>(noBars(60_000));
+  problem = $state.raw<Problem | undefined>(undefined);
+  loading = $state(true);
+  provider = $state("");
+  /** Whether the last bar is the newest that there is, so that live ones follow it. */
+  present = $state(true);
+
+  #symbol = "";
+  #timeframe: TimeframeCode = "15m";
+  #earlier = false;
+  #number = 0;
+  #busy = false;
+
+  /**
+   * Fetches a page that holds `around`, or the newest one, and follows what is new; returns how to stop. Bars of the
+   * same symbol and timeframe that are here already stay.
+   */
+  open(symbol: string, timeframe: TimeframeCode, around: number | undefined, newest_ms: number): () => void {
+    const length_ms = lengthOf(timeframe);
+    if (symbol !== this.#symbol || timeframe !== this.#timeframe) this.bars = noBars(length_ms);
+    this.#symbol = symbol;
+    this.#timeframe = timeframe;
+    const far = around !== undefined && around + AHEAD * length_ms < newest_ms;
+    if (this.bars.times.length === 0 || this.present) this.#page(far && this.bars.times.length === 0 ? around : undefined);
+    const topic = `bars:${symbol}@${timeframe}` as const;
+    const release = live.want([topic]);
+    const off = live.on(topic, (event) => {
+      if (this.loading || !this.present) return;
+      this.bars = withLive(this.bars, event.items.filter((bar) => bar.symbol === symbol && bar.timeframe === timeframe));
+    });
+    return () => {
+      release();
+      off();
+      this.#number += 1;
+    };
+  }
+
+  /** Leaves the bars that are here for those around another moment, or for the newest ones. */
+  move(around: number | undefined): void {
+    this.bars = noBars(this.bars.length_ms);
+    this.#page(around);
+  }
+
+  #page(around: number | undefined): void {
+    const { length_ms } = this.bars;
+    const before_ms = around === undefined ? undefined : around + AHEAD * length_ms;
+    void this.#read({ before_ms, limit: PAGE }, (page) => {
+      const bars = barsOf(page, length_ms);
+      const last = this.bars.times.at(-1);
+      const first = bars.times[0];
+      const joins = last !== undefined && first !== undefined && first <= last + length_ms;
+      this.bars = joins ? appended(this.bars, bars) : bars;
+      if (!joins) this.#earlier = page.earlier;
+      this.provider = page.provider;
+      this.present = before_ms === undefined || before_ms > page.until_ms - length_ms;
+    });
+  }
+
+  /** The bars before the first, if there are any and nobody has asked. */
+  earlier(): void {
+    const first = this.bars.times[0];
+    if (this.#busy || this.loading || !this.#earlier || first === undefined) return;
+    void this.#read({ before_ms: first, limit: MORE }, (page) => {
+      this.#earlier = page.earlier && page.time_ms.length > 0;
+      this.bars = prepended(barsOf(page, this.bars.length_ms), this.bars);
+    });
+  }
+
+  /** The bars behind the last, where that is not the newest. */
+  later(): void {
+    const last = this.bars.times.at(-1);
+    if (this.#busy || this.loading || this.present || last === undefined) return;
+    const { length_ms } = this.bars;
+    const before_ms = last + (MORE + 1) * length_ms;
+    void this.#read({ before_ms, limit: MORE }, (page) => {
+      this.present = before_ms > page.until_ms - length_ms;
+      this.bars = appended(this.bars, barsOf(page, length_ms));
+    });
+  }
+
+  async #read(query: { before_ms: number | undefined; limit: number }, take: (page: Candles) => void): Promise<void> {
+    const number = ++this.#number;
+    const first = this.bars.times.length === 0;
+    this.#busy = true;
+    this.loading = first;
+    try {
+      const page = await get<Candles>("pair_candles", { symbol: this.#symbol, timeframe: this.#timeframe, ...query });
+      if (number !== this.#number) return;
+      take(page);
+      this.problem = undefined;
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      if (number === this.#number) this.problem = error;
+    } finally {
+      if (number === this.#number) {
+        this.#busy = false;
+        this.loading = false;
+      }
+    }
+  }
+}

@@ -1,0 +1,59 @@
+import { describe, expect, it } from "vitest";
+
+import type { Mark } from "$lib/api/types";
+import type { Bars } from "$lib/charts/types";
+
+import { drawnLevels, drawnMarks, drawnTrips } from "./overlay";
+
+const MINUTE = 60_000;
+const times = [0, 15, 30, 45].map((minute) => minute * MINUTE);
+const flat = times.map(() => 100);
+const bars: Bars = { times, open: flat, high: flat, low: flat, close: flat, volume: flat, length_ms: 15 * MINUTE };
+
+function mark(side: "buy" | "sell", minute: number, price: number, more: Partial<Mark> = {}): Mark {
+  return {
+    time_ms: minute * MINUTE,
+    side,
+    kind: side === "buy" ? "entry_market" : "exit",
+    rung: 0,
+    price,
+    quote: 100,
+    strategy: "DCA",
+    trade_group_id: "a",
+    exit_reason: side === "sell" ? "take_profit" : null,
+    pnl_quote: side === "sell" ? 4.2 : null,
+    ...more,
+  };
+}
+
+describe("fills", () => {
+  it("stand on the bar of their minute, with what the trade made", () => {
+    const drawn = drawnMarks([mark("buy", 16, 100), mark("buy", 20, 98, { rung: 1 }), mark("sell", 44, 104)], bars);
+    expect(drawn.map(({ bar, kind, tone, words }) => [bar, kind, tone, words])).toEqual([
+      [1, "buy", "accent", "DCA"],
+      [1, "rung", "accent", ""],
+      [2, "sell", "up", "+4.20"],
+    ]);
+  });
+
+  it("outside the bars are not drawn", () => {
+    expect(drawnMarks([mark("buy", -1, 100), mark("sell", 60, 100)], bars)).toEqual([]);
+  });
+
+  it("of one trade are joined from the average of its buys", () => {
+    const drawn = drawnTrips([mark("buy", 0, 100), mark("buy", 15, 50, { rung: 1 }), mark("sell", 45, 70)], bars);
+    expect(drawn).toEqual([{ from: 0, to: 3, from_price: 200 / 3, to_price: 70, tone: "up" }]);
+  });
+
+  it("of a trade that is still open are not joined", () => {
+    expect(drawnTrips([mark("buy", 0, 100)], bars)).toEqual([]);
+  });
+});
+
+describe("levels", () => {
+  it("have the colour of their strategy and a hole where no scan was", () => {
+    const line = { name: "breakout", kind: "trigger" as const, time_ms: [15 * MINUTE, 30 * MINUTE], price: [101, 102] };
+    const [drawn] = drawnLevels([{ strategy: "SWING", lines: [line] }], bars, ["DCA", "SWING"]);
+    expect(drawn).toMatchObject({ words: "SWING breakout", colour: 1, dash: "solid", values: [101, 102, 102, null] });
+  });
+});
