@@ -255,24 +255,22 @@ def _answer(where: Standing, command: Command, wait_seconds: float, now_ms: int)
             return found
         raise CryptoTrackerError(f"the replay of {where.place.name} ended before the command could act")
     return Told(
-        command=command, status=WAITING, sentence=_what_it_waits_for(now, command, now_ms), time_ms=None
+        command=command, status=WAITING, sentence=what_it_waits_for(now, command, now_ms), time_ms=None
     )
 
 
 def _answered(folder: Path, command: Command) -> Told | None:
     with TradingViews.open(folder) as views:
-        for each in views.answers():
-            if each.result.command_id == command.command_id:
-                return Told(
-                    command=command,
-                    status=each.result.status,
-                    sentence=each.result.sentence,
-                    time_ms=each.time_ms,
-                )
-    return None
+        given = views.answers_to([command.command_id]).get(command.command_id)
+    if given is None:
+        return None
+    return Told(
+        command=command, status=given.result.status, sentence=given.result.sentence, time_ms=given.time_ms
+    )
 
 
-def _what_it_waits_for(where: Standing, command: Command, now_ms: int) -> str:
+def what_it_waits_for(where: Standing, command: Command, now_ms: int) -> str:
+    """Why a command has no answer yet, and when it will be given one."""
     name, at_ms = where.place.name, command.not_before_ms
     later = ""
     if at_ms is not None and at_ms > where.cursor_ms:

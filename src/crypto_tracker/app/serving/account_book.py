@@ -1,63 +1,145 @@
-"""The book of one trading account, answered from its records as they grow."""
+"""The book of one trading account, answered from its records as they grow.
+
+What a request reads are columns in memory, what was read once for the account's last minute, and a bounded
+number of rows by key.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
+from crypto_tracker.app.accounts import account_place
+from crypto_tracker.app.commanding import refuse_where_nobody_answers
+from crypto_tracker.app.commanding import tell as give
+from crypto_tracker.app.explaining import PortfolioAnswer, Scan, answers_of_account
+from crypto_tracker.app.judging import Judged, of_account
+from crypto_tracker.app.serving.candles import candles
+from crypto_tracker.app.serving.configuration_view import SOURCE, configuration_view, preview_view, wished
+from crypto_tracker.app.serving.control_view import audit_page, command_item, command_page
+from crypto_tracker.app.serving.cursors import read, written
+from crypto_tracker.app.serving.decision_view import count_views, decision_views
+from crypto_tracker.app.serving.explanations import explain
+from crypto_tracker.app.serving.levels import levels
+from crypto_tracker.app.serving.locks_view import locks_view
+from crypto_tracker.app.serving.market_view import market_view
+from crypto_tracker.app.serving.moments import Moment, Moments
+from crypto_tracker.app.serving.news import AccountWatch
+from crypto_tracker.app.serving.pairs import pairs, prices
+from crypto_tracker.app.serving.previews import asked, preview, refuse_what_would_be_refused
+from crypto_tracker.app.serving.ratios_view import ratios_view
+from crypto_tracker.app.serving.readiness import readiness
+from crypto_tracker.app.serving.recent import Recent
+from crypto_tracker.app.serving.scans import scans
+from crypto_tracker.app.serving.slow_views import SlowViews
+from crypto_tracker.app.serving.status_view import balance_view, curve_view
+from crypto_tracker.app.serving.strategy_view import strategy_infos
+from crypto_tracker.app.serving.trade_view import fill_view, order_view, trade_view
+from crypto_tracker.app.standing import VOLATILITY
 from crypto_tracker.config.tree import Configuration
+from crypto_tracker.core.decisions import Regime
+from crypto_tracker.core.errors import CryptoTrackerError, UsageError
+from crypto_tracker.core.orders import ExitReason
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import Timeframe
-from crypto_tracker.desk.source import DecisionFilter, NotThere, TradeFilter, TradeOrder, Watch
+from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, Timeframe
+from crypto_tracker.desk.source import DecisionFilter, NotThere, TradeFilter, TradeOrder
 from crypto_tracker.desk.views import accounts as account_views
 from crypto_tracker.desk.views import charts as chart_views
 from crypto_tracker.desk.views import controls as control_views
-from crypto_tracker.desk.views import decisions as decision_views
+from crypto_tracker.desk.views import decisions as decided_views
 from crypto_tracker.desk.views import market as market_views
 from crypto_tracker.desk.views import research as research_views
 from crypto_tracker.desk.views import strategies as strategy_views
 from crypto_tracker.desk.views import system as system_views
 from crypto_tracker.desk.views import trades as trade_views
+from crypto_tracker.simulation.scorecard import Targets
+from crypto_tracker.simulation.state import PENDING
+from crypto_tracker.store.trading_records import ConfigurationRow
+from crypto_tracker.store.trading_views import TradingViews
 from crypto_tracker.strategies.base import Strategy
+
+Load = Callable[[], tuple[Configuration, Mapping[str, Strategy]]]
+
+LIMIT_MAX = 500
+POINTS_MAX = 5_000
+_MARKS_MAX = 2_000  # trades of one symbol and span whose result stands at their last sell
+_NO_OUTCOME = {ExitReason.MANUAL.code, ExitReason.DATA_LOST.code}
+"""Exits that tell nothing of the setup: a person's, and lost data."""
 
 
 class AccountBook:
-    """One trading account of a home."""
+    """One trading account of a home.
+
+    Parameters
+    ----------
+    load : reads the configuration of the home, for what no account keeps
+    strategies : every one that is installed, by name
+    now_ms : the clock
+    health : how every part of the home is, for those who watch
+    """
 
     def __init__(
         self,
         home: Path,
         name: str,
         *,
-        load: Callable[[], tuple[Configuration, Mapping[str, Strategy]]],
+        load: Load,
+        strategies: Callable[[], Mapping[str, Strategy]],
         now_ms: Callable[[], int],
+        health: Callable[[], system_views.Health],
     ) -> None:
         self._home = home
         self._name = name
         self._load = load
         self._now_ms = now_ms
+        self._health = health
+        self._moments = Moments(home, name, strategies=strategies, now_ms=now_ms)
+        self._shown: Recent[control_views.ShowConfiguration] = Recent(2)
+        self._began: Recent[tuple[float | None]] = Recent(1)
+        self._sums: Recent[Mapping[Symbol, trade_views.Sums]] = Recent(1)
+        self._slow: SlowViews | None = None
 
-    # --- the account
+    # --- the account ---------------------------------------------------------------------------
+
     def status(self) -> account_views.Status:
         """The account at a glance."""
-        raise NotThere("this is not answered yet")
+        return self._moments.status(self._moments.now())
 
     def balance(self) -> account_views.Balance:
         """What part of the equity is where."""
-        raise NotThere("this is not answered yet")
+        return balance_view(self._moments.now().present)
 
     def equity(self, points: int, start_ms: int | None, end_ms: int | None) -> account_views.EquityCurve:
         """The equity in at most `points` stretches."""
-        raise NotThere("this is not answered yet")
+        if not 1 <= points <= POINTS_MAX:
+            raise UsageError(f"points is {points}: ask for 1 to {POINTS_MAX:,}")
+        return curve_view(self._name, self._moments.now().followed.equity, points, start_ms, end_ms)
 
     def regimes(self, start_ms: int | None, end_ms: int | None) -> account_views.Regimes:
         """How the fast regime went."""
-        raise NotThere("this is not answered yet")
+        return account_views.Regimes(
+            items=[
+                account_views.RegimeSpan(start_ms=begun, end_ms=ended, regime=Regime(code).name)
+                for begun, ended, code in self._moments.now().followed.regimes
+                if (start_ms is None or ended > start_ms) and (end_ms is None or begun < end_ms)
+            ]
+        )
 
     def ratios(self) -> account_views.Ratios:
         """Figures of the daily equity."""
-        raise NotThere("this is not answered yet")
+        moment = self._moments.now()
+        trades = moment.followed.trades
+        return ratios_view(
+            moment.followed.equity,
+            trades.totals(trades.select(TradeFilter(), moment.present.tiers)),
+            timezone=moment.present.scope.configuration.trading.timezone,
+            start_ms=moment.present.account.start_ms,
+            market_change=self._market_change(moment),
+        )
 
-    # --- trades
+    # --- trades --------------------------------------------------------------------------------
+
     def trades(
         self,
         where: TradeFilter,
@@ -68,140 +150,405 @@ class AccountBook:
         descending: bool = True,
     ) -> trade_views.TradePage:
         """One page of closed trades, and the sums of all under the filter."""
-        raise NotThere("this is not answered yet")
+        _check_limit(limit)
+        moment = self._moments.now()
+        columns = moment.followed.trades
+        index = columns.select(where, moment.present.tiers)
+        after = None
+        if cursor is not None:
+            value, number = read(cursor, (float, int))
+            after = (float(value) if isinstance(value, float) else int(value), int(number))
+        numbers, key = columns.page(index, order, descending=descending, limit=limit, after=after)
+        with self._moments.follower.views() as records:
+            items = self._trade_views(moment, records, numbers.tolist())
+        return trade_views.TradePage(
+            items=items,
+            next=None if key is None else written(key),
+            total=len(index),
+            sums=columns.sums(index),
+        )
 
-    def trade(self, trade_group_id: str) -> decision_views.TradeDetail:
+    def trade(self, trade_group_id: str) -> decided_views.TradeDetail:
         """One trade, closed or open, with everything that led to it."""
-        raise NotThere("this is not answered yet")
+        moment = self._moments.now()
+        present = moment.present
+        record = next((each for each in present.held if each.trade.trade_group_id == trade_group_id), None)
+        with self._moments.follower.views() as records:
+            closed = records.closed_trades([trade_group_id]).get(trade_group_id)
+            if closed is None and record is None:
+                raise NotThere(f"{self._name} has no trade {trade_group_id}")
+            key = _setup_key(trade_group_id)
+            setups = [] if key is None else records.setups_keyed([key])
+            decisions = decision_views(
+                records, setups, present.tiers, self._moments.scans.seen, present.cursor_ms
+            )
+            orders = records.orders([trade_group_id]).get(trade_group_id, [])
+            fills = records.fills(trade_group_id)
+        position = None if record is None or closed is not None else present.position_of(record)
+        if closed is not None:
+            shown = trade_view(
+                closed,
+                tier=present.tiers[closed.symbol],
+                version=setups[0].version if setups else None,
+                until_ms=present.cursor_ms,
+            )
+        elif position is not None:
+            shown = position.trade
+        else:  # pragma: no cover - one of both is there, or it was refused above
+            raise NotThere(f"{self._name} has no trade {trade_group_id}")
+        return decided_views.TradeDetail(
+            trade=shown,
+            position=position,
+            orders=[order_view(each) for each in orders],
+            fills=[fill_view(each) for each in fills],
+            decision=decisions[0] if decisions else None,
+        )
 
     def positions(self) -> trade_views.Positions:
         """What is held now."""
-        raise NotThere("this is not answered yet")
+        return self._moments.now().present.positions
 
     def profit(self, where: TradeFilter) -> trade_views.Sums:
         """Closed trades added up."""
-        raise NotThere("this is not answered yet")
+        moment = self._moments.now()
+        columns = moment.followed.trades
+        return columns.sums(columns.select(where, moment.present.tiers))
 
     def performance(
         self, by: Literal["symbol", "strategy", "tier", "exit_reason"], where: TradeFilter
     ) -> trade_views.Performance:
         """Closed trades added up by one property."""
-        raise NotThere("this is not answered yet")
+        moment = self._moments.now()
+        columns, tiers = moment.followed.trades, moment.present.tiers
+        return trade_views.Performance(by=by, items=columns.groups(columns.select(where, tiers), by, tiers))
 
     def periods(
         self, by: Literal["day", "week", "month"], where: TradeFilter, limit: int
     ) -> trade_views.Periods:
         """Closed trades added up by day, week or month, newest first."""
-        raise NotThere("this is not answered yet")
+        _check_limit(limit)
+        moment = self._moments.now()
+        columns = moment.followed.trades
+        timezone = moment.present.scope.configuration.trading.timezone
+        index = columns.select(where, moment.present.tiers)
+        return trade_views.Periods(by=by, items=columns.periods(index, by, timezone, limit=limit))
 
-    # --- decisions
+    # --- decisions -----------------------------------------------------------------------------
+
     def decisions(
         self, where: DecisionFilter, *, limit: int, cursor: str | None
-    ) -> decision_views.DecisionPage:
+    ) -> decided_views.DecisionPage:
         """One page of setups and near misses, newest first."""
-        raise NotThere("this is not answered yet")
+        _check_limit(limit)
+        moment = self._moments.now()
+        columns, before = moment.followed.setups, None
+        if cursor is not None:
+            time_ms, symbol, strategy = read(cursor, (int, str, str))
+            before = int(time_ms), str(symbol), str(strategy)
+        keys = columns.keys(columns.page(where, limit=limit + 1, before=before))
+        shown = keys[:limit]
+        with self._moments.follower.views() as records:
+            items = decision_views(
+                records,
+                records.setups_keyed(shown),
+                moment.present.tiers,
+                self._moments.scans.seen,
+                moment.present.cursor_ms,
+            )
+        return decided_views.DecisionPage(items=items, next=written(shown[-1]) if len(keys) > limit else None)
 
-    def reason_counts(self, where: DecisionFilter) -> decision_views.ReasonCounts:
+    def reason_counts(self, where: DecisionFilter) -> decided_views.ReasonCounts:
         """How often each answer was given."""
-        raise NotThere("this is not answered yet")
+        return count_views(self._moments.now().followed.setups.counted(where))
 
     def scans(
         self, symbol: Symbol, strategy: str, start_ms: int | None, end_ms: int | None, limit: int
-    ) -> decision_views.Scans:
+    ) -> decided_views.Scans:
         """The last `limit` scans of the span, oldest first."""
-        raise NotThere("this is not answered yet")
+        scope = self._moments.now().present.scope
+        return scans(scope, self._moments.scans, symbol, strategy, start_ms, end_ms, limit)
 
-    def explain(self, symbol: Symbol, at_ms: int, strategies: Sequence[str]) -> decision_views.Explained:
+    def explain(self, symbol: Symbol, at_ms: int, strategies: Sequence[str]) -> decided_views.Explained:
         """The last scan of each strategy (all where none is named) at or before a moment."""
-        raise NotThere("this is not answered yet")
+        scope = self._moments.now().present.scope
+        return explain(scope, self._moments.scans, symbol, at_ms, strategies, self._answer)
 
-    def log(self, limit: int) -> decision_views.Log:
+    def log(self, limit: int) -> decided_views.Log:
         """The newest lines first."""
-        raise NotThere("this is not answered yet")
+        _check_limit(limit)
+        return decided_views.Log(items=self._moments.log(self._moments.now())[:limit])
 
-    # --- strategies and market
+    # --- strategies and market -----------------------------------------------------------------
+
     def readiness(self) -> strategy_views.ReadinessBoard:
         """The last scan of every strategy."""
-        raise NotThere("this is not answered yet")
+        moment = self._moments.now()
+        scope = moment.present.scope
+        return readiness(scope, moment.followed.newest_blocks, self._states(moment), prices(scope))
 
     def strategies(self) -> strategy_views.Strategies:
         """Every strategy of the account."""
-        raise NotThere("this is not answered yet")
+        present = self._moments.now().present
+        return strategy_infos(present.scope, {each.name: each for each in present.strategies})
 
     def market(self) -> market_views.Market:
         """The market at the last close."""
-        raise NotThere("this is not answered yet")
+        moment = self._moments.now()
+        off = frozenset(each.name for each in moment.present.strategies if VOLATILITY in each.off_by)
+        return market_view(self._moments.market(moment), moment.present.scope.configuration, off)
 
     def locks(self) -> market_views.Locks:
         """Everything that keeps it from buying."""
-        raise NotThere("this is not answered yet")
+        moment = self._moments.now()
+        return locks_view(moment.present, self._moments.coins(moment), self._now_ms())
 
     def pairs(self) -> chart_views.Pairs:
         """Every symbol."""
-        raise NotThere("this is not answered yet")
+        moment = self._moments.now()
+        known = self._slow_views(moment).known_data()
+        scores = {
+            Symbol.parse(row.symbol): row.score
+            for row in ([] if known is None else known.items)
+            if row.score is not None
+        }
+        held = {each.trade.symbol for each in moment.present.held}
+        return pairs(moment.present.scope, held=held, sums=self._sums_of_symbols(moment), scores=scores)
 
     def candles(
         self, symbol: Symbol, timeframe: Timeframe, limit: int, before_ms: int | None
     ) -> chart_views.Candles:
         """The last `limit` closed bars that open before `before_ms`."""
-        raise NotThere("this is not answered yet")
+        return candles(self._moments.now().present.scope, symbol, timeframe, limit, before_ms)
 
     def levels(
         self, symbol: Symbol, start_ms: int, end_ms: int, strategies: Sequence[str]
     ) -> chart_views.PairLevels:
         """Everything that is drawn over the candles of [start_ms, end_ms)."""
-        raise NotThere("this is not answered yet")
+        moment = self._moments.now()
+        present, columns = moment.present, moment.followed.trades
+        record = present.record_of(symbol)
+        where = TradeFilter(symbols=(symbol,), start_ms=start_ms, end_ms=end_ms)
+        index = columns.select(where, present.tiers)[-_MARKS_MAX:]
+        with self._moments.follower.views() as records:
+            closed = self._trade_views(moment, records, columns.number[index].tolist())
+        position = None if record is None else present.position_of(record)
+        scanned = self._moments.scans
+        return levels(present.scope, scanned, symbol, start_ms, end_ms, strategies, position, closed)
 
-    # --- what people tell it
+    # --- what people tell it -------------------------------------------------------------------
+
     def preview(self, wish: control_views.CommandWish) -> control_views.CommandPreview:
-        """What a command would do."""
-        raise NotThere("this is not answered yet")
+        """What a command would do; raises UsageError where it would be refused."""
+        moment = self._moments.now()
+        command = asked(moment.present, wish, actor="", now_ms=self._now_ms())
+        self._refuse_where_nobody_answers(moment, wish.not_before_ms)
+        refuse_what_would_be_refused(moment.present, command, moment.followed.waiting, moment.row)
+        return preview(moment.present, command, self._moments.market(moment))
 
     def tell(self, wish: control_views.CommandWish, actor: str) -> control_views.CommandItem:
-        """Give a command; does not wait for the answer."""
-        raise NotThere("this is not answered yet")
+        """Give a command; the trader answers it before its next minute, and may refuse it."""
+        moment = self._moments.now()
+        command = asked(moment.present, wish, actor=actor, now_ms=self._now_ms())
+        self._refuse_where_nobody_answers(moment, wish.not_before_ms)
+        return self._give(moment, command.kind, command.arguments, actor, command.not_before_ms)
 
     def commands(self, *, limit: int, cursor: str | None) -> control_views.CommandPage:
         """What people told it, newest first."""
-        raise NotThere("this is not answered yet")
+        _check_limit(limit)
+        where = self._moments.where(self._moments.now())
+        with self._moments.follower.control() as control, self._moments.follower.views() as records:
+            return command_page(control, records, where, limit=limit, cursor=cursor, now_ms=self._now_ms())
 
     def audit(self, *, limit: int, cursor: str | None) -> control_views.AuditPage:
         """Everything that people did, newest first."""
-        raise NotThere("this is not answered yet")
+        _check_limit(limit)
+        with self._moments.follower.control() as control:
+            return audit_page(control, limit=limit, cursor=cursor)
 
     def configuration(self) -> control_views.ShowConfiguration:
         """The configuration that it trades under."""
-        raise NotThere("this is not answered yet")
+        moment = self._moments.now()
+        scope = moment.present.scope
+        with self._moments.follower.views() as records:
+            versions = records.versions()
+        key = moment.row.document, tuple(versions)
+        return self._shown.made(
+            key,
+            lambda: configuration_view(scope.configuration, scope.version, versions, scope.installed),
+        )
 
     def preview_configuration(
         self, wish: control_views.ConfigurationWish
     ) -> control_views.ConfigurationPreview:
         """What a configuration would change."""
-        raise NotThere("this is not answered yet")
+        moment = self._moments.now()
+        self._refuse_where_nobody_answers(moment, None)
+        installed = moment.present.scope.installed
+        found, _ = preview_view(
+            self._moments.where(moment), wished(wish.toml, installed), installed, len(moment.present.held)
+        )
+        return found
 
     def tell_configuration(
         self, wish: control_views.ConfigurationWish, actor: str
     ) -> control_views.CommandItem:
         """Offer a configuration, and command the account to take it."""
-        raise NotThere("this is not answered yet")
+        moment = self._moments.now()
+        self._refuse_where_nobody_answers(moment, None)
+        installed = moment.present.scope.installed
+        found, row = preview_view(
+            self._moments.where(moment), wished(wish.toml, installed), installed, len(moment.present.held)
+        )
+        return self._give(moment, "configure", {"version": found.version}, actor, None, offer=(row, SOURCE))
 
-    # --- what is known of its data and its targets
+    # --- what is known of its data and its targets ---------------------------------------------
+
     def data(self) -> system_views.DataQuality:
         """What is stored of its symbols, and how far that can be trusted."""
-        raise NotThere("this is not answered yet")
+        return self._slow_views(self._moments.now()).data()
 
     def scorecard(self) -> research_views.ScorecardView:
         """What is missing before money trades."""
-        raise NotThere("this is not answered yet")
+        return self._slow_views(self._moments.now()).scorecard()
 
     def research(self) -> research_views.Research:
         """What research has written so far."""
-        raise NotThere("this is not answered yet")
+        moment = self._moments.now()
+        return self._slow_views(moment).research(self._outcomes(moment))
 
-    # --- live
-    def watch(self) -> "Watch":
+    # --- live ----------------------------------------------------------------------------------
+
+    def watch(self) -> AccountWatch:
         """Something that tells what is new."""
-        raise NotThere("this is not answered yet")
+        return AccountWatch(self._moments, self._health)
 
     def close(self) -> None:
         """Let go of every file."""
+        self._moments.close()
+
+    # --- behind them ---------------------------------------------------------------------------
+
+    def _trade_views(
+        self, moment: Moment, records: TradingViews, numbers: Sequence[int]
+    ) -> list[trade_views.Trade]:
+        """The closed trades of these numbers, in this order."""
+        present = moment.present
+        return [
+            trade_view(trade, tier=present.tiers[trade.symbol], version=version, until_ms=present.cursor_ms)
+            for trade, version in records.trades_numbered(numbers)
+        ]
+
+    def _answer(self, scan: Scan) -> PortfolioAnswer | None:
+        """What the portfolio did with a setup, whatever configuration it was decided under."""
+        with self._moments.follower.views() as records:
+            version = records.version_at(scan.time_ms - MINUTE_MS)
+            return None if version is None else answers_of_account(self._name, records, version)(scan)
+
+    def _states(self, moment: Moment) -> Mapping[Symbol, str]:
+        """What the portfolio has with each symbol already, of those with which it has something."""
+        coins = {each.symbol: each for each in self._moments.coins(moment)}
+        slots = moment.present.state.portfolio.slots
+        found = {}
+        for column, symbol in enumerate(moment.present.account.symbols):
+            coin = coins.get(symbol)
+            if moment.present.record_of(symbol) is not None:
+                found[symbol] = "held"
+            elif slots[column]["phase"] == PENDING:
+                found[symbol] = "pending"
+            elif coin is not None and coin.blocked:
+                found[symbol] = "blocked"
+            elif coin is not None and coin.cooldown_until_ms is not None:
+                found[symbol] = "cooldown"
+            elif coin is not None and coin.score is not None:
+                found[symbol] = "doubtful"
+            else:
+                found[symbol] = "free"
+        return found
+
+    def _sums_of_symbols(self, moment: Moment) -> Mapping[Symbol, trade_views.Sums]:
+        columns, tiers = moment.followed.trades, moment.present.tiers
+
+        def add_up() -> Mapping[Symbol, trade_views.Sums]:
+            groups = columns.groups(columns.select(TradeFilter(), tiers), "symbol", tiers)
+            return {Symbol.parse(group.key): group.sums for group in groups}
+
+        return self._sums.made((moment.present.account.created_at_ms, len(columns)), add_up)
+
+    def _market_change(self, moment: Moment) -> float | None:
+        """How far the reference has come since the start; None where a price is missing."""
+        now, account, bars = self._moments.market(moment), moment.present.account, self._moments.bars()
+        reference = account.reference
+        if reference is None or bars is None or now.reference_price is None:
+            return None
+
+        def first_close() -> tuple[float | None]:
+            day = (account.start_ms, account.start_ms + DAY_MS)
+            provider = account.providers[reference]
+            closes = bars.panel([reference], Timeframe.M1, *day, provider=provider).close[:, 0]
+            known = closes[~np.isnan(closes)]
+            return (float(known[0]) if len(known) else None,)
+
+        (began,) = self._began.made(account.start_ms, first_close)
+        return None if began is None else now.reference_price / began - 1.0
+
+    def _outcomes(self, moment: Moment) -> Mapping[str, int]:
+        """How many trades of each strategy tell of a setup: those that its own exits have ended."""
+        columns, tiers = moment.followed.trades, moment.present.tiers
+        told = tuple(reason.code for reason in ExitReason if reason.code not in _NO_OUTCOME)
+        groups = columns.groups(columns.select(TradeFilter(reasons=told), tiers), "strategy", tiers)
+        return {group.key: group.sums.trades for group in groups}
+
+    def _slow_views(self, moment: Moment) -> SlowViews:
+        if self._slow is None:
+            self._slow = SlowViews(
+                self._name,
+                lambda: self._moments.now().present.scope,
+                self._moments.scans,
+                self._judge,
+                paper=moment.present.account.end_ms is None,
+                now_ms=self._now_ms,
+            )
+        return self._slow
+
+    def _judge(self) -> tuple[Judged, Targets]:
+        targets = self._load()[0].scorecard
+        return of_account(account_place(self._home, self._name), targets.late_seconds), targets
+
+    def _refuse_where_nobody_answers(self, moment: Moment, not_before_ms: int | None) -> None:
+        try:
+            refuse_where_nobody_answers(self._moments.where(moment), not_before_ms)
+        except CryptoTrackerError as error:
+            raise UsageError(str(error)) from error
+
+    def _give(
+        self,
+        moment: Moment,
+        kind: str,
+        arguments: Mapping[str, str | int],
+        actor: str,
+        not_before_ms: int | None,
+        offer: tuple[ConfigurationRow, str] | None = None,
+    ) -> control_views.CommandItem:
+        where, now_ms = self._moments.where(moment), self._now_ms()
+        found = give(
+            where,
+            kind,
+            arguments,
+            actor=actor,
+            now_ms=now_ms,
+            not_before_ms=not_before_ms,
+            offer=offer,
+        )
+        return command_item(found.command, {}, where, now_ms)
+
+
+def _setup_key(trade_group_id: str) -> tuple[int, str, str] | None:
+    """The setup from which a trade came; None for a name that no trade has."""
+    symbol, _, rest = trade_group_id.partition("|")
+    strategy, _, time_ms = rest.rpartition("|")
+    return (int(time_ms), symbol, strategy) if time_ms.isdecimal() else None
+
+
+def _check_limit(limit: int) -> None:
+    if not 1 <= limit <= LIMIT_MAX:
+        raise UsageError(f"limit is {limit}: ask for 1 to {LIMIT_MAX}")

@@ -2,15 +2,35 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from threading import Lock
 
+from crypto_tracker.app.accounts import ACCOUNTS_FOLDER, account_place
 from crypto_tracker.app.serving.account_book import AccountBook
+from crypto_tracker.app.serving.account_item import account_item
+from crypto_tracker.app.serving.candles import close_bars
+from crypto_tracker.app.serving.cursors import read, written
 from crypto_tracker.app.serving.health_view import KeptHealth
+from crypto_tracker.app.serving.recent import Recent
+from crypto_tracker.app.serving.run_items import account_item_of_run, run_id_of, run_item
 from crypto_tracker.config.tree import Configuration
+from crypto_tracker.core.errors import CryptoTrackerError, UsageError
 from crypto_tracker.desk.source import Book, NotThere
 from crypto_tracker.desk.views import accounts as account_views
 from crypto_tracker.desk.views import research as research_views
 from crypto_tracker.desk.views import system as system_views
+from crypto_tracker.store.run_views import RunReader, RunSummary
+from crypto_tracker.store.runs import FILE_NAME as RUNS_FILE
+from crypto_tracker.store.trading_journal import FILE_NAME as TRADING_FILE
+from crypto_tracker.store.trading_views import TradingViews
 from crypto_tracker.strategies.base import Strategy
+
+NEWEST_RUNS = 20
+"""Recorded runs that are listed among the accounts."""
+LIMIT_MAX = 500
+
+_LISTED_AGE_MS = 1_000  # the list is made anew at most so often
+_RUNS_KEPT = 8
+_NAMED = 5  # accounts that a refusal lists
 
 
 class HomeDesk:
@@ -33,17 +53,35 @@ class HomeDesk:
         self._home = home
         self._load = load
         self._now_ms = now_ms
-        self._started_at_ms = started_at_ms
-        self._code_version = code_version
         self._health = KeptHealth(home, load, now_ms, started_at_ms=started_at_ms, code_version=code_version)
+        self._lock = Lock()
+        self._installed: Mapping[str, Strategy] | None = None
+        self._books: dict[str, AccountBook] = {}
+        self._run_books: Recent[Book] = Recent(_RUNS_KEPT)
+        self._runs = RunReader(home)
+        self._listed: Recent[list[account_views.AccountItem]] = Recent(1, age_ms=_LISTED_AGE_MS)
+        self._unreadable: dict[str, str] = {}
 
     def accounts(self) -> account_views.Accounts:
-        """Every account, and the newest recorded runs."""
-        raise NotThere("this is not answered yet")
+        """Every account that can be read, and the newest recorded runs; `unreadable` names the others."""
+        return account_views.Accounts(items=self._items())
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """The accounts that the list leaves out, and why: being opened, damaged, of another version."""
+        return dict(self._unreadable)
 
     def runs(self, *, limit: int, cursor: str | None) -> research_views.Runs:
         """Recorded runs, newest first."""
-        raise NotThere("this is not answered yet")
+        if not 1 <= limit <= LIMIT_MAX:
+            raise UsageError(f"limit is {limit}: ask for 1 to {LIMIT_MAX}")
+        before = None if cursor is None else int(read(cursor, (int,))[0])
+        found = self._recorded(limit + 1, before)
+        shown = found[:limit]
+        return research_views.Runs(
+            items=[run_item(each) for each in shown],
+            next=written((shown[-1].run_id,)) if len(found) > limit else None,
+        )
 
     def book(self, account: str | None) -> Book:
         """The book of an account or `run:N`; None means the one that runs, or was started last.
@@ -51,8 +89,15 @@ class HomeDesk:
         Raises NotThere where there is none.
         """
         if account is None:
-            raise NotThere("name an account")
-        return AccountBook(self._home, account, load=self._load, now_ms=self._now_ms)
+            items = self._items()
+            if not items:
+                raise NotThere(
+                    f"nothing has been traded or recorded under {self._home}: start with `crypto-tracker "
+                    "trade`, `backtest` or `demo`"
+                )
+            account = items[0].account
+        run_id = run_id_of(account)
+        return self._account_book(account) if run_id is None else self._run_book(run_id)
 
     def health(self) -> system_views.Health:
         """How every part is."""
@@ -64,3 +109,74 @@ class HomeDesk:
 
     def close(self) -> None:
         """Let go of every file."""
+        with self._lock:
+            books, self._books = list(self._books.values()), {}
+        for book in books:
+            book.close()
+        self._runs.close()
+        close_bars(self._home)
+
+    # --- behind them ---------------------------------------------------------------------------
+
+    def _strategies(self) -> Mapping[str, Strategy]:
+        """The strategies that are installed; found once, as a process cannot load another version of one."""
+        if self._installed is None:
+            self._installed = self._load()[1]
+        return self._installed
+
+    def _items(self) -> list[account_views.AccountItem]:
+        return self._listed.made(None, self._list, now_ms=self._now_ms())
+
+    def _list(self) -> list[account_views.AccountItem]:
+        """The accounts, those that run and those that were started last first, then the newest runs."""
+        found, unreadable = [], {}
+        for name in self._names():
+            try:
+                place = account_place(self._home, name)
+                with TradingViews.open(place.folder) as records:
+                    found.append(account_item(name, records, running=place.running))
+            except CryptoTrackerError as error:
+                unreadable[name] = str(error)
+        self._unreadable = unreadable
+        found.sort(key=lambda item: (not item.running, -item.recorded_at_ms, item.account))
+        return [*found, *map(account_item_of_run, self._recorded(NEWEST_RUNS, None))]
+
+    def _names(self) -> list[str]:
+        return sorted(path.parent.name for path in (self._home / ACCOUNTS_FOLDER).glob(f"*/{TRADING_FILE}"))
+
+    def _recorded(self, limit: int, before: int | None) -> list[RunSummary]:
+        if not (self._home / RUNS_FILE).is_file():
+            return []
+        with self._runs.views() as records:
+            return records.runs(limit=limit, before=before)
+
+    def _account_book(self, name: str) -> AccountBook:
+        there = (account_place(self._home, name).folder / TRADING_FILE).is_file()
+        with self._lock:
+            known = self._books.get(name)
+            if there and known is None:
+                known = self._books[name] = AccountBook(
+                    self._home,
+                    name,
+                    load=self._load,
+                    strategies=self._strategies,
+                    now_ms=self._now_ms,
+                    health=self._health.view,
+                )
+            elif not there:
+                self._books.pop(name, None)
+        if there and known is not None:
+            return known
+        if known is not None:
+            known.close()
+        raise NotThere(f"there is no account {name}: {self._what_there_is()}")
+
+    def _run_book(self, run_id: int) -> Book:
+        raise NotThere(f"run:{run_id} cannot be shown yet")
+
+    def _what_there_is(self) -> str:
+        names = [item.account for item in self._items()]
+        if not names:
+            return "nothing has been traded or recorded yet"
+        more = len(names) - _NAMED
+        return f"there is {', '.join(names[:_NAMED])}" + (f" and {more} more" if more > 0 else "")

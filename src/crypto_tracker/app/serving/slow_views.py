@@ -42,6 +42,10 @@ class SlowViews:
         """What is stored of its symbols, and how far that can be trusted."""
         return self._data.get()
 
+    def known_data(self) -> DataQuality | None:
+        """The same without waiting; None while it is made for the first time."""
+        return self._data.look()
+
     def scorecard(self) -> ScorecardView:
         """What is missing before money trades; before it was made a first time, that it is being made."""
         return self._scorecard.view()

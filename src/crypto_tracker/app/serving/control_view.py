@@ -1,0 +1,67 @@
+"""What people told an account, and what came of it, as pages show it."""
+
+from collections.abc import Mapping
+
+from crypto_tracker.app.commanding import WAITING, Standing, what_it_waits_for
+from crypto_tracker.app.serving.cursors import read, written
+from crypto_tracker.desk.views import controls as views
+from crypto_tracker.store.control import Command, ControlViews
+from crypto_tracker.store.trading_views import Answered, TradingViews
+
+
+def command_page(
+    control: ControlViews | None,
+    records: TradingViews,
+    where: Standing,
+    *,
+    limit: int,
+    cursor: str | None,
+    now_ms: int,
+) -> views.CommandPage:
+    """One page of commands with their answers, newest first; `control` is None where nobody told anything."""
+    before = None if cursor is None else _number(cursor)
+    found = [] if control is None else control.commands(limit=limit + 1, before=before)
+    shown = found[:limit]
+    answers = records.answers_to([command.command_id for _, command in shown])
+    return views.CommandPage(
+        items=[command_item(command, answers, where, now_ms) for _, command in shown],
+        next=written((shown[-1][0],)) if len(found) > limit else None,
+    )
+
+
+def command_item(
+    command: Command, answers: Mapping[str, Answered], where: Standing, now_ms: int
+) -> views.CommandItem:
+    """One command with its answer, or what it waits for."""
+    given = answers.get(command.command_id)
+    return views.CommandItem.model_validate(
+        {
+            "command_id": command.command_id,
+            "kind": command.kind,
+            "arguments": dict(command.arguments),
+            "actor": command.actor,
+            "created_at_ms": command.created_at_ms,
+            "not_before_ms": command.not_before_ms,
+            "status": WAITING if given is None else given.result.status,
+            "sentence": what_it_waits_for(where, command, now_ms) if given is None else given.result.sentence,
+            "time_ms": None if given is None else given.time_ms,
+        }
+    )
+
+
+def audit_page(control: ControlViews | None, *, limit: int, cursor: str | None) -> views.AuditPage:
+    """One page of what people did, newest first."""
+    before = None if cursor is None else _number(cursor)
+    found = [] if control is None else control.audit(limit=limit + 1, before=before)
+    shown = found[:limit]
+    return views.AuditPage(
+        items=[
+            views.AuditItem(at_ms=each.at_ms, actor=each.actor, action=each.action, detail=dict(each.detail))
+            for _, each in shown
+        ],
+        next=written((shown[-1][0],)) if len(found) > limit else None,
+    )
+
+
+def _number(cursor: str) -> int:
+    return int(read(cursor, (int,))[0])

@@ -1,0 +1,278 @@
+"""What is known of one trading account now: read when something was written, kept until something else is.
+
+Threads share it. Two things are followed apart: the records, which grow with every minute, and the bars of
+the market, which are read once for each minute of the account that somebody asks about.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from crypto_tracker.app.accounts import AccountPlace, account_place
+from crypto_tracker.app.commanding import Standing
+from crypto_tracker.app.serving.account_item import SYNTHETIC
+from crypto_tracker.app.serving.account_scans import AccountScans
+from crypto_tracker.app.serving.candles import bars_of
+from crypto_tracker.app.serving.data_view import newest_bars
+from crypto_tracker.app.serving.follower import AccountFollower, Followed
+from crypto_tracker.app.serving.log_view import log_lines
+from crypto_tracker.app.serving.market_view import MarketNow
+from crypto_tracker.app.serving.present import Present
+from crypto_tracker.app.serving.recent import Recent
+from crypto_tracker.app.serving.scope import Scope
+from crypto_tracker.app.serving.status_view import Around, status_view
+from crypto_tracker.app.serving.trade_view import tiers_of
+from crypto_tracker.app.standing import CoinStanding, Reading, coin_standings
+from crypto_tracker.config.tree import Configuration
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import Timeframe
+from crypto_tracker.desk.source import TradeFilter
+from crypto_tracker.desk.views.accounts import Status
+from crypto_tracker.desk.views.decisions import LogLine
+from crypto_tracker.desk.views.trades import Sums
+from crypto_tracker.store.control import Check
+from crypto_tracker.store.reader import DATABASE_NAME, BarReader
+from crypto_tracker.store.trading import is_traded
+from crypto_tracker.store.trading_records import ConfigurationRow
+from crypto_tracker.strategies.base import Strategy
+from crypto_tracker.trading.setting import stored_configuration
+from crypto_tracker.trading.state import TraderState
+
+CLOSED_IN_LOG = 60  # newest trades of which the log tells
+_NEWEST_BAR_AGE_MS = 5_000  # the newest bar of the store is looked up at most so often
+_TRIES = 3  # a trader may commit between two reads
+_VERSIONS_KEPT = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """An account at one close: what all its records say, and what stands after the last."""
+
+    followed: Followed
+    present: Present
+    row: ConfigurationRow  # of the next minute
+    last_check: Check | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What one configuration version means for the account."""
+
+    configuration: Configuration
+    tiers: Mapping[Symbol, str]
+
+
+class Moments:
+    """One account of a home, as it stands whenever somebody asks.
+
+    Parameters
+    ----------
+    strategies : every one that is installed, by name
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        name: str,
+        *,
+        strategies: Callable[[], Mapping[str, Strategy]],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self.home = home
+        self.name = name
+        self.folder = account_place(home, name).folder
+        self.strategies = strategies
+        self.now_ms = now_ms
+        self.follower = AccountFollower(self.folder, now_ms)
+        self.scans = AccountScans(self.follower)
+        self._making = Lock()
+        self._moment: Moment | None = None
+        self._rules: Recent[_Rules] = Recent(_VERSIONS_KEPT)
+        self._market: Recent[MarketNow] = Recent(1)
+        self._coins: Recent[tuple[CoinStanding, ...]] = Recent(1)
+        self._closed: Recent[Sums] = Recent(1)
+        self._status: Recent[Status] = Recent(1)
+        self._log: Recent[list[LogLine]] = Recent(1)
+        self._newest_bar: Recent[tuple[int | None]] = Recent(1, age_ms=_NEWEST_BAR_AGE_MS)
+
+    def now(self) -> Moment:
+        """The account as it stands; raises StoreError where there is none, or it is being opened."""
+        self.follower.refresh()
+        followed, known = self.follower.now, self._moment
+        if known is not None and known.followed is followed:
+            return known
+        with self._making:
+            known = self._moment
+            for _ in range(_TRIES):
+                followed = self.follower.now
+                if known is not None and known.followed is followed:
+                    break
+                known = self._moment = self._read(followed)
+                if known.present.cursor_ms == followed.cursor_ms:
+                    break
+                self.follower.refresh()
+        if known is None:  # pragma: no cover - the first round makes one
+            raise RuntimeError("no moment was read")
+        return known
+
+    def market(self, moment: Moment) -> MarketNow:
+        """What bars say of the market at the account's last close."""
+        present = moment.present
+        key = moment.followed.account.created_at_ms, present.cursor_ms, present.scope.version
+        return self._market.made(key, self._read_market)
+
+    def coins(self, moment: Moment) -> tuple[CoinStanding, ...]:
+        """The symbols of which something is to be told."""
+
+        def read() -> tuple[CoinStanding, ...]:
+            with self.reading() as reading:
+                return coin_standings(reading, reader=self.bars())
+
+        return self._coins.made(moment.followed.generation, read)
+
+    def around(self, moment: Moment) -> Around:
+        """What is known besides the records: the clock, the process, commands that wait, the newest bar."""
+        now_ms = self.now_ms()
+        (newest_bar_ms,) = self._newest_bar.made(
+            None, lambda: (self._newest_bar_ms(moment.present),), now_ms=now_ms
+        )
+        return Around(
+            now_ms=now_ms,
+            running=is_traded(self.folder),
+            synthetic=SYNTHETIC in moment.followed.account.providers.values(),
+            waiting=moment.followed.waiting,
+            last_check=moment.last_check,
+            newest_bar_ms=newest_bar_ms,
+        )
+
+    def status(self, moment: Moment) -> Status:
+        """The account at a glance; of its last minute it is made once a second, however many look."""
+        around = self.around(moment)
+        key = moment.followed.generation, around.running, around.newest_bar_ms, around.now_ms // 1_000
+        made = self._status.made(
+            key,
+            lambda: status_view(
+                moment.present,
+                around,
+                closed=self.closed(moment),
+                equity=moment.followed.equity,
+                market=self.market(moment),
+            ),
+        )
+        lag_ms = None if made.lag_ms is None else max(around.now_ms - made.until_ms, 0)
+        return made.model_copy(update={"now_ms": around.now_ms, "lag_ms": lag_ms})
+
+    def closed(self, moment: Moment) -> Sums:
+        """All closed trades added up."""
+        trades, tiers = moment.followed.trades, moment.present.tiers
+        key = moment.followed.account.created_at_ms, len(trades)
+        return self._closed.made(key, lambda: trades.sums(trades.select(TradeFilter(), tiers)))
+
+    def log(self, moment: Moment) -> list[LogLine]:
+        """All lines of the log that are kept, newest first."""
+        return self._log.made(moment.followed.generation, lambda: self._read_log(moment))
+
+    def where(self, moment: Moment) -> Standing:
+        """The account as commands are told to it."""
+        return Standing(
+            place=AccountPlace(self.name, self.folder, is_traded(self.folder)),
+            account=moment.present.account,
+            cursor_ms=moment.present.cursor_ms,
+            configuration=moment.row,
+        )
+
+    def bars(self) -> BarReader | None:
+        """The stored bars of the home; None where there are none."""
+        return bars_of(self.home) if (self.home / DATABASE_NAME).is_file() else None
+
+    @contextmanager
+    def reading(self) -> Iterator[Reading]:
+        """The account open for reading, one state while the block runs."""
+        with self.follower.views() as records:
+            row = records.configuration()
+            yield Reading(
+                place=AccountPlace(self.name, self.folder, running=False),
+                views=records,
+                account=records.account(),
+                cursor_ms=records.cursor_ms(),
+                state=TraderState.from_bytes(records.state()),
+                configuration=self._rules_of(row, records.account().symbols).configuration,
+                version=row.version,
+            )
+
+    def close(self) -> None:
+        """Let go of every file."""
+        self.follower.close()
+
+    # --- reading -------------------------------------------------------------------------------
+
+    def _read(self, followed: Followed) -> Moment:
+        with self.follower.control() as control:
+            checks = [] if control is None else control.checks(limit=1)
+        with self.reading() as reading:
+            row = reading.views.configuration()
+            rules = self._rules_of(row, reading.account.symbols)
+            return Moment(
+                followed=followed,
+                present=Present.read(
+                    reading, self._scope(reading), rules.tiers, generation=followed.generation
+                ),
+                row=row,
+                last_check=checks[0] if checks else None,
+            )
+
+    def _scope(self, reading: Reading) -> Scope:
+        account, configuration = reading.account, reading.configuration
+        return Scope(
+            account=self.name,
+            home=self.home,
+            symbols=account.symbols,
+            reference=account.reference,
+            providers=account.providers,
+            history=configuration.market_data.history,
+            strategies=account.strategies,
+            installed=self.strategies(),
+            configuration=configuration,
+            version=reading.version,
+            quote=account.symbols[0].quote,
+            start_ms=account.start_ms,
+            until_ms=reading.cursor_ms,
+            live=True,
+            near_miss_readiness=configuration.decisions.near_miss_readiness,
+            now_ms=self.now_ms,
+        )
+
+    def _rules_of(self, row: ConfigurationRow, symbols: tuple[Symbol, ...]) -> _Rules:
+        def read() -> _Rules:
+            configuration = stored_configuration(row, self.strategies())
+            return _Rules(configuration, tiers_of(configuration, symbols))
+
+        return self._rules.made((row.version, row.document, symbols), read)
+
+    def _read_market(self) -> MarketNow:
+        with self.reading() as reading:
+            return MarketNow.read(reading, self.bars())
+
+    def _read_log(self, moment: Moment) -> list[LogLine]:
+        newest = moment.followed.trades.number[-CLOSED_IN_LOG:][::-1].tolist()
+        with self.follower.views() as records:
+            return log_lines(
+                records,
+                [trade for trade, _ in records.trades_numbered(newest)],
+                next_setup=moment.present.state.next_setup,
+                cursor_ms=moment.present.cursor_ms,
+                seen=self.scans.seen,
+            )
+
+    def _newest_bar_ms(self, present: Present) -> int | None:
+        """The end of the newest stored minute of any symbol that is watched; None where there is none."""
+        if not (self.home / DATABASE_NAME).is_file():
+            return None
+        stored, providers = newest_bars(self.home), present.account.providers
+        ends = [
+            stored.get((providers[symbol], symbol), {}).get(Timeframe.M1)
+            for symbol in present.account.watched
+        ]
+        return max((end for end in ends if end is not None), default=None)
