@@ -38,7 +38,9 @@ AccountId = Annotated[
 Version = Annotated[str, Field(description="of the configuration", examples=["f744a98dffad"])]
 Sentence = Annotated[str, Field(examples=["the market is in PANIC, which opens nothing"])]
 Share = Annotated[float, Field(ge=0.0, le=1.0, description="between 0 and 1", examples=[0.62])]
-Readiness = Annotated[float | None, BeforeValidator(_known), Field(ge=0.0, le=100.0, examples=[86.0])]
+Readiness = Annotated[
+    Annotated[float, Field(ge=0.0, le=100.0)] | None, BeforeValidator(_known), Field(examples=[86.0])
+]
 
 
 class View(BaseModel):
