@@ -90,7 +90,7 @@ def strategy_infos(scope: Scope, standings: Mapping[str, StrategyStanding]) -> v
 def _info(scope: Scope, name: str, standing: StrategyStanding | None) -> views.StrategyInfo:
     limits, strategy = scope.configuration.limits, scope.installed.get(name)
     parameters = None if strategy is None else parameters_of(scope.configuration, strategy)
-    off_by = _off_by(scope.configuration, name) if standing is None else standing.off_by
+    off_by = off_by_configuration(scope.configuration, name) if standing is None else standing.off_by
     exits = getattr(parameters, "exits", None)
     share = min(limits.shares.get(name, 0.0) * (1.0 - limits.reserve), limits.max_strategy_exposure)
     return views.StrategyInfo(
@@ -115,7 +115,7 @@ def _info(scope: Scope, name: str, standing: StrategyStanding | None) -> views.S
     )
 
 
-def _off_by(configuration: Configuration, name: str) -> tuple[str, ...]:
+def off_by_configuration(configuration: Configuration, name: str) -> tuple[str, ...]:
     """Who keeps a strategy of a recorded run from opening anything, as far as its configuration tells."""
     found = []
     if name in configuration.trading.switched_off:

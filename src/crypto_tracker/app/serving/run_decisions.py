@@ -1,0 +1,176 @@
+"""The setups and near misses of a recorded run as pages show them, what became of them, and its log."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from crypto_tracker.app.endings import portfolio_sentence
+from crypto_tracker.app.screen import words
+from crypto_tracker.app.serving.run_records import RunRecords
+from crypto_tracker.app.serving.scans import scan_sentence
+from crypto_tracker.app.serving.trade_view import trade_view
+from crypto_tracker.core.decisions import Reason, Verdict
+from crypto_tracker.core.orders import ExitReason, Trade
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import Timeframe, from_ms, to_ms
+from crypto_tracker.desk.source import DecisionFilter
+from crypto_tracker.desk.views import decisions as views
+from crypto_tracker.simulation.ledger import trade_group_id
+from crypto_tracker.store.trading_records import SetupRecord
+from crypto_tracker.strategies.decisions import decode_column
+
+Measured = Mapping[tuple[int, Symbol, str], Mapping[str, float]]
+
+
+def run_decisions(
+    records: RunRecords, rows: Sequence[SetupRecord], tiers: Mapping[Symbol, str]
+) -> list[views.Decision]:
+    """Setups and near misses in the order of the rows."""
+    seen = measured(records, rows)
+    trades = records.ended([group_of(row) for row in rows if row.verdict is Verdict.TAKE])
+    return [_decision(records, row, seen, trades, tiers) for row in rows]
+
+
+def measured(records: RunRecords, rows: Sequence[SetupRecord]) -> Measured:
+    """What the strategies measured in these scans, as far as the run kept its scans."""
+    times: dict[str, dict[int, list[Symbol]]] = {}
+    for row in rows:
+        times.setdefault(row.strategy, {}).setdefault(row.time_ms, []).append(row.symbol)
+    found: dict[tuple[int, Symbol, str], Mapping[str, float]] = {}
+    for strategy, symbols_at in times.items():
+        for time_ms, block in records.encoded_blocks(strategy, sorted(symbols_at)):
+            for symbol in symbols_at[time_ms]:
+                column = decode_column(block, symbol)
+                if column is not None:
+                    found[time_ms, symbol, strategy] = column.measurements
+    return found
+
+
+def group_of(row: SetupRecord) -> str:
+    """The group of the trade that a setup may have become."""
+    return trade_group_id(row.symbol, row.strategy, from_ms(row.time_ms))
+
+
+def run_log(records: RunRecords, limit: int, *, until_ms: int) -> list[views.LogLine]:
+    """The newest lines first: what was bought and not, what came near, what was sold."""
+    places = records.setups.page(DecisionFilter(), limit=limit)
+    rows = records.setups_keyed(records.setups.keys(places))
+    seen = measured(records, rows)
+    lines = [_line(row, seen.get((row.time_ms, row.symbol, row.strategy), {}), until_ms) for row in rows]
+    newest = records.trades.number[-limit:].tolist()
+    bar_ms = Timeframe.parse(records.run.base).ms
+    lines += [_closed(trade, bar_ms) for trade in records.trades_numbered(newest)]
+
+    lines.sort(key=lambda line: -line.time_ms)
+    return _told_once(lines)[:limit]
+
+
+def _decision(
+    records: RunRecords,
+    row: SetupRecord,
+    seen: Measured,
+    trades: Mapping[str, Trade],
+    tiers: Mapping[Symbol, str],
+) -> views.Decision:
+    order = None
+    if row.verdict is Verdict.NEAR_MISS:
+        sentence = scan_sentence(row.reason, seen.get((row.time_ms, row.symbol, row.strategy), {}))
+    elif row.verdict is Verdict.TAKE:
+        order, sentence = _ending(records, row, trades.get(group_of(row)), tiers)
+    else:
+        sentence = portfolio_sentence(row.reason, row.measured, row.limit)
+    return views.Decision.model_validate(
+        {
+            "time_ms": row.time_ms,
+            "symbol": str(row.symbol),
+            "strategy": row.strategy,
+            "verdict": row.verdict.value,
+            "reason": row.reason.code,
+            "sentence": sentence,
+            "readiness": row.readiness,
+            "confidence": row.confidence,
+            "rank": row.rank,
+            "fallback": row.fallback,
+            "measured": row.measured,
+            "limit": row.limit,
+            "configuration_version": row.version,
+            "order": order,
+        }
+    )
+
+
+def _ending(
+    records: RunRecords, row: SetupRecord, trade: Trade | None, tiers: Mapping[Symbol, str]
+) -> tuple[views.OrderEnding, str]:
+    """What became of an order, and that in words."""
+    if trade is None:
+        lost = row.reason is not Reason.ACCEPTED
+        status = "expired" if lost else "open"
+        sentence = (
+            portfolio_sentence(row.reason, row.measured, row.limit)
+            if lost
+            else "an order was placed, and the run ended before it was filled"
+        )
+    elif trade.exit_reason is ExitReason.NONE:
+        status, sentence = "filled", "an order was placed and filled; the run ended before it was closed"
+    else:
+        status = "filled"
+        sentence = (
+            f"an order was placed and filled; the trade ended by {trade.exit_reason.code} with "
+            f"{trade.pnl_quote:+,.2f} ({100 * trade.return_net:+.2f} %)"
+        )
+    closed = trade is not None and trade.exit_time is not None
+    order = views.OrderEnding(
+        trade_group_id=group_of(row),
+        status=status,
+        reason=None if row.reason is Reason.ACCEPTED else row.reason.code,
+        trade=trade_view(trade, tier=tiers[row.symbol], version=row.version, until_ms=records.run.end_ms)
+        if trade is not None and closed
+        else None,
+    )
+    return order, sentence
+
+
+def _line(row: SetupRecord, seen: Mapping[str, float], until_ms: int) -> views.LogLine:
+    measured, limit = (math.nan if number is None else number for number in (row.measured, row.limit))
+    if row.verdict is Verdict.NEAR_MISS:
+        kind, said = "near", scan_sentence(row.reason, seen)
+    elif row.verdict is Verdict.TAKE and row.reason is Reason.ACCEPTED:
+        kind, said = "buy", words.entry(row.strategy, seen, row.confidence)
+    else:
+        kind, said = "skip", words.refusal(row.reason, row.strategy, measured, limit, until_ms)
+    return views.LogLine.model_validate(
+        {
+            "time_ms": row.time_ms,
+            "kind": kind,
+            "symbol": str(row.symbol),
+            "who": row.symbol.base,
+            "strategy": row.strategy,
+            "words": said,
+        }
+    )
+
+
+def _closed(trade: Trade, bar_ms: int) -> views.LogLine:
+    """A trade that closed, told at the close of its last bar."""
+    return views.LogLine(
+        time_ms=to_ms(trade.exit_time or trade.entry_time) + bar_ms,
+        kind="close",
+        symbol=str(trade.symbol),
+        who=trade.symbol.base,
+        strategy=trade.strategy,
+        words=f"sold by {trade.exit_reason.code.replace('_', ' ')}: {float(trade.pnl_quote):+,.2f} "
+        f"({100 * trade.return_net:+.2f} %)",
+    )
+
+
+def _told_once(lines: Sequence[views.LogLine]) -> list[views.LogLine]:
+    """The same lines, those that say the same of several coins at one time as one."""
+    found: dict[tuple[int, str, str | None, str], list[views.LogLine]] = {}
+    for line in lines:
+        found.setdefault((line.time_ms, line.kind, line.strategy, line.words), []).append(line)
+    return [
+        same[0]
+        if len(same) == 1
+        else same[0].model_copy(update={"symbol": None, "who": f"{len(same)} coins"})
+        for same in found.values()
+    ]

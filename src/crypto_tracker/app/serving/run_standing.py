@@ -1,0 +1,218 @@
+"""What a recorded run was worth, at its end and on the way there."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from crypto_tracker.app.serving.equity_levels import EquityLevels, stretched
+from crypto_tracker.app.serving.pairs import PriceNow
+from crypto_tracker.app.serving.ratios_view import ratios_view
+from crypto_tracker.app.serving.run_records import RunRecords
+from crypto_tracker.app.serving.scope import Scope
+from crypto_tracker.core.arrays import IntArray
+from crypto_tracker.core.decisions import Regime
+from crypto_tracker.core.money import QUOTE_SCALE
+from crypto_tracker.desk.source import TradeFilter
+from crypto_tracker.desk.views import accounts as views
+from crypto_tracker.desk.views import trades as trade_views
+from crypto_tracker.store.column_rows import EquityRows, MinuteRows
+
+ENDED = "a recorded run: nothing is meant to run"
+OF_CLOSED_TRADES = (
+    "this run was recorded before its equity was kept: the curve is the capital and the trades closed so far"
+)
+
+
+class RunMoney:
+    """The amounts of a run. Its equity is the capital, what its trades made and what was still held."""
+
+    def __init__(self, scope: Scope, records: RunRecords, positions: Sequence[trade_views.Position]) -> None:
+        self.scope, self.records, self.positions = scope, records, positions
+        self.capital = scope.configuration.trading.capital_quote
+        self._capital_e8 = round(self.capital * QUOTE_SCALE)
+        index = records.trades.select(TradeFilter(), {})
+        self.totals = records.trades.totals(index)
+        self.closed = self.totals.view()
+        self.invested = sum(each.trade.invested_quote for each in positions)
+        self.exposure = sum(each.value_quote for each in positions)
+        self.unrealised = sum(each.trade.pnl_quote for each in positions)
+        self.equity = self.capital + self.closed.pnl_quote + self.unrealised
+        self.marked = bool(len(records.equity))
+        self.curve = records.equity if self.marked else self._of_closed_trades()
+        peak = max(int(self.curve.high_e8.max(initial=0)), self._capital_e8)
+        self.drawdown = max(1.0 - self.equity * QUOTE_SCALE / peak, 0.0)
+        self.max_drawdown = self._deepest() if records.max_drawdown is None else records.max_drawdown
+
+    def status(self, *, now_ms: int, reference: PriceNow | None, regime: Regime | None) -> views.Status:
+        """The run at its end."""
+        run, limits = self.records.run, self.scope.configuration.limits
+        return views.Status.model_validate(
+            {
+                "account": self.scope.account,
+                "kind": run.kind,
+                "running": False,
+                "synthetic": run.synthetic,
+                "light": "off",
+                "light_why": [ENDED],
+                "now_ms": now_ms,
+                "start_ms": run.start_ms,
+                "end_ms": run.end_ms,
+                "until_ms": run.end_ms,
+                "lag_ms": None,
+                "progress": 1.0,
+                "configuration_version": run.configuration_version,
+                "quote": self.scope.quote,
+                "capital_quote": self.capital,
+                "equity_quote": self.equity,
+                "cash_quote": self.equity - self.exposure,
+                "reserved_quote": 0.0,
+                "invested_quote": self.invested,
+                "exposure_quote": self.exposure,
+                "unrealised_quote": self.unrealised,
+                "unrealised_fraction": self.unrealised / self.invested if self.invested else None,
+                "realised_quote": self.closed.pnl_quote,
+                "realised_fraction": self.closed.return_on_invested,
+                "return_net": self.equity / self.capital - 1.0,
+                "day_pnl_quote": None,
+                "day_return": None,
+                "drawdown": self.drawdown,
+                "max_drawdown": self.max_drawdown,
+                "fee_quote": self.closed.fee_quote + sum(each.trade.fee_quote for each in self.positions),
+                "slippage_quote": self.closed.slippage_quote
+                + sum(each.trade.slippage_quote for each in self.positions),
+                "open_positions": len(self.positions),
+                "max_open_positions": limits.max_open,
+                "pending_orders": 0,
+                "counters": [
+                    views.Counter(
+                        strategy=name,
+                        open=sum(each.trade.strategy == name for each in self.positions),
+                        max_open=limits.max_open_per_strategy,
+                        used_quote=self.used(name),
+                        share_quote=self.share(name),
+                    )
+                    for name in self.scope.strategies
+                ],
+                "closed": self.closed,
+                "regime": None if regime is None else regime.name,
+                "regime_forced": False,
+                "reference": None if self.scope.reference is None else str(self.scope.reference),
+                "reference_price": None if reference is None else reference.price,
+                "reference_return_24h": None if reference is None else reference.return_24h,
+                "entries": None,
+                "waiting_commands": 0,
+                "newest_bar_ms": None,
+                "process": None,
+                "last_check": None,
+            }
+        )
+
+    def balance(self) -> views.Balance:
+        """What part of the equity was where at the end."""
+        limits = self.scope.configuration.limits
+        symbol_limit = limits.max_symbol_exposure * self.equity
+        held = sorted(self.positions, key=lambda each: (-each.value_quote, each.trade.symbol))
+        return views.Balance(
+            quote=self.scope.quote,
+            equity_quote=self.equity,
+            cash_quote=self.equity - self.exposure,
+            reserved_quote=0.0,
+            exposure_quote=self.exposure,
+            parts=[
+                self._part("cash", "cash", self.equity - self.exposure, None),
+                *(
+                    self._part(name, "strategy", self.used(name), self.share(name))
+                    for name in self.scope.strategies
+                ),
+                *(self._part(each.trade.symbol, "symbol", each.value_quote, symbol_limit) for each in held),
+            ],
+        )
+
+    def used(self, strategy: str) -> float:
+        """What the positions of a strategy were worth at the end."""
+        return sum(each.value_quote for each in self.positions if each.trade.strategy == strategy)
+
+    def share(self, strategy: str) -> float:
+        """The most that they might have been worth at admission."""
+        limits = self.scope.configuration.limits
+        share = limits.shares.get(strategy, 0.0) * (1.0 - limits.reserve)
+        return min(share, limits.max_strategy_exposure) * self.equity
+
+    def equity_curve(self, points: int, start_ms: int | None, end_ms: int | None) -> views.EquityCurve:
+        """The equity of a span in at most so many stretches."""
+        rows = _between(self.curve, start_ms, end_ms)
+        bar_ms = self.scope.base.ms
+        width_ms = bar_ms
+        if len(rows):
+            origin_ms = int(self.curve.time_ms[0]) if start_ms is None else start_ms
+            origin_ms = min(max(origin_ms, self.scope.start_ms), int(rows.time_ms[0]))
+            wide = -(-(int(rows.time_ms[-1]) + bar_ms - origin_ms) // points)
+            width_ms = -(-wide // bar_ms) * bar_ms
+            rows = stretched(rows, origin_ms=origin_ms, width_ms=width_ms)
+        note = None if self.marked else OF_CLOSED_TRADES
+        if not len(rows):
+            note = "no close of the run lies in this span" if self.marked else "no trade was closed"
+        return views.EquityCurve(
+            account=self.scope.account,
+            capital_quote=self.capital,
+            resolution_ms=width_ms,
+            time_ms=(rows.time_ms + bar_ms).tolist(),
+            equity_quote=(rows.equity_e8 / QUOTE_SCALE).tolist(),
+            low_quote=(rows.low_e8 / QUOTE_SCALE).tolist(),
+            high_quote=(rows.high_e8 / QUOTE_SCALE).tolist(),
+            max_drawdown=self.max_drawdown,
+            note=note,
+        )
+
+    def ratios(self, market_change: float | None) -> views.Ratios:
+        """Figures of the daily equity: without it only those of the trades."""
+        levels = EquityLevels.fresh(self._capital_e8)
+        if self.marked:
+            rows = self.records.equity
+            closes = MinuteRows(
+                time_ms=rows.time_ms,
+                equity_e8=rows.equity_e8,
+                regime=np.zeros(len(rows), dtype=np.int8),
+            )
+            levels = levels.extended(closes)
+        return ratios_view(
+            levels,
+            self.totals,
+            timezone=self.scope.configuration.trading.timezone,
+            start_ms=self.scope.start_ms,
+            market_change=market_change,
+        )
+
+    def _of_closed_trades(self) -> EquityRows:
+        """The capital and what was made so far, at each exit."""
+        trades = self.records.trades
+        last = np.append(np.flatnonzero(np.diff(trades.exit_ms)), len(trades) - 1)[: len(trades)]
+        equity: IntArray = self._capital_e8 + np.cumsum(trades.pnl_e8)[last]
+        return EquityRows(time_ms=trades.exit_ms[last], equity_e8=equity, low_e8=equity, high_e8=equity)
+
+    def _deepest(self) -> float:
+        peak = np.maximum(np.maximum.accumulate(self.curve.high_e8), self._capital_e8)
+        return float(np.max((peak - self.curve.low_e8) / peak, initial=0.0))
+
+    def _part(self, name: str, kind: str, value: float, limit: float | None) -> views.Allocation:
+        return views.Allocation.model_validate(
+            {
+                "name": name,
+                "kind": kind,
+                "value_quote": value,
+                "fraction": value / self.equity if self.equity else 0.0,
+                "limit_quote": limit,
+            }
+        )
+
+
+def _between(rows: EquityRows, start_ms: int | None, end_ms: int | None) -> EquityRows:
+    first = 0 if start_ms is None else int(np.searchsorted(rows.time_ms, start_ms))
+    stop = len(rows) if end_ms is None else int(np.searchsorted(rows.time_ms, end_ms))
+    part = slice(first, max(first, stop))
+    return EquityRows(
+        time_ms=rows.time_ms[part],
+        equity_e8=rows.equity_e8[part],
+        low_e8=rows.low_e8[part],
+        high_e8=rows.high_e8[part],
+    )
