@@ -139,6 +139,7 @@ async def serve(app: FastAPI, listening: socket.socket) -> None:
             proxy_headers=False,
             lifespan="on",
             ws="websockets-sansio",
+            ws_per_message_deflate=False,  # each client would cost as much again as all of them together
             ws_max_size=_FRAME_BYTES_MAX,
             ws_ping_interval=_PING_SECONDS,
             ws_ping_timeout=_PING_SECONDS,

@@ -32,7 +32,7 @@ class Subscribe(View):
     """From now on these topics of this account; it replaces what was subscribed before."""
 
     type: Literal["subscribe"]
-    account: AccountId
+    account: Annotated[AccountId, Field(pattern=r"^([a-z0-9][a-z0-9_-]{0,62}|run:[1-9][0-9]{0,9})$")]
     topics: Annotated[list[Topic], Field(max_length=16)]
 
 

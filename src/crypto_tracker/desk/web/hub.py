@@ -19,18 +19,17 @@ from crypto_tracker.desk.web.problems import without_paths
 
 LOG = logging.getLogger("crypto_tracker.web")
 
-OUTBOX_MAX = 256
 PRESENT = frozenset({"positions", "equity", "regime", "log", "health"})
 """Topics whose last message tells all of the present: who comes later is given it."""
 
 _LOOKERS_AT_ONCE = 4
-_AFTER_TROUBLE_SECONDS = 5.0
+AFTER_TROUBLE_SECONDS = 5.0
 
 
 class Listener:
     """One client: what it listens to, and what waits to be sent to it."""
 
-    def __init__(self, outbox_max: int = OUTBOX_MAX) -> None:
+    def __init__(self, outbox_max: int) -> None:
         self.account = ""
         self.topics: frozenset[str] = frozenset()
         self._outbox_max = outbox_max
@@ -172,11 +171,11 @@ class _Looker:
                     _look, watch, topics, self._streams(), limiter=self._threads
                 )
             except CryptoTrackerError as error:
-                watch, wait = None, _AFTER_TROUBLE_SECONDS
+                watch, wait = None, AFTER_TROUBLE_SECONDS
                 self._tell_trouble(without_paths(str(error)))
             except Exception:
                 LOG.exception("looking at %s failed", self.account)
-                watch, wait = None, _AFTER_TROUBLE_SECONDS
+                watch, wait = None, AFTER_TROUBLE_SECONDS
                 self._tell_trouble("the server made a mistake, which its log tells of; it tries again")
             else:
                 self._recover()

@@ -21,6 +21,7 @@ AUTH_SECONDS = 10.0
 RECHECK_SECONDS = 30.0
 MESSAGES_PER_MINUTE = 120
 MESSAGE_LENGTH_MAX = 16_384
+OUTBOX_MAX = 256
 
 UNKNOWN = 4401
 NOT_ALLOWED = 4403
@@ -81,7 +82,7 @@ class _Client:
         self._keeper = keeper
         self._settings = settings
         self._now_ms = now_ms
-        self._listener = Listener()
+        self._listener = Listener(OUTBOX_MAX)
         self._wishes = Buckets(per_minute=MESSAGES_PER_MINUTE)
         self._token: str | None = None
         self._allowed = asyncio.Event()
