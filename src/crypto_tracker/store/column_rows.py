@@ -46,16 +46,22 @@ class MinuteRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SetupRows:
-    """What became of setups, and near misses, by time, symbol and strategy."""
+    """What became of setups, and near misses, by time, symbol and strategy.
+
+    `kind` says for each row which of `kinds` it is: its symbol, strategy, verdict and reason. There are far
+    fewer of them than rows.
+    """
 
     time_ms: IntArray  # of the deciding close
-    symbol: list[str]
-    strategy: list[str]
-    verdict: list[str]
-    reason: list[str]
+    kind: IntArray
+    kinds: list[tuple[str, str, str, str]]
 
     def __len__(self) -> int:
         return len(self.time_ms)
+
+
+SETUP_KIND = "symbol || char(31) || strategy || char(31) || verdict || char(31) || reason"
+"""The kind of a setup as one text, in SQL: to read one is half the work of reading four."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -90,14 +96,14 @@ def trade_rows(columns: Sequence[Sequence[Any]]) -> TradeRows:
 
 
 def setup_rows_of(columns: Sequence[Sequence[Any]]) -> SetupRows:
-    """The rows of time, symbol, strategy, verdict and reason."""
-    time_ms, symbol, strategy, verdict, reason = columns
+    """The rows of time and kind."""
+    time_ms, kinds = columns
+    names = {name: code for code, name in enumerate(dict.fromkeys(kinds))}
+    found = [tuple(name.split(chr(31))) for name in names]
     return SetupRows(
         time_ms=_whole(time_ms),
-        symbol=list(symbol),
-        strategy=list(strategy),
-        verdict=list(verdict),
-        reason=list(reason),
+        kind=np.fromiter(map(names.__getitem__, kinds), dtype=np.int64, count=len(kinds)),
+        kinds=[(symbol, strategy, verdict, reason) for symbol, strategy, verdict, reason in found],
     )
 
 

@@ -19,6 +19,7 @@ from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import from_ms
 from crypto_tracker.store import run_tables as tables
 from crypto_tracker.store.column_rows import (
+    SETUP_KIND,
     EquityRows,
     SetupRows,
     TradeRows,
@@ -191,7 +192,7 @@ class RunViews:
             width=12,
         )
         for place in range(6, 10):
-            columns[place] = tuple(to_e8(Decimal(text)) for text in columns[place])
+            columns[place] = [to_e8(Decimal(text)) for text in columns[place]]
         return trade_rows(columns), list(groups)
 
     def open_trades(self, run_id: int) -> list[Trade]:
@@ -237,10 +238,10 @@ class RunViews:
         """Setups and near misses of a run by columns, by time, symbol and strategy."""
         columns = plain_columns(
             self._connection,
-            "SELECT time_ms, symbol, strategy, verdict, reason FROM setups WHERE run_id = ? "
+            f"SELECT time_ms, {SETUP_KIND} FROM setups WHERE run_id = ? "  # noqa: S608 - our own names
             "ORDER BY time_ms, symbol, strategy",
             (run_id,),
-            width=5,
+            width=2,
         )
         return setup_rows_of(columns)
 
@@ -290,7 +291,7 @@ class RunViews:
             yield decode_block(row.block)
 
     def encoded_blocks(self, run_id: int, strategy: str, times_ms: Sequence[int]) -> list[tuple[int, bytes]]:
-        """The blocks of these closes as they are stored, those that there are, with their closes, in order."""
+        """The scans of a strategy at these closes as they are stored, with their closes, in order of time."""
         columns = tables.decision_blocks.c
         found = {
             row.time_ms: bytes(row.block)

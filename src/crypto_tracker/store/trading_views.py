@@ -35,6 +35,7 @@ from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.store import control_tables
 from crypto_tracker.store import trading_tables as tables
 from crypto_tracker.store.column_rows import (
+    SETUP_KIND,
     MinuteRows,
     SetupRows,
     TradeRows,
@@ -468,10 +469,10 @@ class TradingViews:
         after, values = ("", ()) if time_ms is None else ("WHERE time_ms > ?", (time_ms,))
         columns = plain_columns(
             self._connection,
-            f"SELECT time_ms, symbol, strategy, verdict, reason FROM setups {after} "  # noqa: S608 - our own names
+            f"SELECT time_ms, {SETUP_KIND} FROM setups {after} "  # noqa: S608 - our own names
             "ORDER BY time_ms, symbol, strategy",
             values,
-            width=5,
+            width=2,
         )
         return setup_rows_of(columns)
 

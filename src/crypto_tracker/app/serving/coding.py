@@ -15,9 +15,9 @@ def coded(known: tuple[str, ...], names: Sequence[str]) -> tuple[tuple[str, ...]
     >>> all_names, codes.tolist()
     (('a', 'b'), [1, 0, 1])
     """
-    codes = {name: code for code, name in enumerate(known)}
-    found = [codes.setdefault(name, len(codes)) for name in names]
-    return tuple(codes), np.array(found, dtype=np.int32)
+    both = tuple(dict.fromkeys((*known, *dict.fromkeys(names))))
+    codes = {name: code for code, name in enumerate(both)}
+    return both, np.fromiter(map(codes.__getitem__, names), dtype=np.int32, count=len(names))
 
 
 def wanted(names: Sequence[str], these: Collection[str]) -> BoolArray:

@@ -50,12 +50,13 @@ class SetupColumns:
             return self
         if len(self) and rows.time_ms[0] <= self.time_ms[-1]:
             raise ValueError("setups are held by time, so what is added was decided at later closes")
-        symbols, symbol = coded(self.symbols, rows.symbol)
-        strategies, strategy = coded(self.strategies, rows.strategy)
-        verdicts, verdict = coded(self.verdicts, rows.verdict)
-        reasons, reason = coded(self.reasons, rows.reason)
+        names = list(zip(*rows.kinds, strict=True))
+        symbols, symbol = coded(self.symbols, names[0])
+        strategies, strategy = coded(self.strategies, names[1])
+        verdicts, verdict = coded(self.verdicts, names[2])
+        reasons, reason = coded(self.reasons, names[3])
         counts = dict(self.counts)
-        for key, count in _counted(verdicts, reasons, verdict, reason).items():
+        for key, count in _counted(verdicts, reasons, verdict[rows.kind], reason[rows.kind]).items():
             counts[key] = counts.get(key, 0) + count
         return SetupColumns(
             symbols=symbols,
@@ -64,10 +65,10 @@ class SetupColumns:
             reasons=reasons,
             counts=counts,
             _time_ms=self._time_ms.extended(rows.time_ms),
-            _symbol=self._symbol.extended(symbol),
-            _strategy=self._strategy.extended(strategy),
-            _verdict=self._verdict.extended(verdict),
-            _reason=self._reason.extended(reason),
+            _symbol=self._symbol.extended(symbol[rows.kind]),
+            _strategy=self._strategy.extended(strategy[rows.kind]),
+            _verdict=self._verdict.extended(verdict[rows.kind]),
+            _reason=self._reason.extended(reason[rows.kind]),
         )
 
     def page(self, where: DecisionFilter, *, limit: int, before: SetupKey | None = None) -> IntArray:
