@@ -12,7 +12,7 @@ for what was not measured.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
@@ -111,7 +111,7 @@ def encode_block(block: ScanBlock) -> bytes:
 
 def decode_block(data: bytes) -> ScanBlock:
     """The block that `encode_block` wrote; raises DataError for anything else."""
-    opened = _opened(data)
+    opened = _opened(data, zstandard.ZstdDecompressor())
     symbols, place, columns = len(opened.layout.symbols), opened.place, []
     for kind in (*_KINDS, *("<f4" for _ in opened.layout.measurements)):
         column = np.frombuffer(opened.content, dtype=kind, count=symbols, offset=place)
@@ -134,14 +134,20 @@ def decode_block(data: bytes) -> ScanBlock:
 
 
 def decode_column(data: bytes, symbol: Symbol) -> ScanColumn | None:
-    """One symbol of the block that `encode_block` wrote, None where it is not in it; errors as above.
+    """One symbol of the block that `encode_block` wrote, None where it is not in it; errors as above."""
+    return next(decode_columns([data], symbol))
 
-    It takes a few microseconds however many symbols there are, for who reads hundreds of blocks.
-    """
-    opened = _opened(data)
-    column = opened.layout.places.get(symbol)
-    if column is None:
-        return None
+
+def decode_columns(blocks: Iterable[bytes], symbol: Symbol) -> Iterator[ScanColumn | None]:
+    """One symbol of each of many blocks, in a few microseconds however many symbols they hold."""
+    decompressor = zstandard.ZstdDecompressor()  # to make one takes as long as to use it
+    for data in blocks:
+        opened = _opened(data, decompressor)
+        column = opened.layout.places.get(symbol)
+        yield None if column is None else _column_of(opened, column)
+
+
+def _column_of(opened: "_Opened", column: int) -> ScanColumn:
     content, symbols, place = opened.content, len(opened.layout.symbols), opened.place
     singles = place + 13 * symbols + 4 * column
     return ScanColumn(
@@ -179,11 +185,11 @@ class _Opened:
     place: int
 
 
-def _opened(data: bytes) -> _Opened:
+def _opened(data: bytes, decompressor: zstandard.ZstdDecompressor) -> _Opened:
     if data[: len(MAGIC)] != MAGIC:
         raise DataError("a decision block does not begin with its mark: it is damaged or of another version")
     try:
-        content = zstandard.ZstdDecompressor().decompress(data[len(MAGIC) :], max_output_size=_MAX_BYTES)
+        content = decompressor.decompress(data[len(MAGIC) :], max_output_size=_MAX_BYTES)
         place = _LENGTH.size + int.from_bytes(content[: _LENGTH.size], "little")
         header = content[_LENGTH.size : place]
         time, mark, rest = header.partition(_AFTER_TIME)

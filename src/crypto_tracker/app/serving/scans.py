@@ -13,7 +13,7 @@ from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.desk.views import decisions as views
 from crypto_tracker.store.trading_records import SetupRecord
-from crypto_tracker.strategies.decisions import ScanColumn, decode_column, verdict
+from crypto_tracker.strategies.decisions import ScanColumn, decode_columns, verdict
 
 LIMIT_MAX = 2_000
 
@@ -74,7 +74,8 @@ def read_columns(
 ) -> list[ScanColumn]:
     """The recorded scans of one symbol at these closes, in order; those without a record are left out."""
     blocks = scanned.encoded_blocks(strategy, times_ms)
-    return [scan for scan in (decode_column(block, symbol) for _, block in blocks) if scan is not None]
+    found = decode_columns((block for _, block in blocks), symbol)
+    return [scan for scan in found if scan is not None]
 
 
 def judge(scope: Scope, scan: ScanColumn, answer: SetupRecord | None) -> tuple[Verdict, Reason, str]:
