@@ -116,10 +116,11 @@ def test_setups_are_named_by_columns_and_read_by_key(tmp_path):
     with RunViews.open(tmp_path) as views:
         rows = views.setup_rows(run_id)
         assert rows.time_ms.tolist() == [SETUP.time_ms, SETUP.time_ms, SETUP.time_ms + MINUTE]
-        assert (rows.symbol, rows.reason) == (
-            ["BTC/USDT", "ETH/USDT", "BTC/USDT"],
-            ["accepted", "volume_low", "accepted"],
-        )
+        assert [rows.kinds[kind] for kind in rows.kind] == [
+            ("BTC/USDT", "DCA", "TAKE", "accepted"),
+            ("ETH/USDT", "DCA", "NEAR_MISS", "volume_low"),
+            ("BTC/USDT", "DCA", "TAKE", "accepted"),
+        ]
         keys = [(SETUP.time_ms, "ETH/USDT", "DCA"), (SETUP.time_ms, "BTC/USDT", "DCA")]
         assert views.setups_keyed(run_id, keys) == [near, SETUP]
         with pytest.raises(DataError, match="has no setup"):

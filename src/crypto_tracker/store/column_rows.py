@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
+from sqlalchemy import ColumnElement
+from sqlalchemy.sql.elements import UnaryExpression
+from sqlalchemy.sql.operators import custom_op
 
 from crypto_tracker.core.arrays import CodeArray, FloatArray, IntArray
 
@@ -115,3 +118,14 @@ def parts(values: Sequence[ValueT]) -> Iterator[Sequence[ValueT]]:
     """Values in parts that one `IN` can take."""
     for start in range(0, len(values), _AT_ONCE):
         yield values[start : start + _AT_ONCE]
+
+
+def scans_of(column: ColumnElement[str], strategies: Sequence[str]) -> ColumnElement[bool]:
+    """The condition that a block is one of these strategies.
+
+    The blocks of one strategy have an index. For several the database would take it too, and then put all
+    of their blocks in order of time before it gives the first: the sign keeps it with the order of the key.
+    """
+    if len(strategies) == 1:
+        return column == strategies[0]
+    return UnaryExpression(column, operator=custom_op("+")).in_(strategies)

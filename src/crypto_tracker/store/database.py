@@ -46,7 +46,7 @@ _OTHER_COLUMNS = ("no such column", "has no column named", "no such table")
 _MIGRATIONS = Path(__file__).parent / "migrations"
 MARKET = Chain("market", _MIGRATIONS / "market", head="0002")
 RUNS = Chain("runs", _MIGRATIONS / "runs", head="0005")
-TRADING = Chain("trading", _MIGRATIONS / "trading", head="0004")
+TRADING = Chain("trading", _MIGRATIONS / "trading", head="0005")
 CONTROL = Chain("control", _MIGRATIONS / "control", head="0001")
 RESEARCH = Chain("research", _MIGRATIONS / "research", head="0001")
 ACCESS = Chain("access", _MIGRATIONS / "access", head="0001")

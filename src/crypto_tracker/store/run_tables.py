@@ -65,6 +65,7 @@ decision_blocks = Table(
     Column("time_ms", BigInteger, primary_key=True),
     Column("strategy", String, primary_key=True),
     Column("block", LargeBinary, nullable=False),
+    Index(None, "run_id", "strategy", "time_ms"),
     sqlite_with_rowid=False,
 )
 """Every scan, compactly: one compressed block for each close and strategy (`strategies.decisions`)."""

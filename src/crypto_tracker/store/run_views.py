@@ -24,6 +24,7 @@ from crypto_tracker.store.column_rows import (
     SetupRows,
     TradeRows,
     parts,
+    scans_of,
     setup_rows_of,
     trade_rows,
 )
@@ -280,7 +281,7 @@ class RunViews:
         columns = tables.decision_blocks.c
         query = select(columns.block).where(columns.run_id == run_id)
         if strategies:
-            query = query.where(columns.strategy.in_(strategies))
+            query = query.where(scans_of(columns.strategy, strategies))
         if start_ms is not None:
             query = query.where(columns.time_ms >= start_ms)
         if end_ms is not None:

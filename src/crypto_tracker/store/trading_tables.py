@@ -151,6 +151,7 @@ decision_blocks = Table(
     Column("time_ms", BigInteger, primary_key=True),  # the close at which was decided
     Column("strategy", String, primary_key=True),
     Column("block", LargeBinary, nullable=False),
+    Index(None, "strategy", "time_ms"),
     sqlite_with_rowid=False,
 )
 """Every scan, compactly (`strategies.decisions`)."""

@@ -40,6 +40,7 @@ from crypto_tracker.store.column_rows import (
     SetupRows,
     TradeRows,
     parts,
+    scans_of,
     setup_rows_of,
     trade_rows,
 )
@@ -517,7 +518,7 @@ class TradingViews:
         columns = tables.decision_blocks.c
         query = _within(select(columns.block), columns.time_ms, where.start_ms, where.end_ms)
         if where.strategies:
-            query = query.where(columns.strategy.in_(where.strategies))
+            query = query.where(scans_of(columns.strategy, where.strategies))
         key = (columns.time_ms, columns.strategy)
         order = [column.desc() for column in key] if newest_first else list(key)
         query = query.order_by(*order).limit(limit)

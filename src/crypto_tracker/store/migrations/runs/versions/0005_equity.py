@@ -1,4 +1,4 @@
-"""The equity of a run, and what its trades add up to, so that a list of runs reads no trades."""
+"""The equity of a run, what its trades add up to, and its scans by strategy."""
 
 from decimal import Decimal
 
@@ -9,6 +9,8 @@ revision = "0005"
 down_revision = "0004"
 branch_labels = None
 depends_on = None
+
+_INDEX = "ix_decision_blocks_run_id_strategy_time_ms"
 
 
 def upgrade() -> None:
@@ -45,9 +47,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_totals")),
     )
     _add_up_what_is_there()
+    op.create_index(op.f(_INDEX), "decision_blocks", ["run_id", "strategy", "time_ms"], unique=False)
 
 
 def downgrade() -> None:
+    op.drop_index(op.f(_INDEX), table_name="decision_blocks")
     op.drop_table("totals")
     op.drop_table("equity")
 
