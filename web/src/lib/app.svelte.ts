@@ -1,4 +1,6 @@
 // What the whole page knows: who asks, which accounts there are, and how the chosen one stands.
+import { untrack } from "svelte";
+
 import { chosen } from "./account.svelte";
 import { get, Problem } from "./api/client";
 import { live } from "./api/live.svelte";
@@ -58,13 +60,15 @@ class App {
       const account = chosen.id;
       void live.generation;
       if (!this.ready || account === null) return;
-      if (this.status?.account !== account) this.status = undefined;
+      untrack(() => {
+        if (this.status?.account !== account) this.status = undefined;
+      });
       live.resubscribe();
       const release = live.want(["equity"]);
       const off = live.on("equity", (event) => {
         if (event.account === chosen.id) this.status = event.status;
       });
-      void this.#readStatus(account);
+      untrack(() => void this.#readStatus(account));
       const timer = window.setInterval(() => void this.#readStatus(account), STATUS_EVERY_MS);
       return () => {
         clearInterval(timer);

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 
 import { distance, find, type Found } from "./search";
 
-const entry = (title: string, kind: Found["kind"] = "symbol"): Found => ({ id: title, kind, title, about: "", href: "" });
+const entry = (title: string, kind: Found["kind"] = "symbol"): Found => ({ id: title, kind, title, about: "", icon: "search", href: "" });
 const entries = ["WBTC/USDT", "BTC/USDT", "ETH/BTC", "BTCB/USDT"].map((title) => entry(title));
 
 test("what begins so comes before what contains it", () => {

@@ -1,10 +1,13 @@
 // What the search finds: pages, symbols and accounts, the nearest first.
 
+import type { IconName } from "../components/shell";
+
 export interface Found {
   id: string;
   kind: "page" | "symbol" | "account";
   title: string;
   about: string;
+  icon: IconName;
   href: string;
 }
 
