@@ -112,3 +112,19 @@ def test_an_error_reaches_whoever_looks_every_time_and_goes_once_it_can_be_made_
             pause.wait(PATIENCE / 1_000)
     else:
         raise AssertionError("the error stayed")
+
+
+def test_who_has_patience_waits_for_the_newer_value_and_gets_the_old_one_when_it_runs_out() -> None:
+    clock = Clock()
+    maker = Maker(clock)
+    kept = Kept(maker, seconds=60.0, clock=clock)
+    assert kept.get(patience=PATIENCE) == 1
+    looked_until(kept, 1)
+    clock.now += 61.0
+    assert kept.get(patience=PATIENCE) == 2
+    looked_until(kept, 2)
+    clock.now += 61.0
+    maker.leave.clear()
+    assert kept.get(patience=0.01) == 2
+    maker.leave.set()
+    assert looked_until(kept, 3) == 3

@@ -80,7 +80,7 @@ def data_view(scope: Scope, *, paper: bool) -> DataQuality:
             DataRow(
                 symbol=str(symbol),
                 provider=provider,
-                newest_ms={str(timeframe): ends.get(timeframe) for timeframe in Timeframe},
+                newest_ms={str(each): _known_by(ends.get(each), each, present_ms) for each in Timeframe},
                 age_ms=None if minute_ms is None else max(present_ms - minute_ms, 0),
                 score=None if score is None else score.score,
                 freshness=None if score is None else score.freshness,
@@ -96,6 +96,11 @@ def data_view(scope: Scope, *, paper: bool) -> DataQuality:
         )
     rows.sort(key=_worst_first)
     return DataQuality(until_ms=scope.until_ms, score_min=settings.score_min, items=rows)
+
+
+def _known_by(end_ms: int | None, timeframe: Timeframe, present_ms: int) -> int | None:
+    """The end of the newest bar that had closed by the present of the book."""
+    return None if end_ms is None else min(end_ms, timeframe.floor(present_ms))
 
 
 def _worst_first(row: DataRow) -> tuple[bool, float, int, str]:

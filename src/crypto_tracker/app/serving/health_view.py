@@ -30,6 +30,8 @@ from crypto_tracker.strategies.base import Strategy
 
 HEALTH_SECONDS = 5.0
 """All parts are looked at at most so often."""
+PATIENCE_SECONDS = 0.5
+"""Who asks waits so long for a newer answer; parts that take longer to look at are served as they were."""
 FILES_SECONDS = 120.0
 """Folders are measured at most so often: there may be many thousand files."""
 
@@ -64,11 +66,11 @@ class KeptHealth:
 
     def view(self) -> Health:
         """How every part is."""
-        return self._health.get()
+        return self._health.get(patience=PATIENCE_SECONDS)
 
     def collectors(self) -> Collectors:
         """Who keeps bars up to date."""
-        return self._collectors.get()
+        return self._collectors.get(patience=PATIENCE_SECONDS)
 
     def _look_at_collectors(self) -> Collectors:
         seconds = self._load()[0].market_data.collector.lease_seconds

@@ -1,7 +1,7 @@
 """Views that take a while: made in a thread of their own now and then, and served as they were until then."""
 
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from threading import Lock, Thread
 from time import monotonic
 from typing import Generic, TypeVar
@@ -12,11 +12,11 @@ _SHARE = 0.05  # of all time, that making one view may take
 
 
 class Kept(Generic[ValueT]):
-    """A value that is brought up to date when somebody looks and it is old, without letting anybody wait.
+    """A value that is brought up to date when somebody looks and it is old, and nobody waits long for it.
 
-    Only who asks for the very first one waits, and only with `get`. What takes long is made less often, so
-    that it never takes more than a twentieth of the time. Where it could not be made, whoever looks gets the
-    error, until the next attempt.
+    `look` never waits; `get` waits for the very first one, and for a newer one as long as it is told to. What
+    takes long is made less often, so that it never takes more than a twentieth of the time. Where it could
+    not be made, whoever looks gets the error, until the next attempt.
 
     Parameters
     ----------
@@ -42,10 +42,13 @@ class Kept(Generic[ValueT]):
         newest = self._newest
         return None if newest is None else _value(newest)
 
-    def get(self) -> ValueT:
-        """The newest value there is; waits for the first one."""
+    def get(self, *, patience: float = 0.0) -> ValueT:
+        """The newest value there is; waits for the first, and `patience` seconds where the newest is old."""
         coming = self._begin()
-        return _value(self._newest or coming)
+        newest = self._newest
+        if newest is None or wait([coming], timeout=patience).done:
+            return _value(coming)
+        return _value(newest)
 
     def _begin(self) -> Future[ValueT]:
         """What is being made, begun now where it is time, else what was made last."""

@@ -12,6 +12,8 @@ from crypto_tracker.desk.views.research import Research, ScorecardView
 from crypto_tracker.desk.views.system import DataQuality
 from crypto_tracker.simulation.scorecard import Targets
 
+_PATIENCE_SECONDS = 0.3  # that somebody waits for newer data
+
 
 class SlowViews:
     """Made in the background now and then, and served as they were until then.
@@ -40,7 +42,7 @@ class SlowViews:
 
     def data(self) -> DataQuality:
         """What is stored of its symbols, and how far that can be trusted."""
-        return self._data.get()
+        return self._data.get(patience=_PATIENCE_SECONDS)
 
     def known_data(self) -> DataQuality | None:
         """The same without waiting; None while it is made for the first time."""

@@ -13,6 +13,8 @@ export interface Zone {
   /** Shares of the width, 0 to 1. */
   from: number;
   to: number;
+  /** Where its name stands, so that the marker does not cover it. */
+  label: number;
 }
 
 export interface Span {
@@ -61,25 +63,37 @@ function span(
   let from = 0;
   for (const rule of falls) {
     const to = place(rule.limit);
-    zones.push({ regime: named(rule.regime), from, to });
+    zones.push({ regime: named(rule.regime), from, to, label: (from + to) / 2 });
     from = to;
   }
   const first = rises[0];
-  zones.push({ regime: "NORMAL", from, to: first ? place(first.limit) : 1 });
+  const end = first ? place(first.limit) : 1;
+  zones.push({ regime: "NORMAL", from, to: end, label: (from + end) / 2 });
   rises.forEach((rule, index) => {
     const after = rises[index + 1];
-    zones.push({ regime: named(rule.regime), from: place(rule.limit), to: after ? place(after.limit) : 1 });
+    const to = after ? place(after.limit) : 1;
+    zones.push({ regime: named(rule.regime), from: place(rule.limit), to, label: (place(rule.limit) + to) / 2 });
   });
+  const at = now === null ? null : place(now);
   return {
     hours,
     now,
-    at: now === null ? null : place(now),
+    at,
     beyond: now !== null && (now < low || now > high),
-    zones,
+    zones: zones.map((zone) => (at === null ? zone : { ...zone, label: beside(zone, at) })),
     ticks: rules.map((rule) => ({ limit: rule.limit, at: place(rule.limit), regime: named(rule.regime) })),
     next: now === null ? null : nearest(rules, now),
     met: now === null ? null : strongest(rules),
   };
+}
+
+/** Half the width of a name and its marker, as a share of the picture. */
+const NAME = 0.07;
+
+/** The middle of a zone, or the middle of its larger part where the marker stands on its name. */
+function beside(zone: Zone, at: number): number {
+  if (at < zone.from || at > zone.to || Math.abs(zone.label - at) > NAME) return zone.label;
+  return at - zone.from > zone.to - at ? (zone.from + at) / 2 : (at + zone.to) / 2;
 }
 
 function nearest(rules: readonly Threshold[], now: number): Span["next"] {

@@ -64,6 +64,12 @@ const VERDICTS: Readonly<Record<NonNullable<ScorecardView["verdict"]>, { word: s
   pivot: { word: "Pivot", tone: "down" },
 };
 
+/** The sentence of a verdict without its first word, which stands beside it, and without the names that the table has. */
+export function told(sentence: string): string {
+  const rest = sentence.replace(/^(Optimise|Pivot|Go on[^:]*): /, "").replaceAll(/ \([a-z][\w., ]*\)/gi, "");
+  return rest.replace(/^./, (first) => first.toUpperCase());
+}
+
 /** The verdict in a word; null while there is none. */
 export function verdict(card: ScorecardView): { word: string; tone: "up" | "warn" | "down" } | null {
   return card.verdict === null ? null : VERDICTS[card.verdict];
