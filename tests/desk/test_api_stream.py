@@ -404,8 +404,8 @@ def test_a_client_that_reads_nothing_holds_up_nobody(
 ) -> None:
     monkeypatch.setattr(stream_module, "OUTBOX_MAX", 8)
     events = [
-        live.TradesEvent(account="paper", items=[example(Trade, held_ms=number)] * 60)
-        for number in range(200)
+        live.TradesEvent(account="paper", items=[example(Trade, held_ms=number)] * 500)
+        for number in range(80)
     ]
 
     async def story() -> None:
