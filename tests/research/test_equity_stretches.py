@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crypto_tracker.core.timeframes import DAY_MS, Timeframe
 from crypto_tracker.research.backtest import equity_stretches
 
 MINUTE = 60_000
@@ -15,7 +16,7 @@ MINUTE = 60_000
 
 def stretches(equity: list[int], *, capital: float, most: int) -> list[Any]:
     scenario: Any = SimpleNamespace(
-        panel=SimpleNamespace(open_time_ms=MINUTE * np.arange(len(equity) + 5)),
+        panel=SimpleNamespace(timeframe=Timeframe.M1, open_time_ms=MINUTE * np.arange(len(equity) + 5)),
         rules=SimpleNamespace(capital_quote=capital),
     )
     result: Any = SimpleNamespace(equity_e8=np.array(equity, dtype=np.int64))
@@ -36,6 +37,17 @@ def test_two_stretches_of_two_bars_and_one():
 
 def test_a_run_that_was_interrupted_at_once_has_no_equity():
     assert stretches([], capital=100.0, most=10) == []
+
+
+@pytest.mark.parametrize(("days", "most", "length"), [(3, 40, 120), (3, 3, 1_440), (5, 3, 2 * 1_440)])
+def test_days_end_where_a_stretch_ends(days: int, most: int, length: int):
+    # 108 minutes would do for 40 stretches; two hours are the next that make a day.
+    equity = [10**9 + minute for minute in range(days * 1_440)]
+    found = stretches(equity, capital=10.0, most=most)
+    ends = [each.time_ms + MINUTE for each in found]
+    assert ends[0] == length * MINUTE
+    if length <= 1_440:
+        assert {day * DAY_MS for day in range(1, days + 1)} <= set(ends)
 
 
 @given(st.lists(st.integers(1, 10**12), min_size=1, max_size=60), st.integers(1, 70))

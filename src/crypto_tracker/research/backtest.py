@@ -11,7 +11,7 @@ from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.arrays import CodeArray, RecordArray
 from crypto_tracker.core.decisions import Reason, SlowRegime, Verdict
 from crypto_tracker.core.money import QUOTE_SCALE
-from crypto_tracker.core.timeframes import Timeframe
+from crypto_tracker.core.timeframes import DAY_MS, Timeframe
 from crypto_tracker.features.align import align_codes
 from crypto_tracker.research.data_hash import DataHash, witness
 from crypto_tracker.research.detection import Detected, detect
@@ -167,13 +167,18 @@ def slow_regime(market: Market) -> CodeArray | None:
 def equity_stretches(
     backtest_scenario: Scenario, result: SimulationResult, *, most: int = 5_000
 ) -> list[EquityStretch]:
-    """The equity at the closes of the bars in at most `most` stretches of as many bars each."""
+    """The equity at the closes of the bars in at most `most` stretches of as many bars each.
+
+    A whole number of them makes a day, or of days one of them: a run that begins at midnight has the equity at
+    the end of each day.
+    """
     equity_e8 = result.equity_e8
     if not len(equity_e8):
         return []
     open_time_ms = backtest_scenario.panel.open_time_ms[: len(equity_e8)]
     capital_e8 = round(backtest_scenario.rules.capital_quote * QUOTE_SCALE)
-    starts = np.arange(0, len(equity_e8), -(-len(equity_e8) // most))
+    bars_a_day = DAY_MS // backtest_scenario.panel.timeframe.ms
+    starts = np.arange(0, len(equity_e8), _length(-(-len(equity_e8) // most), bars_a_day))
     ends = np.append(starts[1:], len(equity_e8)) - 1
     peak = np.maximum(np.maximum.accumulate(equity_e8), capital_e8)
     columns = (
@@ -187,6 +192,17 @@ def equity_stretches(
         EquityStretch(time_ms=time_ms, equity_e8=last, low_e8=low, high_e8=high, drawdown=drawdown)
         for time_ms, last, low, high, drawdown in zip(*(each.tolist() for each in columns), strict=True)
     ]
+
+
+def _length(least: int, bars_a_day: int) -> int:
+    """The shortest stretch of `least` bars or more of which a whole number makes a day, or a number of days.
+
+    >>> _length(106, 1440), _length(1440, 1440), _length(1441, 1440)
+    (120, 1440, 2880)
+    """
+    if least > bars_a_day:
+        return -(-least // bars_a_day) * bars_a_day
+    return next(length for length in range(least, bars_a_day + 1) if bars_a_day % length == 0)
 
 
 def setup_rows(backtest_scenario: Scenario, result: SimulationResult) -> list[SetupRow]:
