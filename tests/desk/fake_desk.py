@@ -89,7 +89,7 @@ class FakeBook:
         return trade_views.TradePage(items=items, next=NEXT, total=3, sums=example(trade_views.Sums))
 
     def trade(self, trade_group_id: str) -> decision_views.TradeDetail:
-        if not trade_group_id.startswith("ETH/USDT|DCA|"):
+        if not trade_group_id.startswith("ETH/USDT-DCA-"):
             raise NotThere(f"there is no trade {trade_group_id} in {self.account}")
         return example(decision_views.TradeDetail)
 

@@ -24,7 +24,7 @@ from crypto_tracker.desk.views.base import (
 class Trade(View):
     """A position, closed or open. Figures of an open one are marked at the last close."""
 
-    trade_group_id: Annotated[str, Field(examples=["ETH/USDT|DCA|1755864000000"])]
+    trade_group_id: Annotated[str, Field(examples=["ETH/USDT-DCA-20250822T120000Z"])]
     symbol: Pair
     strategy: StrategyName
     tier: Annotated[str, Field(examples=["mid_cap"])]

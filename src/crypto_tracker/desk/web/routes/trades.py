@@ -15,9 +15,9 @@ routes = router(ReadRoute, "trades")
 TradeGroupId = Annotated[
     str,
     Path(
-        pattern=r"^[A-Za-z0-9/:]{3,75}\|[A-Z0-9_]{1,64}\|[0-9]{1,15}$",
+        pattern=r"^[A-Za-z0-9/:]{3,75}-[A-Z0-9_]{1,64}-[0-9]{8}T[0-9]{6}Z$",
         description="Symbol, strategy and deciding close.",
-        examples=["ETH/USDT|DCA|1755864000000"],
+        examples=["ETH/USDT-DCA-20250822T120000Z"],
     ),
 ]
 Windows = Annotated[int, Query(ge=1, le=1_000, description="The most windows.", examples=[60])]
