@@ -63,14 +63,15 @@ export class Bands implements ISeriesPrimitive<Time> {
   private *spans(width: number): Generator<readonly [number, number, string]> {
     const scale = this.place?.chart.timeScale();
     if (scale === undefined) return;
+    const half = scale.options().barSpacing / 2;
     for (const band of this.bands) {
       const first = scale.timeToIndex(seconds(band.start_ms), true);
       const last = scale.timeToIndex(seconds(band.end_ms), true);
       if (first === null || last === null) continue;
       const left = scale.logicalToCoordinate(first as number as Logical);
       const right = scale.logicalToCoordinate(last as number as Logical);
-      if (left === null || right === null || right < 0 || left > width) continue;
-      yield [Math.max(left, 0), Math.min(right, width), band.fill];
+      if (left === null || right === null || right + half < 0 || left - half > width) continue;
+      yield [Math.max(left - half, 0), Math.min(right + half, width), band.fill];
     }
   }
 }

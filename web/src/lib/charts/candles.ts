@@ -35,7 +35,7 @@ export interface CandleEvents {
 }
 
 /** How far beyond the candles in sight a level may pull the price axis, in heights of what is in sight. */
-const PULL = 0.75;
+const PULL = 0.4;
 /** Words at marks are written while there are at most so many bars in sight. */
 const WORDS_BELOW = 260;
 const FIRST_BARS = 160;

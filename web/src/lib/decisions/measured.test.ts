@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
 
 import { measurements } from "./measured";
-import { bandOf } from "./readiness";
+import { bandOf, whole } from "./readiness";
 
 describe("measurements", () => {
   it("carry the unit of what they measure", () => {
     const text = measurements({ high_4h: 118_995.5, drop: 0.0213, volume_ratio: 1.6, slow_regime: 2, breakout: 0.994 });
-    expect(text.map((one) => one.text)).toEqual(["118,995.50", "2.13 %", "1.60 ×", "bull", "−0.60 %"]);
+    expect(text.map((one) => one.text)).toEqual(["118,995.50", "2.13 %", "1.60 × mean", "bull", "−0.60 %"]);
   });
 
   it("of a strategy that nobody knows here are plain numbers", () => {
@@ -29,5 +29,9 @@ describe("bands", () => {
       "waiting",
       "waiting",
     ]);
+  });
+
+  it("are not left by rounding", () => {
+    expect([79.9, 80, null].map(whole)).toEqual(["79", "80", "–"]);
   });
 });

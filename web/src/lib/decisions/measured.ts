@@ -5,7 +5,7 @@ import { NOTHING, number, percent, price, words } from "../format";
 type Written = (value: number) => string;
 
 const share: Written = (value) => percent(value);
-const times: Written = (value) => `${number(value)} ×`;
+const times: Written = (value) => `${number(value)} × mean`;
 const whole: Written = (value) => number(value, { digits: 0 });
 const yes: Written = (value) => (value > 0 ? "yes" : "no");
 
@@ -13,28 +13,28 @@ const SLOW_REGIMES = ["unknown", "neutral", "bull", "bear", "crash"];
 
 const KNOWN: Readonly<Record<string, readonly [string, Written]>> = {
   high_4h: ["4 h high", price],
-  drop: ["fall from it", share],
-  volume_ratio: ["volume to its mean", times],
+  drop: ["below it", share],
+  volume_ratio: ["volume", times],
   slow_regime: ["slow regime", (value) => SLOW_REGIMES[value] ?? number(value)],
   resistance: ["resistance", price],
   breakout: ["from resistance", (value) => percent(value - 1, { signed: true })],
   rsi: ["RSI", (value) => number(value, { digits: 1 })],
-  macd_hist: ["MACD histogram", (value) => (value < 0 ? "−" : "+") + price(Math.abs(value))],
-  ema_20_4h: ["EMA20 on 4h", price],
-  ema_50_4h: ["EMA50 on 4h", price],
+  macd_hist: ["MACD hist.", (value) => (value < 0 ? "−" : "+") + price(Math.abs(value))],
+  ema_20_4h: ["EMA20 4h", price],
+  ema_50_4h: ["EMA50 4h", price],
   bull_flag: ["bull flag", yes],
-  cup_and_handle: ["cup and handle", yes],
-  ascending_triangle: ["ascending triangle", yes],
+  cup_and_handle: ["cup, handle", yes],
+  ascending_triangle: ["asc. triangle", yes],
   upper: ["upper line", price],
   lower: ["lower line", price],
-  slope: ["slope of a bar", (value) => percent(value, { signed: true, digits: 3 })],
+  slope: ["slope a bar", (value) => percent(value, { signed: true, digits: 3 })],
   direction: ["direction", (value) => (value > 0 ? "ascending" : value < 0 ? "descending" : "horizontal")],
   strength: ["strength", (value) => number(value)],
   touches_upper: ["touches above", whole],
   touches_lower: ["touches below", whole],
   width: ["width", share],
-  place: ["place in the channel", (value) => percent(value, { digits: 0 })],
-  target: ["target above the close", share],
+  place: ["place", (value) => percent(value, { digits: 0 })],
+  target: ["target", (value) => percent(value, { signed: true })],
 };
 
 export interface Measurement {

@@ -1,6 +1,7 @@
 /** How near a scan is to a setup, in words and colours. The number always stands beside them. */
 
 import type { Band, Verdict } from "../api/types";
+import { NOTHING, number } from "../format";
 
 export const BANDS: readonly Band[] = ["ready", "close", "neutral", "waiting"];
 
@@ -25,6 +26,11 @@ const LEAST: readonly (readonly [Band, number])[] = [
 /** The band of a readiness; what is not known waits. */
 export function bandOf(readiness: number | null): Band {
   return LEAST.find(([, least]) => (readiness ?? -1) >= least)?.[0] ?? "waiting";
+}
+
+/** A readiness as it is written: 79.9 is not yet 80, and says so. */
+export function whole(readiness: number | null): string {
+  return readiness === null ? NOTHING : number(Math.floor(readiness), { digits: 0 });
 }
 
 export const VERDICT_TONES = { TAKE: "up", NEAR_MISS: "warn", SKIP: "muted" } as const satisfies Record<

@@ -21,12 +21,18 @@ export function drawnLevels(strategies: readonly StrategyLevels[], bars: Bars, o
   return strategies.flatMap(({ strategy, lines }) =>
     lines.map((line) => ({
       id: `${strategy} ${line.name}`,
-      words: `${strategy} ${line.name}`,
+      words: named(strategy, line.name),
       colour: Math.max(0, order.indexOf(strategy)),
       dash: DASHES[line.kind],
       values: levelOnBars(bars, line, spacing(line.time_ms)),
     })),
   );
+}
+
+/** A channel of CHANNEL is not named twice. */
+function named(strategy: string, line: string): string {
+  const [first = "", ...rest] = line.split(" ");
+  return `${strategy} ${first.toUpperCase() === strategy ? rest.join(" ") : line}`;
 }
 
 /** How long a scan stands until the next one: their usual distance. */
