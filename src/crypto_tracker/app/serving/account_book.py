@@ -42,7 +42,7 @@ from crypto_tracker.core.decisions import Regime
 from crypto_tracker.core.errors import CryptoTrackerError, UsageError
 from crypto_tracker.core.orders import ExitReason
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, Timeframe
+from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, Timeframe, to_ms
 from crypto_tracker.desk.source import DecisionFilter, NotThere, TradeFilter, TradeOrder
 from crypto_tracker.desk.views import accounts as account_views
 from crypto_tracker.desk.views import charts as chart_views
@@ -175,10 +175,10 @@ class AccountBook:
         record = next((each for each in present.held if each.trade.trade_group_id == trade_group_id), None)
         with self._moments.follower.views() as records:
             closed = records.closed_trades([trade_group_id]).get(trade_group_id)
-            if closed is None and record is None:
+            trade = closed or (None if record is None else record.trade)
+            if trade is None:
                 raise NotThere(f"{self._name} has no trade {trade_group_id}")
-            key = _setup_key(trade_group_id)
-            setups = [] if key is None else records.setups_keyed([key])
+            setups = records.setups_keyed([(to_ms(trade.decision_time), str(trade.symbol), trade.strategy)])
             decisions = decision_views(
                 records, setups, present.tiers, self._moments.scans.seen, present.cursor_ms
             )
@@ -540,13 +540,6 @@ class AccountBook:
             offer=offer,
         )
         return command_item(found.command, {}, where, now_ms)
-
-
-def _setup_key(trade_group_id: str) -> tuple[int, str, str] | None:
-    """The setup from which a trade came; None for a name that no trade has."""
-    symbol, _, rest = trade_group_id.partition("|")
-    strategy, _, time_ms = rest.rpartition("|")
-    return (int(time_ms), symbol, strategy) if time_ms.isdecimal() else None
 
 
 def _check_limit(limit: int) -> None:
