@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crypto_tracker.desk.web.gate import CHART_LOGO_STYLE, CONTENT_SECURITY_POLICY
+from crypto_tracker.desk.web.gate import CHARTS_STYLE, CONTENT_SECURITY_POLICY
 
 LIBRARY = Path(__file__).parents[2] / "web" / "node_modules" / "lightweight-charts" / "dist"
 
@@ -19,10 +19,10 @@ def test_the_policy_allows_the_style_of_the_installed_library_and_no_other() -> 
     styles = re.findall(r'createElement\("style"\),this\.\w+\.innerText="([^"]*)"', source.read_text())
     assert len(styles) == 1, "the library inserts other styles than the one that the policy knows"
     digest = base64.b64encode(hashlib.sha256(styles[0].encode()).digest()).decode()
-    assert f"sha256-{digest}" == CHART_LOGO_STYLE
+    assert f"'sha256-{digest}'" == CHARTS_STYLE
 
 
 def test_the_policy_forbids_every_other_inline_style_and_script() -> None:
     assert "unsafe" not in CONTENT_SECURITY_POLICY
     assert CONTENT_SECURITY_POLICY.count("sha256-") == 1
-    assert f"style-src 'self' '{CHART_LOGO_STYLE}';" in CONTENT_SECURITY_POLICY
+    assert f"style-src 'self' {CHARTS_STYLE};" in CONTENT_SECURITY_POLICY
