@@ -169,7 +169,7 @@ def equity_stretches(
 ) -> list[EquityStretch]:
     """The equity at the closes of the bars in at most `most` stretches of as many bars each.
 
-    A whole number of them makes a day, or of days one of them: a run that begins at midnight has the equity at
+    A whole number of them makes a day, or of days one: a run that begins at midnight has the equity at
     the end of each day.
     """
     equity_e8 = result.equity_e8
