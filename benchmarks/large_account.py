@@ -29,8 +29,9 @@ from crypto_tracker.core.clock import ManualClock
 from crypto_tracker.core.decisions import Reason, Regime
 from crypto_tracker.core.money import QUOTE_SCALE
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe, to_ms
+from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe, from_ms, to_ms
 from crypto_tracker.portfolio.regime import NO_FORCE, MarketCarry
+from crypto_tracker.simulation.ledger import trade_group_id
 from crypto_tracker.simulation.state import EMPTY, PENDING, PortfolioState
 from crypto_tracker.store import control_tables, trading_tables
 from crypto_tracker.store.bars import BarStore
@@ -61,9 +62,15 @@ BAR_DAYS = 4  # of minutes, for every symbol
 LONG_DAYS = 130  # of 15m bars, for every symbol; SWING looks far back
 MEASURED = {
     "DCA": ("high_4h", "drop", "volume_ratio", "slow_regime"),
-    "SWING": ("resistance", "breakout", "volume_ratio", "rsi", "macd_hist", "ema_20_4h", "ema_50_4h"),
-    "CHANNEL": ("upper", "lower", "slope", "strength", "touches_upper", "touches_lower", "width", "place"),
-}
+    "SWING": (
+        "resistance", "breakout", "volume_ratio", "rsi", "macd_hist", "ema_20_4h", "ema_50_4h",
+        "bull_flag", "cup_and_handle", "ascending_triangle",
+    ),
+    "CHANNEL": (
+        "upper", "lower", "slope", "direction", "strength", "touches_upper", "touches_lower", "width",
+        "place", "target",
+    ),
+}  # fmt: skip
 REFUSED = (Reason.SHARE_USED, Reason.SYMBOL_LIMIT, Reason.COOLDOWN, Reason.CONFIDENCE_LOW)
 NEAR = {"DCA": Reason.DROP_TOO_SMALL, "SWING": Reason.VOLUME_LOW, "CHANNEL": Reason.NOT_IN_BUY_ZONE}
 EXITS = ("take_profit", "stop_loss", "trailing_stop", "time_exit")
@@ -191,12 +198,16 @@ def _write_account(
         account=ACCOUNT,
         symbols=tuple(map(str, SYMBOLS)),
         until_ms=UNTIL_MS,
-        trade_group_id=made.groups[-1],
+        trade_group_id=_group(*made.groups[-1]),
         trades=trades,
         setups=setups,
         decisions=blocks * len(SYMBOLS),
         minutes=minutes,
     )
+
+
+def _group(symbol: str, strategy: str, decided_ms: int) -> str:
+    return trade_group_id(Symbol.parse(symbol), strategy, from_ms(decided_ms))
 
 
 class _Rows:
@@ -227,7 +238,7 @@ class _Rows:
         self._return = np.where(won, rng.gamma(2.0, 0.006, trades), -rng.gamma(2.0, 0.008, trades))
         self._equity = self._walked_equity()
         self.groups = [
-            f"{self._names[symbol]}|{STRATEGIES[strategy]}|{decided_ms}"
+            (self._names[symbol], STRATEGIES[strategy], decided_ms)
             for symbol, strategy, decided_ms in zip(
                 self._symbol.tolist(), self._strategy.tolist(), self._decided.tolist(), strict=True
             )
@@ -243,7 +254,7 @@ class _Rows:
         """Group, symbol, strategy, decision and price of what is held."""
         decided = UNTIL_MS - HOUR_MS * self._rng.integers(1, 40, HELD)
         return [
-            (f"{name}|{strategy}|{decided_ms}", name, strategy, int(decided_ms), self._prices[name])
+            (_group(name, strategy, int(decided_ms)), name, strategy, int(decided_ms), self._prices[name])
             for name, strategy, decided_ms in zip(
                 self._names[:HELD], (STRATEGIES * HELD)[:HELD], decided.tolist(), strict=True
             )
@@ -291,9 +302,7 @@ class _Rows:
         """One that was taken for each trade and position, one refused, and three near misses."""
         number = 0
         refusals = self._rng.integers(0, len(REFUSED), len(self.groups)).tolist()
-        for group, refusal in zip(self.groups, refusals, strict=True):
-            symbol, strategy, decided = group.split("|")
-            time_ms = int(decided)
+        for (symbol, strategy, time_ms), refusal in zip(self.groups, refusals, strict=True):
             refused, missed = (name for name in STRATEGIES if name != strategy)
             yield (
                 time_ms, symbol, strategy, number, "TAKE", "accepted", 100.0, 0.7, 1, 0, None, None,
@@ -320,12 +329,12 @@ class _Rows:
 
     def trade_rows(self) -> Iterator[tuple[Any, ...]]:
         """Closed trades in the order in which they closed."""
-        for number, group in enumerate(self.groups):
-            symbol, strategy, decided = group.split("|")
+        for number, (symbol, strategy, decided) in enumerate(self.groups):
+            group = _group(symbol, strategy, decided)
             invested, fraction = int(self._invested[number]), float(self._return[number])
             price = self._prices[symbol]
             yield (
-                number, group, symbol, strategy, int(decided), int(decided), int(self._exits[number]),
+                number, group, symbol, strategy, decided, decided, int(self._exits[number]),
                 f"{price:.6f}", f"{price * (1 + fraction):.6f}", f"{invested / QUOTE_SCALE / price:.8f}",
                 invested, invested // 500, invested // 1_000, round(invested * fraction), fraction,
                 EXITS[self._reason[number]], 1 + number % 3, 0, 0, self._version,
@@ -333,17 +342,17 @@ class _Rows:
 
     def order_rows(self) -> Iterator[tuple[Any, ...]]:
         """A filled market entry and a cancelled rung of each trade; the whole ladders of what is held."""
-        for number, group in enumerate(self.groups):
-            symbol, strategy, decided = group.split("|")
+        for number, (symbol, strategy, decided) in enumerate(self.groups):
+            group = _group(symbol, strategy, decided)
             ended_ms, quote = int(self._exits[number]) + MINUTE_MS, int(self._invested[number])
             head = (group, symbol, strategy)
             yield (
-                f"{group}/0", *head, "market", 0, quote, None, "filled", int(decided),
-                int(decided) + MINUTE_MS, None, self._version,
+                f"{group}/0", *head, "market", 0, quote, None, "filled", decided,
+                decided + MINUTE_MS, None, self._version,
             )  # fmt: skip
             yield (
                 f"{group}/1", *head, "rung", 1, quote, f"{self._prices[symbol] * 0.99:.6f}", "cancelled",
-                int(decided), ended_ms, "cancelled", self._version,
+                decided, ended_ms, "cancelled", self._version,
             )  # fmt: skip
         for group, symbol, strategy, decided_ms, price in self._held:
             yield (
@@ -359,13 +368,13 @@ class _Rows:
     def fill_rows(self) -> Iterator[tuple[Any, ...]]:
         """An entry and an exit of each trade; an entry of what is held."""
         sequence = 0
-        for number, group in enumerate(self.groups):
-            symbol, strategy, decided = group.split("|")
+        for number, (symbol, strategy, decided) in enumerate(self.groups):
+            group = _group(symbol, strategy, decided)
             invested = int(self._invested[number])
             price = self._prices[symbol]
             quantity = f"{invested / QUOTE_SCALE / price:.8f}"
             for kind, bar_ms, reason in (
-                ("entry", int(decided), "none"),
+                ("entry", decided, "none"),
                 ("exit", int(self._exits[number]), EXITS[self._reason[number]]),
             ):
                 yield (

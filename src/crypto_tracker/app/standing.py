@@ -317,17 +317,29 @@ def breadth(read: Reading, *, reader: BarReader | None) -> Breadth | None:
     if reader is None:
         return None
     then_ms = read.cursor_ms - DAY_MS
-    age_ms = round(read.configuration.protection.fast_regime.max_age_minutes * MINUTE_MS)
-    start_ms = Timeframe.M1.floor(then_ms - max(age_ms, MINUTE_MS))
+    start_ms = Timeframe.M1.floor(then_ms - breadth_age_ms(read.configuration))
     source = StoredBars(reader, read.account.providers, read.configuration.market_data.history)
     closes = source.panel(read.account.symbols, Timeframe.M1, start_ms, then_ms).close
-    now = read.state.portfolio.coins["last_close"]
+    before = {
+        symbol: float(known[-1])
+        for column, symbol in enumerate(read.account.symbols)
+        if len(known := closes[~np.isnan(closes[:, column]), column])
+    }
+    return breadth_since(read.account, read.state, before)
+
+
+def breadth_age_ms(configuration: Configuration) -> int:
+    """How old a price may be to be that of 24 h ago."""
+    return max(round(configuration.protection.fast_regime.max_age_minutes * MINUTE_MS), MINUTE_MS)
+
+
+def breadth_since(account: Account, state: TraderState, before: Mapping[Symbol, float]) -> Breadth | None:
+    """How many symbols stand above a price of before; None where there is none of any."""
     rising = known = 0
-    for column, price in enumerate(now):
-        before = closes[~np.isnan(closes[:, column]), column]
-        if len(before) and not np.isnan(price):
+    for symbol, price in zip(account.symbols, state.portfolio.coins["last_close"].tolist(), strict=True):
+        if symbol in before and not np.isnan(price):
             known += 1
-            rising += bool(price > before[-1])
+            rising += price > before[symbol]
     return Breadth(rising=rising, symbols=known) if known else None
 
 

@@ -81,6 +81,7 @@ def web(
     configured = Configured(session.config_path or session.home / CONFIG_NAME, lambda: _fresh(session))
     page = page_folder()
     desk = HomeDesk(session.make_home(), configured, now_ms, now_ms(), __version__)
+    desk.prepare()
     try:
         with (
             AccessStore.open(session.home) as store,

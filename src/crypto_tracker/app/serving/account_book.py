@@ -26,7 +26,7 @@ from crypto_tracker.app.serving.locks_view import locks_view
 from crypto_tracker.app.serving.market_view import market_view
 from crypto_tracker.app.serving.moments import Moment, Moments
 from crypto_tracker.app.serving.news import AccountWatch
-from crypto_tracker.app.serving.pairs import pairs, prices
+from crypto_tracker.app.serving.pairs import closes_a_day_ago, pairs, prices
 from crypto_tracker.app.serving.previews import asked, preview, refuse_what_would_be_refused
 from crypto_tracker.app.serving.ratios_view import ratios_view
 from crypto_tracker.app.serving.readiness import readiness
@@ -36,7 +36,7 @@ from crypto_tracker.app.serving.slow_views import SlowViews
 from crypto_tracker.app.serving.status_view import balance_view, curve_view
 from crypto_tracker.app.serving.strategy_view import strategy_infos
 from crypto_tracker.app.serving.trade_view import fill_view, order_view, trade_view
-from crypto_tracker.app.standing import VOLATILITY
+from crypto_tracker.app.standing import VOLATILITY, breadth_age_ms, breadth_since
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.decisions import Regime
 from crypto_tracker.core.errors import CryptoTrackerError, UsageError
@@ -294,8 +294,11 @@ class AccountBook:
     def market(self) -> market_views.Market:
         """The market at the last close."""
         moment = self._moments.now()
-        off = frozenset(each.name for each in moment.present.strategies if VOLATILITY in each.off_by)
-        return market_view(self._moments.market(moment), moment.present.scope.configuration, off)
+        present, configuration = moment.present, moment.present.scope.configuration
+        off = frozenset(each.name for each in present.strategies if VOLATILITY in each.off_by)
+        before = closes_a_day_ago(present.scope, breadth_age_ms(configuration))
+        risen = breadth_since(present.account, present.state, before)
+        return market_view(self._moments.market(moment), risen, configuration, off)
 
     def locks(self) -> market_views.Locks:
         """Everything that keeps it from buying."""

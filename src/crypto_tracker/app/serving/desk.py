@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 
 from crypto_tracker.app.accounts import ACCOUNTS_FOLDER, account_place
 from crypto_tracker.app.serving.account_book import AccountBook
 from crypto_tracker.app.serving.account_item import account_item
 from crypto_tracker.app.serving.candles import close_bars
 from crypto_tracker.app.serving.cursors import read, written
+from crypto_tracker.app.serving.explanations import warm_up
 from crypto_tracker.app.serving.health_view import KeptHealth
 from crypto_tracker.app.serving.recent import Recent
+from crypto_tracker.app.serving.run_book import RunBook
 from crypto_tracker.app.serving.run_items import account_item_of_run, run_id_of, run_item
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.errors import CryptoTrackerError, UsageError
@@ -57,7 +59,7 @@ class HomeDesk:
         self._lock = Lock()
         self._installed: Mapping[str, Strategy] | None = None
         self._books: dict[str, AccountBook] = {}
-        self._run_books: Recent[Book] = Recent(_RUNS_KEPT)
+        self._run_books: Recent[RunBook] = Recent(_RUNS_KEPT)
         self._runs = RunReader(home)
         self._listed: Recent[list[account_views.AccountItem]] = Recent(1, age_ms=_LISTED_AGE_MS)
         self._unreadable: dict[str, str] = {}
@@ -92,12 +94,21 @@ class HomeDesk:
             items = self._items()
             if not items:
                 raise NotThere(
-                    f"nothing has been traded or recorded under {self._home}: start with `crypto-tracker "
-                    "trade`, `backtest` or `demo`"
+                    "nothing has been traded or recorded yet: start with `crypto-tracker trade`, `backtest` "
+                    "or `demo`"
                 )
             account = items[0].account
         run_id = run_id_of(account)
         return self._account_book(account) if run_id is None else self._run_book(run_id)
+
+    def prepare(self) -> Thread:
+        """Begin to read, in a thread of its own, what the first page will ask for.
+
+        The account that it will show is followed from then on, and compiled code is loaded.
+        """
+        thread = Thread(target=self._prepare, name="prepare", daemon=True)
+        thread.start()
+        return thread
 
     def health(self) -> system_views.Health:
         """How every part is."""
@@ -117,6 +128,15 @@ class HomeDesk:
         close_bars(self._home)
 
     # --- behind them ---------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        try:
+            book = self.book(None)
+            book.status()
+            book.log(1)
+            warm_up(self._load()[0])
+        except CryptoTrackerError:
+            return  # whoever asks is told the same
 
     def _strategies(self) -> Mapping[str, Strategy]:
         """The strategies that are installed; found once, as a process cannot load another version of one."""
@@ -172,7 +192,15 @@ class HomeDesk:
         raise NotThere(f"there is no account {name}: {self._what_there_is()}")
 
     def _run_book(self, run_id: int) -> Book:
-        raise NotThere(f"run:{run_id} cannot be shown yet")
+        if not self._is_recorded(run_id):
+            raise NotThere(f"there is no run {run_id}: {self._what_there_is()}")
+        return self._run_books.made(
+            run_id, lambda: RunBook(self._home, run_id, self._strategies(), self._now_ms)
+        )
+
+    def _is_recorded(self, run_id: int) -> bool:
+        found = self._recorded(1, run_id + 1)
+        return bool(found) and found[0].run_id == run_id
 
     def _what_there_is(self) -> str:
         names = [item.account for item in self._items()]

@@ -6,7 +6,6 @@ from crypto_tracker.app.standing import (
     Breadth,
     MarketStanding,
     Reading,
-    breadth,
     market_standing,
     reference_price,
 )
@@ -22,7 +21,6 @@ class MarketNow:
 
     time_ms: int
     standing: MarketStanding
-    breadth: Breadth | None
     reference_price: float | None
     bars: bool  # whether any are stored
 
@@ -32,13 +30,14 @@ class MarketNow:
         return cls(
             time_ms=read.cursor_ms,
             standing=market_standing(read, reader=reader),
-            breadth=breadth(read, reader=reader),
             reference_price=reference_price(read, reader=reader),
             bars=reader is not None,
         )
 
 
-def market_view(now: MarketNow, configuration: Configuration, strategies_off: frozenset[str]) -> views.Market:
+def market_view(
+    now: MarketNow, breadth: Breadth | None, configuration: Configuration, strategies_off: frozenset[str]
+) -> views.Market:
     """The market at the last close; `strategies_off` are those that volatility has switched off."""
     standing = now.standing
     switches = configuration.protection.volatility.switches
@@ -54,8 +53,8 @@ def market_view(now: MarketNow, configuration: Configuration, strategies_off: fr
         condition=None if standing.condition is None else standing.condition.name,
         favoured=standing.favoured,
         slow_regime=None if standing.slow_regime is None else standing.slow_regime.name,
-        rising=None if now.breadth is None else now.breadth.rising,
-        breadth_symbols=None if now.breadth is None else now.breadth.symbols,
+        rising=None if breadth is None else breadth.rising,
+        breadth_symbols=None if breadth is None else breadth.symbols,
         thresholds=_thresholds(standing, configuration),
         switches=[
             views.VolatilitySwitch(
@@ -63,7 +62,7 @@ def market_view(now: MarketNow, configuration: Configuration, strategies_off: fr
             )
             for name, switch in switches.items()
         ],
-        notes=_notes(now),
+        notes=_notes(now, breadth),
     )
 
 
@@ -86,7 +85,7 @@ def _thresholds(standing: MarketStanding, configuration: Configuration) -> list[
     return found
 
 
-def _notes(now: MarketNow) -> list[str]:
+def _notes(now: MarketNow, breadth: Breadth | None) -> list[str]:
     """Why something is not known, and what that means."""
     standing, notes = now.standing, []
     if standing.reference is None:
@@ -103,7 +102,7 @@ def _notes(now: MarketNow) -> list[str]:
         notes.append("the volatility is not known yet: it takes a day of bars, sampled on full hours")
     if standing.slow_regime in (None, SlowRegime.UNKNOWN):
         notes.append("the trend is not known, as too few days were seen: it counts as neutral")
-    if now.breadth is None:
+    if breadth is None:
         notes.append("how many symbols rise is not known: no price of a day ago is stored")
     if standing.forced:
         notes.append(f"a person forces the regime {standing.regime.name}: the market does not decide it")

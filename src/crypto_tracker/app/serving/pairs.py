@@ -85,6 +85,23 @@ def prices(scope: Scope) -> Mapping[Symbol, PriceNow]:
     return found[1]
 
 
+def closes_a_day_ago(scope: Scope, age_ms: int) -> Mapping[Symbol, float]:
+    """The last close of each symbol of 24 h ago that was no older than `age_ms` then, where there was one."""
+    prices(scope)
+    key = (scope.home, scope.account, scope.base, _watched(scope))
+    kept, bar_ms = _CLOSES.get(key), scope.base.ms
+    if kept is None:
+        return {}
+    then = (scope.base.floor(scope.until_ms - DAY_MS) - kept.start_ms) // bar_ms
+    rows = kept.close[max(then - max(age_ms // bar_ms, 1), 0) : max(then, 0)]
+    found = {}
+    for column, symbol in enumerate(kept.symbols):
+        known = rows[~np.isnan(rows[:, column]), column]
+        if len(known):
+            found[symbol] = float(known[-1])
+    return found
+
+
 def pairs(
     scope: Scope,
     *,
@@ -103,7 +120,7 @@ def pairs(
                 symbol=str(symbol),
                 tier=tiers[symbol],
                 group=universe.group(symbol.base),
-                provider=scope.providers[symbol],
+                provider=scope.providers.get(symbol, ""),
                 price=price.price,
                 return_1h=price.return_1h,
                 return_24h=price.return_24h,
