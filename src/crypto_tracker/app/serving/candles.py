@@ -11,7 +11,7 @@ from crypto_tracker.app.serving.recent import Recent
 from crypto_tracker.app.serving.scope import Scope
 from crypto_tracker.core.arrays import IntArray
 from crypto_tracker.core.bars import Panel
-from crypto_tracker.core.errors import UsageError
+from crypto_tracker.core.errors import DataError, UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe
 from crypto_tracker.desk.source import NotThere
@@ -80,12 +80,20 @@ def source_of(scope: Scope) -> StoredBars:
 
 
 def provider_of(scope: Scope, symbol: Symbol) -> str:
-    """Whose bars a symbol has; raises NotThere for one that the account does not watch."""
+    """Whose bars a symbol has.
+
+    Raises NotThere for a symbol that the account does not watch, DataError for one whose bars are not there.
+    """
     provider = scope.providers.get(symbol)
-    if provider is None:
-        known = ", ".join(map(str, scope.symbols[:5])) + (" ..." if len(scope.symbols) > 5 else "")
-        raise NotThere(f"{scope.account} does not watch {symbol}: it has {known or 'no symbols'}")
-    return provider
+    if provider is not None:
+        return provider
+    if symbol in scope.symbols:
+        raise DataError(
+            f"there are no bars of {symbol}, or nobody knows whose are meant: bring those of {scope.account} "
+            "back with `crypto-tracker import-data PATH` or `download-data`"
+        )
+    known = ", ".join(map(str, scope.symbols[:5])) + (" ..." if len(scope.symbols) > 5 else "")
+    raise NotThere(f"{scope.account} does not watch {symbol}: it has {known or 'no symbols'}")
 
 
 def candles(

@@ -1,6 +1,7 @@
 """What a recorded run was worth, at its end and on the way there."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from crypto_tracker.app.serving.scope import Scope
 from crypto_tracker.core.arrays import IntArray
 from crypto_tracker.core.decisions import Regime
 from crypto_tracker.core.money import QUOTE_SCALE
+from crypto_tracker.core.timeframes import MINUTE_MS
 from crypto_tracker.desk.source import TradeFilter
 from crypto_tracker.desk.views import accounts as views
 from crypto_tracker.desk.views import trades as trade_views
@@ -170,11 +172,11 @@ class RunMoney:
         if self.marked:
             rows = self.records.equity
             closes = MinuteRows(
-                time_ms=rows.time_ms,
+                time_ms=rows.time_ms + self.scope.base.ms - MINUTE_MS,
                 equity_e8=rows.equity_e8,
                 regime=np.zeros(len(rows), dtype=np.int8),
             )
-            levels = levels.extended(closes)
+            levels = replace(levels.extended(closes), max_drawdown=self.max_drawdown)
         return ratios_view(
             levels,
             self.totals,
