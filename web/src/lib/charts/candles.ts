@@ -38,7 +38,7 @@ export interface CandleEvents {
 const PULL = 0.4;
 /** Words at marks are written while there are at most so many bars in sight. */
 const WORDS_BELOW = 260;
-const FIRST_BARS = 160;
+const FIRST_BARS = 420;
 
 export class CandleDrawing {
   private readonly stage: Stage;
@@ -142,7 +142,7 @@ export class CandleDrawing {
     const { bars } = this;
     const bar = time_ms === undefined || bars === undefined ? -1 : barOf(bars, time_ms - 1);
     const start_ms = bars?.times[bar];
-    const fill = faded(this.stage.palette.tones.accent, 0.3);
+    const fill = faded(this.stage.palette.tones.accent, 0.22);
     this.pinned.show(start_ms === undefined ? [] : [{ start_ms, end_ms: start_ms, fill }]);
   }
 
@@ -166,7 +166,7 @@ export class CandleDrawing {
   /** The newest bars at a readable width. */
   latest(): void {
     const count = this.bars?.times.length ?? 0;
-    const shown = Math.min(FIRST_BARS, Math.max(40, Math.floor(this.stage.host.clientWidth / 7)));
+    const shown = Math.min(FIRST_BARS, Math.max(40, Math.floor(this.stage.host.clientWidth / 8)));
     const right = Math.max(6, Math.round(shown * 0.12));
     this.stage.chart.timeScale().setVisibleLogicalRange({ from: count - shown + right, to: count - 1 + right });
     this.stage.chart.priceScale("right").applyOptions({ autoScale: true });

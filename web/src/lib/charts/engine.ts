@@ -68,6 +68,7 @@ function themed(palette: Palette): DeepPartial<ChartOptions> {
     layout: {
       background: { type: ColorType.Solid, color: "rgba(0, 0, 0, 0)" },
       textColor: palette.quiet,
+      fontSize: palette.size,
       fontFamily: palette.font,
       panes: { separatorColor: palette.line, separatorHoverColor: faded(palette.tones.accent, 0.2) },
     },
@@ -102,7 +103,7 @@ export class Stage {
     this.palette = readPalette(host);
     this.chart = createChartEx<Time, IHorzScaleBehavior<Time>>(host, axisOf(options.zone), {
       autoSize: true,
-      layout: { attributionLogo: true, fontSize: 11 },
+      layout: { attributionLogo: true },
       localization: {
         priceFormatter: options.format,
         timeFormatter: (time: Time) => moment(milliseconds(time) ?? 0, options.zone),

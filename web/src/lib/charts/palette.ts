@@ -10,6 +10,8 @@ export interface Palette {
   readonly quiet: string;
   readonly faint: string;
   readonly font: string;
+  /** Of words on charts, in pixels: it grows with the page. */
+  readonly size: number;
   readonly tones: Readonly<Record<Tone, string>>;
   /** Colours of series that mean neither gain nor loss. */
   readonly series: readonly string[];
@@ -48,6 +50,7 @@ export function readPalette(host: HTMLElement): Palette {
     quiet: colour("--text-2"),
     faint: colour("--text-3"),
     font: getComputedStyle(host).fontFamily,
+    size: Math.round(Number.parseFloat(getComputedStyle(document.documentElement).fontSize) * 0.786) || 11,
     tones: Object.fromEntries(
       Object.entries(TONES).map(([tone, variable]) => [tone, colour(variable)]),
     ) as Record<Tone, string>,

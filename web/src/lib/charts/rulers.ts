@@ -38,7 +38,8 @@ interface Placed {
 }
 
 export const DASHES: Readonly<Record<Ruler["dash"], readonly number[]>> = { solid: [], dashed: [6, 4], dotted: [1.5, 3] };
-const HEIGHT = 15;
+/** Of a line of words, in heights of its letters. */
+const LINE = 1.36;
 
 export class Rulers implements ISeriesPrimitive<Time> {
   private place: SeriesAttachedParameter<Time> | undefined;
@@ -100,7 +101,7 @@ export class Rulers implements ISeriesPrimitive<Time> {
       const y = value === null ? null : this.place.series.priceToCoordinate(value);
       if (y !== null && y >= 0 && y <= height) placed.push({ y, line: y, words: tag.words, colour: tag.colour });
     }
-    apart(placed, height);
+    apart(placed, height, this.palette.size * LINE);
     for (const one of placed) this.write(context, width, one);
   }
 
@@ -119,16 +120,17 @@ export class Rulers implements ISeriesPrimitive<Time> {
 
   private write(context: CanvasRenderingContext2D, width: number, one: Placed): void {
     if (this.palette === undefined) return;
-    context.font = `11px ${this.palette.font}`;
+    const high = this.palette.size * LINE;
+    context.font = `${this.palette.size}px ${this.palette.font}`;
     context.textBaseline = "middle";
     context.textAlign = "right";
     const long = context.measureText(one.words).width;
     context.globalAlpha = 0.86;
     context.fillStyle = this.palette.surface;
-    context.fillRect(width - long - 12, one.y - HEIGHT / 2, long + 10, HEIGHT);
+    context.fillRect(width - long - 12, one.y - high / 2, long + 10, high);
     context.globalAlpha = 1;
     context.fillStyle = one.colour;
-    context.fillRect(width - 3, one.y - HEIGHT / 2, 3, HEIGHT);
+    context.fillRect(width - 3, one.y - high / 2, 3, high);
     context.fillText(one.words, width - 7, one.y + 0.5);
   }
 }
@@ -153,16 +155,16 @@ function rule(
 }
 
 /** Moves words apart that would lie over each other, in the order of their prices, inside the pane. */
-export function apart(placed: { y: number }[], height: number): void {
+export function apart(placed: { y: number }[], height: number, line: number): void {
   placed.sort((first, second) => first.y - second.y);
-  let lowest = HEIGHT / 2;
+  let lowest = line / 2;
   for (const one of placed) {
     one.y = Math.max(one.y, lowest);
-    lowest = one.y + HEIGHT;
+    lowest = one.y + line;
   }
-  let highest = height - HEIGHT / 2;
+  let highest = height - line / 2;
   for (const one of [...placed].reverse()) {
     one.y = Math.min(one.y, highest);
-    highest = one.y - HEIGHT;
+    highest = one.y - line;
   }
 }

@@ -51,9 +51,25 @@ describe("fills", () => {
 });
 
 describe("levels", () => {
+  const level = { time_ms: [15 * MINUTE, 30 * MINUTE], price: [101, 102] };
+  const strategies = [
+    { strategy: "DCA", lines: [{ ...level, name: "4 h high", kind: "other" as const }] },
+    {
+      strategy: "CHANNEL",
+      lines: [
+        { ...level, name: "channel upper", kind: "channel_upper" as const },
+        { ...level, name: "buy zone", kind: "trigger" as const },
+      ],
+    },
+  ];
+  const order = ["DCA", "CHANNEL"];
+
   it("have the colour of their strategy and a hole where no scan was", () => {
-    const line = { name: "breakout", kind: "trigger" as const, time_ms: [15 * MINUTE, 30 * MINUTE], price: [101, 102] };
-    const [drawn] = drawnLevels([{ strategy: "SWING", lines: [line] }], bars, ["DCA", "SWING"]);
-    expect(drawn).toMatchObject({ words: "SWING breakout", colour: 1, dash: "solid", values: [101, 102, 102, null] });
+    const [drawn] = drawnLevels(strategies, bars, order, ["CHANNEL"]);
+    expect(drawn).toMatchObject({ words: "CHANNEL upper", colour: 1, dash: "dashed", values: [101, 102, 102, null] });
+  });
+
+  it("are those that strategies wait for, where none is chosen", () => {
+    expect(drawnLevels(strategies, bars, order, []).map(({ words }) => words)).toEqual(["CHANNEL buy zone"]);
   });
 });

@@ -16,16 +16,26 @@ const DASHES = {
   other: "dotted",
 } as const;
 
-/** The lines of strategies on the bars; `order` decides their colours. */
-export function drawnLevels(strategies: readonly StrategyLevels[], bars: Bars, order: readonly string[]): DrawnLevel[] {
+/**
+ * The lines of the chosen strategies on the bars; where none is chosen, of each the price that it waits for. `order`
+ * decides their colours.
+ */
+export function drawnLevels(
+  strategies: readonly StrategyLevels[],
+  bars: Bars,
+  order: readonly string[],
+  chosen: readonly string[],
+): DrawnLevel[] {
   return strategies.flatMap(({ strategy, lines }) =>
-    lines.map((line) => ({
-      id: `${strategy} ${line.name}`,
-      words: named(strategy, line.name),
-      colour: Math.max(0, order.indexOf(strategy)),
-      dash: DASHES[line.kind],
-      values: levelOnBars(bars, line, spacing(line.time_ms)),
-    })),
+    lines
+      .filter((line) => (chosen.length === 0 ? line.kind === "trigger" : chosen.includes(strategy)))
+      .map((line) => ({
+        id: `${strategy} ${line.name}`,
+        words: named(strategy, line.name),
+        colour: Math.max(0, order.indexOf(strategy)),
+        dash: DASHES[line.kind],
+        values: levelOnBars(bars, line, spacing(line.time_ms)),
+      })),
   );
 }
 
