@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from crypto_tracker.core.errors import StoreError, UsageError
 from crypto_tracker.store import control_tables as tables
-from crypto_tracker.store.control import ARGUMENTS, FILE_NAME, Check, Command, ControlStore
+from crypto_tracker.store.control import ARGUMENTS, FILE_NAME, Check, Command, ControlStore, ControlViews
 from crypto_tracker.store.database import CONTROL, current_revision, open_engine, sqlite_module
 from crypto_tracker.store.trading_records import ConfigurationRow
 
@@ -36,6 +36,36 @@ def test_commands_are_read_back_as_they_were_written_and_in_their_order(tmp_path
         assert store.commands() == written
     with ControlStore.open(tmp_path) as again:
         assert again.commands() == written
+
+
+def test_what_grows_is_read_in_pages_newest_first(tmp_path):
+    commands = [close_of(f"C{number}/USDT", at=number) for number in range(7)]
+    with ControlStore.open(tmp_path) as store:
+        for command in commands:
+            store.add(command)
+        store.offer_configuration(ROW, source="a.toml", actor="cli:anna", created_at_ms=8)
+        for number in range(3):
+            store.add_check(
+                Check(kind="parity", start_ms=0, end_ms=1, differences=number, document="{}", created_at_ms=9)
+            )
+    engine = open_engine(tmp_path / FILE_NAME, read_only=True)
+    with engine.connect() as connection:
+        views = ControlViews(connection)
+        found, before = [], None
+        while page := views.commands(limit=3, before=before):
+            found.append([command for _, command in page])
+            before = page[-1][0]
+        assert found == [commands[6:3:-1], commands[3:0:-1], commands[:1]]
+        assert [command for _, command in views.commands_since(5)] == commands[5:]
+        newest = views.audit(limit=2)
+        assert [entry.action for _, entry in newest] == ["configuration_offered", "close"]
+        older = views.audit(limit=9, before=newest[-1][0])
+        assert [entry.detail["arguments"]["symbol"] for _, entry in older] == [
+            f"C{number}/USDT" for number in (5, 4, 3, 2, 1, 0)
+        ]
+        assert [check.differences for check in views.checks(limit=2)] == [2, 1]
+        assert (views.configuration(ROW.version), views.configuration("other")) == (ROW, None)
+    engine.dispose()
 
 
 def test_a_file_that_is_not_there_is_made_by_whoever_needs_it_first(tmp_path):
