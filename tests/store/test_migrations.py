@@ -2,6 +2,7 @@
 
 import sqlite3
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,21 @@ def test_a_failed_migration_leaves_nothing_behind(engine):
     with pytest.raises(OperationalError, match="already exists"):
         upgrade(engine, MARKET)
     assert inspect(engine).get_table_names() == ["quarantine"]
+
+
+def test_threads_that_migrate_at_once_take_turns(tmp_path):
+    def made(number: int) -> str | None:
+        chain, _ = CHAINS[number % len(CHAINS)].values
+        opened = open_engine(tmp_path / f"{number}.db")
+        try:
+            upgrade(opened, chain)
+            return current_revision(opened)
+        finally:
+            opened.dispose()
+
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(made, range(12)))
+    assert found == [CHAINS[number % len(CHAINS)].values[0].head for number in range(12)]
 
 
 def test_a_database_of_a_newer_version_is_refused(engine, tmp_path):

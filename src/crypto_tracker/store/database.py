@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from threading import Lock
 from types import ModuleType
 from typing import Any, cast
 
@@ -42,6 +43,8 @@ class Chain:
 # SQLite waits without listening to Ctrl-C, so it waits in short turns.
 _LOCK_TURN_MS = 100
 _ROWS_AT_ONCE = 20_000
+# What migrations call is set for the whole process while Alembic runs: one thread at a time may migrate.
+_MIGRATING = Lock()
 _OTHER_COLUMNS = ("no such column", "has no column named", "no such table")
 _MIGRATIONS = Path(__file__).parent / "migrations"
 MARKET = Chain("market", _MIGRATIONS / "market", head="0002")
@@ -210,7 +213,7 @@ def _migrate(engine: Engine, chain: Chain, direction: str, revision: str) -> Non
     config.set_main_option("script_location", str(chain.directory).replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
     path = file_of(engine)
-    with engine.begin() as connection:
+    with _MIGRATING, engine.begin() as connection:
         config.attributes["connection"] = connection
         try:
             getattr(command, direction)(config, revision)
