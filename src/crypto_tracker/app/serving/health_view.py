@@ -222,7 +222,7 @@ def _server_and_machine(machine: Machine, runs_ms: int, started_at_ms: int) -> l
         Part(
             name="web server",
             state="degraded" if large else "ok",
-            sentence=f"It answers since {duration(max(runs_ms, 0))}, with "
+            sentence=f"It has answered for {duration(max(runs_ms, 0))}, with "
             f"{written_bytes(machine.process_memory_bytes)} of memory.",
             advice="Start it again, and tell what was open in it" if large else None,
             since_ms=started_at_ms,

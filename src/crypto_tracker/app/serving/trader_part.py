@@ -87,10 +87,13 @@ def _running(read: Reading, session: Session | None, now_ms: int) -> Part:
 def _still(read: Reading, session: Session | None, now_ms: int) -> Part:
     name, account = read.place.name, read.account
     start = f"`crypto-tracker trade --account {name}`"
+    again = "Start it again as before; it goes on where it stood"
+    if account.end_ms is None:
+        again += f": {start}"
     if account.end_ms is not None and read.cursor_ms >= account.end_ms:
         return _part(name, "off", "Its replay is finished.", None, _ended(session))
     if session is None:
-        return _part(name, "off", "It was opened and never started.", f"Start it with {start}", None)
+        return _part(name, "off", "It was opened and never started.", again, None)
     held = len(read.views.positions())
     left = f" {held} open position{'' if held == 1 else 's'} {'is' if held == 1 else 'are'} not watched."
     if session.ended_at_ms is None:
@@ -101,14 +104,13 @@ def _still(read: Reading, session: Session | None, now_ms: int) -> Part:
             "failing" if account.end_ms is None else "degraded",
             f"Its process {session.pid} on {session.host} ended without a word, "
             f"{duration(max(now_ms - seen_ms, 0))} after its last minute.{left if held else ''}",
-            "Start it again as before; it goes on where it stood"
-            + (f": {start}" if account.end_ms is None else ""),
+            again,
             seen_ms,
         )
     if held and account.end_ms is None:
         advice = f"Start it again, so that their stops are kept: {start}"
         return _part(name, "degraded", f"It was stopped.{left}", advice, session.ended_at_ms)
-    return _part(name, "off", "It was stopped.", f"Start it with {start}", session.ended_at_ms)
+    return _part(name, "off", "It was stopped.", again, session.ended_at_ms)
 
 
 def _parity(name: str, folder: Path, *, running: bool) -> Part | None:

@@ -5,6 +5,8 @@ import { money, number, percent } from "../../lib/format";
 export interface Bar {
   /** All places are shares of the width, 0 to 1; null where nothing is known. */
   value: number | null;
+  /** Whether there is an interval at all. */
+  known: boolean;
   low: number;
   high: number;
   target: number;
@@ -19,6 +21,7 @@ export function bar(row: ScoreRow): Bar {
   const place = (value: number): number => Math.max(0, Math.min(1, (value - ends.low) / (ends.high - ends.low)));
   return {
     value: row.value === null ? null : place(row.value),
+    known: row.low !== null || row.high !== null,
     low: row.low === null ? 0 : place(row.low),
     high: row.high === null ? 1 : place(row.high),
     target: place(row.target),
