@@ -29,11 +29,20 @@ describe("levels on bars", () => {
   it("carries a level over finer bars until the next scan", () => {
     const times = Array.from({ length: 10 }, (_, index) => (10 + index * 5) * MINUTE);
     const bars = { times, length_ms: 5 * MINUTE };
-    expect(levelOnBars(bars, scans, 15 * MINUTE)).toEqual([100, 100, 100, null, null, null, 102, 102, 102, null]);
+    expect(levelOnBars(bars, scans, 15 * MINUTE)).toEqual([100, 100, 100, null, null, null, 102, 102, 102, 102]);
+  });
+
+  it("breaks where scans are missing, and lets the last one stand a little longer", () => {
+    const times = [15, 30, 45, 60, 75, 90, 105].map((minute) => minute * MINUTE);
+    const few = { time_ms: [30 * MINUTE, 75 * MINUTE], price: [100, 101] };
+    const bars = { times, length_ms: 15 * MINUTE };
+    expect(levelOnBars(bars, few, 15 * MINUTE)).toEqual([100, null, null, 101, 101, 101, 101]);
+    const late = { times: [75 + 90].map((minute) => minute * MINUTE), length_ms: 15 * MINUTE };
+    expect(levelOnBars(late, few, 15 * MINUTE)).toEqual([null]);
   });
 
   it("takes the last scan within a coarser bar", () => {
-    const bars = { times: [0, 60 * MINUTE], length_ms: 60 * MINUTE };
+    const bars = { times: [0, 120 * MINUTE], length_ms: 60 * MINUTE };
     expect(levelOnBars(bars, scans, 15 * MINUTE)).toEqual([102, null]);
   });
 });

@@ -23,9 +23,13 @@ export function barOf(bars: BarTimes, ms: number): number {
   return lastAtOrBefore(bars.times, ms);
 }
 
+/** How many times longer the last scan stands. */
+const LAST = 6;
+
 /**
  * A level for each bar: that of the last scan at or before the bar's close, as it stood when the bar was over.
- * A scan is forgotten after `lasts_ms`, so that a break in the records is a break in the line.
+ * A scan is forgotten after `lasts_ms`, so that a break in the records is a break in the line; the last one stands
+ * longer, as the next may be on its way.
  */
 export function levelOnBars(
   bars: BarTimes,
@@ -38,7 +42,8 @@ export function levelOnBars(
     const close = open + bars.length_ms;
     while (scan + 1 < level.time_ms.length && (level.time_ms[scan + 1] ?? Infinity) <= close) scan += 1;
     const at = level.time_ms[scan];
-    const fresh = at !== undefined && close - at < Math.max(lasts_ms, bars.length_ms);
+    const lasts = scan === level.time_ms.length - 1 ? LAST * lasts_ms : lasts_ms;
+    const fresh = at !== undefined && close - at < Math.max(lasts, bars.length_ms);
     out.push(fresh ? (level.price[scan] ?? null) : null);
   }
   return out;

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 
 import type { ReadinessBoard, ReadinessRow } from "$lib/api/types";
 
-import { distance, filtered, heatRows, ordered } from "./board";
+import { distance, filtered, heatRows, nearest, ordered } from "./board";
 import { rules } from "./thresholds";
 
 function row(symbol: string, readiness: number | null, more: Partial<ReadinessRow> = {}): ReadinessRow {
@@ -61,8 +61,15 @@ describe("the board", () => {
   });
 
   it("says how far the price is from the trigger", () => {
-    expect(distance({ price: 100, trigger_price: 97.5 })).toBeCloseTo(-0.025);
-    expect(distance({ price: null, trigger_price: 97.5 })).toBeNull();
+    const reason = "drop_too_small";
+    expect(distance({ price: 100, trigger_price: 97.5, reason })).toBeCloseTo(-0.025);
+    expect(distance({ price: null, trigger_price: 97.5, reason })).toBeNull();
+    expect(distance({ price: 100, trigger_price: 102, reason: "volume_low" })).toBeNull();
+  });
+
+  it("names who passes every gate before others that are as near", () => {
+    const rows = [row("A/USDT", 100, { confidence: 0.4 }), row("B/USDT", 100, { confidence: 0.6 }), row("C/USDT", 100, { reason: "accepted" }), row("D/USDT", null)];
+    expect(nearest(rows, 2).map(({ symbol }) => symbol)).toEqual(["C/USDT", "B/USDT"]);
   });
 });
 

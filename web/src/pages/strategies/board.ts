@@ -70,9 +70,26 @@ export function ordered(rows: readonly HeatRow[], id: string, descending: boolea
   });
 }
 
-/** How far the price is from what would trigger, as a fraction of the price. */
-export function distance(row: Pick<ReadinessRow, "price" | "trigger_price">): number | null {
-  return row.price === null || row.trigger_price === null || row.price === 0 ? null : row.trigger_price / row.price - 1;
+/** What a scan lacks where it is the price that has to come nearer; of other gates the distance would mislead. */
+const OF_PRICE = new Set(["drop_too_small", "breakout_too_small", "not_in_buy_zone", "rule_not_met"]);
+
+/** How far the price is from what would trigger, as a fraction of the price; null where it is not the price. */
+export function distance(row: Pick<ReadinessRow, "price" | "trigger_price" | "reason">): number | null {
+  return !OF_PRICE.has(row.reason) || row.price === null || row.trigger_price === null || row.price === 0 ? null : row.trigger_price / row.price - 1;
+}
+
+/** The nearest to a setup: readiness, then who passes every gate, then confidence. */
+export function nearest(rows: readonly ReadinessRow[], count: number): ReadinessRow[] {
+  const passed = (row: ReadinessRow): number => Number(row.reason === "accepted");
+  return rows
+    .filter((row) => row.readiness !== null)
+    .sort(
+      (one, other) =>
+        (other.readiness ?? 0) - (one.readiness ?? 0) ||
+        passed(other) - passed(one) ||
+        (other.confidence ?? 0) - (one.confidence ?? 0),
+    )
+    .slice(0, count);
 }
 
 export const STATE_WORDS: Readonly<Record<ReadinessRow["state"], string>> = {

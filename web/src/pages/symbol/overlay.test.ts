@@ -64,9 +64,9 @@ describe("levels", () => {
   ];
   const order = ["DCA", "CHANNEL"];
 
-  it("have the colour of their strategy and a hole where no scan was", () => {
+  it("have the colour of their strategy and stand on the bars", () => {
     const [drawn] = drawnLevels(strategies, bars, order, ["CHANNEL"]);
-    expect(drawn).toMatchObject({ words: "CHANNEL upper", colour: 1, dash: "dashed", values: [101, 102, 102, null] });
+    expect(drawn).toMatchObject({ words: "CHANNEL upper", colour: 1, dash: "dashed", values: [101, 102, 102, 102] });
   });
 
   it("are those that strategies wait for, where none is chosen", () => {
