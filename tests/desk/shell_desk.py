@@ -118,7 +118,13 @@ class ShellDesk(FakeDesk):
             items=[
                 item("paper", "paper", "paper", running=True, end_ms=None, return_net=0.0055),
                 item("august", "august", "replay", return_net=-0.0312),
-                item("run:17", "Run 17, ten days of a made-up market", "demo", synthetic=True, return_net=0.2604),
+                item(
+                    "run:17",
+                    "Run 17, ten days of a made-up market",
+                    "demo",
+                    synthetic=True,
+                    return_net=0.2604,
+                ),
                 item("run:16", "Run 16, BTC ETH SUI", "backtest", return_net=0.0871),
             ]
         )
@@ -138,7 +144,7 @@ class ShellDesk(FakeDesk):
 
 def built_page() -> Path:
     """The folder of the page, built from the sources as they are."""
-    subprocess.run([sys.executable, str(ROOT / "web" / "build.py")], check=True, cwd=ROOT)
+    subprocess.run([sys.executable, str(ROOT / "web" / "build.py"), "bundle"], check=True, cwd=ROOT)
     return STATIC
 
 
@@ -188,7 +194,7 @@ def seen(browser: Any, address: str, **options: Any) -> Iterator[Any]:
         yield looking
     finally:
         looking.close()
-    assert looking.complaints == []
+    assert looking.complaints == [], looking.complaints
 
 
 def needs_node() -> None:

@@ -85,7 +85,7 @@ async def subscribe(client: ClientConnection, *topics: str, account: str = "pape
 
 
 def trades(number: int) -> live.TradesEvent:
-    trade = example(Trade, trade_group_id=f"ETH/USDT|DCA|{number}")
+    trade = example(Trade, trade_group_id=f"ETH/USDT-DCA-{number}")
     return live.TradesEvent(account="paper", items=[trade])
 
 
@@ -193,7 +193,7 @@ def test_only_those_who_asked_for_a_topic_hear_of_it(address: str, desk: FakeDes
             desk.happens(trades(1), example(live.RegimeEvent, account="paper"))
             message = await hear(of_trades)
             assert message["type"] == "trades"
-            assert message["items"][0]["trade_group_id"] == "ETH/USDT|DCA|1"
+            assert message["items"][0]["trade_group_id"] == "ETH/USDT-DCA-1"
             assert (await hear(of_regime))["type"] == "regime"
 
     play(story())
@@ -293,7 +293,7 @@ def test_after_trouble_everybody_is_told_to_fetch_anew(
             desk.broken = None
             assert await hear(client) == {"type": "resync", "account": "paper"}
             desk.happens(trades(2))
-            assert (await hear(client))["items"][0]["trade_group_id"] == "ETH/USDT|DCA|2"
+            assert (await hear(client))["items"][0]["trade_group_id"] == "ETH/USDT-DCA-2"
 
     play(story())
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, get_origin
 
 from fastapi import APIRouter, Request
 from fastapi.dependencies.models import Dependant
@@ -102,13 +102,13 @@ class OpenRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The endpoint behind its guard, which stands before anything of the request is read."""
         handle = super().get_route_handler()
-        known = _query_names(self.dependant)
+        known = _query_fields(self.dependant)
 
         async def guarded(request: Request) -> Response:
             if self.needs is not None:
                 require(caller_of(request), self.needs)
             self.check(request)
-            refuse_unknown(request.query_params, known)
+            refuse_unknown(request.query_params.multi_items(), known)
             return await handle(request)
 
         return guarded
@@ -146,9 +146,9 @@ def _summary(endpoint: Callable[..., Any]) -> str:
     return (endpoint.__doc__ or endpoint.__name__).strip().partition("\n")[0].rstrip(".")
 
 
-def _query_names(dependant: Dependant) -> list[str]:
-    """The query parameters of an endpoint and of all that it depends on."""
-    names = [parameter.alias for parameter in dependant.query_params]
-    for each in dependant.dependencies:
-        names += _query_names(each)
-    return list(dict.fromkeys(names))
+def _query_fields(dependant: Dependant) -> dict[str, bool]:
+    """The query parameters of an endpoint and of all that it depends on, and whether each may be repeated."""
+    found = {each.alias: get_origin(each.field_info.annotation) is list for each in dependant.query_params}
+    for inner in dependant.dependencies:
+        found |= _query_fields(inner)
+    return found

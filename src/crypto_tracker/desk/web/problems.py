@@ -151,7 +151,7 @@ def sentence_of(errors: Sequence[Mapping[str, Any]]) -> str:
     if kind == "json_invalid":
         return "the body is no JSON: send one JSON object"
     where = _where(place)
-    if kind == "missing" and place == ("body",):
+    if place == ("body",) and kind in {"missing", "model_attributes_type"} and first.get("input") is None:
         return "the body is missing: send one JSON object"
     if kind in {"model_attributes_type", "dict_type", "model_type"}:
         return f"{where} is no JSON object"
@@ -204,18 +204,21 @@ _WORDS = {
 }
 
 
-def refuse_unknown(given: Iterable[str], known: Sequence[str]) -> None:
-    """Refuse a query parameter that there is not, or that is given twice where one is taken.
+def refuse_unknown(given: Iterable[tuple[str, str]], known: Mapping[str, bool]) -> None:
+    """Refuse a query parameter that there is not, or one that is given twice and may not be repeated.
 
     Raises Refused with the name that was most likely meant.
     """
-    for name in given:
-        if name in known:
-            continue
-        near = difflib.get_close_matches(name, known, n=1)
-        meant = f": did you mean {near[0]}?" if near else _there_are(known)
-        raise Refused(422, f"there is no parameter {_short(name)!r} here{meant}")
+    seen = set()
+    for name, _ in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            meant = f"did you mean {near[0]}?" if near else _there_are(known)
+            raise Refused(422, f"there is no parameter {_short(name)!r} here: {meant}")
+        if name in seen and not known[name]:
+            raise Refused(422, f"the parameter {name} stands there twice: send it once")
+        seen.add(name)
 
 
-def _there_are(known: Sequence[str]) -> str:
-    return f": there are {', '.join(known)}" if known else ": this endpoint takes none"
+def _there_are(known: Iterable[str]) -> str:
+    return f"there are {', '.join(known)}" if known else "this endpoint takes none"
