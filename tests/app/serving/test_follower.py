@@ -18,7 +18,7 @@ from crypto_tracker.core.timeframes import MINUTE_MS
 from crypto_tracker.desk.source import DecisionFilter, TradeFilter
 from crypto_tracker.store.control import FILE_NAME as CONTROL_FILE_NAME
 from crypto_tracker.store.control import Command, ControlStore
-from crypto_tracker.store.database import TRADING, open_engine, upgrade
+from crypto_tracker.store.database import TRADING, downgrade, open_engine, upgrade
 from crypto_tracker.store.trading import TradingStore
 from crypto_tracker.store.trading_journal import FILE_NAME
 from crypto_tracker.store.trading_records import CommandResult, StepRecord
@@ -364,3 +364,15 @@ def test_a_control_file_that_is_being_made_says_nothing_yet(follower):
     assert follower.now.waiting == ()
     with follower.control() as control:
         assert control is None
+
+
+def test_an_account_of_an_older_version_is_followed_as_it_is(follower):
+    with trading(follower.folder) as store:
+        store.create(OPENING)
+        for step in steps():
+            store.commit(step, recorded_at_ms=RECORDED)
+    whole = read_anew(follower)
+    engine = open_engine(follower.folder / FILE_NAME)
+    downgrade(engine, TRADING, "0004")
+    engine.dispose()
+    assert read_anew(follower) == whole
