@@ -43,6 +43,7 @@ from crypto_tracker.store.trading_records import Account
 from crypto_tracker.store.trading_rows import account_values, plain
 from crypto_tracker.strategies.decisions import ScanBlock, encode_block
 from crypto_tracker.strategies.registry import builtin
+from crypto_tracker.trading.seen import encode_revisions
 from crypto_tracker.trading.setting import configuration_row
 from crypto_tracker.trading.state import TraderState
 
@@ -264,12 +265,12 @@ class _Rows:
         """500,000 minutes; now and then the market is not NORMAL."""
         regimes = [regime.name.lower() for regime in (Regime.NORMAL, Regime.CAUTION, Regime.EUPHORIA)]
         which = np.repeat(self._rng.choice(3, -(-self._minutes // 360), p=(0.9, 0.07, 0.03)), 360)
-        blob = bytes(16)
+        digest, seen = bytes(16), encode_revisions(np.zeros(len(self._account.watched), dtype=np.int32))
         for number, equity in enumerate(self._equity.tolist()):
             time_ms = self._account.start_ms + number * MINUTE_MS
             yield (
-                time_ms, self._version, blob, blob, equity, equity // 2, equity // 20,
-                regimes[which[number]], 0.03, time_ms + MINUTE_MS + 2_000, blob,
+                time_ms, self._version, seen, digest, equity, equity // 2, equity // 20,
+                regimes[which[number]], 0.03, time_ms + MINUTE_MS + 2_000, digest,
             )  # fmt: skip
 
     def block_rows(self, blocks: int) -> Iterator[tuple[int, str, bytes]]:
