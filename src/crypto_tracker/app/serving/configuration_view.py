@@ -1,9 +1,10 @@
 """The configuration of an account as pages show it, and what another one would change."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from crypto_tracker.app.commanding import Change, Standing, offered, to_be_replaced
-from crypto_tracker.config.keys import dotted
+from crypto_tracker.config.keys import Key, dotted
 from crypto_tracker.config.layers import TextFile
 from crypto_tracker.config.load import Loaded, values
 from crypto_tracker.config.tree import Configuration, load_configuration
@@ -33,10 +34,16 @@ def configuration_view(
                 default=usual.get(key),
                 changed=here.get(key) != usual.get(key),
             )
-            for key in dict.fromkeys([*here, *usual])
+            for key in _keys(here, usual)
         ],
         versions=[views.VersionItem(version=name, first_ms=first_ms) for name, first_ms in versions],
     )
+
+
+def _keys(here: Mapping[Key, Any], usual: Mapping[Key, Any]) -> list[Key]:
+    """Every key of either; a table that is empty as it comes is told by what is in it."""
+    filled = {key[:length] for key in here for length in range(1, len(key))}
+    return [key for key in dict.fromkeys([*here, *usual]) if key not in filled]
 
 
 def wished(toml: str, strategies: Mapping[str, Strategy]) -> Configuration:

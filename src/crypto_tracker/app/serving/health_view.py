@@ -62,7 +62,7 @@ class KeptHealth:
         self._files = Kept(lambda: files_of(home), seconds=FILES_SECONDS)
         self._health = Kept(self._make, seconds=HEALTH_SECONDS)
         self._collectors = Kept(self._look_at_collectors, seconds=HEALTH_SECONDS)
-        psutil.cpu_percent()  # what it says next is of the time since now
+        self._processor = _Processor()
 
     def view(self) -> Health:
         """How every part is."""
@@ -84,7 +84,23 @@ class KeptHealth:
             now_ms=self._now_ms(),
             started_at_ms=self._started_at_ms,
             code_version=self._code_version,
+            busy=self._processor.busy(),
         )
+
+
+class _Processor:
+    """How busy the machine is, from one look to the next."""
+
+    def __init__(self) -> None:
+        self._before = psutil.cpu_times()
+
+    def busy(self) -> float | None:
+        """Share of the time since the last look in which it worked; None where no time has passed."""
+        now, before = psutil.cpu_times(), self._before
+        self._before = now
+        whole = sum(now) - sum(before)
+        idle = now.idle - before.idle + getattr(now, "iowait", 0.0) - getattr(before, "iowait", 0.0)
+        return min(max(1.0 - idle / whole, 0.0), 1.0) if whole > 0.0 else None
 
 
 def health_view(
@@ -95,9 +111,16 @@ def health_view(
     now_ms: int,
     started_at_ms: int,
     code_version: str,
+    busy: float | None = None,
 ) -> Health:
-    """How every part is now; `files` are those of the home, as they were measured."""
-    machine = _machine(home)
+    """How every part is now.
+
+    Parameters
+    ----------
+    files : those of the home, as they were measured
+    busy : share of the time in which the processors worked
+    """
+    machine = _machine(home, busy)
     found = _Found()
     found.processes.append(_this_process(started_at_ms, code_version))
     try:
@@ -237,10 +260,10 @@ def _server_and_machine(machine: Machine, runs_ms: int, started_at_ms: int) -> l
     ]
 
 
-def _machine(home: Path) -> Machine:
+def _machine(home: Path, busy: float | None) -> Machine:
     memory, disk = psutil.virtual_memory(), psutil.disk_usage(str(home))
     return Machine(
-        cpu=psutil.cpu_percent() / 100.0,
+        cpu=busy,
         cores=psutil.cpu_count() or 1,
         memory=memory.percent / 100.0,
         memory_bytes=memory.total,

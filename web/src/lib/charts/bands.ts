@@ -64,6 +64,7 @@ export class Bands implements ISeriesPrimitive<Time> {
     const scale = this.place?.chart.timeScale();
     if (scale === undefined) return;
     const half = scale.options().barSpacing / 2;
+    let painted = 0; // each place once: many short bands within one bar are no stronger than one
     for (const band of this.bands) {
       const first = scale.timeToIndex(seconds(band.start_ms), true);
       const last = scale.timeToIndex(seconds(band.end_ms), true);
@@ -71,7 +72,11 @@ export class Bands implements ISeriesPrimitive<Time> {
       const left = scale.logicalToCoordinate(first as number as Logical);
       const right = scale.logicalToCoordinate(last as number as Logical);
       if (left === null || right === null || right + half < 0 || left - half > width) continue;
-      yield [Math.max(left - half, 0), Math.min(right + half, width), band.fill];
+      const from = Math.max(left - half, painted);
+      const to = Math.min(right + half, width);
+      if (to <= from) continue;
+      painted = to;
+      yield [from, to, band.fill];
     }
   }
 }

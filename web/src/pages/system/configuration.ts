@@ -18,9 +18,10 @@ export function written(value: unknown): string {
   return String(value);
 }
 
-/** The section of a key: all but its last word, at most two words. */
+/** The section of a key: all but its last word, at most two words, and no names in quotes, of which there are many. */
 function sectionOf(key: string): string {
-  return key.split(".").slice(0, -1).slice(0, 2).join(".") || "other";
+  const words = key.split(".").slice(0, -1).slice(0, 2);
+  return (words[1]?.startsWith('"') ? words.slice(0, 1) : words).join(".") || "other";
 }
 
 /** The rest of a key within its section. */
