@@ -14,7 +14,7 @@ function address(search: string): Address {
 const NOON = Date.UTC(2025, 7, 22, 12);
 
 const TRADE: Trade = {
-  trade_group_id: "ETH/USDT|DCA|1",
+  trade_group_id: "ETH/USDT-DCA-20250820T120000Z",
   symbol: "ETH/USDT",
   strategy: "DCA",
   tier: "mid_cap",
