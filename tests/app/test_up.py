@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -11,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from crypto_tracker.store.collectors import Standing, collectors
@@ -24,6 +27,12 @@ from tests.servers.kraken import KrakenServer
 
 PATIENCE_SECONDS = 150  # a first start compiles
 KEPT_MINUTES = 3 * 1440
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def now_ms() -> int:
@@ -117,6 +126,7 @@ def started(home: Path, server: KrakenServer) -> Iterator[Up]:
     config.write_text(
         "[universe]\n"
         'symbols = ["BTC/USD", "ETH/USD", "NOSUCH/USD"]\n'
+        f"[web]\nport = {free_port()}\n"
         "[market_data.exchanges.kraken]\n"
         "requests_per_second = 100\n"
         f"settings = '{server.settings()}'\n",
@@ -156,11 +166,21 @@ def is_running(pid: int) -> bool:
     return True
 
 
-def test_without_a_key_it_collects_and_trades_restarts_what_dies_and_ends_in_order(tmp_path: Path):
+def test_without_a_key_it_collects_trades_and_serves_the_page_restarts_what_dies_and_ends_in_order(
+    tmp_path: Path,
+):
     home = tmp_path / "home"
     with kraken() as server, candles_every(server, 0.5), started(home, server) as up:
         up.until(lambda: any("Account paper (paper) opened" in line for line in up.lines))
         assert any("NOSUCH/USD is inactive: kraken does not have it" in line for line in up.lines)
+        up.until(
+            lambda: any(
+                line.startswith("web      page and API at") or "API alone at" in line for line in up.lines
+            )
+        )
+        assert any("there is no token yet: `crypto-tracker tokens create" in line for line in up.lines)
+        (address,) = re.findall(r" at (http://127\.0\.0\.1:\d+/)", up.said)
+        up.until(lambda: httpx.get(f"{address}api/v1/ping", trust_env=False).json() == {"status": "pong"})
         first = holder(home)
         assert first is not None
         killed_ms = now_ms()
@@ -172,6 +192,8 @@ def test_without_a_key_it_collects_and_trades_restarts_what_dies_and_ends_in_ord
         assert up.end() == 130
         assert second is not None
         assert not is_running(second)
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{address}api/v1/ping", trust_env=False)
     (state,) = collectors(home)
     assert state.state is Standing.STOPPED
     with TradingJournal.open(home / "accounts" / "paper") as journal:
@@ -201,7 +223,7 @@ def test_symbols_that_nobody_has_end_it_at_once_with_their_names(tmp_path: Path)
         config.write_text(
             f"[market_data.exchanges.kraken]\nsettings = '{server.settings()}'\n", encoding="utf-8"
         )
-        up = Up(tmp_path / "home", config, "-p", "FOO/USD")
+        up = Up(tmp_path / "home", config, "-p", "FOO/USD", "--no-web")
         assert up.process.wait(60) == 1
         up.end()
     assert up.said.count("kraken does not have FOO/USD") == 1
@@ -223,7 +245,7 @@ def test_a_key_that_is_missing_or_wrong_ends_it_with_one_sentence(tmp_path: Path
             f"[market_data.exchanges.kraken]\nsettings = '{server.settings()}'\n",
             encoding="utf-8",
         )
-        up = Up(tmp_path / "home", config, "-p", "BTC/USD", key=key)
+        up = Up(tmp_path / "home", config, "-p", "BTC/USD", "--no-web", key=key)
         assert up.process.wait(60) == 2, up.said
         up.end()
     assert up.said.count("does not accept the key" if key else "massive needs a key") == 1, up.said

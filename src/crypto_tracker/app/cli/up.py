@@ -1,4 +1,4 @@
-"""`up`: the collector and the trader together, kept running."""
+"""`up`: the collector, the trader and the page together, kept running."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +21,7 @@ _WORDS = 9  # room for the name of a service in front of what it says
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
-    command(app, "up", examples=("up", "up --provider coinbase", "up -p BTC/USD,ETH/USD"))(up)
+    command(app, "up", examples=("up", "up --provider coinbase", "up -p BTC/USD,ETH/USD --no-web"))(up)
 
 
 def up(
@@ -34,24 +34,26 @@ def up(
     account: Annotated[
         str, typer.Option("--account", metavar="NAME", help="The account that trades.")
     ] = "paper",
+    with_web: Annotated[bool, typer.Option("--web/--no-web", help="Serve the page and its API too.")] = True,
 ) -> None:
-    """Collect bars and trade on paper, in one go: `collect` and `trade`, each as a process of its own.
+    """Collect bars, trade on paper and serve the page, in one go: `collect`, `trade` and `web` as processes.
 
     Trading begins once what the strategies look back at is there. What ends is started again; Ctrl-C ends
-    both in order, and the next `up` goes on where they stood. Look on with `watch`, `status`, `collectors`.
-    Needs no key: exchanges give their public data to anybody.
+    all in order, and the next `up` goes on where they stood. Look on in a browser, for which `tokens create`
+    makes a token, or with `watch`, `status`, `collectors`. Needs no key: exchanges give their public data to
+    anybody.
     """
     import asyncio
 
     session = session_of(context)
-    if asyncio.run(_until_stopped(session, provider, parse_pairs(pairs), account)):
+    if asyncio.run(_until_stopped(session, provider, parse_pairs(pairs), account, with_web=with_web)):
         raise SystemExit(int(ExitCode.INTERRUPTED))
 
 
 async def _until_stopped(
-    session: Session, provider: str | None, pairs: tuple[str, ...], account: str
+    session: Session, provider: str | None, pairs: tuple[str, ...], account: str, *, with_web: bool
 ) -> bool:
-    """Keep both running until a signal asks to stop; whether one did."""
+    """Keep them running until a signal asks to stop; whether one did."""
     import asyncio
     import signal
 
@@ -89,6 +91,7 @@ async def _until_stopped(
             arguments=own_command(*shared, "trade", "--account", account, "--provider", traded, *of_pairs),
             waits_for=_what_trading_waits_for(session, traded, to_ms(session.now())),
         ),
+        *([Service(name="web", arguments=own_command(*shared, "web"))] if with_web else []),
     )
     session.make_home()
     _say(
@@ -96,7 +99,7 @@ async def _until_stopped(
         "up",
         f"{_counted(len(symbols))} of {', '.join(collected)}; account {account} in {session.home}",
     )
-    _say(session, "up", "look on with `crypto-tracker watch`, `status` and `collectors`; Ctrl-C ends both")
+    _say(session, "up", "look on with `crypto-tracker watch`, `status` and `collectors`; Ctrl-C ends all")
 
     stop, asked = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
