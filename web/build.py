@@ -1,9 +1,10 @@
 """Builds the page into the package, without asking anybody for Node.
 
 `python web/build.py` brings `src/crypto_tracker/desk/web/static` up to date, and does nothing while what it
-was built from is the same. `check` judges the types of the page, `test` runs its tests. Node comes from the
-PATH where it is new enough, else from the package of node.lock, which is installed into this environment once.
-Only the standard library is needed, and crypto_tracker itself, whose API the types come from.
+was built from is the same. `bundle` does so without the types of the API, `check` judges types, and `test`
+runs the tests of the page. Node comes from the PATH where it is new enough, else from the package of
+node.lock, which is installed into this environment once. Only the standard library is needed, and
+crypto_tracker itself, whose API the types come from.
 """
 
 import argparse
@@ -253,7 +254,7 @@ def lay(made: Path) -> None:
 def main() -> int:
     """Do what is asked; 0 if it went well."""
     parser = argparse.ArgumentParser(description="Build the page of crypto-tracker, or judge it.")
-    parser.add_argument("job", nargs="?", choices=["build", "check", "test"], default="build")
+    parser.add_argument("job", nargs="?", choices=["build", "bundle", "check", "test"], default="build")
     job = parser.parse_args().job
     done = job == "build" and (STATIC / "index.html").is_file() and SCHEMA.is_file()
     if done and is_current("built", digest(sources())) and is_current("typed", digest(views())):
@@ -265,7 +266,8 @@ def main() -> int:
             if job == "test":
                 node.run("vitest/vitest.mjs", "run", "--reporter=dot")
                 return 0
-            make_types(node)
+            if job != "bundle":
+                make_types(node)
             if job == "check":
                 node.run("svelte-check/bin/svelte-check", "--tsconfig", "tsconfig.json", "--fail-on-warnings")
             else:

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.desk.views import accounts as account_views
 from crypto_tracker.desk.views import charts as chart_views
 from crypto_tracker.desk.views import live as live_views
-from crypto_tracker.desk.views import system as system_views
+from crypto_tracker.desk.views import research as research_views
 from tests.desk.examples import example
 from tests.desk.fake_desk import NOW_MS, FakeBook, FakeDesk
 from tests.desk.served import Tokens, application, running, settings
@@ -75,6 +77,27 @@ class ShellBook(FakeBook):
             day_return=-0.0048,
         )
 
+    def candles(
+        self, symbol: Symbol, timeframe: Timeframe, limit: int, before_ms: int | None
+    ) -> chart_views.Candles:
+        step_ms = timeframe.ms
+        last_ms = timeframe.floor(min(before_ms or NOW_MS, NOW_MS) - 1)
+        times = [last_ms - step_ms * back for back in reversed(range(min(limit, 120)))]
+        price = [4_000.0 + 40 * ((time // step_ms) % 17) for time in times]
+        return chart_views.Candles(
+            symbol=str(symbol),
+            timeframe=str(timeframe),
+            provider="kraken",
+            time_ms=times,
+            open=price,
+            high=[each + 30 for each in price],
+            low=[each - 30 for each in price],
+            close=[each + 10 for each in price],
+            volume=[12.5] * len(times),
+            earlier=False,
+            until_ms=NOW_MS,
+        )
+
     def pairs(self) -> chart_views.Pairs:
         names = ("BTC", "ETH", "SUI", "SOL", "PEPE", "LINK", "AVAX", "DOGE")
         items = [
@@ -132,6 +155,9 @@ class ShellDesk(FakeDesk):
     def book(self, account: str | None) -> FakeBook:
         super().book({"august": "paper", "run:16": "run:17"}.get(account or "", account))
         return ShellBook(self, account or "paper")
+
+    def runs(self, *, limit: int, cursor: str | None) -> research_views.Runs:
+        return super().runs(limit=limit, cursor=cursor).model_copy(update={"next": None})
 
     def equity_is(self, equity_quote: float) -> None:
         """Let the stream tell another equity of the account `paper`."""

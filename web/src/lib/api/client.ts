@@ -27,6 +27,11 @@ export class Problem extends Error {
   }
 }
 
+/** Asks whether the server knows a token, before it is used; throws the Problem if not. */
+export function check(token: string): Promise<unknown> {
+  return send("identity", {}, { method: "GET" }, token);
+}
+
 /** Read; `path` is below /api/v1, such as "trades". The account that is looked at is added where it is not named. */
 export function get<T>(path: string, query: Query = {}, options: { signal?: AbortSignal } = {}): Promise<T> {
   return send<T>(path, query, { method: "GET", signal: options.signal });
@@ -54,9 +59,8 @@ function address(path: string, query: Query): string {
 }
 
 // Everything reactive is read before the first await, so that a resource depends on it.
-async function send<T>(path: string, query: Query, init: RequestInit): Promise<T> {
+async function send<T>(path: string, query: Query, init: RequestInit, token = session.token): Promise<T> {
   const url = address(path, query);
-  const token = session.token;
   const headers = new Headers(init.headers);
   headers.set("Accept", "application/json");
   if (token !== null) headers.set("Authorization", `Bearer ${token}`);

@@ -40,6 +40,7 @@ const QUEUE_MAX = 1_000;
 const LATE_MS = 1_000;
 const FIRST_BEAT_MS = 5_000;
 const SILENT_BEATS = 3;
+const HELLO_MS = 5_000;
 const RETRY_MIN_MS = 400;
 const RETRY_MAX_MS = 10_000;
 
@@ -188,7 +189,7 @@ class Live {
         return;
       case "beat": {
         const now = performance.now();
-        if (this.#lastBeat > 0) this.#beatMs = Math.max(1_000, Math.min(60_000, now - this.#lastBeat));
+        if (this.#lastBeat > 0) this.#beatMs = pace(this.#beatMs, now - this.#lastBeat);
         this.#lastBeat = now;
         this.skew = message.now_ms - Date.now();
         return;
@@ -244,7 +245,7 @@ class Live {
     clearTimeout(this.#silence);
     this.#silence = window.setTimeout(() => {
       if (this.#socket) this.#lose();
-    }, this.#beatMs * SILENT_BEATS + 500);
+    }, this.#ready ? this.#beatMs * SILENT_BEATS + LATE_MS : HELLO_MS);
   }
 
   #drop(): void {
@@ -268,6 +269,13 @@ class Live {
     clearTimeout(this.#retryTimer);
     this.#retryTimer = window.setTimeout(() => this.#connect(), wait * (0.7 + 0.6 * Math.random()));
   }
+}
+
+/** How often the server gives a sign of life: a shorter gap counts at once, a longer one (a busy or sleeping
+ * machine) only little by little. */
+function pace(before: number, gap: number): number {
+  const next = gap < before ? gap : before + 0.1 * (gap - before);
+  return Math.max(1_000, Math.min(30_000, next));
 }
 
 function topicsOf(event: AnyEvent): Topic[] {
