@@ -16,7 +16,7 @@ from tests.app.conftest import run_command
 from tests.desk.trading_page import Api, Looked, money, percent, plain, quiet_home, served, traded_home, until
 from tests.trading import worlds
 
-HOURS = 26
+HOURS = 24
 MANY = 100_000
 
 
@@ -383,7 +383,7 @@ def test_what_is_traded_appears_by_itself_and_never_moves_what_one_reads(
 ) -> None:
     mine = Path(shutil.copytree(home, tmp_path / "home", ignore=shutil.ignore_patterns("*.lock")))
     with served(mine) as address:
-        api, looked = Api(address), Looked(chromium, address)
+        api, looked = Api(address), Looked(chromium, address, viewport={"width": 1440, "height": 500})
         page = looked.open("/trading")
         region = page.get_by_role("region", name="All closed trades")
         region.wait_for()
