@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, select, tuple_
+from sqlalchemy import Connection, Engine, Row, bindparam, func, select, text, tuple_
 
 from crypto_tracker.core.decisions import Reason, Verdict
 from crypto_tracker.core.errors import DataError
@@ -32,6 +32,17 @@ from crypto_tracker.store.database import RUNS, current_revision, open_engine, p
 from crypto_tracker.store.runs import FILE_NAME, Run, RunStore, SetupRow
 from crypto_tracker.store.trading_rows import trade_of
 from crypto_tracker.strategies.decisions import ScanBlock, decode_block
+
+# Left alone, SQLite goes through all fills of the run by its primary key.
+_FILLS_OF_GROUPS = (
+    text(
+        f"SELECT {', '.join(column.name for column in tables.fills.c)} "  # noqa: S608 - our own names
+        "FROM fills INDEXED BY ix_fills_run_id_trade_group_id "
+        "WHERE run_id = :run_id AND trade_group_id IN :groups"
+    )
+    .bindparams(bindparam("groups", expanding=True))
+    .columns(*tables.fills.c)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,13 +236,10 @@ class RunViews:
 
     def fills_of(self, run_id: int, trade_group_ids: Sequence[str]) -> list[Fill]:
         """The fills of these groups in the order in which they happened."""
-        columns = tables.fills.c
         rows = [
             row
             for part in parts(trade_group_ids)
-            for row in self._connection.execute(
-                select(tables.fills).where(columns.run_id == run_id, columns.trade_group_id.in_(part))
-            )
+            for row in self._connection.execute(_FILLS_OF_GROUPS, {"run_id": run_id, "groups": list(part)})
         ]
         return [_fill(row) for row in sorted(rows, key=lambda row: row.sequence)]
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,14 @@ from tests.app.serving.recorded import Recorded
 from tests.store.shelf import BTC, at
 from tests.trading.worlds import configuration
 
+_BOOKS = count()
 START = at("2025-03-01 00:00")
 
 
 def scope(until_ms: int) -> Scope:
+    """A book of its own each time: scans that were looked at are remembered."""
     return Scope(
-        account="drawn",
+        account=f"drawn {next(_BOOKS)}",
         home=Path("nowhere"),
         symbols=(BTC,),
         reference=None,
@@ -176,3 +179,21 @@ def test_only_what_lies_before_the_accounts_present_is_drawn():
     early = replace(scope(START + five), start_ms=START)
     found = levels(early, recorded, BTC, START, START + DAY_MS, ("DCA",), None, [])
     assert found.strategies[0].lines[0].time_ms == [START + five]
+
+
+def test_scans_that_were_looked_at_are_not_read_again():
+    asked: list[Sequence[int]] = []
+
+    class Asked(Recorded):
+        def encoded_blocks(self, strategy: str, times_ms: Sequence[int]) -> list[tuple[int, bytes]]:
+            asked.append(times_ms)
+            return super().encoded_blocks(strategy, times_ms)
+
+    five = Timeframe.M5.ms
+    recorded = Asked(*(block(START + row * five, 100.0 + row) for row in range(1, 9)))
+    book = scope(START + 8 * five)
+    first = levels(book, recorded, BTC, START + five, START + 4 * five + 1, ("DCA",), None, [])
+    later = levels(book, recorded, BTC, START + 3 * five, START + 6 * five + 1, ("DCA",), None, [])
+    assert asked == [[START + row * five for row in rows] for rows in ((1, 2, 3, 4), (5, 6))]
+    assert first.strategies[0].lines[0].price == [101.0, 102.0, 103.0, 104.0]
+    assert later.strategies[0].lines[0].price == [103.0, 104.0, 105.0, 106.0]

@@ -10,7 +10,7 @@ from threading import Thread
 import numpy as np
 
 from crypto_tracker.app.explaining import Answers, PortfolioAnswer, Scan, StrategyExplanation, explain_symbol
-from crypto_tracker.app.serving.candles import source_of
+from crypto_tracker.app.serving.candles import provider_of, source_of
 from crypto_tracker.app.serving.recent import Recent
 from crypto_tracker.app.serving.scans import read_columns
 from crypto_tracker.app.serving.scope import Scanned, Scope
@@ -85,7 +85,7 @@ def _explained(
 ) -> tuple[StrategyExplanation, str | None]:
     """One scan without the portfolio's answer, and what is to be said of its bars."""
     close_ms = timeframe_of(scope, strategy).floor(moment_ms)
-    recorded = read_columns(scanned, symbol, strategy.name, [close_ms])
+    recorded = read_columns(scope, scanned, symbol, strategy.name, [close_ms])
     version = recorded[0].version if recorded else scope.version
     key = (scope.home, scope.account, version, symbol, strategy.name, close_ms)
     kept = _TOLD.get(key)
@@ -162,7 +162,7 @@ def _panel(scope: Scope, symbol: Symbol, timeframe: Timeframe, start_ms: int, cl
 
     What an earlier call has read is not read again, but the latest of it.
     """
-    key = (scope.home, scope.providers.get(symbol), scope.history, symbol, timeframe, start_ms)
+    key = (scope.home, provider_of(scope, symbol), scope.history, symbol, timeframe, start_ms)
     kept, source = _PANELS.get(key), source_of(scope)
     needed_ms = timeframe.floor(close_ms)
     settled_ms = timeframe.floor(min(next_month_ms(close_ms - 1), scope.now_ms() - _LATE_MS))

@@ -81,7 +81,7 @@ def _lines(
     scope: Scope, scanned: Scanned, symbol: Symbol, strategy: Strategy, start_ms: int, end_ms: int
 ) -> list[views.LevelLine]:
     times = _thinned(closes(scope, timeframe_of(scope, strategy), start_ms, end_ms))
-    columns = read_columns(scanned, symbol, strategy.name, times)
+    columns = read_columns(scope, scanned, symbol, strategy.name, times)
     lines: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
     for version, group in groupby(columns, key=lambda column: column.version):
         part = list(group)

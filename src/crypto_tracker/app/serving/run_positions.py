@@ -102,7 +102,7 @@ def _plan(scope: Scope, records: RunRecords, trade: Trade) -> tuple[float, float
         return 0.0, 0.0, 0
     tier = int(facts_of(scope, trade.symbol).tier[0])
     take_profit = float(exits.take_profit.array()[tier])
-    for scan in read_columns(records, trade.symbol, trade.strategy, [to_ms(trade.decision_time)]):
+    for scan in read_columns(scope, records, trade.symbol, trade.strategy, [to_ms(trade.decision_time)]):
         own = scan.measurements.get("target", np.nan)
         take_profit = take_profit if np.isnan(own) else own
     return take_profit, float(exits.stop_loss.array()[tier]), round(exits.max_hold_hours * HOUR_MS)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from crypto_tracker.app.endings import portfolio_sentence
 from crypto_tracker.app.screen.words import almost
+from crypto_tracker.app.serving.recent import Recent
 from crypto_tracker.app.serving.scope import Scanned, Scope
 from crypto_tracker.app.serving.strategy_view import facts_of, strategy_of, timeframe_of
 from crypto_tracker.core.decisions import Reason, Verdict
@@ -16,6 +17,9 @@ from crypto_tracker.store.trading_records import SetupRecord
 from crypto_tracker.strategies.decisions import ScanColumn, decode_columns, verdict
 
 LIMIT_MAX = 2_000
+
+_KNOWN_MOST = 3_000  # scans of one symbol and strategy
+_KNOWN: Recent[dict[int, ScanColumn]] = Recent(24)
 
 _WORDS = {
     Reason.ACCEPTED: "every gate was passed",
@@ -39,7 +43,7 @@ def scans(
     facts_of(scope, symbol)
     timeframe = timeframe_of(scope, strategy_of(scope, strategy))
     times = closes(scope, timeframe, start_ms, end_ms)[-limit:]
-    found = read_columns(scanned, symbol, strategy, times)
+    found = read_columns(scope, scanned, symbol, strategy, times)
     answers: Mapping[int, SetupRecord] = {}
     if found:
         first_ms, last_ms = found[0].time_ms, found[-1].time_ms
@@ -70,12 +74,27 @@ def closes(scope: Scope, timeframe: Timeframe, start_ms: int | None, end_ms: int
 
 
 def read_columns(
-    scanned: Scanned, symbol: Symbol, strategy: str, times_ms: Sequence[int]
+    scope: Scope, scanned: Scanned, symbol: Symbol, strategy: str, times_ms: Sequence[int]
 ) -> list[ScanColumn]:
-    """The recorded scans of one symbol at these closes, in order; those without a record are left out."""
-    blocks = scanned.encoded_blocks(strategy, times_ms)
-    found = decode_columns((block for _, block in blocks), symbol)
-    return [scan for scan in found if scan is not None]
+    """The recorded scans of one symbol at these closes, in order; those without a record are left out.
+
+    A scan never changes, so those that were looked at lately are not read again.
+    """
+    whole_ms = None if scope.live else scope.until_ms
+    key = (scope.home, scope.account, scope.version, scope.start_ms, whole_ms, symbol, strategy)
+    known = _KNOWN.made(key, dict)
+    there = {time_ms: known[time_ms] for time_ms in times_ms if time_ms in known}
+    lacking = [time_ms for time_ms in times_ms if time_ms not in there]
+    if lacking:
+        blocks = scanned.encoded_blocks(strategy, lacking)
+        columns = decode_columns((block for _, block in blocks), symbol)
+        fresh = {column.time_ms: column for column in columns if column is not None}
+        there |= fresh
+        if len(known) + len(fresh) > _KNOWN_MOST:
+            _KNOWN.put(key, dict(fresh))
+        else:
+            known.update(fresh)
+    return [there[time_ms] for time_ms in times_ms if time_ms in there]
 
 
 def judge(scope: Scope, scan: ScanColumn, answer: SetupRecord | None) -> tuple[Verdict, Reason, str]:
