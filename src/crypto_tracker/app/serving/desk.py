@@ -14,6 +14,7 @@ from crypto_tracker.app.serving.health_view import KeptHealth
 from crypto_tracker.app.serving.recent import Recent
 from crypto_tracker.app.serving.run_book import RunBook
 from crypto_tracker.app.serving.run_items import account_item_of_run, run_id_of, run_item
+from crypto_tracker.app.serving.runs_kept import close_runs
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.errors import CryptoTrackerError, UsageError
 from crypto_tracker.desk.source import Book, NotThere
@@ -125,6 +126,7 @@ class HomeDesk:
         for book in books:
             book.close()
         self._runs.close()
+        close_runs(self._home)
         close_bars(self._home)
 
     # --- behind them ---------------------------------------------------------------------------
