@@ -49,8 +49,27 @@ const NONE: readonly string[] = [];
 
 export const route = new Route();
 
-/** Takes over what the address bar says. */
+let prepare: (name: RouteName) => Promise<unknown> | undefined = () => undefined;
+let turn = 0;
+
+/** What must be there before a page is entered; undefined where it is. Until then the page before stays as it is. */
+export function prepareWith(needed: (name: RouteName) => Promise<unknown> | undefined): void {
+  prepare = needed;
+}
+
+/** Takes over what the address bar says, once the page that it names can be shown. */
 function read(): void {
+  const name = parse(location.pathname).name;
+  const waiting = name === route.name ? undefined : prepare(name);
+  const mine = ++turn;
+  if (!waiting) take();
+  else
+    void waiting.catch(() => undefined).then(() => {
+      if (mine === turn) take();
+    });
+}
+
+function take(): void {
   const search = new URLSearchParams(location.search);
   for (const name of [...values.keys()]) if (!search.has(name)) values.delete(name);
   for (const name of new Set(search.keys())) {
@@ -102,8 +121,8 @@ export function setQuery(changes: Changes, options: { replace?: boolean } = {}):
 export function visit(href: string, options: { replace?: boolean; stay?: boolean } = {}): void {
   const there = location.pathname + location.search;
   if (href !== there) history[options.replace ? "replaceState" : "pushState"](null, "", href);
-  read();
   if (!options.stay) scrollTo(0, 0);
+  read();
 }
 
 /** Listens to the back button and to clicks on links of this site; returns how to stop. */

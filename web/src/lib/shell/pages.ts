@@ -1,8 +1,9 @@
 // The pages of the site: their names, signs and keys, and how each is fetched when it is first needed.
 import type { Component } from "svelte";
+import { SvelteMap } from "svelte/reactivity";
 
 import type { IconName } from "../components/shell";
-import type { PageName } from "../router.svelte";
+import type { PageName, RouteName } from "../router.svelte";
 
 export interface PageItem {
   name: PageName;
@@ -22,7 +23,7 @@ export const NAVIGATION: readonly PageItem[] = [
 
 type Loaded = Promise<{ default: Component }>;
 
-const LOADERS: Partial<Record<PageName, () => Loaded>> = {
+const LOADERS: Partial<Record<RouteName, () => Loaded>> = {
   trading: () => import("$pages/trading/Page.svelte"),
   strategies: () => import("$pages/strategies/Page.svelte"),
   market: () => import("$pages/market/Page.svelte"),
@@ -31,9 +32,14 @@ const LOADERS: Partial<Record<PageName, () => Loaded>> = {
   symbol: () => import("$pages/symbol/Page.svelte"),
 };
 
-/** Fetches a page; the browser keeps it, so that asking early costs nothing later. */
-export async function load(name: PageName): Promise<Component | undefined> {
-  return (await LOADERS[name]?.())?.default;
+/** The pages that were fetched. */
+export const fetched = new SvelteMap<RouteName, Component>();
+
+/** Fetches a page where that was not done yet; undefined where nothing is to be waited for. */
+export function load(name: RouteName): Promise<unknown> | undefined {
+  const loader = LOADERS[name];
+  if (!loader || fetched.has(name)) return undefined;
+  return loader().then((page) => fetched.set(name, page.default));
 }
 
 const RELOADED = "reloaded-at";
