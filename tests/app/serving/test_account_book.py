@@ -94,7 +94,7 @@ def test_the_status_is_that_of_the_command(traded_home: Path, traded_book: Accou
         "waiting_commands", "progress", "configuration_version", "kind", "account",
     ):  # fmt: skip
         assert getattr(shown, name) == pytest.approx(document[name]), name
-    assert shown.start_ms, shown.end_ms == (ms(document["start"]), ms(document["end"]))
+    assert (shown.start_ms, shown.end_ms) == (ms(document["start"]), ms(document["end"]))
     assert shown.until_ms == ms(document["until"]) == UNTIL_MS
     closed = document["closed"]
     for name, value in closed.items():
@@ -301,7 +301,7 @@ def test_positions_are_those_of_the_command(traded_home: Path, traded_book: Acco
         ladder = [order.model_dump() for order in each.orders]
         assert [order["rung"] for order in ladder] == [order["rung"] for order in row["orders"]]
         for order, told_of in zip(ladder, row["orders"], strict=True):
-            assert order["placed_ms"], order["ended_ms"] == (ms(told_of["placed"]), ms(told_of["ended"]))
+            assert (order["placed_ms"], order["ended_ms"]) == (ms(told_of["placed"]), ms(told_of["ended"]))
             assert {**order, "placed_ms": 0, "ended_ms": 0} == {
                 **{name: value for name, value in told_of.items() if name not in {"placed", "ended"}},
                 "placed_ms": 0,

@@ -21,7 +21,7 @@ from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS
 from crypto_tracker.store.column_rows import MinuteRows
 from crypto_tracker.store.control import FILE_NAME as CONTROL_FILE_NAME
 from crypto_tracker.store.control import Command, ControlViews
-from crypto_tracker.store.database import current_revision, open_engine
+from crypto_tracker.store.database import current_revision, open_engine, sqlite_module
 from crypto_tracker.store.trading_journal import FILE_NAME
 from crypto_tracker.store.trading_records import Account
 from crypto_tracker.store.trading_views import TradingViews
@@ -250,6 +250,9 @@ class _File:
             try:
                 cursor.execute("PRAGMA data_version")
                 return cursor.fetchone()
+            except sqlite_module().Error:
+                current_revision(self.engine)  # the engine has the words for what is wrong with the file
+                raise
             finally:
                 cursor.close()
 

@@ -274,7 +274,10 @@ def _clear_cooldown(present: Present, command: Command, market: MarketNow) -> tu
         )
     limit = present.scope.configuration.protection.cooldown_stops
     if stops:
-        consequences.append(f"Its {_count(stops, 'stop')} in a row are forgotten; {limit} begin a cooldown.")
+        several = "stops in a row begin" if limit > 1 else "stop begins"
+        consequences.append(
+            f"Its count of stops in a row goes from {stops} to 0; {limit} {several} a cooldown."
+        )
     return f"Clear the cooldown of {symbol}", consequences, "caution", "Clear the cooldown"
 
 
@@ -291,8 +294,7 @@ def _clear_streak(present: Present, command: Command, market: MarketNow) -> tupl
     limit = present.scope.configuration.protection.losing_streak
     if found.losing_streak:
         consequences.append(
-            f"Its {_count(found.losing_streak, 'loss', 'losses')} in a row are forgotten; "
-            f"{limit} make it rest."
+            f"Its losing streak goes from {found.losing_streak} to 0; {limit} losses in a row make it rest."
         )
     return f"Clear the losing streak of {found.name}", consequences, "caution", "Clear the streak"
 

@@ -1,0 +1,207 @@
+"""What a live stream is told is what two looks at the pages differ by."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pytest
+
+from crypto_tracker.app.serving.account_book import AccountBook
+from crypto_tracker.app.serving.desk import HomeDesk
+from crypto_tracker.core.errors import UsageError
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe
+from crypto_tracker.desk.source import DecisionFilter, NotThere, TradeFilter
+from crypto_tracker.desk.views import live
+from crypto_tracker.desk.views.base import View
+from crypto_tracker.desk.views.controls import CommandWish
+from tests.app.serving.accounts import MEDDLED_MINUTES, book_of, new_desk, trade_on
+from tests.trading import worlds
+
+SYMBOL = Symbol("BTC", "USD")
+BARS = f"bars:{SYMBOL}@15m"
+EVERYTHING = frozenset({"trades", "decisions", "positions", "equity", "regime", "log", "health", BARS})
+EventT = TypeVar("EventT", bound=View)
+
+
+@pytest.fixture
+def desk(home: Path) -> Iterator[HomeDesk]:
+    found = new_desk(home)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def book(desk: HomeDesk) -> AccountBook:
+    return book_of(desk)
+
+
+def only(kind: type[EventT], events: object) -> EventT:
+    assert isinstance(events, list | tuple)
+    (found,) = [event for event in events if isinstance(event, kind)]
+    return found
+
+
+def trades_of(book: AccountBook) -> list[str]:
+    return [each.trade_group_id for each in book.trades(TradeFilter(), limit=500, cursor=None).items]
+
+
+def decisions_of(book: AccountBook) -> list[tuple[int, str, str]]:
+    page = book.decisions(DecisionFilter(), limit=500, cursor=None)
+    return [(each.time_ms, each.symbol, each.strategy) for each in page.items]
+
+
+def test_the_first_call_tells_the_present_of_what_has_one(book: AccountBook) -> None:
+    watch = book.watch()
+    events = watch.news(EVERYTHING)
+    assert {type(event) for event in events} == {
+        live.PositionsEvent,
+        live.EquityEvent,
+        live.RegimeEvent,
+        live.LogEvent,
+    }
+    assert only(live.PositionsEvent, events).positions == book.positions()
+    equity = only(live.EquityEvent, events)
+    assert equity.status == book.status()
+    assert [point.time_ms for point in equity.points] == [equity.status.until_ms]
+    assert only(live.LogEvent, events).items == book.log(60).items
+    assert only(live.RegimeEvent, events).regime.regime == book.status().regime
+    assert watch.news(EVERYTHING) == []
+
+
+def test_events_are_what_two_looks_at_the_pages_differ_by(home: Path, book: AccountBook) -> None:
+    watch = book.watch()
+    watch.news(EVERYTHING)
+    trades, decisions, before = trades_of(book), decisions_of(book), book.status()
+    trade_on(home, MEDDLED_MINUTES + 65)
+    events = watch.news(EVERYTHING)
+    assert not any(isinstance(event, live.Resync) for event in events)
+
+    new_trades = [each.trade_group_id for each in only(live.TradesEvent, events).items]
+    assert new_trades
+    assert trades_of(book) == [*new_trades[::-1], *trades]
+    shown = {each.trade_group_id: each for each in book.trades(TradeFilter(), limit=500, cursor=None).items}
+    assert all(each == shown[each.trade_group_id] for each in only(live.TradesEvent, events).items)
+
+    told = only(live.DecisionsEvent, events).items
+    keys = [(each.time_ms, each.symbol, each.strategy) for each in told]
+    assert decisions_of(book) == [*keys[::-1], *decisions][:500]
+    newest = book.decisions(DecisionFilter(), limit=len(told), cursor=None).items
+    assert newest == told[::-1]
+
+    equity = only(live.EquityEvent, events)
+    curve = book.equity(5_000, before.until_ms, None)
+    assert [point.time_ms for point in equity.points] == curve.time_ms
+    assert [point.equity_quote for point in equity.points] == curve.equity_quote
+    whole = np.array(book.equity(5_000, None, None).equity_quote)
+    peak = np.maximum.accumulate(np.maximum(whole, before.capital_quote))
+    assert [point.drawdown for point in equity.points] == pytest.approx(
+        ((peak - whole) / peak)[-len(equity.points) :].tolist()
+    )
+    assert equity.status == book.status()
+    assert only(live.PositionsEvent, events).positions == book.positions()
+    assert only(live.LogEvent, events).items == book.log(60).items
+    assert only(live.RegimeEvent, events).regime.regime == book.status().regime == "PANIC"
+    assert watch.news(EVERYTHING) == []
+
+
+def test_bars_are_the_closed_candles_and_the_one_that_grows(home: Path, book: AccountBook) -> None:
+    watch = book.watch()
+    topics = frozenset({BARS, f"bars:{SYMBOL}@1m"})
+    assert watch.news(topics) == []
+    before_ms = book.status().until_ms
+    trade_on(home, MEDDLED_MINUTES + 27)  # 06:40 to 07:07: the bars of 06:30 and 06:45 close
+    events = {
+        event.items[0].timeframe: event.items
+        for event in watch.news(topics)
+        if isinstance(event, live.BarsEvent)
+    }
+    candles = book.candles(SYMBOL, Timeframe.M15, 2, None)
+    *closed, grows = events["15m"]
+    assert [bar.time_ms for bar in closed] == candles.time_ms
+    assert [(bar.open, bar.high, bar.low, bar.close, bar.closed) for bar in closed] == [
+        (*row, True) for row in zip(candles.open, candles.high, candles.low, candles.close, strict=True)
+    ]
+    minutes = book.candles(SYMBOL, Timeframe.M1, 7, None)
+    assert grows.time_ms == minutes.time_ms[0] == candles.time_ms[-1] + Timeframe.M15.ms
+    assert not grows.closed
+    assert (grows.open, grows.high, grows.low, grows.close) == (
+        minutes.open[0],
+        max(minutes.high),
+        min(minutes.low),
+        minutes.close[-1],
+    )
+    every = book.candles(SYMBOL, Timeframe.M1, 27, None)
+    assert every.time_ms[0] == before_ms
+    assert [bar.time_ms for bar in events["1m"]] == every.time_ms
+    assert all(bar.closed for bar in events["1m"])
+
+
+def test_a_command_that_waits_shows_in_the_status(book: AccountBook) -> None:
+    watch = book.watch()
+    watch.news(frozenset({"equity"}))
+    book.tell(CommandWish(kind="pause", arguments={}), "web:anna")
+    (event,) = watch.news(frozenset({"equity"}))
+    assert isinstance(event, live.EquityEvent)
+    assert event.points == []
+    assert event.status.waiting_commands == book.status().waiting_commands
+
+
+def test_a_topic_that_is_taken_up_again_begins_with_its_present(home: Path, book: AccountBook) -> None:
+    watch = book.watch()
+    watch.news(frozenset({"trades", "positions"}))
+    watch.news(frozenset({"regime"}))
+    trade_on(home, MEDDLED_MINUTES + 40)
+    (event,) = watch.news(frozenset({"trades", "positions"}))
+    assert isinstance(event, live.PositionsEvent)
+
+
+def test_two_streams_are_told_the_same(home: Path, book: AccountBook) -> None:
+    first, second = book.watch(), book.watch()
+    topics = EVERYTHING - {"health"}
+    assert first.news(topics) == second.news(topics)
+    trade_on(home, MEDDLED_MINUTES + 20)
+    assert first.news(topics) == second.news(topics) != []
+
+
+def test_an_account_that_is_made_anew_is_to_be_fetched_anew(home: Path, book: AccountBook) -> None:
+    watch = book.watch()
+    watch.news(EVERYTHING)
+    folder = worlds.account_folder(home)
+    shutil.rmtree(folder)
+    assert watch.news(EVERYTHING) == ()
+    worlds.trade(home, end_ms=worlds.START_MS + 5 * MINUTE_MS)
+    events = watch.news(EVERYTHING)
+    assert isinstance(events[0], live.Resync)
+    assert not any(isinstance(event, live.TradesEvent | live.DecisionsEvent) for event in events)
+    assert only(live.EquityEvent, events).status.until_ms == worlds.START_MS + 5 * MINUTE_MS
+
+
+def test_what_was_missed_for_long_is_to_be_fetched_anew(
+    home: Path, book: AccountBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crypto_tracker.app.serving.news.AT_ONCE", 5)
+    watch = book.watch()
+    watch.news(frozenset({"decisions"}))
+    trade_on(home, MEDDLED_MINUTES + 60)
+    (event,) = watch.news(frozenset({"decisions"}))
+    assert isinstance(event, live.Resync)
+
+
+@pytest.mark.parametrize(
+    ("topic", "error", "sentence"),
+    [
+        ("weather", UsageError, "there is no topic 'weather'"),
+        ("bars:BTC/USD", UsageError, "there is no topic"),
+        ("bars:BTC/USD@7m", UsageError, "7m"),
+        ("bars:XRP/USD@15m", NotThere, "does not watch XRP/USD"),
+    ],
+)
+def test_a_topic_that_there_is_not_is_refused(
+    book: AccountBook, topic: str, error: type[Exception], sentence: str
+) -> None:
+    act: Callable[[], object] = lambda: book.watch().news(frozenset({topic}))  # noqa: E731 - for pytest
+    with pytest.raises(error, match=sentence):
+        act()
