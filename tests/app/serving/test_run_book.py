@@ -11,6 +11,7 @@ import pytest
 
 from crypto_tracker.app.plugins import all_strategies
 from crypto_tracker.app.serving.run_book import NO_SCANS, RunBook
+from crypto_tracker.app.serving.run_positions import PLANNED
 from crypto_tracker.app.serving.run_standing import OF_CLOSED_TRADES
 from crypto_tracker.app.serving.runs_kept import close_runs
 from crypto_tracker.core.decisions import Verdict
@@ -195,6 +196,7 @@ def test_a_trade_comes_with_its_decision_its_buys_and_its_executions(book: RunBo
 
 
 def test_a_trade_that_was_left_open_says_so(book: RunBook):
+    assert book.positions().note == PLANNED
     position = book.positions().items[0]
     detail = book.trade(position.trade.trade_group_id)
     assert detail.position == position

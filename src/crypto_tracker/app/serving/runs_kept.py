@@ -9,7 +9,7 @@ from crypto_tracker.app.judging import of_run
 from crypto_tracker.app.serving.configuration_view import configuration_view
 from crypto_tracker.app.serving.recent import Recent
 from crypto_tracker.app.serving.run_market import RunMarket, run_market
-from crypto_tracker.app.serving.run_positions import left_open
+from crypto_tracker.app.serving.run_positions import PLANNED, left_open
 from crypto_tracker.app.serving.run_records import RunRecords
 from crypto_tracker.app.serving.run_scope import run_scope
 from crypto_tracker.app.serving.run_standing import RunMoney
@@ -56,7 +56,8 @@ class KeptRun:
     @cached_property
     def positions(self) -> Positions:
         """What was still held at the end."""
-        return positions_view(left_open(self.scope, self.records, self.tiers))
+        found = positions_view(left_open(self.scope, self.records, self.tiers))
+        return found.model_copy(update={"note": PLANNED}) if found.items else found
 
     @cached_property
     def money(self) -> RunMoney:

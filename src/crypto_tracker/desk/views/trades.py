@@ -130,6 +130,7 @@ class Positions(View):
     value_quote: Quote
     unrealised_quote: Quote
     unrealised_fraction: MaybeFraction
+    note: Annotated[str | None, Field(description="what was not recorded of them")] = None
 
 
 class Group(View):
