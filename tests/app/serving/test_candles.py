@@ -88,6 +88,7 @@ def test_the_first_bar_that_is_known_has_none_before_it(home: Path):
 def test_before_the_first_bar_there_is_nothing(home: Path):
     shown = candles(scope(home, "12:05"), BTC, Timeframe.M1, 10, at("11:00"))
     assert (shown.time_ms, shown.earlier) == ([], False)
+    assert candles(scope(home, "12:05"), BTC, Timeframe.D1, 10, -(10**30)).time_ms == []
 
 
 def test_coarser_bars_are_made_of_the_minutes(home: Path):

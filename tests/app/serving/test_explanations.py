@@ -117,6 +117,9 @@ def test_before_the_first_bar_the_warm_up_is_what_is_missing(home: Path):
     assert told.strategies[0].reason == "not_ready"
     assert told.strategies[0].readiness is None
     assert [gate.gate for gate in told.strategies[0].gates] == ["no_bar", "not_ready"]
+    never = explain(scope_of(home, "never"), Recorded(), BTC, -(10**30), ("DCA",), nobody)
+    assert never.strategies[0].reason == "no_bar"
+    assert never.note is not None
 
 
 def test_a_scan_that_said_something_else_at_the_time_is_told_of(home: Path):

@@ -108,7 +108,7 @@ def candles(
     provider = provider_of(scope, symbol)
     end_ms = timeframe.floor(scope.until_ms)
     if before_ms is not None:
-        end_ms = min(end_ms, timeframe.floor(before_ms + timeframe.ms - 1))
+        end_ms = max(min(end_ms, timeframe.floor(before_ms + timeframe.ms - 1)), 0)
     key = (scope.home, provider, scope.history, symbol, timeframe, limit, end_ms)
     panel, rows, earlier = _ANSWERS.made(
         key, lambda: _newest(scope, symbol, timeframe, limit, end_ms), now_ms=scope.now_ms()

@@ -60,7 +60,7 @@ def explain(
     `answer` is what the portfolio did with a setup.
     """
     facts_of(scope, symbol)
-    moment_ms = min(at_ms, scope.until_ms)
+    moment_ms = max(min(at_ms, scope.until_ms), 0)
     told, notes = [], []
     for strategy in strategies_of(scope, tuple(strategies)):
         try:
