@@ -3,11 +3,14 @@
 import base64
 import binascii
 import json
+import math
 from collections.abc import Sequence
 
 from crypto_tracker.core.errors import UsageError
 
 Part = int | float | str
+
+_MOST = 2**62  # what columns and the database hold with room to spare
 
 
 def written(key: Sequence[Part]) -> str:
@@ -28,15 +31,17 @@ def read(cursor: str, kinds: Sequence[type]) -> tuple[Part, ...]:
     except (binascii.Error, ValueError, RecursionError):
         key = None
     fits = isinstance(key, list) and len(key) == len(kinds)
-    # A float may have been written as a whole number, and a boolean is no number at all.
-    if not fits or any(_kind(part) not in _taken(kind) for part, kind in zip(key, kinds, strict=True)):
+    if not fits or not all(_is(part, kind) for part, kind in zip(key, kinds, strict=True)):
         raise UsageError(f"{cursor[:40]!r} is no cursor of this list: begin without one")
     return tuple(key)
 
 
-def _kind(part: object) -> type:
-    return type(part)
-
-
-def _taken(kind: type) -> tuple[type, ...]:
-    return (int, float) if kind is float else (kind,)
+def _is(part: object, kind: type) -> bool:
+    """Whether a part is of a kind; a float may have been written as a whole number."""
+    if isinstance(part, bool):
+        return False
+    if isinstance(part, int):
+        return kind in {int, float} and abs(part) <= _MOST
+    if isinstance(part, float):
+        return kind is float and math.isfinite(part)
+    return isinstance(part, str) and kind is str
