@@ -22,7 +22,7 @@ from tests.trading import worlds
 
 START_SECONDS = 60.0
 WAIT_SECONDS = 20.0
-REAL_PAGE = "div.page"
+CONTENT = "main section.card"
 
 
 def traded_home(to: Path, *, hours: int) -> Path:
@@ -143,7 +143,7 @@ class Looked:
     def open(self, path: str) -> Any:
         """Go to a page of the site and wait for its content."""
         self.page.goto(self._address + path)
-        self.page.wait_for_selector(REAL_PAGE)
+        self.page.wait_for_selector(CONTENT)
         return self.page
 
     def text(self, selector: str) -> str:

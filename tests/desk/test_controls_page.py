@@ -1,0 +1,285 @@
+"""Every command of the engine through the page: what it says before, what the real trader answers, what is kept.
+
+The trader is a process of its own that replays the lively market of tests/trading/worlds.py, paced, so that a
+minute of the market comes many times a second. Each test gives one command and reads the trader's answer in the
+audit list; the module's account goes on from one test to the next, in the order of the file.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.desk.trading_page import Api, Looked, plain, quiet_home, served, traded, traded_home, until
+from tests.trading import worlds
+
+HOURS = 11  # after the stops of the crash, whose cooldowns still last
+SPEED = 120  # minutes of the market in one of the clock: two a second
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An account that stands after the crash, with positions, cooldowns and losses."""
+    return traded_home(tmp_path_factory.mktemp("controls-page") / "home", hours=HOURS)
+
+
+@pytest.fixture(scope="module")
+def site(home: Path) -> Iterator[str]:
+    with served(home) as address, traded(home, speed=SPEED):
+        until(lambda: Api(address).get("status")["running"])
+        yield address
+
+
+@pytest.fixture(scope="module")
+def api(site: str) -> Api:
+    return Api(site)
+
+
+@pytest.fixture
+def look(chromium: Any, site: str) -> Iterator[Looked]:
+    looked = Looked(chromium, site)
+    looked.open("/system?tab=controls")
+    looked.page.get_by_role("heading", name="Entries").wait_for()
+    yield looked
+    looked.close()
+
+
+def group(look: Looked, title: str) -> Any:
+    """One group of the command centre."""
+    return look.page.locator(
+        "section[aria-labelledby^=control-]", has=look.page.get_by_role("heading", name=title)
+    )
+
+
+def give(look: Looked, button: Any, *, danger: str) -> str:
+    """Press a button of the command centre and confirm; the words of the confirmation."""
+    button.click()
+    dialog = look.page.get_by_role("dialog")
+    confirm = dialog.locator("button.confirm:not(:disabled)")
+    confirm.wait_for()
+    assert confirm.get_attribute("data-danger") == danger
+    said = plain(dialog.inner_text())
+    confirm.click()
+    dialog.wait_for(state="detached")
+    return said
+
+
+def answered(api: Api, kind: str, **arguments: str | int) -> dict[str, Any]:
+    """The newest command of a kind, once the trader has answered it."""
+
+    def newest() -> Any:
+        found = next((each for each in api.get("commands")["items"] if each["kind"] == kind), None)
+        return found if found and found["status"] != "waiting" else None
+
+    item: dict[str, Any] = until(newest)
+    assert item["arguments"] == arguments
+    assert item["actor"] == "web:local"
+    return item
+
+
+def listed(look: Looked, kind: str, item: dict[str, Any]) -> str:
+    """The line of the audit list for a command, once it tells the answer."""
+    line = look.page.locator(f"li[data-action={kind}]").first
+    until(lambda: item["sentence"].casefold() in plain(line.inner_text()).casefold())
+    words = plain(line.inner_text())
+    assert item["status"] in words
+    assert "local" in words
+    return words
+
+
+def applied(look: Looked, api: Api, kind: str, **arguments: str | int) -> str:
+    """The line of a command that the trader has applied."""
+    item = answered(api, kind, **arguments)
+    assert item["status"] == "applied", item["sentence"]
+    return listed(look, kind, item)
+
+
+# ----------------------------------------------------------------------------------- the thirteen commands
+
+
+def test_a_cooldown_is_cleared(look: Looked, api: Api) -> None:
+    symbols = group(look, "Symbols")
+    cooling = until(
+        lambda: [
+            each["symbol"]
+            for each in api.get("locks")["symbols"]
+            if each["stops"] or each["cooldown_until_ms"]
+        ]
+    )
+    row = symbols.locator("li", has_text=cooling[0])
+    give(look, row.get_by_role("button", name="Clear cooldown"), danger="caution")
+    applied(look, api, "cooldown_clear", symbol=cooling[0])
+
+
+def test_a_losing_streak_is_cleared(look: Looked, api: Api) -> None:
+    losing = until(
+        lambda: [each["strategy"] for each in api.get("locks")["strategies"] if each["losing_streak"]]
+    )
+    row = group(look, "Strategies").locator("li", has_text=losing[0])
+    give(look, row.get_by_role("button", name="Clear streak"), danger="caution")
+    applied(look, api, "streak_clear", strategy=losing[0])
+
+
+def test_pause_says_what_goes_on_and_stops_entries(look: Looked, api: Api) -> None:
+    said = give(look, group(look, "Entries").get_by_role("button", name="Pause entries"), danger="none")
+    assert "until a person resumes" in said
+    assert "Pause entries" in applied(look, api, "pause")
+    until(lambda: api.get("status")["entries"]["paused"])
+    group(look, "Entries").get_by_text("Stopped").wait_for()
+    look.shoot("controls-paused")
+
+
+def test_resume_lets_entries_go_on(look: Looked, api: Api) -> None:
+    give(look, group(look, "Entries").get_by_role("button", name="Resume entries"), danger="caution")
+    assert "Resume entries" in applied(look, api, "resume")
+    until(lambda: not api.get("status")["entries"]["paused"])
+
+
+def test_close_sells_the_position_that_was_chosen(look: Looked, api: Api) -> None:
+    positions = group(look, "Positions")
+    symbol = until(lambda: [each["trade"]["symbol"] for each in api.get("positions")["items"]])[0]
+    positions.get_by_label("Position to sell").select_option(symbol)
+    said = give(look, positions.get_by_role("button", name="Sell it"), danger="danger")
+    assert symbol.split("/")[0] in said
+    applied(look, api, "close", symbol=symbol)
+    until(lambda: any(each["exit_reason"] == "manual" for each in api.get("trades", symbol=symbol)["items"]))
+
+
+def test_close_worst_sells_as_many_as_were_asked_for(look: Looked, api: Api) -> None:
+    positions = group(look, "Positions")
+    until(lambda: api.get("positions")["items"])
+    positions.get_by_label("How many of the worst positions").fill("2")
+    give(look, positions.get_by_role("button", name="Sell them"), danger="danger")
+    applied(look, api, "close_worst", count=2)
+
+
+def test_a_regime_is_forced_and_left_to_the_market_again(look: Looked, api: Api) -> None:
+    regime = group(look, "Market regime")
+    give(look, regime.get_by_role("button", name="CAUTION", exact=True), danger="caution")
+    applied(look, api, "regime_force", regime="caution")
+    until(lambda: api.get("status")["regime_forced"])
+    regime.get_by_text("forced by a person").wait_for()
+    give(look, regime.get_by_role("button", name="Leave it to the market"), danger="caution")
+    applied(look, api, "regime_release")
+    until(lambda: not api.get("status")["regime_forced"])
+
+
+def test_a_strategy_is_switched_off_and_on(look: Looked, api: Api) -> None:
+    row = group(look, "Strategies").locator("li", has_text="SWING")
+    give(look, row.get_by_role("button", name="Switch off"), danger="none")
+    applied(look, api, "strategy_off", strategy="SWING")
+    row.get_by_text("switched off by a person").wait_for()
+    give(look, row.get_by_role("button", name="Switch on"), danger="caution")
+    applied(look, api, "strategy_on", strategy="SWING")
+    row.get_by_text("may open positions").wait_for()
+
+
+def test_a_symbol_is_blocked_and_unblocked(look: Looked, api: Api) -> None:
+    symbols = group(look, "Symbols")
+    symbols.get_by_role("combobox", name="Symbol").fill("wif")
+    give(look, symbols.get_by_role("button", name="Block", exact=True), danger="none")
+    applied(look, api, "block", symbol="WIF/USD")
+    row = symbols.locator("li", has_text="WIF/USD")
+    row.get_by_text("blocked").first.wait_for()
+    give(look, row.get_by_role("button", name="Unblock"), danger="caution")
+    applied(look, api, "unblock", symbol="WIF/USD")
+
+
+def test_a_configuration_is_shown_as_old_and_new_before_it_is_applied(
+    look: Looked, api: Api, home: Path
+) -> None:
+    toml = (home / "config.toml").read_text(encoding="utf-8") + "limits.max_open = 77\n"
+    configuration = group(look, "Configuration")
+    configuration.get_by_label("Configuration as TOML").fill(toml)
+    configuration.get_by_role("button", name="Show what it changes").click()
+    row = configuration.locator("tbody tr", has_text="limits.max_open")
+    row.wait_for()
+    assert [plain(each) for each in row.locator("td").all_inner_texts()][-1] == "77"
+    give(look, configuration.get_by_role("button", name=re.compile("^Apply")), danger="caution")
+    item = answered(api, "configure", version=api.get("commands")["items"][0]["arguments"]["version"])
+    assert item["status"] == "applied", item["sentence"]
+    listed(look, "configure", item)
+    until(lambda: api.get("status")["configuration_version"] == item["arguments"]["version"])
+
+
+def test_the_audit_list_tells_who_did_what_and_what_the_trader_answered(look: Looked, api: Api) -> None:
+    page = look.open("/system?tab=audit")
+    acts = api.get("audit", limit=50)["items"]
+    lines = page.get_by_role("list", name="What people did, the newest first").locator("> li")
+    until(lambda: lines.count() == len(acts))
+    assert [each.get_attribute("data-action") for each in lines.all()] == [each["action"] for each in acts]
+    words = plain(lines.filter(has_text="Switch SWING off").inner_text())
+    assert "applied" in words
+    assert "SWING opens nothing from" in words
+    assert "local, page" in words
+    look.shoot("audit")
+
+
+# ----------------------------------------------------------------------------------- what may go wrong
+
+
+def test_a_configuration_that_can_not_be_read_is_told_in_a_sentence(chromium: Any, site: str) -> None:
+    looked = Looked(chromium, site)
+    looked.open("/system?tab=controls")
+    configuration = group(looked, "Configuration")
+    configuration.get_by_label("Configuration as TOML").fill("[limits]\nmax_opne = 1\n")
+    configuration.get_by_role("button", name="Show what it changes").click()
+    alert = configuration.get_by_role("alert")
+    alert.wait_for()
+    assert "max_opne" in alert.inner_text()
+    looked.complaints.clear()  # the browser itself notes the status 4xx
+    looked.close()
+
+
+def test_enter_does_not_confirm_what_sells(look: Looked, api: Api) -> None:
+    positions = group(look, "Positions")
+    until(lambda: api.get("positions")["items"])
+    before = len(api.get("commands")["items"])
+    positions.get_by_role("button", name="Sell them").click()
+    dialog = look.page.get_by_role("dialog")
+    dialog.locator("button.confirm:not(:disabled)").wait_for()
+    assert look.page.evaluate("document.activeElement.textContent").strip() == "Cancel"
+    look.shoot("confirm-danger")
+    look.page.keyboard.press("Enter")
+    dialog.wait_for(state="detached")
+    assert len(api.get("commands")["items"]) == before
+
+
+def test_a_position_is_sold_from_its_row_after_a_confirmation(look: Looked, api: Api) -> None:
+    page = look.open("/trading")
+    region = page.get_by_role("region", name="All open positions")
+    until(lambda: region.locator("tr[data-row]").count())
+    row = region.locator("tr[data-row]").first
+    symbol = plain(row.locator("td").first.inner_text())
+    give(look, row.get_by_role("button", name=f"Sell {symbol}"), danger="danger")
+    assert page.get_by_role("log", name="Messages").locator("p").count() >= 1
+    item = answered(api, "close", symbol=symbol)
+    page.get_by_role("log", name="Messages").get_by_text(item["sentence"]).wait_for()
+
+
+def test_who_may_only_read_sees_the_buttons_disabled_and_why(chromium: Any, home: Path) -> None:
+    with served(home, opened="read") as address:
+        looked = Looked(chromium, address)
+        page = looked.open("/system?tab=controls")
+        pause = group(looked, "Entries").get_by_role("button", name="Pause entries")
+        pause.wait_for()
+        assert pause.get_attribute("aria-disabled") == "true"
+        assert "scope control" in pause.get_attribute("title")
+        pause.click(force=True)
+        assert page.get_by_role("dialog").count() == 0
+        looked.shoot("controls-read-only")
+        looked.close()
+
+
+def test_a_recorded_run_and_an_ended_replay_take_no_commands(chromium: Any, tmp_path: Path) -> None:
+    home = quiet_home(tmp_path / "home")
+    worlds.trade(home, end_ms=worlds.START_MS + 60_000 * 30)
+    with served(home) as address:
+        looked = Looked(chromium, address)
+        looked.open("/system?tab=controls")
+        pause = group(looked, "Entries").get_by_role("button", name="Pause entries")
+        pause.wait_for()
+        until(lambda: "has come to its end" in pause.get_attribute("title"))
+        looked.close()
