@@ -70,13 +70,13 @@ def test_freqtrade_names_mean_what_they_say() -> None:
     assert desk.configured == [("paper", "[limits]\nmax_open = 20\n", "web:bert")]
 
 
-def test_a_command_needs_no_body_where_there_is_nothing_to_say() -> None:
+def test_a_command_without_anything_to_say_is_an_empty_object() -> None:
     desk = FakeDesk()
     answer = Client(application(desk), CONTROL).post(
         "/api/v1/pause", headers={"Content-Type": "application/json"}
     )
-    assert answer.status_code == 202
-    assert len(desk.told) == 1
+    assert problem(answer) == "the body is missing: send one JSON object"
+    assert desk.told == []
 
 
 def test_a_preview_tells_nobody_anything() -> None:
@@ -156,6 +156,8 @@ def test_a_refusal_is_one_sentence_that_helps(path: str, status: int, sentence: 
         ('{"kind": 3}', 422, "the field kind is no text"),
         ('{"kind": "pause", "whom": 1}', 422, "the field whom is not known"),
         ('{"kind": "pause", "not_before_ms": "soon"}', 422, "the field not_before_ms is no whole number"),
+        ('{"kind": "pause", "not_before_ms": true}', 422, "the field not_before_ms is no whole number"),
+        ('{"kind": "pause", "not_before_ms": 5.0}', 202, ""),
         ('{"kind": "dance"}', 400, "there is no command 'dance': there are close, pause, resume"),
     ],
 )
@@ -164,7 +166,7 @@ def test_a_body_that_is_not_understood_says_where(body: str, status: int, senten
         "/api/v1/commands", content=body, headers={"Content-Type": "application/json"}
     )
     assert answer.status_code == status
-    assert problem(answer) == sentence
+    assert not sentence or problem(answer) == sentence
 
 
 def test_no_answer_repeats_what_could_be_a_secret() -> None:

@@ -2,9 +2,19 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from crypto_tracker.desk.views.base import Listed, Ms, Pair, Sentence, Version, View
+
+
+def _whole(value: Any) -> Any:
+    """JSON knows one kind of number: 3.0 is 3, and neither true nor "3" is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Count = Annotated[int, Field(ge=0, le=1_000_000), BeforeValidator(_whole)]
+Moment = Annotated[Ms, Field(ge=0, le=4_102_444_800_000), BeforeValidator(_whole)]
+Argument = Annotated[str, Field(max_length=100)] | Count
 
 Danger = Annotated[
     Literal["none", "caution", "danger"],
@@ -14,12 +24,24 @@ Danger = Annotated[
 ]
 
 
-class CommandWish(View):
+class Wish(View):
+    """What a person sends: nothing in it is taken for something else that it could be read as."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class CommandWish(Wish):
     """A command as a person asks for it; `configure` goes through the configuration instead."""
 
-    kind: Annotated[str, Field(examples=["close"])]
-    arguments: Annotated[dict[str, str | int], Field(examples=[{"symbol": "ETH/USDT"}], default_factory=dict)]
-    not_before_ms: Annotated[Ms | None, Field(description="market time; null to act at once")] = None
+    kind: Annotated[str, Field(max_length=40, examples=["close"])]
+    arguments: Annotated[
+        dict[Annotated[str, Field(max_length=40)], Argument],
+        Field(max_length=4, examples=[{"symbol": "ETH/USDT"}], default_factory=dict),
+    ]
+    not_before_ms: Annotated[
+        Moment | None,
+        Field(description="market time; null to act at once"),
+    ] = None
 
 
 class CommandPreview(View):
@@ -90,7 +112,7 @@ class ShowConfiguration(View):
     versions: list[VersionItem]
 
 
-class ConfigurationWish(View):
+class ConfigurationWish(Wish):
     """A configuration file, as TOML."""
 
     toml: Annotated[str, Field(max_length=200_000, examples=["[limits]\nmax_open = 20\n"])]
@@ -113,11 +135,11 @@ class ConfigurationPreview(View):
     consequences: list[Sentence]
 
 
-class ForceExit(View):
+class ForceExit(Wish):
     """The position that is to be sold."""
 
-    symbol: Pair
+    symbol: Annotated[Pair, Field(pattern=r"^[A-Za-z0-9]{1,24}/[A-Za-z0-9]{1,24}(:[A-Za-z0-9]{1,24})?$")]
 
 
-class Nothing(View):
+class Nothing(Wish):
     """An empty object."""

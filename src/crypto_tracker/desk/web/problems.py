@@ -10,6 +10,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from crypto_tracker.core.errors import (
     CryptoTrackerError,
@@ -120,14 +121,24 @@ async def answer_own(_request: Request, error: Exception) -> Response:
     return problem(status, without_paths(str(error)))
 
 
-async def answer_http(_request: Request, error: Exception) -> Response:
+async def answer_http(request: Request, error: Exception) -> Response:
     """Answer what the server itself refuses."""
     if not isinstance(error, HTTPException):
         raise error
-    detail = error.detail
+    detail, headers = error.detail, dict(error.headers or {})
     if not isinstance(error, Refused):
         detail = _PLAIN.get(error.status_code, HTTPStatus(error.status_code).phrase)
-    return problem(error.status_code, detail, error.headers)
+    methods = _methods(request) if error.status_code == 405 else ()
+    return problem(error.status_code, detail, headers | ({"Allow": ", ".join(methods)} if methods else {}))
+
+
+def _methods(request: Request) -> Sequence[str]:
+    """With which methods this address may be asked: each has a route of its own."""
+    found = set[str]()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.path_regex.match(request.url.path):
+            found |= route.methods or set()
+    return sorted(found)
 
 
 _PLAIN = {

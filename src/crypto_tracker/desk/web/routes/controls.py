@@ -23,7 +23,7 @@ from crypto_tracker.desk.web.served import Account
 routes = router(ReadRoute, "control")
 control_routes = router(ControlRoute, "control")
 
-NoBody = Annotated[Nothing | None, Body(description="An empty object, or nothing.")]
+NoBody = Annotated[Nothing, Body(description="An empty object.")]
 
 
 @routes.get("/commands")
@@ -75,26 +75,26 @@ def apply_config(account: Account, wish: ConfigurationWish) -> CommandItem:
 
 
 @control_routes.post("/reload_config", status_code=202)
-def reload_config(account: Account, _body: NoBody = None) -> CommandItem:
+def reload_config(account: Account, _body: NoBody) -> CommandItem:
     """Apply the configuration file of the home, as it is now."""
     wish = ConfigurationWish(toml=account.served.configuration_file())
     return account.book().tell_configuration(wish, account.caller.actor)
 
 
 @control_routes.post("/pause", status_code=202)
-def pause(account: Account, _body: NoBody = None) -> CommandItem:
+def pause(account: Account, _body: NoBody) -> CommandItem:
     """Stop entries until `start`; what is held keeps its exits."""
     return account.book().tell(CommandWish(kind="pause", arguments={}), account.caller.actor)
 
 
 @control_routes.post("/stopbuy", status_code=202)
-def stopbuy(account: Account, _body: NoBody = None) -> CommandItem:
+def stopbuy(account: Account, _body: NoBody) -> CommandItem:
     """Stop entries: another name of `pause`."""
     return account.book().tell(CommandWish(kind="pause", arguments={}), account.caller.actor)
 
 
 @control_routes.post("/start", status_code=202)
-def start(account: Account, _body: NoBody = None) -> CommandItem:
+def start(account: Account, _body: NoBody) -> CommandItem:
     """Let entries go on after a pause, a halt or the day's loss."""
     return account.book().tell(CommandWish(kind="resume", arguments={}), account.caller.actor)
 
