@@ -24,7 +24,7 @@ from tests.desk.served import Tokens, application, running, settings
 ROOT = Path(__file__).resolve().parents[2]
 STATIC = ROOT / "src" / "crypto_tracker" / "desk" / "web" / "static"
 DAY_MS = 86_400_000
-WAIT_MS = 15_000
+WAIT_MS = 30_000
 
 WIDE = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}

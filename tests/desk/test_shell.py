@@ -38,8 +38,8 @@ def test_the_root_is_the_trading_page_and_every_page_has_its_address_and_title(c
         assert texts(page.locator("nav[aria-label=Pages] li a").all()) == list(PAGES)
         for name in PAGES:
             page.locator("nav[aria-label=Pages]").get_by_role("link", name=name, exact=True).click()
-            page.wait_for_url(f"{address}/{name.lower()}")
-            assert page.title() == f"{name} · paper · crypto-tracker"
+            until_titled(page, f"{name} · paper · crypto-tracker")
+            assert page.url == f"{address}/{name.lower()}"
             assert page.locator("nav [aria-current=page]").inner_text() == name
             assert page.locator("h1").first.inner_text() == name
 
@@ -118,8 +118,9 @@ def test_the_search_finds_symbols_pages_and_accounts(chromium, address):
         page = looking.open("/trading")
         page.keyboard.press("/")
         page.keyboard.type("eth")
-        option = page.get_by_role("option").first
+        option = page.get_by_role("option", name=re.compile("^ETH.USDT")).first
         assert re.match(r"ETH/USDT held .*%$", " ".join(option.inner_text().split()))
+        assert option.get_attribute("aria-selected") == "true"
         page.keyboard.press("Enter")
         page.wait_for_url(f"{address}/symbol/ETH/USDT")
         page.keyboard.press("/")

@@ -112,8 +112,10 @@ def test_a_server_that_is_not_there_yet_is_waited_for(chromium, address):
         looking.complaints.clear()
 
 
-def test_a_tab_that_hears_thousands_of_updates_does_not_grow(chromium, desk, address):
-    with seen(chromium, address) as looking:
+def test_a_tab_that_hears_thousands_of_updates_does_not_grow(chromium):
+    needs_node()
+    desk = ShellDesk()
+    with shown(desk) as address, seen(chromium, address) as looking:
         page = looking.open("/trading")
         page.get_by_text("Live: what is new comes by itself").wait_for(state="attached")
         page.wait_for_load_state("networkidle")

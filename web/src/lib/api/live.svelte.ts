@@ -179,12 +179,14 @@ class Live {
   }
 
   #hear(message: StreamMessage): void {
-    this.#watchSilence();
+    // Before the greeting nothing counts as a sign of life: a stream without one begins anew.
+    if (this.#ready) this.#watchSilence();
     switch (message.type) {
       case "hello":
         this.skew = message.now_ms - Date.now();
         this.#subscribed = "";
         if (!this.#ready) this.#opened();
+        this.#watchSilence();
         this.#subscribe();
         return;
       case "beat": {
