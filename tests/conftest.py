@@ -16,11 +16,14 @@ settings.register_profile(
 settings.load_profile(os.environ.get("CRYPTO_TRACKER_HYPOTHESIS", "normal"))
 
 
+_OF_THE_TESTS = {"CRYPTO_TRACKER_MARKET_DATA", "CRYPTO_TRACKER_SHOTS"}
+
+
 @pytest.fixture(autouse=True)
 def no_configuration_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """The shell of the person who runs the tests configures nothing in them."""
     for name in list(os.environ):
-        if name.startswith("CRYPTO_TRACKER_") and name != "CRYPTO_TRACKER_MARKET_DATA":
+        if name.startswith("CRYPTO_TRACKER_") and name not in _OF_THE_TESTS:
             monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "120")
 
