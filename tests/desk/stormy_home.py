@@ -73,7 +73,7 @@ def looked_at(
         yield looked
     finally:
         looked.context.close()
-    assert looked.complaints == []
+    assert looked.complaints == [], f"the browser complains: {looked.complaints}"
 
 
 def settled(look: Looked, text: str) -> None:
