@@ -5,11 +5,13 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from benchmarks.large_account import make_large_home
 from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS
 from crypto_tracker.store.database import open_engine
 from tests.app.conftest import run_command
@@ -18,6 +20,9 @@ from tests.trading import worlds
 
 HOURS = 24
 MANY = 100_000
+FIRST_PAGE_SECONDS = 10.0  # on a machine that does other things too; about one on a quiet one
+ROWS_DRAWN_MAX = 120
+HEAP_BYTES_MAX = 120_000_000
 
 
 @pytest.fixture(scope="module")
@@ -415,3 +420,46 @@ def api_trades(home: Path) -> int:
             return int(connection.execute(text("SELECT count(*) FROM trades")).scalar_one())
     finally:
         engine.dispose()
+
+
+# ----------------------------------------------------------------------------------- a large account
+
+
+@pytest.mark.nightly
+def test_a_hundred_thousand_trades_are_scrolled_without_waiting_or_growing(
+    chromium: Any, tmp_path: Path
+) -> None:
+    made = make_large_home(tmp_path / "home", trades=MANY, minutes=20_000, blocks=300)
+    with served(tmp_path / "home") as address:
+        api, looked = Api(address), Looked(chromium, address)
+        assert api.get("profit")["trades"] == made.trades  # the first answer reads the whole history
+        start = monotonic()
+        page = looked.open("/trading")
+        region = page.get_by_role("region", name="All closed trades")
+        region.locator("tr[data-row]").first.wait_for()
+        assert monotonic() - start < FIRST_PAGE_SECONDS
+        assert sums_of(looked)["Trades"] == f"{made.trades:,}"
+        for loaded in range(600, 5_101, 500):
+            region.evaluate("each => each.scrollTo({ top: each.scrollHeight })")
+            until(lambda count=loaded: rows_loaded(region) >= count)
+            assert region.locator("tr[data-row]").count() < ROWS_DRAWN_MAX
+        expected = [each["symbol"].split("/")[0] for each in api.all("trades", most=5_000)]
+        last = region.locator('tr[data-row="4999"]')
+        region.evaluate(
+            "each => each.scrollTo({ top: 5000 * each.querySelector('tr[data-row]').offsetHeight - 300 })"
+        )
+        last.wait_for()
+        assert plain(last.locator("td").nth(1).inner_text()) == expected[4_999]
+        heap = page.evaluate("performance.memory.usedJSHeapSize")
+        assert heap < HEAP_BYTES_MAX
+        region.evaluate("each => each.scrollTo({ top: 0 })")
+        region.get_by_role("button", name="P&L").click()
+        best = api.get("trades", order="pnl_quote", limit=1)["items"][0]
+        until(lambda: rows(page, "All closed trades")[0][8] == arrowed(best["pnl_quote"]))
+        looked.shoot("large-dark")
+        looked.close()
+
+
+def rows_loaded(region: Any) -> int:
+    """How many rows the table knows, drawn or not."""
+    return int(region.locator("table").get_attribute("aria-rowcount")) - 1

@@ -4,18 +4,17 @@ The account is the lively one of tests/trading/worlds.py: six coins, a crash, la
 hours. What the page shows is held against what the API says, never against numbers of the page itself.
 """
 
-import json
 import os
 import re
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
-from urllib.parse import urlencode
+
+import httpx
 
 from crypto_tracker.core.timeframes import HOUR_MS
 from tests.trading import worlds
@@ -107,18 +106,18 @@ class Api:
 
     def get(self, path: str, **query: Any) -> Any:
         """The answer to one question."""
-        url = f"{self._base}/{path}" + (f"?{urlencode(query, doseq=True)}" if query else "")
-        with urllib.request.urlopen(url, timeout=WAIT_SECONDS) as answer:
-            return json.load(answer)
+        answer = httpx.get(f"{self._base}/{path}", params=query, timeout=WAIT_SECONDS, trust_env=False)
+        answer.raise_for_status()
+        return answer.json()
 
-    def all(self, path: str, **query: Any) -> list[Any]:
-        """All items of a list, page after page."""
+    def all(self, path: str, *, most: int | None = None, **query: Any) -> list[Any]:
+        """All items of a list, page after page, until there are enough."""
         items: list[Any] = []
         cursor: dict[str, str] = {}
         while True:
             page = self.get(path, **query, **cursor, limit=500)
             items += page["items"]
-            if page["next"] is None:
+            if page["next"] is None or (most is not None and len(items) >= most):
                 return items
             cursor = {"cursor": page["next"]}
 
