@@ -110,6 +110,8 @@ def test_a_score_that_is_too_old_for_the_gate_is_none(home: Path) -> None:
     assert btc.score is None
     assert btc.doubtful is False
     assert btc.age_ms == DAY_MS
+    assert btc.why is not None
+    assert btc.why.startswith("no minute for 24 hours: see that `crypto-tracker collect` runs")
 
 
 def test_any_other_book_is_measured_at_its_own_present(home: Path) -> None:

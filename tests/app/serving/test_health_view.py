@@ -137,7 +137,10 @@ def test_a_killed_trader_fails_with_its_process_and_how_to_start_it(home: Path) 
     change(home, f"UPDATE minutes SET recorded_at_ms = {HOUR_LATER_MS}")
     found = part(health(home, HOUR_LATER_MS + 5 * MINUTE_MS), "trader trader")
     assert found.state == "failing"
-    assert found.sentence.startswith("Its process 4711 on tower ended without a word, 5 minutes after")
+    assert found.sentence.startswith(
+        "Its process 4711 on tower ended without a word; its last minute was written"
+    )
+    assert "written 5 minutes ago." in found.sentence
     assert found.advice == (
         "Start it again as before; it goes on where it stood: `crypto-tracker trade --account trader`"
     )

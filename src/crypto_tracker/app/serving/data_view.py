@@ -7,8 +7,10 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from crypto_tracker.app.serving.scope import Scope
+from crypto_tracker.app.serving.trader_part import duration
+from crypto_tracker.config.market_data import Quality
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import DAY_MS, Timeframe
+from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, Timeframe
 from crypto_tracker.desk.views.system import DataQuality, DataRow
 from crypto_tracker.market.quality import measure, why_doubtful
 from crypto_tracker.store.market_database import reading
@@ -91,11 +93,22 @@ def data_view(scope: Scope, *, paper: bool) -> DataQuality:
                 quarantined=held.get(key, 0),
                 disagreement=max(beyond) if beyond else None,
                 doubtful=paper and score is not None and score.score < settings.score_min,
-                why=None if score is None else why_doubtful(score, settings) or None,
+                why=_why(score, settings, present_ms - minute_ms if paper and minute_ms is not None else 0),
             )
         )
     rows.sort(key=_worst_first)
     return DataQuality(until_ms=scope.until_ms, score_min=settings.score_min, items=rows)
+
+
+def _why(score: QualityRow | None, settings: Quality, age_ms: int) -> str | None:
+    """What is wrong with a symbol; without a score that still counts, how old its newest minute is."""
+    if score is not None:
+        return why_doubtful(score, settings) or None
+    if age_ms < settings.stale_minutes * MINUTE_MS:
+        return None
+    return (
+        f"no minute for {duration(age_ms)}: see that `crypto-tracker collect` runs and its provider answers"
+    )
 
 
 def _known_by(end_ms: int | None, timeframe: Timeframe, present_ms: int) -> int | None:

@@ -102,8 +102,8 @@ def _still(read: Reading, session: Session | None, now_ms: int) -> Part:
         return _part(
             name,
             "failing" if account.end_ms is None else "degraded",
-            f"Its process {session.pid} on {session.host} ended without a word, "
-            f"{duration(max(now_ms - seen_ms, 0))} after its last minute.{left if held else ''}",
+            f"Its process {session.pid} on {session.host} ended without a word; its last minute was written "
+            f"{duration(max(now_ms - seen_ms, 0))} ago.{left if held else ''}",
             again,
             seen_ms,
         )

@@ -13,9 +13,9 @@ export function ageOf(row: DataRow, span: string): number | null {
   return Math.max(0, minute + row.age_ms - newest);
 }
 
-/** Whether something is to be told of a row: doubtful, too low a score, no bars, or bars held back. */
+/** Whether something is to be told of a row: doubtful, too low a score, old or no bars, or bars held back. */
 export function isTroubled(row: DataRow, least: number): boolean {
-  return row.doubtful || row.age_ms === null || row.quarantined > 0 || (row.score !== null && row.score < least);
+  return row.doubtful || row.why !== null || row.age_ms === null || row.quarantined > 0 || (row.score !== null && row.score < least);
 }
 
 /** Rows whose symbol or provider holds the words, in their order; only troubled ones where that is asked. */

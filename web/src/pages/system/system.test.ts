@@ -38,6 +38,7 @@ function row(symbol: string, changes: Partial<DataRow> = {}): DataRow {
     score: 1,
     doubtful: false,
     quarantined: 0,
+    why: null,
     ...changes,
   } as unknown as DataRow;
 }
