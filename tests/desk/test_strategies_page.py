@@ -62,8 +62,8 @@ def test_every_strategy_says_how_many_symbols_are_how_near(look: Looked, api: Ap
     page = board(look)
     for each in api.get("readiness")["items"]:
         card = page.locator(f"section[data-strategy={each['strategy']}]")
-        for band in WORDS:
-            assert plain(card.locator(f"[data-band={band}]").inner_text()) == f"{each[band]} {WORDS[band]}"
+        for band, words in WORDS.items():
+            assert plain(card.locator(f"[data-band={band}]").inner_text()) == f"{each[band]} {words}"
     look.shoot("strategies-dark")
 
 
@@ -227,7 +227,7 @@ def test_decisions_are_filtered_by_the_address(look: Looked, api: Api) -> None:
     reason = refused[0]["reason"]
     fitting = [item for item in refused if item["reason"] == reason]
     page = stream(look, f"&verdict=SKIP&reason={reason}")
-    region = page.get_by_role("region", name="Setups and near misses")
+    region = page.get_by_role("region", name="Decisions, newest first")
     total = int(region.locator("table").get_attribute("aria-rowcount")) - 1
     assert total == min(100, len(fitting))
     for badge in page.locator("tr[data-row] .badge").all():
@@ -240,7 +240,7 @@ def test_further_decisions_come_as_one_scrolls(look: Looked, api: Api) -> None:
     count = len(api.all("decisions"))
     assert count > 200
     page = stream(look)
-    region = page.get_by_role("region", name="Setups and near misses")
+    region = page.get_by_role("region", name="Decisions, newest first")
 
     def loaded() -> int:
         return int(region.locator("table").get_attribute("aria-rowcount")) - 1
@@ -265,9 +265,8 @@ def test_an_empty_answer_is_designed(look: Looked) -> None:
 # ----------------------------------------------------------------------------------- for everybody
 
 
-@pytest.mark.parametrize("scheme", ["dark", "light"])
-@pytest.mark.parametrize("size", ["wide", "phone"])
-def test_nobody_is_shut_out(chromium: Any, site: str, scheme: str, size: str) -> None:
+@pytest.mark.parametrize(("size", "scheme"), [("wide", "light"), ("phone", "dark")])
+def test_nobody_is_shut_out(chromium: Any, site: str, size: str, scheme: str) -> None:
     looked = Looked(chromium, site, color_scheme=scheme, **(PHONE if size == "phone" else {}))
     for name, opened in (("strategies", board), ("decisions", stream)):
         page = opened(looked)

@@ -163,8 +163,7 @@ def test_every_fill_in_sight_is_marked_and_opens_its_trade(look: Looked, api: Ap
     assert is_price(newest.partition(" at ")[2].split(" ")[0], marks[-1]["price"])
     page.get_by_role("region", name=f"Trades of {trade['symbol']}").locator("tr[data-row]").first.click()
     page.wait_for_url("**trade=**")
-    page.get_by_role("dialog").wait_for()
-    assert trade["symbol"] in plain(page.get_by_role("dialog").locator("h2").first.inner_text())
+    until(lambda: trade["symbol"] in plain(page.get_by_role("dialog").locator("h2").first.inner_text()))
 
 
 def test_scrolling_back_brings_earlier_candles_that_join(look: Looked) -> None:
@@ -294,7 +293,7 @@ def test_every_view_is_a_link(look: Looked) -> None:
     assert "in 1h" in plain(page.locator("[data-chart-summary] p").text_content())
 
 
-@pytest.mark.parametrize("timeframe", ["1m", "5m", "1h", "4h", "1d"])
+@pytest.mark.parametrize("timeframe", ["1m", "1d"])
 def test_every_timeframe_has_the_candles_of_the_api(look: Looked, api: Api, timeframe: str) -> None:
     page = view(look, f"?tf={timeframe}")
     candles = api.get("pair_candles", symbol=SYMBOL, timeframe=timeframe, limit=600)
@@ -379,6 +378,7 @@ def test_trouble_with_the_bars_is_told_and_tried_again(look: Looked) -> None:
 # ----------------------------------------------------------------------------------- live
 
 
+@pytest.mark.nightly
 def test_new_minutes_reach_the_chart_while_the_account_trades(chromium: Any, tmp_path: Path) -> None:
     home = traded_home(tmp_path / "home", hours=1)
     with served(home) as address, traded(home, speed=1200):
@@ -449,9 +449,8 @@ def test_thousands_of_live_bars_do_not_make_the_page_grow(chromium: Any, site: s
 # ----------------------------------------------------------------------------------- for everybody
 
 
-@pytest.mark.parametrize("scheme", ["dark", "light"])
-@pytest.mark.parametrize("size", ["wide", "phone"])
-def test_nobody_is_shut_out(chromium: Any, site: str, api: Api, scheme: str, size: str) -> None:
+@pytest.mark.parametrize(("size", "scheme"), [("wide", "dark"), ("phone", "light")])
+def test_nobody_is_shut_out(chromium: Any, site: str, api: Api, size: str, scheme: str) -> None:
     symbol = held(api)["trade"]["symbol"]
     at_ms = api.get("status")["until_ms"]
     looked = Looked(chromium, site, color_scheme=scheme, **(PHONE if size == "phone" else {}))
