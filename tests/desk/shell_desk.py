@@ -115,7 +115,9 @@ class ShellBook(FakeBook):
 
 
 class ShellDesk(FakeDesk):
-    """Two accounts and two recorded runs; a FakeDesk otherwise."""
+    """Two accounts and two recorded runs, unless it is `empty`; a FakeDesk otherwise."""
+
+    empty = False
 
     def accounts(self) -> account_views.Accounts:
         def item(account: str, name: str, kind: str, **changes: Any) -> account_views.AccountItem:
@@ -137,6 +139,8 @@ class ShellDesk(FakeDesk):
                 ),
             )
 
+        if self.empty:
+            return account_views.Accounts(items=[])
         return account_views.Accounts(
             items=[
                 item("paper", "paper", "paper", running=True, end_ms=None, return_net=0.0055),

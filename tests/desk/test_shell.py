@@ -124,7 +124,7 @@ def test_the_search_finds_symbols_pages_and_accounts(chromium, address):
         page.keyboard.press("Enter")
         page.wait_for_url(f"{address}/symbol/ETH/USDT")
         page.keyboard.press("/")
-        page.keyboard.type("strat")
+        page.keyboard.type("strateg")
         page.keyboard.press("Enter")
         page.wait_for_url(f"{address}/strategies")
         page.keyboard.press("/")
@@ -295,3 +295,16 @@ def test_nothing_is_wider_than_a_phone_and_pages_stand_at_its_foot(chromium, add
         for link in pages.all():
             box = link.bounding_box()
             assert min(box["width"], box["height"]) >= 44
+
+
+def test_a_home_without_an_account_says_how_to_begin_and_takes_up_the_first_one(chromium):
+    needs_node()
+    desk = ShellDesk()
+    desk.empty = True
+    with shown(desk) as address, seen(chromium, address) as looking:
+        page = looking.open("/trading")
+        page.get_by_text("Nothing was traded here yet").wait_for()
+        assert page.get_by_text("crypto-tracker demo", exact=True).is_visible()
+        desk.empty = False
+        page.locator("header.bar").get_by_text("10,055.09").wait_for()
+        page.get_by_text("Nothing was traded here yet").wait_for(state="detached")

@@ -8,6 +8,7 @@ import type { AccountItem, Identity, Status } from "./api/types";
 import { session } from "./session.svelte";
 
 const ACCOUNTS_EVERY_MS = 30_000;
+const NO_ACCOUNT_EVERY_MS = 3_000;
 const STATUS_EVERY_MS = 15_000;
 
 class App {
@@ -53,7 +54,8 @@ class App {
     $effect(() => {
       if (!this.ready) return;
       void live.generation;
-      const timer = window.setInterval(() => void this.#readAccounts(), ACCOUNTS_EVERY_MS);
+      const every = chosen.id === null ? NO_ACCOUNT_EVERY_MS : ACCOUNTS_EVERY_MS;
+      const timer = window.setInterval(() => void this.#readAccounts(), every);
       return () => clearInterval(timer);
     });
     $effect(() => {
@@ -81,7 +83,9 @@ class App {
   async #readAccounts(): Promise<void> {
     if (document.hidden) return;
     const accounts = await quiet(get<{ items: AccountItem[] }>("accounts"));
-    if (accounts) this.accounts = accounts.items;
+    if (!accounts) return;
+    this.accounts = accounts.items;
+    chosen.preset ??= accounts.items[0]?.account ?? null;
   }
 
   async #readStatus(account: string): Promise<void> {
