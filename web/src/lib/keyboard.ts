@@ -15,6 +15,7 @@ export const SHORTCUTS: readonly Shortcut[] = [
   { keys: "g y", does: "System" },
   { keys: "j  k", does: "Next or previous row of a table" },
   { keys: "Enter", does: "Open the row" },
+  { keys: "n  p", does: "Next or previous symbol, on the page of one" },
   { keys: "?", does: "This help" },
   { keys: "Esc", does: "Close what is open" },
 ];

@@ -30,9 +30,11 @@ export interface Tag {
   readonly values: readonly (number | null)[];
 }
 
+/** Below this width only the words that matter most are written. */
+const NARROW = 420;
+
 interface Placed {
   y: number;
-  readonly line: number;
   readonly words: string;
   readonly colour: string;
 }
@@ -94,12 +96,12 @@ export class Rulers implements ISeriesPrimitive<Time> {
       if (y === null || y < 0 || y > height || left === null || left > width) continue;
       const colour = this.palette.tones[ruler.tone];
       rule(context, Math.max(left, 0), width, y, colour, DASHES[ruler.dash]);
-      placed.push({ y, line: y, words: ruler.words, colour });
+      if (ruler.onAxis || width >= NARROW) placed.push({ y, words: ruler.words, colour });
     }
     for (const tag of this.tags) {
       const value = this.inSight(tag.values);
       const y = value === null ? null : this.place.series.priceToCoordinate(value);
-      if (y !== null && y >= 0 && y <= height) placed.push({ y, line: y, words: tag.words, colour: tag.colour });
+      if (y !== null && y >= 0 && y <= height) placed.push({ y, words: width >= NARROW ? tag.words : short(tag.words), colour: tag.colour });
     }
     apart(placed, height, this.palette.size * LINE);
     for (const one of placed) this.write(context, width, one);
@@ -133,6 +135,11 @@ export class Rulers implements ISeriesPrimitive<Time> {
     context.fillRect(width - 3, one.y - high / 2, 3, high);
     context.fillText(one.words, width - 7, one.y + 0.5);
   }
+}
+
+/** Without the strategy, whose colour says it too. */
+function short(words: string): string {
+  return words.slice(words.indexOf(" ") + 1);
 }
 
 function rule(

@@ -52,6 +52,11 @@ export class ScanPages {
     return null;
   }
 
+  /** Why there are no scans there, in the words of the API. */
+  note(strategy: string, length_ms: number, until_ms: number): string | null {
+    return this.#pages.get(key(strategy, this.#start(length_ms, until_ms)))?.scans?.note ?? null;
+  }
+
   /** Fetches the pages in which scans of (after_ms, until_ms] may be; `present_ms` is the account's present. */
   want(strategy: string, length_ms: number, after_ms: number, until_ms: number, present_ms: number): void {
     for (const start of new Set([this.#start(length_ms, until_ms), this.#start(length_ms, after_ms)])) {
