@@ -284,7 +284,7 @@ class FakeDesk:
 
 
 def broken_store() -> StoreError:
-    return StoreError("the database /home/anna/user_data/accounts/paper/trading.db is locked: try again")
+    return StoreError("the database /srv/anna/user_data/accounts/paper/trading.db is locked: try again")
 
 
 def _kind(wish: control_views.CommandWish) -> str:

@@ -125,7 +125,7 @@ def test_who_may_control_may_also_read_and_is_named_in_what_is_told() -> None:
 
 def test_tokens_that_cannot_be_looked_up_are_not_the_fault_of_who_sends_them() -> None:
     tokens = Tokens()
-    tokens.broken = StoreError("the database /home/anna/user_data/access.db is locked: try again")
+    tokens.broken = StoreError("the database /srv/anna/user_data/access.db is locked: try again")
     answer = Client(application(tokens=tokens)).get("/api/v1/status")
     assert answer.status_code == 503
     assert answer.json()["detail"] == "the database access.db is locked: try again"

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -192,7 +193,7 @@ def test_records_that_cannot_be_read_are_told_without_where_they_lie() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [RuntimeError("line 17 of /home/anna"), SimulationError("line 17 of /home/anna")]
+    "error", [RuntimeError("line 17 of /srv/anna"), SimulationError("line 17 of /srv/anna")]
 )
 def test_a_mistake_of_the_server_shows_its_traceback_to_the_log_alone(
     error: Exception, caplog: pytest.LogCaptureFixture
@@ -202,7 +203,7 @@ def test_a_mistake_of_the_server_shows_its_traceback_to_the_log_alone(
     answer = Client(application(desk)).get("/api/v1/status")
     assert answer.status_code == 500
     assert problem(answer) == "the server made a mistake, which its log tells of: try again later"
-    assert "line 17 of /home/anna" in caplog.text
+    assert "line 17 of /srv/anna" in caplog.text
     assert "Traceback" in caplog.text
 
 
@@ -409,3 +410,20 @@ def test_a_page_that_is_built_anew_is_served_by_the_running_server(page: Path) -
 def test_the_api_answers_where_the_page_was_not_built() -> None:
     assert "was not built" in problem(ask(None, "/"))
     assert ask(None, "/api/v1/ping").status_code == 200
+
+
+def test_the_guide_names_every_endpoint_with_its_scope() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in guide.splitlines() if line.startswith(("| `GET", "| `POST"))]
+    told = {
+        (name, scope.strip())
+        for _, names, scope, *_ in rows
+        for name in re.findall(r"`([A-Z]+ /\S+)`", names)
+    }
+    there = {
+        (f"{method.upper()} {path.removeprefix('/api/v1')}", "".join(each.get("token", [])))
+        for path, methods in openapi_document("0.5.0")["paths"].items()
+        for method, operation in methods.items()
+        for each in operation["security"] or [{}]
+    }
+    assert told == there

@@ -288,7 +288,7 @@ def test_after_trouble_everybody_is_told_to_fetch_anew(
     async def story() -> None:
         async with signed_in(address) as client:
             await subscribe(client, "trades")
-            desk.broken = StoreError("the database /home/anna/paper/trading.db is locked: try again")
+            desk.broken = StoreError("the database /srv/anna/paper/trading.db is locked: try again")
             assert (await hear(client))["detail"] == "the database trading.db is locked: try again"
             desk.broken = None
             assert await hear(client) == {"type": "resync", "account": "paper"}

@@ -98,7 +98,7 @@ _DESCRIPTIONS = {
 def without_paths(sentence: str) -> str:
     """The sentence with files named by their last part only: where the home lies is nobody's business.
 
-    >>> without_paths("the database /home/anna/user_data/market.db is locked: try again")
+    >>> without_paths("the database /srv/anna/user_data/market.db is locked: try again")
     'the database market.db is locked: try again'
     >>> without_paths("ETH/USDT is 1/3 of it")
     'ETH/USDT is 1/3 of it'
