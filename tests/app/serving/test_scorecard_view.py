@@ -1,6 +1,10 @@
 """The scorecard on the page is that of the command, made in the background."""
 
 import json
+import os
+import signal
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -8,11 +12,10 @@ import pytest
 
 from crypto_tracker.app.accounts import read_account
 from crypto_tracker.app.judging import Judged, of_account, of_run
-from crypto_tracker.app.serving.scorecard_view import KeptScorecard
+from crypto_tracker.app.serving.scorecard_view import Case, KeptScorecard
 from crypto_tracker.core.errors import DataError, StoreError
 from crypto_tracker.core.timeframes import MINUTE_MS
 from crypto_tracker.desk.views.research import ScorecardView
-from crypto_tracker.simulation.scorecard import Targets
 from tests.app.books import Document
 from tests.app.conftest import run_command
 from tests.trading.worlds import START_MS, configuration, new_home, trade
@@ -64,7 +67,8 @@ def held_against(document: Document, found: ScorecardView) -> None:
 def test_the_scorecard_of_a_run_is_that_of_the_command(lively: tuple[Path, Document]) -> None:
     home, _ = lively
     tree = configuration(())
-    kept = KeptScorecard("run:1", lambda: (of_run(home, 1, tree), tree.scorecard), lambda: 42)
+    case = Case(gather=partial(of_run, home, 1, tree), targets=tree.scorecard)
+    kept = KeptScorecard("run:1", lambda: case, lambda: 42)
     found = made(kept)
     assert found.made_at_ms == 42
     assert found.confidence == tree.scorecard.confidence
@@ -80,33 +84,53 @@ def test_the_scorecard_of_a_run_is_that_of_the_command(lively: tuple[Path, Docum
     assert names["pnl_net"] == "P&L after costs"
 
 
-def test_the_scorecard_of_an_account_is_that_of_the_command(tmp_path: Path) -> None:
+@pytest.mark.parametrize("apart", [False, True])
+def test_the_scorecard_of_an_account_is_that_of_the_command_whoever_makes_it(
+    tmp_path: Path, *, apart: bool
+) -> None:
     home = new_home(tmp_path / "home")
     trade(home, end_ms=START_MS + 90 * MINUTE_MS)
     tree = configuration()
     place = read_account(home, None)
-    kept = KeptScorecard(
-        place.name, lambda: (of_account(place, tree.scorecard.late_seconds), tree.scorecard), lambda: 42
+    case = Case(
+        gather=partial(of_account, place, tree.scorecard.late_seconds), targets=tree.scorecard, apart=apart
     )
-    found = made(kept)
+    found = made(KeptScorecard(place.name, lambda: case, lambda: 42))
     code, out, err = run_command(home, "scorecard", "--json")
     assert code == 0, err
     held_against(json.loads(out), found)
 
 
-def test_where_nothing_can_be_judged_yet_the_reason_is_the_sentence() -> None:
-    def judge() -> tuple[Judged, Targets]:
-        raise DataError("the account paper has traded no minute yet: let it run first")
+def nothing_traded() -> Judged:
+    raise DataError("the account paper has traded no minute yet: let it run first")
 
-    found = made(KeptScorecard("paper", judge, lambda: 42))
+
+def damaged() -> Judged:
+    raise StoreError("the file is damaged")
+
+
+def killed() -> Judged:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("nothing comes after it")
+
+
+def case_of(gather: Callable[[], Judged], *, apart: bool) -> Case:
+    return Case(gather=gather, targets=configuration().scorecard, apart=apart)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_where_nothing_can_be_judged_yet_the_reason_is_the_sentence(*, apart: bool) -> None:
+    found = made(KeptScorecard("paper", lambda: case_of(nothing_traded, apart=apart), lambda: 42))
     assert found.sentence == "the account paper has traded no minute yet: let it run first"
     assert found.rows == []
 
 
-def test_records_that_cannot_be_read_are_an_error_not_a_sentence() -> None:
-    def judge() -> tuple[Judged, Targets]:
-        raise StoreError("the file is damaged")
-
-    kept = KeptScorecard("paper", judge, lambda: 42)
+@pytest.mark.parametrize("apart", [False, True])
+def test_records_that_cannot_be_read_are_an_error_not_a_sentence(*, apart: bool) -> None:
     with pytest.raises(StoreError, match="damaged"):
-        made(kept)
+        made(KeptScorecard("paper", lambda: case_of(damaged, apart=apart), lambda: 42))
+
+
+def test_a_process_that_ends_before_it_is_done_is_said_and_can_be_tried_on_its_own() -> None:
+    with pytest.raises(StoreError, match="its process ended before it was done"):
+        made(KeptScorecard("paper", lambda: case_of(killed, apart=True), lambda: 42))

@@ -5,6 +5,7 @@ number of rows by key.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,7 @@ from crypto_tracker.app.accounts import account_place
 from crypto_tracker.app.commanding import refuse_where_nobody_answers
 from crypto_tracker.app.commanding import tell as give
 from crypto_tracker.app.explaining import PortfolioAnswer, Scan, answers_of_account
-from crypto_tracker.app.judging import Judged, of_account
+from crypto_tracker.app.judging import of_account
 from crypto_tracker.app.serving.candles import candles
 from crypto_tracker.app.serving.configuration_view import SOURCE, configuration_view, preview_view, wished
 from crypto_tracker.app.serving.control_view import audit_page, command_item, command_page
@@ -32,6 +33,7 @@ from crypto_tracker.app.serving.ratios_view import ratios_view
 from crypto_tracker.app.serving.readiness import readiness
 from crypto_tracker.app.serving.recent import Recent
 from crypto_tracker.app.serving.scans import scans
+from crypto_tracker.app.serving.scorecard_view import Case
 from crypto_tracker.app.serving.slow_views import SlowViews
 from crypto_tracker.app.serving.status_view import balance_view, curve_view
 from crypto_tracker.app.serving.strategy_view import strategy_infos
@@ -53,8 +55,8 @@ from crypto_tracker.desk.views import research as research_views
 from crypto_tracker.desk.views import strategies as strategy_views
 from crypto_tracker.desk.views import system as system_views
 from crypto_tracker.desk.views import trades as trade_views
-from crypto_tracker.simulation.scorecard import Targets
 from crypto_tracker.simulation.state import PENDING
+from crypto_tracker.store.trading_journal import FILE_NAME
 from crypto_tracker.store.trading_records import ConfigurationRow
 from crypto_tracker.store.trading_views import TradingViews
 from crypto_tracker.strategies.base import Strategy
@@ -64,6 +66,7 @@ Load = Callable[[], tuple[Configuration, Mapping[str, Strategy]]]
 LIMIT_MAX = 500
 POINTS_MAX = 5_000
 _MARKS_MAX = 2_000  # trades of one symbol and span whose result stands at their last sell
+_LARGE_BYTES = 32 * 1024**2  # records whose scorecard takes more than a moment
 _NO_OUTCOME = {ExitReason.MANUAL.code, ExitReason.DATA_LOST.code}
 """Exits that tell nothing of the setup: a person's, and lost data."""
 
@@ -507,15 +510,19 @@ class AccountBook:
                 self._name,
                 lambda: self._moments.now().present.scope,
                 self._moments.scans,
-                self._judge,
+                self._case,
                 paper=moment.present.account.end_ms is None,
                 now_ms=self._now_ms,
             )
         return self._slow
 
-    def _judge(self) -> tuple[Judged, Targets]:
-        targets = self._load()[0].scorecard
-        return of_account(account_place(self._home, self._name), targets.late_seconds), targets
+    def _case(self) -> Case:
+        targets, place = self._load()[0].scorecard, account_place(self._home, self._name)
+        return Case(
+            gather=partial(of_account, place, targets.late_seconds),
+            targets=targets,
+            apart=(place.folder / FILE_NAME).stat().st_size > _LARGE_BYTES,
+        )
 
     def _refuse_where_nobody_answers(self, moment: Moment, not_before_ms: int | None) -> None:
         try:

@@ -1,7 +1,7 @@
 """The recorded runs that somebody looks at: each is read once, and the last few stay in memory."""
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
 
@@ -13,6 +13,7 @@ from crypto_tracker.app.serving.run_positions import PLANNED, left_open
 from crypto_tracker.app.serving.run_records import RunRecords
 from crypto_tracker.app.serving.run_scope import run_scope
 from crypto_tracker.app.serving.run_standing import RunMoney
+from crypto_tracker.app.serving.scorecard_view import Case
 from crypto_tracker.app.serving.slow_views import SlowViews
 from crypto_tracker.app.serving.trade_view import positions_view, tiers_of
 from crypto_tracker.core.errors import DataError
@@ -45,9 +46,9 @@ class KeptRun:
             self.scope.account,
             lambda: self.scope,
             self.records,
-            lambda: (
-                of_run(home, run_id, self.scope.configuration),
-                self.scope.configuration.scorecard,
+            lambda: Case(
+                gather=partial(of_run, home, run_id, self.scope.configuration),
+                targets=self.scope.configuration.scorecard,
             ),
             paper=False,
             now_ms=now_ms,

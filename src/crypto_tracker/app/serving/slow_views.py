@@ -2,15 +2,13 @@
 
 from collections.abc import Callable, Mapping
 
-from crypto_tracker.app.judging import Judged
 from crypto_tracker.app.serving.data_view import DATA_SECONDS, data_view
 from crypto_tracker.app.serving.kept import Kept
 from crypto_tracker.app.serving.research_view import KeptResearch
 from crypto_tracker.app.serving.scope import Scanned, Scope
-from crypto_tracker.app.serving.scorecard_view import KeptScorecard
+from crypto_tracker.app.serving.scorecard_view import Case, KeptScorecard
 from crypto_tracker.desk.views.research import Research, ScorecardView
 from crypto_tracker.desk.views.system import DataQuality
-from crypto_tracker.simulation.scorecard import Targets
 
 _PATIENCE_SECONDS = 0.3  # that somebody waits for newer data
 
@@ -22,7 +20,7 @@ class SlowViews:
     ----------
     scope : the book as it stands; asked anew each time
     scanned : its recorded scans
-    judge : what the scorecard judges, and its targets; may take seconds
+    case : what the scorecard judges, and its targets
     paper : whether its present is the clock's
     """
 
@@ -31,13 +29,13 @@ class SlowViews:
         account: str,
         scope: Callable[[], Scope],
         scanned: Scanned,
-        judge: Callable[[], tuple[Judged, Targets]],
+        case: Callable[[], Case],
         *,
         paper: bool,
         now_ms: Callable[[], int],
     ) -> None:
         self._data = Kept(lambda: data_view(scope(), paper=paper), seconds=DATA_SECONDS)
-        self._scorecard = KeptScorecard(account, judge, now_ms)
+        self._scorecard = KeptScorecard(account, case, now_ms)
         self._research = KeptResearch(scope, scanned)
 
     def data(self) -> DataQuality:
