@@ -33,7 +33,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $(STAMP)
 	@echo "Ready: $(BIN)/crypto-tracker --help"
 
-demo: setup ## Watch strategies trade on a synthetic market, in this terminal
+demo: setup ## Watch strategies trade on a synthetic market, on a page of this machine
 	@$(BIN)/crypto-tracker demo
 
 test: setup ## Run all tests but the nightly proofs
