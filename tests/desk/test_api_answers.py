@@ -11,6 +11,8 @@ from typing import Any, get_args
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crypto_tracker.core.errors import CryptoTrackerError, SimulationError
 from crypto_tracker.core.orders import ExitReason
@@ -19,6 +21,7 @@ from crypto_tracker.desk.views.system import Problem
 from crypto_tracker.desk.web.application import openapi_document
 from crypto_tracker.desk.web.gate import HEADERS
 from crypto_tracker.desk.web.parameters import LATEST_MS, SPAN_DAYS_MAX, ExitCode
+from crypto_tracker.desk.web.problems import without_paths
 from tests.desk.fake_desk import NEXT, FakeDesk, broken_store
 from tests.desk.served import CONTROL, Client, application, running, settings
 
@@ -190,6 +193,33 @@ def test_records_that_cannot_be_read_are_told_without_where_they_lie() -> None:
     answer = Client(application(desk)).get("/api/v1/status")
     assert answer.status_code == 503
     assert problem(answer) == "the database trading.db is locked: try again"
+
+
+NAMES = st.text("abcdefgXYZ0123456789._-äß", min_size=3, max_size=12).filter(lambda name: name.strip("._-"))
+
+
+@given(
+    st.lists(NAMES, min_size=2, max_size=6, unique=True),
+    st.sampled_from(["{}: try again", "{} is locked", "it is ({})"]),
+)
+def test_no_folder_of_a_path_is_ever_told(parts: list[str], sentence: str) -> None:
+    told = without_paths(sentence.format("/" + "/".join(parts)))
+    assert "/" not in told
+    assert parts[-1].rstrip(".") in told
+    assert not [part for part in parts[:-1] if part in told.replace(parts[-1], "") and part not in sentence]
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "BTC/USDT and ETH/USDT are 1/3 of it",
+        "see /api/v1/openapi.json",
+        "listen on http://127.0.0.1:8080/ instead",
+        "read 3/4, and 24h/7d",
+    ],
+)
+def test_symbols_shares_and_addresses_are_no_paths(sentence: str) -> None:
+    assert without_paths(sentence) == sentence
 
 
 @pytest.mark.parametrize(

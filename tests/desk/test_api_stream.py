@@ -298,6 +298,18 @@ def test_after_trouble_everybody_is_told_to_fetch_anew(
     play(story())
 
 
+def test_what_a_watch_cannot_tell_is_to_be_fetched_whatever_the_topic(address: str, desk: FakeDesk) -> None:
+    async def story() -> None:
+        async with signed_in(address) as client:
+            await subscribe(client, "trades")
+            desk.happens(live.Resync(account="paper"))
+            assert await hear(client) == {"type": "resync", "account": "paper"}
+            desk.happens(trades(3))
+            assert (await hear(client))["items"][0]["trade_group_id"] == "ETH/USDT-DCA-3"
+
+    play(story())
+
+
 def test_a_mistake_of_the_server_is_logged_and_not_told(
     address: str, desk: FakeDesk, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

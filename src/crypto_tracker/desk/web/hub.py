@@ -21,6 +21,8 @@ LOG = logging.getLogger("crypto_tracker.web")
 
 PRESENT = frozenset({"positions", "equity", "regime", "log", "health"})
 """Topics whose last message tells all of the present: who comes later is given it."""
+RESYNC = "resync"
+"""What a watch says where it cannot tell what was missed: it is for all topics."""
 
 _LOOKERS_AT_ONCE = 4
 AFTER_TROUBLE_SECONDS = 5.0
@@ -199,7 +201,9 @@ class _Looker:
     def _deliver(self, messages: Sequence[tuple[str, str]], topics: frozenset[str]) -> None:
         for topic, message in messages:
             for listener in self._greeted:
-                if topic in listener.topics:
+                if topic == RESYNC:
+                    listener.lose()
+                elif topic in listener.topics:
                     listener.tell(message)
         told = dict(messages)
         self._present = {

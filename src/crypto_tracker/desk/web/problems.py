@@ -24,7 +24,7 @@ from crypto_tracker.desk.views.system import Problem
 
 MEDIA_TYPE = "application/problem+json"
 
-_PATH = re.compile(r"(?<![\w/])(?:[A-Za-z]:)?(?:[/\\][\w.+@ -]*[\w.+@-])+(?:[/\\]|(?=[^\w]|$))")
+_PATH = re.compile(r"(?<![\w/:])(?!/api/v1/)(?:[A-Za-z]:)?(?:[/\\][\w.+@ -]*[\w.+@-])+(?:[/\\]|(?=[^\w]|$))")
 _STATUS: Sequence[tuple[type[CryptoTrackerError], int]] = (
     (NotThere, 404),
     (NotLive, 409),
