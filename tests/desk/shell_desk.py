@@ -24,6 +24,7 @@ from tests.desk.served import Tokens, application, running, settings
 ROOT = Path(__file__).resolve().parents[2]
 STATIC = ROOT / "src" / "crypto_tracker" / "desk" / "web" / "static"
 DAY_MS = 86_400_000
+EQUITY = 10_055.09
 WAIT_MS = 30_000
 
 WIDE = {"width": 1440, "height": 900}
@@ -38,7 +39,7 @@ class ShellBook(FakeBook):
         common: dict[str, Any] = {
             "account": self.account,
             "quote": "USDT",
-            "equity_quote": 12_604.17 if run else 10_055.09,
+            "equity_quote": 12_604.17 if run else getattr(self._desk, "worth", EQUITY),
             "return_net": 0.2604 if run else 0.0055,
             "start_ms": NOW_MS - 9 * DAY_MS,
             "until_ms": NOW_MS - 60_000,
@@ -118,6 +119,7 @@ class ShellDesk(FakeDesk):
     """Two accounts and two recorded runs, unless it is `empty`; a FakeDesk otherwise."""
 
     empty = False
+    worth = EQUITY  # of the account `paper`
 
     def accounts(self) -> account_views.Accounts:
         def item(account: str, name: str, kind: str, **changes: Any) -> account_views.AccountItem:
@@ -164,10 +166,9 @@ class ShellDesk(FakeDesk):
         return super().runs(limit=limit, cursor=cursor).model_copy(update={"next": None})
 
     def equity_is(self, equity_quote: float) -> None:
-        """Let the stream tell another equity of the account `paper`."""
-        now = account_views.Status.model_validate(
-            ShellBook(self, "paper").status().model_dump() | {"equity_quote": equity_quote}
-        )
+        """Let the account `paper` be worth something else, and the stream tell it."""
+        self.worth = equity_quote
+        now = ShellBook(self, "paper").status()
         point = live_views.EquityNow(time_ms=NOW_MS, equity_quote=equity_quote, drawdown=0.01)
         self.happens(live_views.EquityEvent(account="paper", points=[point], status=now))
 

@@ -247,6 +247,7 @@ def test_a_revoked_token_leads_back_to_the_sign_in(chromium):
 def test_the_page_says_that_this_machine_is_let_in_without_a_token(chromium, address):
     with seen(chromium, address) as looking:
         page = looking.open("/trading")
+        assert page.get_by_text("No token needed").is_visible()
         page.get_by_role("button", name="Settings").click()
         panel = page.get_by_role("group", name="Settings").inner_text()
         assert "Open to this machine without a token" in panel

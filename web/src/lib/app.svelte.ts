@@ -29,6 +29,11 @@ class App {
   readonly quote: string = $derived(this.status?.quote ?? this.item?.quote ?? "");
   readonly isRun: boolean = $derived(chosen.id?.startsWith("run:") ?? false);
 
+  /** Whether this page was let in without a token, as whoever sits at this machine is. */
+  readonly openWithoutToken: boolean = $derived(
+    session.token === null && this.identity !== undefined && this.identity.open_to_loopback !== "none",
+  );
+
   may(scope: "read" | "control"): boolean {
     return this.identity?.scopes.includes(scope) ?? false;
   }
