@@ -202,7 +202,13 @@ def test_a_recorded_run_says_in_one_line_what_it_has_not_and_asks_for_nothing_el
 
 
 @pytest.mark.parametrize(
-    ("size", "scheme"), [("desk", "dark"), ("desk", "light"), ("phone", "dark"), ("cinema", "dark")]
+    ("size", "scheme"),
+    [
+        ("desk", "dark"),
+        ("desk", "light"),
+        ("phone", "dark"),
+        pytest.param("cinema", "dark", marks=pytest.mark.nightly),
+    ],
 )
 def test_it_fits_every_screen_and_serves_everybody(chromium: Any, site: str, size: str, scheme: str) -> None:
     with looked_at(chromium, site, "/market", size=size, scheme=scheme) as look:

@@ -152,7 +152,13 @@ def test_a_run_has_a_scorecard_of_its_own_and_is_marked_as_open(chromium: Any, s
 
 
 @pytest.mark.parametrize(
-    ("size", "scheme"), [("desk", "dark"), ("desk", "light"), ("phone", "dark"), ("cinema", "dark")]
+    ("size", "scheme"),
+    [
+        ("desk", "dark"),
+        ("desk", "light"),
+        ("phone", "dark"),
+        pytest.param("cinema", "dark", marks=pytest.mark.nightly),
+    ],
 )
 def test_it_fits_every_screen_and_serves_everybody(
     chromium: Any, site: str, api: Api, size: str, scheme: str

@@ -187,9 +187,9 @@ def test_a_recorded_run_has_data_and_a_configuration(chromium: Any, site: str, t
         ("phone", "dark", "health"),
         ("phone", "dark", "data"),
         ("phone", "light", "configuration"),
-        ("desk", "dark", "data"),
-        ("desk", "dark", "configuration"),
-        ("cinema", "dark", "health"),
+        pytest.param("desk", "dark", "data", marks=pytest.mark.nightly),
+        pytest.param("desk", "dark", "configuration", marks=pytest.mark.nightly),
+        pytest.param("cinema", "dark", "health", marks=pytest.mark.nightly),
     ],
 )
 def test_it_fits_every_screen_and_serves_everybody(
