@@ -5,6 +5,8 @@ import type { Listed } from "../api/types";
 
 export type FetchPage<T> = (cursor: string | null) => Promise<Listed<T>>;
 
+const RETRY_MS = 5_000;
+
 export class Paged<T> {
   rows = $state.raw<readonly T[]>([]);
   total = $state<number | null>(null);
@@ -15,6 +17,7 @@ export class Paged<T> {
   #next: string | null = null;
   #number = 0;
   #busy = false;
+  #retry = 0;
 
   constructor(readonly key: (row: T) => string) {}
 
@@ -37,6 +40,12 @@ export class Paged<T> {
     if (this.total !== null) this.total += added.length;
   }
 
+  /** Asks no more. */
+  stop(): void {
+    clearTimeout(this.#retry);
+    this.#number += 1;
+  }
+
   more(): void {
     if (this.#fetch === undefined || this.#next === null || this.#busy) return;
     void this.#read(this.#fetch, this.#next);
@@ -44,6 +53,7 @@ export class Paged<T> {
 
   async #read(fetch: FetchPage<T>, cursor: string | null): Promise<void> {
     const number = ++this.#number;
+    clearTimeout(this.#retry);
     this.#busy = true;
     this.loading = true;
     try {
@@ -57,7 +67,9 @@ export class Paged<T> {
       this.problem = undefined;
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
-      if (number === this.#number) this.problem = error;
+      if (number !== this.#number) return;
+      this.problem = error;
+      if (error.passing) this.#retry = window.setTimeout(() => void this.#read(fetch, cursor), RETRY_MS);
     } finally {
       if (number === this.#number) {
         this.#busy = false;

@@ -9,6 +9,7 @@ import { appended, barsOf, lengthOf, noBars, prepended, withLive, type Timeframe
 
 const PAGE = 600;
 const MORE = 1_000;
+const RETRY_MS = 4_000;
 /** So many bars behind a moment come with it. */
 const AHEAD = 200;
 
@@ -25,6 +26,7 @@ export class BarStore {
   #earlier = false;
   #number = 0;
   #busy = false;
+  #retry = 0;
 
   /**
    * Fetches a page that holds `around`, or the newest one, and follows what is new; returns how to stop. Bars of the
@@ -46,6 +48,7 @@ export class BarStore {
     return () => {
       release();
       off();
+      clearTimeout(this.#retry);
       this.#number += 1;
     };
   }
@@ -95,6 +98,7 @@ export class BarStore {
 
   async #read(query: { before_ms: number | undefined; limit: number }, take: (page: Candles) => void): Promise<void> {
     const number = ++this.#number;
+    clearTimeout(this.#retry);
     const first = this.bars.times.length === 0;
     this.#busy = true;
     this.loading = first;
@@ -105,7 +109,10 @@ export class BarStore {
       this.problem = undefined;
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
-      if (number === this.#number) this.problem = error;
+      if (number === this.#number) {
+        this.problem = error;
+        if (error.passing) this.#retry = window.setTimeout(() => void this.#read(query, take), RETRY_MS);
+      }
     } finally {
       if (number === this.#number) {
         this.#busy = false;
