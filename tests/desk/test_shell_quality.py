@@ -24,9 +24,7 @@ def address() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_the_first_view_of_every_page_is_small_and_keeps_to_the_policy(
-    chromium, address, path, record_property
-):
+def test_the_first_view_of_every_page_is_small_and_keeps_to_the_policy(chromium, address, path):
     with seen(chromium, address) as looking:
         page = looking.page
         page.add_init_script(
@@ -41,15 +39,6 @@ def test_the_first_view_of_every_page_is_small_and_keeps_to_the_policy(
         looking.open(f"/{path}")
         page.get_by_text("10,055.09").first.wait_for()
         page.wait_for_load_state("networkidle")
-        figures = page.evaluate(
-            """() => ({
-              interactive: performance.getEntriesByType('navigation')[0].domInteractive,
-              painted: performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null,
-            })"""
-        )
-        record_property(
-            "first_view", f"/{path}: {sum(transferred)} bytes, {len(transferred)} files, {figures}"
-        )
         assert sum(transferred) < FIRST_VIEW_MAX_BYTES
         page.keyboard.press("/")
         page.keyboard.press("Escape")
