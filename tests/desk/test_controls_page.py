@@ -247,6 +247,15 @@ def test_enter_does_not_confirm_what_sells(look: Looked, api: Api) -> None:
     assert len(api.get("commands")["items"]) == before
 
 
+def test_everybody_can_read_the_controls_and_their_confirmation(look: Looked, api: Api) -> None:
+    until(lambda: api.get("positions")["items"])
+    look.page.emulate_media(color_scheme="light", reduced_motion="reduce")
+    look.serves_everybody()
+    group(look, "Positions").get_by_role("button", name="Sell them").click()
+    look.page.get_by_role("dialog").locator("button.confirm:not(:disabled)").wait_for()
+    look.serves_everybody()
+
+
 def test_a_position_is_sold_from_its_row_after_a_confirmation(look: Looked, api: Api) -> None:
     page = look.open("/trading")
     region = page.get_by_role("region", name="All open positions")

@@ -380,6 +380,24 @@ def test_on_a_phone_nothing_hangs_over_the_edge_and_a_trade_fills_the_screen(
     looked.close()
 
 
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_everybody_can_read_the_page_and_a_trade(
+    chromium: Any, site: str, api: Api, scheme: str, width: int
+) -> None:
+    group = api.get("positions")["items"][0]["trade"]["trade_group_id"]
+    looked = Looked(chromium, site, color_scheme=scheme, viewport={"width": width, "height": 900})
+    page = looked.open("/trading")
+    page.get_by_role("region", name="All closed trades").wait_for()
+    looked.serves_everybody()
+    page = looked.open(f"/trading?trade={group}")
+    page.locator("[data-gate]").first.wait_for()
+    until(lambda: page.get_by_role("dialog").evaluate("each => each.getAnimations().length") == 0)
+    looked.serves_everybody()
+    looked.shoot(f"position-{scheme}-{width}")
+    looked.close()
+
+
 # ----------------------------------------------------------------------------------- live
 
 

@@ -15,6 +15,7 @@ from time import monotonic, sleep
 from typing import Any
 
 import httpx
+from axe_playwright_python.sync_playwright import Axe
 
 from crypto_tracker.core.timeframes import HOUR_MS
 from tests.trading import worlds
@@ -154,6 +155,12 @@ class Looked:
         folder = os.environ.get("CRYPTO_TRACKER_SHOTS")
         if folder:
             self.page.screenshot(path=str(Path(folder) / f"{name}.png"))
+
+    def serves_everybody(self) -> None:
+        """Nothing is wider than the screen, and axe finds nothing to complain of."""
+        assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        found = Axe().run(self.page).response["violations"]
+        assert [(one["id"], node["target"]) for one in found for node in one["nodes"]] == []
 
     def close(self) -> None:
         """Close the page; whatever it complained of fails the test."""
