@@ -20,7 +20,7 @@ from tests.app.conftest import run_command
 from tests.desk.trading_page import Looked, plain, quiet_home, until
 from tests.trading import worlds
 
-CRASH_MINUTE = 601  # the fast regime is PANIC from here on
+CRASH_MINUTE = 610  # the fast regime is PANIC, and one symbol was stopped out
 COLLECTED_MS = worlds.START_MS + CRASH_MINUTE * MINUTE_MS
 WISHES = (
     worlds.Wished(None, "block", {"symbol": "SOL/USD"}),

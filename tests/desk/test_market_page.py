@@ -116,6 +116,15 @@ def test_symbols_that_open_nothing_stand_with_their_reason(look: Looked, api: Ap
     assert "Unblock" in blocked
 
 
+def test_a_cooldown_tells_the_time_left_in_the_present_of_the_account(look: Looked, api: Api) -> None:
+    (cooling,) = [each for each in api.get("locks")["symbols"] if each["cooldown_until_ms"] is not None]
+    minutes = cooling["left_ms"] // 60_000
+    row = look.page.locator(f"[data-symbol='{cooling['symbol']}']")
+    shown = plain(row.inner_text())
+    assert f"cools down {minutes // 60} h {minutes % 60:02d} min left" in shown
+    assert row.locator("[data-command=cooldown_clear]").count() == 1
+
+
 def test_volatility_stands_beside_the_marks_of_each_switch(look: Looked, api: Api) -> None:
     market, shown = api.get("market"), said(look, "Volatility switches")
     for each in market["switches"]:
