@@ -26,7 +26,7 @@ CONFIG = {
     },
 }
 FEW = settings(
-    max_examples=6,
+    max_examples=4,
     deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],
