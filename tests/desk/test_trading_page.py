@@ -12,13 +12,13 @@ import pytest
 from sqlalchemy import text
 
 from benchmarks.large_account import make_large_home
-from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS
+from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS
 from crypto_tracker.store.database import open_engine
 from tests.app.conftest import run_command
 from tests.desk.trading_page import Api, Looked, money, percent, plain, quiet_home, served, traded_home, until
 from tests.trading import worlds
 
-HOURS = 24
+HOURS = 13
 MANY = 100_000
 FIRST_PAGE_SECONDS = 10.0  # on a machine that does other things too; about one on a quiet one
 ROWS_DRAWN_MAX = 120
@@ -30,7 +30,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An account that traded for HOURS through a crash, and a recorded backtest of the same market."""
     folder = tmp_path_factory.mktemp("trading-page")
     home = traded_home(folder / "home", hours=HOURS)
-    span = worlds.timerange(worlds.START_MS, worlds.START_MS + HOURS * 60 * MINUTE_MS)
+    span = worlds.timerange(worlds.START_MS, worlds.START_MS + HOURS * HOUR_MS)
     code, _, error = run_command(home, "-c", str(home / "config.toml"), "backtest", "--timerange", span)
     assert code == 0, error
     return home
@@ -380,8 +380,7 @@ def test_on_a_phone_nothing_hangs_over_the_edge_and_a_trade_fills_the_screen(
     looked.close()
 
 
-@pytest.mark.parametrize("scheme", ["dark", "light"])
-@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1440)])
 def test_everybody_can_read_the_page_and_a_trade(
     chromium: Any, site: str, api: Api, scheme: str, width: int
 ) -> None:
@@ -406,7 +405,7 @@ def test_what_is_traded_appears_by_itself_and_never_moves_what_one_reads(
 ) -> None:
     mine = Path(shutil.copytree(home, tmp_path / "home", ignore=shutil.ignore_patterns("*.lock")))
     with served(mine) as address:
-        api, looked = Api(address), Looked(chromium, address, viewport={"width": 1440, "height": 500})
+        api, looked = Api(address), Looked(chromium, address, viewport={"width": 1440, "height": 320})
         page = looked.open("/trading")
         region = page.get_by_role("region", name="All closed trades")
         region.wait_for()
@@ -414,7 +413,7 @@ def test_what_is_traded_appears_by_itself_and_never_moves_what_one_reads(
         equity = looked.text("[data-figure=equity]")
         region.evaluate("each => each.scrollTo({ top: 60 })")
         first = rows(page, "All closed trades")[0]
-        worlds.trade(mine, enough=lambda _: api_trades(mine) >= before + 2)
+        worlds.trade(mine, enough=lambda step: step.time_ms % HOUR_MS == 0 and api_trades(mine) >= before + 2)
         new = api_trades(mine) - before
         page.get_by_role("button", name=f"{new} new").wait_for()
         assert rows(page, "All closed trades")[0] == first
