@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +19,10 @@ import pytest
 from websockets.sync.client import connect
 
 from crypto_tracker.app.supervising import PARENT_VARIABLE
+from crypto_tracker.app.web import Configured
+from crypto_tracker.config.tree import Configuration, load_configuration
+from crypto_tracker.strategies.base import Strategy
+from crypto_tracker.strategies.registry import builtin
 from tests.app.conftest import run_command
 
 SECONDS = 60.0
@@ -234,3 +238,21 @@ def test_it_warns_where_other_machines_reach_it_without_tls(tmp_path: Path) -> N
         said = rest(server)
     assert server.address.startswith("http://127.0.0.1:")
     assert len([line for line in said.splitlines() if line.startswith("warning: ") and "no TLS" in line]) == 1
+
+
+def test_the_configuration_is_read_again_once_its_file_has_changed(tmp_path: Path) -> None:
+    path, loads = tmp_path / "config.toml", []
+
+    def load() -> tuple[Configuration, Mapping[str, Strategy]]:
+        loads.append(path.is_file())
+        models = {name: strategy.parameters_model for name, strategy in builtin().items()}
+        return load_configuration(models, file=None, environment={}, assignments=()).tree, builtin()
+
+    configured = Configured(path, load)
+    assert configured()[0] is configured()[0]
+    assert configured.text() == ""
+    path.write_text("[limits]\nmax_open = 20\n", encoding="utf-8")
+    configured()
+    configured()
+    assert configured.text() == "[limits]\nmax_open = 20\n"
+    assert loads == [False, True]

@@ -3,10 +3,13 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crypto_tracker.core.errors import StoreError
 from crypto_tracker.desk.web.application import openapi_document
 from crypto_tracker.desk.web.gatekeeper import WRONG_TOKENS_PER_MINUTE
+from crypto_tracker.desk.web.limits import Buckets
 from tests.desk.fake_desk import FakeDesk
 from tests.desk.served import CONTROL, READ, Client, Tokens, application, settings
 
@@ -298,3 +301,27 @@ def test_an_address_that_guesses_tokens_is_no_longer_listened_to() -> None:
     assert Client(app, CONTROL).get("/api/v1/status").status_code == 429
     assert Client(app, READ).get("/api/v1/status").status_code == 200
     assert Client(app, CONTROL, peer="203.0.113.8").get("/api/v1/status").status_code == 200
+
+
+@given(
+    per_minute=st.integers(1, 50),
+    pauses=st.lists(st.floats(0.0, 90.0), min_size=1, max_size=120),
+)
+def test_no_minute_has_more_than_twice_the_limit_and_who_waits_as_told_is_let_in(
+    per_minute: int, pauses: list[float]
+) -> None:
+    buckets, now, granted = Buckets(per_minute=per_minute), 0.0, []
+    for pause in pauses:
+        now += pause
+        wait = buckets.take("anna", now)
+        if wait:
+            now += wait
+            assert buckets.take("anna", now) == 0
+        granted.append(now)
+    for start in granted:
+        assert sum(start <= moment < start + 60.0 for moment in granted) <= 2 * per_minute
+
+
+def test_a_flood_of_addresses_is_forgotten_from_its_oldest_on() -> None:
+    buckets = Buckets(per_minute=1, keys_max=2)
+    assert [buckets.take(key, 0.0) for key in ("a", "a", "b", "c", "c", "a")] == [0, 60, 0, 0, 60, 0]
