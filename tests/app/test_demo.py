@@ -251,7 +251,7 @@ def test_ctrl_c_ends_with_the_summary_so_far_and_a_whole_record(tmp_path: Path):
         "demo",
         "--no-page",
         "--days",
-        "60",
+        "30",
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -264,7 +264,7 @@ def test_ctrl_c_ends_with_the_summary_so_far_and_a_whole_record(tmp_path: Path):
     assert "Stopped after " in out
     assert "What to type next" in out
     assert "Traceback" not in err
-    store = RunStore.open_to_read(tmp_path / "demo" / "seed-3-60d")
+    store = RunStore.open_to_read(tmp_path / "demo" / "seed-3-30d")
     assert store is not None
     assert store.counts(1)["setups"] >= 0
     store.close()
