@@ -88,7 +88,11 @@ def open_engine(path: Path, *, read_only: bool = False, busy_timeout_ms: int = 3
         return connection
 
     # Without a path in the URL, SQLAlchemy would take it for a database in memory and share one connection.
-    engine = create_engine("sqlite+pysqlite://", creator=connect, module=module, poolclass=QueuePool)
+    # A connection costs little, so nobody waits for one that another thread holds: who holds one and needs a
+    # second would wait for ever.
+    engine = create_engine(
+        "sqlite+pysqlite://", creator=connect, module=module, poolclass=QueuePool, max_overflow=-1
+    )
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

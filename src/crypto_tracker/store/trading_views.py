@@ -63,6 +63,10 @@ from crypto_tracker.store.trading_rows import fill_of, order_of, position_of, se
 from crypto_tracker.strategies.decisions import ScanBlock, decode_block
 
 
+class NotOpened(StoreError):
+    """There is no account in a folder, or whoever opens it has not come to the end of it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Where:
     """Which rows are wanted; what is empty or None does not narrow. `reasons` are codes.
@@ -153,11 +157,11 @@ class TradingViews:
         """Read the account of a folder; raises StoreError where none was opened there."""
         path = folder / FILE_NAME
         if not path.is_file():
-            raise StoreError(f"there is no account in {folder}: start it with `crypto-tracker trade`")
+            raise NotOpened(f"there is no account in {folder}: start it with `crypto-tracker trade`")
         engine = open_engine(path, read_only=True)
         try:
             if current_revision(engine) is None:
-                raise StoreError(f"the account in {folder} was not opened to its end: start it again")
+                raise NotOpened(f"the account in {folder} was not opened to its end: start it again")
             with engine.connect() as connection:
                 yield cls(connection, folder)
         finally:
@@ -174,7 +178,7 @@ class TradingViews:
         """Whose records these are."""
         row = self._connection.execute(select(tables.account)).one_or_none()
         if row is None:
-            raise StoreError(f"the account in {self.folder} was not opened to its end: start it again")
+            raise NotOpened(f"the account in {self.folder} was not opened to its end: start it again")
         return Account(
             kind=row.kind,
             symbols=tuple(map(Symbol.parse, json.loads(row.symbols))),

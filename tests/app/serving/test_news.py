@@ -1,7 +1,7 @@
 """What a live stream is told is what two looks at the pages differ by."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,14 +10,14 @@ import pytest
 
 from crypto_tracker.app.serving.account_book import AccountBook
 from crypto_tracker.app.serving.desk import HomeDesk
-from crypto_tracker.core.errors import UsageError
+from crypto_tracker.core.errors import StoreError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe
-from crypto_tracker.desk.source import DecisionFilter, NotThere, TradeFilter
+from crypto_tracker.desk.source import DecisionFilter, TradeFilter
 from crypto_tracker.desk.views import live
 from crypto_tracker.desk.views.base import View
 from crypto_tracker.desk.views.controls import CommandWish
-from tests.app.serving.accounts import MEDDLED_MINUTES, book_of, new_desk, trade_on
+from tests.app.serving.accounts import MEDDLED_MINUTES, NOW_MS, book_of, load, new_desk, trade_on
 from tests.trading import worlds
 
 SYMBOL = Symbol("BTC", "USD")
@@ -190,18 +190,27 @@ def test_what_was_missed_for_long_is_to_be_fetched_anew(
     assert isinstance(event, live.Resync)
 
 
-@pytest.mark.parametrize(
-    ("topic", "error", "sentence"),
-    [
-        ("weather", UsageError, "there is no topic 'weather'"),
-        ("bars:BTC/USD", UsageError, "there is no topic"),
-        ("bars:BTC/USD@7m", UsageError, "7m"),
-        ("bars:XRP/USD@15m", NotThere, "does not watch XRP/USD"),
-    ],
-)
-def test_a_topic_that_there_is_not_is_refused(
-    book: AccountBook, topic: str, error: type[Exception], sentence: str
+@pytest.mark.parametrize("topic", ["weather", "bars:BTC/USD", "bars:BTC/USD@7m", "bars:XRP/USD@15m"])
+def test_a_topic_that_there_is_not_brings_nothing_and_keeps_nobody_from_theirs(
+    book: AccountBook, topic: str
 ) -> None:
-    act: Callable[[], object] = lambda: book.watch().news(frozenset({topic}))  # noqa: E731 - for pytest
-    with pytest.raises(error, match=sentence):
-        act()
+    assert [event.type for event in book.watch().news(frozenset({topic, "regime"}))] == ["regime"]  # type: ignore[attr-defined]
+
+
+def test_an_account_that_is_damaged_or_stays_away_is_told(home: Path) -> None:
+    now_ms = [NOW_MS]
+    desk = HomeDesk(home, load, lambda: now_ms[0], NOW_MS, "test")
+    watch, path = book_of(desk).watch(), worlds.account_folder(home) / "trading.db"
+    watch.news(frozenset({"regime"}))
+    path.rename(path.with_suffix(".away"))
+    assert watch.news(frozenset({"regime"})) == ()
+    now_ms[0] += 40_000
+    with pytest.raises(StoreError, match="there is no account"):
+        watch.news(frozenset({"regime"}))
+    path.write_bytes(b"no database" * 500)
+    with pytest.raises(StoreError, match="cannot be read"):
+        watch.news(frozenset({"regime"}))
+    path.unlink()
+    path.with_suffix(".away").rename(path)
+    assert isinstance(watch.news(frozenset({"regime"}))[0], live.Resync)
+    desk.close()

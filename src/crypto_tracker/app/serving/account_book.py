@@ -22,7 +22,7 @@ from crypto_tracker.app.serving.control_view import audit_page, command_item, co
 from crypto_tracker.app.serving.cursors import read, written
 from crypto_tracker.app.serving.decision_view import count_views, decision_views
 from crypto_tracker.app.serving.explanations import explain
-from crypto_tracker.app.serving.levels import levels
+from crypto_tracker.app.serving.levels import MARKS_MAX, levels
 from crypto_tracker.app.serving.locks_view import locks_view
 from crypto_tracker.app.serving.market_view import market_view
 from crypto_tracker.app.serving.moments import Moment, Moments
@@ -65,7 +65,6 @@ Load = Callable[[], tuple[Configuration, Mapping[str, Strategy]]]
 
 LIMIT_MAX = 500
 POINTS_MAX = 5_000
-_MARKS_MAX = 2_000  # trades of one symbol and span whose result stands at their last sell
 _LARGE_BYTES = 32 * 1024**2  # records whose scorecard takes more than a moment
 _NO_OUTCOME = {ExitReason.MANUAL.code, ExitReason.DATA_LOST.code}
 """Exits that tell nothing of the setup: a person's, and lost data."""
@@ -183,7 +182,7 @@ class AccountBook:
                 raise NotThere(f"{self._name} has no trade {trade_group_id}")
             setups = records.setups_keyed([(to_ms(trade.decision_time), str(trade.symbol), trade.strategy)])
             decisions = decision_views(
-                records, setups, present.tiers, self._moments.scans.seen, present.cursor_ms
+                records, setups, present.tiers, self._moments.scans.seen_in(records), present.cursor_ms
             )
             orders = records.orders([trade_group_id]).get(trade_group_id, [])
             fills = records.fills(trade_group_id)
@@ -255,7 +254,7 @@ class AccountBook:
                 records,
                 records.setups_keyed(shown),
                 moment.present.tiers,
-                self._moments.scans.seen,
+                self._moments.scans.seen_in(records),
                 moment.present.cursor_ms,
             )
         return decided_views.DecisionPage(items=items, next=written(shown[-1]) if len(keys) > limit else None)
@@ -334,7 +333,7 @@ class AccountBook:
         present, columns = moment.present, moment.followed.trades
         record = present.record_of(symbol)
         where = TradeFilter(symbols=(symbol,), start_ms=start_ms, end_ms=end_ms)
-        index = columns.select(where, present.tiers)[-_MARKS_MAX:]
+        index = columns.select(where, present.tiers)[-MARKS_MAX:]
         with self._moments.follower.views() as records:
             closed = self._trade_views(moment, records, columns.number[index].tolist())
         position = None if record is None else present.position_of(record)

@@ -1,6 +1,6 @@
 """The recorded scans, setups and fills of a trading account."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from crypto_tracker.app.serving.follower import AccountFollower
 from crypto_tracker.app.serving.recent import Recent
@@ -8,7 +8,7 @@ from crypto_tracker.core.orders import Fill
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.desk.source import DecisionFilter
 from crypto_tracker.store.trading_records import SetupRecord
-from crypto_tracker.store.trading_views import Where
+from crypto_tracker.store.trading_views import TradingViews, Where
 from crypto_tracker.strategies.decisions import ScanBlock, decode_column
 
 _SEEN_KEPT = 4_096
@@ -57,13 +57,22 @@ class AccountScans:
         with self._follower.views() as records:
             return records.fills_of_symbol(symbol, start_ms, end_ms)
 
-    def seen(self, row: SetupRecord) -> Mapping[str, float]:
-        """What a strategy measured in the scan of a setup or near miss; empty where it is not kept."""
-        # An account that is made anew decides at the same closes again.
-        key = self._follower.now.account.created_at_ms, row.time_ms, row.strategy, row.symbol
-        return self._seen.made(key, lambda: self._measured(row))
+    def seen_in(self, records: TradingViews) -> Callable[[SetupRecord], Mapping[str, float]]:
+        """What a strategy measured in the scan of a setup or near miss; empty where it is not kept.
 
-    def _measured(self, row: SetupRecord) -> Mapping[str, float]:
-        found = self.encoded_blocks(row.strategy, [row.time_ms])
-        scan = decode_column(found[0][1], row.symbol) if found else None
-        return {} if scan is None else scan.measurements
+        It is read from records that are open already: who holds one connection shall not wait for another.
+        """
+        begun_ms = self._follower.now.account.created_at_ms
+
+        def seen(row: SetupRecord) -> Mapping[str, float]:
+            # An account that is made anew decides at the same closes again.
+            key = begun_ms, row.time_ms, row.strategy, row.symbol
+            return self._seen.made(key, lambda: _measured(records, row))
+
+        return seen
+
+
+def _measured(records: TradingViews, row: SetupRecord) -> Mapping[str, float]:
+    found = records.encoded_blocks(row.strategy, [row.time_ms])
+    scan = decode_column(found[0][1], row.symbol) if found else None
+    return {} if scan is None else scan.measurements

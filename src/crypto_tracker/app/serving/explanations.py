@@ -27,7 +27,7 @@ from crypto_tracker.core.bars import Panel
 from crypto_tracker.core.decisions import Reason, Verdict
 from crypto_tracker.core.errors import DataError
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, Timeframe, from_ms, next_month_ms
+from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe, from_ms, next_month_ms
 from crypto_tracker.desk.views import decisions as views
 from crypto_tracker.features.blocks import anchor_ms, joined
 from crypto_tracker.portfolio.trend import slow_regime_codes
@@ -39,8 +39,9 @@ from crypto_tracker.strategies.needs import TREND_SPANS, scan_timeframe
 from crypto_tracker.strategies.registry import builtin
 from crypto_tracker.strategies.scan import scan
 
-_PANELS: Recent[Panel] = Recent(96)  # some tens of thousands of bars each
-_TOLD: Recent[tuple[StrategyExplanation, str | None]] = Recent(2_048)
+_AGE_MS = 5 * MINUTE_MS  # by then bars that were fetched, or mended, are seen
+_PANELS: Recent[tuple[Panel, int]] = Recent(96)  # some tens of thousands of bars each, and when they were read
+_TOLD: Recent[tuple[StrategyExplanation, str | None]] = Recent(2_048, age_ms=_AGE_MS)
 _LATE_MS = HOUR_MS  # by then bars that came late are there
 _WARM_UP_MS = 20_000 * DAY_MS
 _WARM_UP_DAYS = 40
@@ -87,8 +88,8 @@ def _explained(
     close_ms = timeframe_of(scope, strategy).floor(moment_ms)
     recorded = read_columns(scope, scanned, symbol, strategy.name, [close_ms])
     version = recorded[0].version if recorded else scope.version
-    key = (scope.home, scope.account, version, symbol, strategy.name, close_ms)
-    kept = _TOLD.get(key)
+    key = (scope.home, scope.account, scope.begun_ms, version, symbol, strategy.name, close_ms)
+    kept = _TOLD.get(key, now_ms=scope.now_ms())
     if kept is None:
         configuration = configuration_of(scope, version)
         view = _market_view(scope, configuration, strategy, symbol, close_ms)
@@ -98,7 +99,8 @@ def _explained(
             said = Reason(recorded[0].reason).code
             note = f"{strategy.name} said {said} at the time: bars were stored or corrected since"
         kept = (kept[0], note)
-        _TOLD.put(key, kept)
+        if note is None:  # what was lacking may come
+            _TOLD.put(key, kept, now_ms=scope.now_ms())
     return kept
 
 
@@ -160,23 +162,28 @@ def _market_view(
 def _panel(scope: Scope, symbol: Symbol, timeframe: Timeframe, start_ms: int, close_ms: int) -> Panel:
     """The bars from `start_ms` on that close by `close_ms`, and later ones of the month that will not change.
 
-    What an earlier call has read is not read again, but the latest of it.
+    What an earlier call has read is not read again, but the latest of it, and all of it some minutes later
+    where it was not known of some bars whether there are any.
     """
     key = (scope.home, provider_of(scope, symbol), scope.history, symbol, timeframe, start_ms)
-    kept, source = _PANELS.get(key), source_of(scope)
+    source, now_ms = source_of(scope), scope.now_ms()
     needed_ms = timeframe.floor(close_ms)
-    settled_ms = timeframe.floor(min(next_month_ms(close_ms - 1), scope.now_ms() - _LATE_MS))
-    if kept is not None and (not len(kept) or int(kept.close_time_ms[-1]) < needed_ms):
-        again_ms = (
-            max(timeframe.floor(int(kept.close_time_ms[-1]) - _LATE_MS), start_ms) if len(kept) else start_ms
-        )
-        fresh = source.panel([symbol], timeframe, again_ms, max(needed_ms, settled_ms))
-        kept = joined(kept.between(start_ms, again_ms), fresh)
-        _PANELS.put(key, kept)
+    settled_ms = timeframe.floor(min(next_month_ms(close_ms - 1), now_ms - _LATE_MS))
+    kept, read_ms = _PANELS.get(key) or (None, now_ms)
+    if kept is not None and not 0 <= now_ms - read_ms < _AGE_MS and not kept.covered.all():
+        kept = None
+    if kept is not None and len(kept) and int(kept.close_time_ms[-1]) >= needed_ms:
+        return kept
+    again_ms = start_ms
+    if kept is not None and len(kept):
+        again_ms = max(timeframe.floor(int(kept.close_time_ms[-1]) - _LATE_MS), start_ms)
+    found = source.panel([symbol], timeframe, again_ms, max(needed_ms, settled_ms))
     if kept is None:
-        kept = source.panel([symbol], timeframe, start_ms, max(needed_ms, settled_ms))
-        _PANELS.put(key, kept)
-    return kept
+        read_ms = now_ms
+    else:
+        found = joined(kept.between(start_ms, again_ms), found)
+    _PANELS.put(key, (found, read_ms))
+    return found
 
 
 def _is_setup(found: StrategyExplanation) -> bool:

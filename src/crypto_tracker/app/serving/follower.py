@@ -24,7 +24,7 @@ from crypto_tracker.store.control import Command, ControlViews
 from crypto_tracker.store.database import current_revision, open_engine, sqlite_module
 from crypto_tracker.store.trading_journal import FILE_NAME
 from crypto_tracker.store.trading_records import Account
-from crypto_tracker.store.trading_views import TradingViews
+from crypto_tracker.store.trading_views import NotOpened, TradingViews
 from crypto_tracker.strategies.decisions import ScanBlock
 
 RegimeSpan = tuple[int, int, int]
@@ -169,12 +169,12 @@ class AccountFollower:
     def _account_file(self) -> "_File":
         file = self._records.file()
         if file is None:
-            raise StoreError(f"there is no account in {self.folder}: start it with `crypto-tracker trade`")
+            raise NotOpened(f"there is no account in {self.folder}: start it with `crypto-tracker trade`")
         return file
 
     def _read(self, seen: "_Seen") -> None:
         if current_revision(seen.records.engine) is None:
-            raise StoreError(f"the account in {self.folder} was not opened to its end: start it again")
+            raise NotOpened(f"the account in {self.folder} was not opened to its end: start it again")
         before = self._now if self._seen is not None and self._seen.records is seen.records else None
         known = before if self._seen is not None and self._seen.control is seen.control else None
         # A command is there before its answer is, so commands are read first.

@@ -25,6 +25,8 @@ from crypto_tracker.strategies.base import Strategy
 from crypto_tracker.strategies.decisions import ScanColumn
 from crypto_tracker.strategies.levels import levels as levels_of
 
+MARKS_MAX = 2_000
+"""Trades of a symbol and span, the newest, whose result stands at their last sell."""
 SCANS_MAX = 500
 """Scans of a strategy from which lines are drawn; of a longer span every second, third ... is taken."""
 

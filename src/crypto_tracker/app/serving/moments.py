@@ -237,6 +237,7 @@ class Moments:
             configuration=configuration,
             version=reading.version,
             quote=account.symbols[0].quote,
+            begun_ms=account.created_at_ms,
             start_ms=account.start_ms,
             until_ms=reading.cursor_ms,
             live=True,
@@ -263,7 +264,7 @@ class Moments:
                 [trade for trade, _ in records.trades_numbered(newest)],
                 next_setup=moment.present.state.next_setup,
                 cursor_ms=moment.present.cursor_ms,
-                seen=self.scans.seen,
+                seen=self.scans.seen_in(records),
             )
 
     def _newest_bar_ms(self, present: Present) -> int | None:

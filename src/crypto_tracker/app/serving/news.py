@@ -15,15 +15,17 @@ from crypto_tracker.app.serving.scope import Scope
 from crypto_tracker.app.serving.trade_view import trade_view
 from crypto_tracker.core.arrays import FloatArray
 from crypto_tracker.core.bars import Panel
-from crypto_tracker.core.errors import StoreError, UsageError
+from crypto_tracker.core.errors import DataError, StoreError, UsageError
 from crypto_tracker.core.money import QUOTE_SCALE
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe
+from crypto_tracker.desk.source import NotThere
 from crypto_tracker.desk.views import live
 from crypto_tracker.desk.views.accounts import Status
 from crypto_tracker.desk.views.base import View
 from crypto_tracker.desk.views.decisions import LogLine
 from crypto_tracker.desk.views.system import Health
+from crypto_tracker.store.trading_views import NotOpened
 
 TOPICS = ("trades", "decisions", "positions", "equity", "regime", "health", "log")
 BARS = "bars:"
@@ -33,6 +35,7 @@ AT_ONCE = 500
 POINTS = 240
 """Points of the equity in one message: of a longer stretch every second, third ... is told."""
 
+_GONE_MS = 30_000  # for so long an account may be gone before it is told: a replay may begin anew
 _OF_THE_CLOCK = {"now_ms", "lag_ms"}
 _BARS: Recent[list[live.BarNow]] = Recent(256)
 
@@ -62,6 +65,7 @@ class AccountWatch:
         self._moments = moments
         self._health = health
         self._lost = False
+        self._gone_ms: int | None = None
         self._opened_ms: int | None = None
         self._trades: int | None = None
         self._decisions: int | None = None
@@ -74,14 +78,21 @@ class AccountWatch:
         self._bars: dict[str, int] = {}
 
     def news(self, topics: frozenset[str]) -> Sequence[View]:
-        """Events for these topics since the last call; an account that is made anew is to be fetched anew."""
+        """Events for these topics since the last call; an account that is made anew is to be fetched anew.
+
+        Bars that there are not bring nothing: the topics are those of all streams together, and one that
+        asks for nonsense shall not keep the others from theirs.
+        """
         try:
             moment = self._moments.now()
-        except StoreError:
+        except StoreError as error:
             if self._opened_ms is None:
                 raise
-            self._lost = True  # a replay begins anew: there is an account again in a moment
-            return ()
+            self._lost = True
+            if isinstance(error, NotOpened) and self._gone_for_ms() < _GONE_MS:
+                return ()  # a replay begins anew: there is an account again in a moment
+            raise
+        self._gone_ms = None
         opened_ms = moment.followed.account.created_at_ms
         found: list[View] = []
         if self._opened_ms is not None and (self._lost or opened_ms != self._opened_ms):
@@ -133,7 +144,7 @@ class AccountWatch:
                 records,
                 records.setups_keyed(keys),
                 moment.present.tiers,
-                self._moments.scans.seen,
+                self._moments.scans.seen_in(records),
                 moment.present.cursor_ms,
             )
         return [live.DecisionsEvent(account=self._moments.name, items=items)]
@@ -189,18 +200,28 @@ class AccountWatch:
         return [live.HealthEvent(account=self._moments.name, health=health)]
 
     def _new_bars(self, topic: str, moment: Moment) -> list[View]:
-        wanted, scope = bar_topic(topic), moment.present.scope
-        provider_of(scope, wanted.symbol)
-        before = self._bars.get(topic)
-        self._bars[topic] = scope.until_ms
-        if before is None or before == scope.until_ms:
+        scope, before = moment.present.scope, self._bars.get(topic)
+        try:
+            wanted = bar_topic(topic)
+            provider_of(scope, wanted.symbol)
+            late = before is not None and (scope.until_ms - before) // wanted.timeframe.ms > AT_ONCE
+            new = not (late or before is None or before == scope.until_ms)
+            items = bars_since(scope, wanted, before) if new and before is not None else []
+        except (NotThere, UsageError, DataError):
             return []
-        if (scope.until_ms - before) // wanted.timeframe.ms > AT_ONCE:
+        self._bars[topic] = scope.until_ms
+        if late:
             return [self._resync()]
-        items = bars_since(scope, wanted, before)
         return [live.BarsEvent(account=self._moments.name, items=items)] if items else []
 
     # --- what was told -------------------------------------------------------------------------
+
+    def _gone_for_ms(self) -> int:
+        """How long there has been no account, as far as this watch has seen."""
+        now_ms = self._moments.now_ms()
+        if self._gone_ms is None:
+            self._gone_ms = now_ms
+        return now_ms - self._gone_ms
 
     def _resync(self) -> View:
         return live.Resync(account=self._moments.name)
@@ -233,7 +254,7 @@ class AccountWatch:
 
 def bars_since(scope: Scope, wanted: BarTopic, since_ms: int) -> list[live.BarNow]:
     """The bars that have changed since a close of the account: closed ones, then the one that grows."""
-    key = scope.home, scope.account, scope.version, wanted, since_ms, scope.until_ms
+    key = scope.home, scope.account, scope.begun_ms, scope.version, wanted, since_ms, scope.until_ms
     return _BARS.made(key, lambda: _bars_since(scope, wanted, since_ms))
 
 

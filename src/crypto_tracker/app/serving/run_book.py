@@ -11,7 +11,7 @@ from crypto_tracker.app.serving.cursors import read as read_cursor
 from crypto_tracker.app.serving.cursors import written
 from crypto_tracker.app.serving.decision_view import count_views
 from crypto_tracker.app.serving.explanations import explain
-from crypto_tracker.app.serving.levels import levels
+from crypto_tracker.app.serving.levels import MARKS_MAX, levels
 from crypto_tracker.app.serving.pairs import pairs, prices
 from crypto_tracker.app.serving.readiness import readiness
 from crypto_tracker.app.serving.run_decisions import run_decisions, run_log
@@ -268,7 +268,7 @@ class RunBook:
     ) -> chart_views.PairLevels:
         """Everything that is drawn over the candles of [start_ms, end_ms)."""
         records = self._kept.records
-        closed = [self._view(trade) for trade in records.closed_of(symbol, start_ms, end_ms)]
+        closed = [self._view(trade) for trade in records.closed_of(symbol, start_ms, end_ms, limit=MARKS_MAX)]
         held = self._kept.positions.items
         position = next((each for each in held if each.trade.symbol == str(symbol)), None)
         return levels(self._kept.scope, records, symbol, start_ms, end_ms, strategies, position, closed)

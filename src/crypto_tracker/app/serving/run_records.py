@@ -82,9 +82,11 @@ class RunRecords:
         with self._reader.views() as views:
             return views.fills_of(self.run_id, groups)
 
-    def closed_of(self, symbol: Symbol, start_ms: int, end_ms: int) -> list[Trade]:
-        """The closed trades of a symbol that lie, in whole or in part, in [start_ms, end_ms)."""
-        return self.trades_numbered(self._within(symbol, start_ms, end_ms))
+    def closed_of(self, symbol: Symbol, start_ms: int, end_ms: int, *, limit: int) -> list[Trade]:
+        """The newest `limit` trades of a symbol that closed in [start_ms, end_ms)."""
+        where = TradeFilter(symbols=(symbol,), start_ms=start_ms, end_ms=end_ms)
+        index = self.trades.select(where, {})[-limit:]
+        return self.trades_numbered(self.trades.number[index].tolist())
 
     # --- decisions -----------------------------------------------------------------------------
 

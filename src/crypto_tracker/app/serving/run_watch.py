@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from crypto_tracker.app.serving.news import LOG_LINES, TOPICS, bar_topic
+from crypto_tracker.app.serving.news import LOG_LINES
 from crypto_tracker.desk.views import live
 from crypto_tracker.desk.views.accounts import Status
 from crypto_tracker.desk.views.base import View
@@ -35,9 +35,7 @@ class RunWatch:
         self._told: frozenset[str] = frozenset()
 
     def news(self, topics: frozenset[str]) -> Sequence[View]:
-        """Events for topics that were not asked for in the call before."""
-        for topic in topics - set(TOPICS):
-            bar_topic(topic)
+        """Events for topics that were not asked for in the call before; of bars there are none."""
         fresh, self._told = topics - self._told, topics
         tell: dict[str, Callable[[], list[View]]] = {
             "equity": self._equity,

@@ -81,7 +81,16 @@ def read_columns(
     A scan never changes, so those that were looked at lately are not read again.
     """
     whole_ms = None if scope.live else scope.until_ms
-    key = (scope.home, scope.account, scope.version, scope.start_ms, whole_ms, symbol, strategy)
+    key = (
+        scope.home,
+        scope.account,
+        scope.begun_ms,
+        scope.version,
+        scope.start_ms,
+        whole_ms,
+        symbol,
+        strategy,
+    )
     known = _KNOWN.made(key, dict)
     there = {time_ms: known[time_ms] for time_ms in times_ms if time_ms in known}
     lacking = [time_ms for time_ms in times_ms if time_ms not in there]

@@ -26,6 +26,7 @@ class Scope:
     history : whose bars stand in where the provider has none; "" for nobody's
     installed : every strategy that there is now, by name; one of `strategies` may be missing
     configuration, version : under which the next minute is stepped, or the run was made
+    begun_ms : when the account was opened; one may be begun anew in the place of another
     start_ms, until_ms : its span; nothing that closes after `until_ms` may be shown
     live : whether it is a trading account
     near_miss_readiness : from which readiness on a scan that is no setup is a near miss
@@ -49,6 +50,7 @@ class Scope:
     near_miss_readiness: float
     now_ms: Callable[[], int]
     base: Timeframe = Timeframe.M1
+    begun_ms: int = 0
 
 
 class Scanned(Protocol):
