@@ -154,6 +154,27 @@ def test_every_page_of_it_is_whole_and_everybody_can_use_it(
     assert found == {}
 
 
+def test_a_market_that_is_shown_is_not_begun_anew_by_another_demo(playing: Playing, home: Path):
+    before = playing.get("status", account="demo")
+    told = subprocess.run(demo(home, "--no-browser"), capture_output=True, text=True, check=False, timeout=60)
+    assert told.returncode == 2
+    assert "this market is shown already" in told.stderr
+    assert playing.get("status", account="demo")["closed"] == before["closed"]
+
+
+def test_a_port_that_was_asked_for_and_is_taken_is_refused(playing: Playing, tmp_path: Path):
+    taken = str(httpx.URL(playing.address).port)
+    told = subprocess.run(
+        demo(tmp_path, "--no-browser", "--port", taken),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert told.returncode == 2
+    assert f"port {taken} of 127.0.0.1 is taken" in told.stderr
+
+
 def test_ctrl_c_ends_all_of_it_and_the_next_time_begins_anew(playing: Playing, home: Path):
     assert playing.get("status", account="demo")["progress"] == 1.0
     _end(playing.process)

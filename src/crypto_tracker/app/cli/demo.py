@@ -96,8 +96,14 @@ def demo(
     with ExitStack() as closing:
         session, made = _move_in(session_of(context), seed, days, keep=keep, closing=closing)
         if with_page:
+            from crypto_tracker.app.demo.page import free_port, take_stage
+
+            take_stage(session.home, closing)
             wanted = port or session.configuration.web.port
-            _show(session, made, days, speed or DEFAULT_SPEED, wanted, browser=browser)
+            given = free_port(wanted, insist=port is not None)
+            if given != wanted:
+                session.err.print(f"Note: port {wanted} is taken: the page has another", style="yellow")
+            _show(session, made, days, speed or DEFAULT_SPEED, given, browser=browser)
             return
         interrupted = _play(
             session, made, days, keep=keep, keep_blocks=keep and record_scans, json_output=json_output
@@ -113,7 +119,7 @@ def _show(
     import asyncio
 
     from crypto_tracker.app.cli.up import shared_arguments
-    from crypto_tracker.app.demo.page import Stage, free_port, show
+    from crypto_tracker.app.demo.page import Stage, show
     from crypto_tracker.app.demo.summary import DISCLAIMER, SYNTHETIC
     from crypto_tracker.app.demo.world import settle
     from crypto_tracker.app.supervising import Patience, ServiceEnded
@@ -130,10 +136,8 @@ def _show(
         arguments=shared_arguments(session),
         days=days,
         speed=speed * 3_600.0,
-        port=free_port(port),
+        port=port,
     )
-    if stage.port != port:
-        tell("demo", f"port {port} is taken: the page has another")
 
     def opened(address: str) -> None:
         session.out.print(

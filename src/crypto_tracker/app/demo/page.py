@@ -6,7 +6,7 @@ import socket
 import sys
 import webbrowser
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -17,11 +17,13 @@ from crypto_tracker.app.accounts import account_place
 from crypto_tracker.app.demo.world import START_MS
 from crypto_tracker.app.supervising import Patience, Service, Tell, own_command, supervise
 from crypto_tracker.app.trading import forget_replay
-from crypto_tracker.core.errors import UsageError
+from crypto_tracker.core.errors import StoreError, UsageError
 from crypto_tracker.core.timeframes import DAY_MS, from_ms
+from crypto_tracker.store.database import writer_lock
 
 ACCOUNT = "demo"
 LOOPBACK = "127.0.0.1"
+_LOCK = "demo.lock"
 _LOOK_SECONDS = 0.2
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 
@@ -50,15 +52,28 @@ class Stage:
         return f"http://{LOOPBACK}:{self.port}/"
 
 
-def free_port(wanted: int) -> int:
-    """The wanted port of this machine, or any free one where that is taken."""
-    for port in (wanted, 0):
+def free_port(wanted: int, *, insist: bool) -> int:
+    """The wanted port of this machine; any free one where that is taken, unless somebody insists on it."""
+    for port in (wanted,) if insist else (wanted, 0):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with suppress(OSError):
                 probe.bind((LOOPBACK, port))
                 return int(probe.getsockname()[1])
+    if insist:
+        raise UsageError(f"port {wanted} of {LOOPBACK} is taken: choose another --port, or leave it out")
     raise UsageError(f"no port of {LOOPBACK} is free for the page: use demo --no-page")
+
+
+def take_stage(home: Path, closing: ExitStack) -> None:
+    """Hold a demonstration's home until `closing`; raises UsageError where another `demo` shows it."""
+    try:
+        closing.enter_context(writer_lock(home / _LOCK, what="the demonstration", wait_ms=0))
+    except StoreError as error:
+        raise UsageError(
+            "this market is shown already: look at the page of the other `demo`, end that one with Ctrl-C, "
+            "or choose another --seed"
+        ) from error
 
 
 async def show(
