@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,12 +15,13 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from crypto_tracker.core.errors import StoreError
 from crypto_tracker.desk.views import live
+from crypto_tracker.desk.views.base import View
 from crypto_tracker.desk.views.trades import Trade
 from crypto_tracker.desk.web import hub as hub_module
 from crypto_tracker.desk.web import stream as stream_module
 from crypto_tracker.desk.web.hub import Listener
 from tests.desk.examples import example
-from tests.desk.fake_desk import FakeDesk
+from tests.desk.fake_desk import FakeBook, FakeDesk, FakeWatch
 from tests.desk.served import CONTROL, READ, Tokens, application, running, settings
 
 SECONDS = 10.0
@@ -298,6 +299,72 @@ def test_after_trouble_everybody_is_told_to_fetch_anew(
     play(story())
 
 
+def test_bars_that_there_are_not_are_refused_to_who_asks_for_them_and_nobody_else_hears(
+    address: str, desk: FakeDesk
+) -> None:
+    async def story() -> None:
+        async with signed_in(address) as good, signed_in(address) as bad:
+            await subscribe(good, "trades")
+            await say(
+                bad, type="subscribe", account="paper", topics=["bars:NOPE/USDT@15m", "bars:ETH/USDT@15m"]
+            )
+            assert (await hear(bad))["detail"].startswith("bars:NOPE/USDT@15m is not told of: ")
+            assert (await hear(bad))["topics"] == ["bars:ETH/USDT@15m"]
+            desk.happens(trades(1))
+            assert (await hear(good))["type"] == "trades"
+
+    play(story())
+
+
+def test_who_joins_while_there_is_trouble_is_told_of_it(address: str, desk: FakeDesk) -> None:
+    async def story() -> None:
+        async with signed_in(address) as first, signed_in(address) as second:
+            await subscribe(first, "trades")
+            desk.broken = StoreError("the database is locked: try again")
+            assert (await hear(first))["type"] == "problem"
+            await say(second, type="subscribe", account="paper", topics=["trades"])
+            assert (await hear(second))["detail"] == "the database is locked: try again"
+
+    play(story())
+
+
+class HeldWatch(FakeWatch):
+    """Its third look finds a trade, and ends only when it is let."""
+
+    def __init__(self, desk: FakeDesk) -> None:
+        super().__init__(desk, "paper")
+        self.looks = 0
+        self.looking, self.let = threading.Event(), threading.Event()
+
+    def news(self, topics: frozenset[str]) -> Sequence[View]:
+        self.looks += 1
+        if self.looks != 3:
+            return super().news(topics)
+        self.looking.set()
+        assert self.let.wait(SECONDS)
+        return [trades(1)]
+
+
+def test_who_changes_topics_misses_nothing_of_those_that_stay(
+    desk: FakeDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = HeldWatch(desk)
+    monkeypatch.setattr(FakeBook, "watch", lambda _book: watch)
+
+    async def story() -> None:
+        hub, listener = hub_module.Hub(desk, look_seconds=0.01, streams=lambda: 1), Listener(9)
+        hub.join(listener, "paper", ["trades", "log"])
+        await asyncio.to_thread(watch.looking.wait, SECONDS)
+        hub.join(listener, "paper", ["trades", "regime"])
+        watch.let.set()
+        heard = [json.loads(await listener.next(SECONDS) or "") for _ in range(3)]
+        assert [message["type"] for message in heard] == ["subscribed", "trades", "subscribed"]
+        assert heard[2]["topics"] == ["regime", "trades"]
+        await hub.close()
+
+    play(story())
+
+
 def test_what_a_watch_cannot_tell_is_to_be_fetched_whatever_the_topic(address: str, desk: FakeDesk) -> None:
     async def story() -> None:
         async with signed_in(address) as client:
@@ -338,6 +405,8 @@ def test_a_mistake_of_the_server_is_logged_and_not_told(
         ("nonsense", "not understood"),
         ('{"type": "buy", "symbol": "BTC/USDT"}', "not understood"),
         ('{"type": "subscribe", "account": "paper", "topics": ["everything"]}', "topics.0"),
+        ('{"type": "subscribe", "account": "paper", "topics": ["bars:abc@1m"]}', "topics.0"),
+        ('{"type": "subscribe", "account": "paper", "topics": ["bars:A/B/C@1m"]}', "topics.0"),
         ('{"type": "subscribe", "account": "paper", "topics": "trades"}', "is no list"),
         ('{"type": "subscribe", "account": "../etc", "topics": []}', "account"),
         (json.dumps({"type": "subscribe", "account": "paper", "topics": ["trades"] * 17}), "16"),
@@ -406,6 +475,12 @@ def test_a_listener_who_is_too_slow_loses_all_that_waits_and_is_told_so() -> Non
         assert json.loads(await listener.next(0.0) or "") == {"type": "resync", "account": "paper"}
         listener.tell("5")
         assert await listener.next(0.0) == "5"
+        assert await listener.next(0.0) is None
+        listener.tell("subscribed", answers=True)
+        listener.tell("6")
+        listener.lose()  # an answer cannot be fetched, so it stays
+        assert json.loads(await listener.next(0.0) or "")["type"] == "resync"
+        assert await listener.next(0.0) == "subscribed"
         assert await listener.next(0.0) is None
 
     play(story())

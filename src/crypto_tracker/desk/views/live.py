@@ -14,7 +14,7 @@ Topic = Annotated[
     str,
     Field(
         pattern=r"^(trades|decisions|positions|equity|regime|health|log"
-        r"|bars:[A-Za-z0-9/:]{3,75}@(1m|5m|15m|1h|4h|1d))$",
+        r"|bars:[A-Za-z0-9]{1,24}/[A-Za-z0-9]{1,24}(:[A-Za-z0-9]{1,24})?@(1m|5m|15m|1h|4h|1d))$",
         description="trades, decisions, positions, equity, regime, health, log, or bars:SYMBOL@TIMEFRAME",
         examples=["trades", "bars:BTC/USDT@15m"],
     ),

@@ -13,6 +13,8 @@ from contextlib import suppress
 import anyio
 
 from crypto_tracker.core.errors import CryptoTrackerError
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.desk.source import Desk, Watch
 from crypto_tracker.desk.views.live import BarNow, BarsEvent, HealthEvent, LiveProblem, Resync, Subscribed
 from crypto_tracker.desk.web.problems import without_paths
@@ -24,34 +26,45 @@ PRESENT = frozenset({"positions", "equity", "regime", "log", "health"})
 RESYNC = "resync"
 """What a watch says where it cannot tell what was missed: it is for all topics."""
 
+NAMED = "bars:"
+"""How topics begin that name something which may not be there."""
+OUR_MISTAKE = "the server made a mistake, which its log tells of; it tries again"
+
 _LOOKERS_AT_ONCE = 4
 AFTER_TROUBLE_SECONDS = 5.0
 
 
 class Listener:
-    """One client: what it listens to, and what waits to be sent to it."""
+    """One client: what it listens to, and what waits to be sent to it.
+
+    `topics` is what it wants of `account`, `heard` is that part of it that it was greeted for.
+    """
 
     def __init__(self, outbox_max: int) -> None:
         self.account = ""
         self.topics: frozenset[str] = frozenset()
+        self.heard: frozenset[str] = frozenset()
         self._outbox_max = outbox_max
-        self._waiting: deque[str] = deque()
+        self._waiting: deque[tuple[str, bool]] = deque()
         self._lost = False
         self._something = asyncio.Event()
 
-    def tell(self, message: str) -> None:
-        """Put a message into the outbox; where it is full, all of it is dropped, and the client is told."""
-        if self._lost:
-            return
+    def tell(self, message: str, *, answers: bool = False) -> None:
+        """Put a message into the outbox; where it is full, all of it is dropped, and the client is told.
+
+        What `answers` the client is no news, which can be fetched: it stays, and is sent behind `resync`.
+        """
         if len(self._waiting) >= self._outbox_max:
             self.lose()
+        if self._lost and not answers:
             return
-        self._waiting.append(message)
+        self._waiting.append((message, answers))
         self._something.set()
 
     def lose(self) -> None:
-        """Drop what waits, and tell the client to fetch everything anew."""
-        self._waiting.clear()
+        """Drop the news that wait, and tell the client to fetch everything anew."""
+        answers = [each for each in self._waiting if each[1]]
+        self._waiting = deque(answers, maxlen=self._outbox_max)
         self._lost = True
         self._something.set()
 
@@ -65,7 +78,7 @@ class Listener:
         if self._lost:
             self._lost = False
             return Resync(account=self.account).model_dump_json()
-        return self._waiting.popleft() if self._waiting else None
+        return self._waiting.popleft()[0] if self._waiting else None
 
 
 class Hub:
@@ -79,10 +92,15 @@ class Hub:
         self._threads = anyio.CapacityLimiter(_LOOKERS_AT_ONCE)
 
     def join(self, listener: Listener, account: str, topics: Iterable[str]) -> None:
-        """Listen to these topics of an account, and to nothing else from now on."""
-        self.leave(listener)
-        listener.account, listener.topics = account, frozenset(topics)
+        """Listen to these topics of an account, and to nothing else from now on.
+
+        What it heard of that account before, it goes on hearing without a gap.
+        """
         looker = self._lookers.get(account)
+        if listener.account != account or looker is None or looker.ended:
+            self.leave(listener)
+        listener.account, listener.topics = account, frozenset(topics)
+        listener.heard &= listener.topics
         if looker is None or looker.ended:
             looker = _Looker(account, self._desk, self._look_seconds, self._threads, self._streams)
             self._lookers[account] = looker
@@ -96,7 +114,7 @@ class Hub:
         looker = self._lookers.get(listener.account)
         if looker is not None:
             looker.leave(listener)
-        listener.topics = frozenset()
+        listener.topics = listener.heard = frozenset()
 
     async def close(self) -> None:
         """End all lookers."""
@@ -113,8 +131,10 @@ class Hub:
 class _Looker:
     """Looks at one account as long as anybody listens to it.
 
-    Those who join are greeted after the first look that was for them too: what comes behind the greeting is
-    all that is newer than what the endpoints answer from then on.
+    Those who join are greeted after the first look that was for all their topics: what comes behind the
+    greeting is all that is newer than what the endpoints answer from then on. Topics that name a symbol are
+    tried by themselves before they are looked at with all others: one that cannot be told of is refused to
+    those who asked for it, and nobody else hears of that.
     """
 
     def __init__(
@@ -130,8 +150,9 @@ class _Looker:
         self._look_seconds = look_seconds
         self._threads = threads
         self._streams = streams
-        self._greeted: set[Listener] = set()
+        self._listeners: set[Listener] = set()
         self._joining: set[Listener] = set()
+        self._tried: frozenset[str] = frozenset()
         self._present: Mapping[str, str] = {}
         self._trouble: str | None = None
         self._changed = asyncio.Event()
@@ -152,21 +173,29 @@ class _Looker:
                 await self._task
 
     def join(self, listener: Listener) -> None:
+        self._listeners.add(listener)
         self._joining.add(listener)
+        if self._trouble is not None:
+            listener.tell(_problem(self._trouble), answers=True)
         self._changed.set()
 
     def leave(self, listener: Listener) -> None:
-        self._greeted.discard(listener)
+        self._listeners.discard(listener)
         self._joining.discard(listener)
         self._changed.set()
 
     async def _run(self) -> None:
         watch: Watch | None = None
-        while self._greeted or self._joining:
-            newcomers = frozenset(self._joining)
-            topics = frozenset[str]().union(*(each.topics for each in self._greeted | newcomers))
+        while self._listeners:
+            newcomers = {listener: listener.topics for listener in self._joining}
+            topics = frozenset[str]().union(*(listener.topics for listener in self._listeners))
             wait = self._look_seconds
             try:
+                if untried := frozenset(each for each in topics if each.startswith(NAMED)) - self._tried:
+                    refused = await anyio.to_thread.run_sync(self._try, untried, limiter=self._threads)
+                    self._tried = (self._tried | untried) - refused.keys()
+                    self._refuse(refused)
+                    continue
                 if watch is None:
                     watch = await anyio.to_thread.run_sync(self._open, limiter=self._threads)
                 messages = await anyio.to_thread.run_sync(
@@ -178,32 +207,61 @@ class _Looker:
             except Exception:
                 LOG.exception("looking at %s failed", self.account)
                 watch, wait = None, AFTER_TROUBLE_SECONDS
-                self._tell_trouble("the server made a mistake, which its log tells of; it tries again")
+                self._tell_trouble(OUR_MISTAKE)
             else:
+                self._tried &= topics
                 self._recover()
-                self._greet(newcomers & self._joining)
+                self._greet(newcomers)
                 self._deliver(messages, topics)
             await self._pause(wait)
 
     def _open(self) -> Watch:
         return self._desk.book(self.account).watch()
 
-    def _greet(self, newcomers: Iterable[Listener]) -> None:
-        """Say from when on is told what is new, and what is so already."""
-        for listener in newcomers:
+    def _try(self, topics: frozenset[str]) -> dict[str, str]:
+        """Those of the topics that cannot be told of, with why; trouble of the whole account is raised."""
+        book = self._desk.book(self.account)
+        refused: dict[str, str] = {}
+        for topic in sorted(topics):
+            symbol, _, timeframe = topic.removeprefix(NAMED).rpartition("@")
+            try:
+                book.candles(Symbol.parse(symbol), Timeframe.parse(timeframe), 1, None)
+            except CryptoTrackerError as error:
+                refused[topic] = without_paths(str(error))
+            except Exception:
+                LOG.exception("looking at %s of %s failed", topic, self.account)
+                refused[topic] = OUR_MISTAKE
+        return refused
+
+    def _refuse(self, refused: Mapping[str, str]) -> None:
+        """Tell those who asked for these topics, and look at them no more."""
+        for listener in self._listeners:
+            for topic in sorted(listener.topics & refused.keys()):
+                listener.tell(_problem(f"{topic} is not told of: {refused[topic]}"), answers=True)
+            listener.topics -= refused.keys()
+            listener.heard -= refused.keys()
+
+    def _greet(self, newcomers: Mapping[Listener, frozenset[str]]) -> None:
+        """Say from when on is told what is new, and what is so already.
+
+        Who chose other topics meanwhile is greeted after a look that was for these.
+        """
+        for listener, topics in newcomers.items():
+            if listener not in self._joining or listener.topics != topics:
+                continue
             self._joining.discard(listener)
-            self._greeted.add(listener)
-            greeting = Subscribed(account=self.account, topics=sorted(listener.topics))
-            listener.tell(greeting.model_dump_json())
-            for topic in sorted(listener.topics & self._present.keys()):
+            listener.heard = topics
+            greeting = Subscribed(account=self.account, topics=sorted(topics))
+            listener.tell(greeting.model_dump_json(), answers=True)
+            for topic in sorted(topics & self._present.keys()):
                 listener.tell(self._present[topic])
 
     def _deliver(self, messages: Sequence[tuple[str, str]], topics: frozenset[str]) -> None:
         for topic, message in messages:
-            for listener in self._greeted:
+            for listener in self._listeners:
                 if topic == RESYNC:
                     listener.lose()
-                elif topic in listener.topics:
+                elif topic in listener.heard:
                     listener.tell(message)
         told = dict(messages)
         self._present = {
@@ -213,20 +271,21 @@ class _Looker:
         }
 
     def _tell_trouble(self, sentence: str) -> None:
-        """Say once what is wrong."""
+        """Say once what is wrong; then nothing is known of any topic any more."""
+        self._tried = frozenset()
         if sentence != self._trouble:
             self._trouble = sentence
-            message = LiveProblem(detail=sentence).model_dump_json()
-            for listener in self._greeted | self._joining:
-                listener.tell(message)
+            for listener in self._listeners:
+                listener.tell(_problem(sentence), answers=True)
 
     def _recover(self) -> None:
         """After trouble nobody knows what was missed."""
         if self._trouble is not None:
             self._trouble = None
             self._present = {}
-            for listener in self._greeted:
-                listener.lose()
+            for listener in self._listeners:
+                if listener.heard:
+                    listener.lose()
 
     async def _pause(self, seconds: float) -> None:
         """Wait for the next look; who joins is not kept waiting, but while there is trouble."""
@@ -236,6 +295,10 @@ class _Looker:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
+
+
+def _problem(sentence: str) -> str:
+    return LiveProblem(detail=sentence).model_dump_json()
 
 
 def _look(watch: Watch, topics: frozenset[str], streams: int) -> list[tuple[str, str]]:
