@@ -124,8 +124,8 @@ class Gate:
         if scope["type"] == "websocket" and not is_our_origin(headers.get("origin"), host, self._settings):
             raise Refused(403, OTHER_PAGE)
         peer = scope.get("client")
-        caller = await self._keeper.caller(peer[0] if peer else "", headers)
-        self._keeper.count(caller)
+        version = scope.get("http_version", "")
+        caller = await self._keeper.caller(peer[0] if peer else "", headers, version)
         scope.setdefault("state", {})["caller"] = caller
         return _at_most(self._settings.body_bytes_max, headers, receive)
 

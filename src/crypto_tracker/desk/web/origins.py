@@ -78,7 +78,10 @@ def is_our_origin(origin: str | None, host: str, settings: Web) -> bool:
     """Whether a page of ours asks, or no page at all; an opaque origin (`null`) is nobody's."""
     if origin is None:
         return True
-    parts = urlsplit(origin.strip().lower())
+    try:
+        parts = urlsplit(origin.strip().lower())
+    except ValueError:  # such as http://[
+        return False
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         return False
     if parts.hostname in {each.lower() for each in settings.hosts}:
@@ -86,15 +89,18 @@ def is_our_origin(origin: str | None, host: str, settings: Web) -> bool:
     return parts.netloc == host.strip().lower()
 
 
-def is_this_machine(address: str, headers: Mapping[str, str], settings: Web) -> bool:
+def is_this_machine(address: str, headers: Mapping[str, str], version: str, settings: Web) -> bool:
     """Whether a request comes from this machine and was meant for it: what `open_to_loopback` lets in.
 
-    A proxy on this machine makes everybody look local, so a request that passed one never counts, and neither
-    does one under a public name, or one that another site's page makes a browser send.
+    A proxy on this machine makes everybody look local. One that says so in a header, that keeps the public
+    name as Host, or that speaks HTTP/1.0, as nginx does unless it is told otherwise, is seen through; one
+    that does none of this is not: where a proxy stands in front, nothing may be opened. What another site's
+    page makes a browser send does not count either.
     """
     host = headers.get("host", "")
     return (
         is_loopback(address)
+        and version != "1.0"
         and (name_in(host) == _LOCAL or is_loopback(name_in(host)))
         and not any(name in headers for name in _PROXIED)
         and is_our_origin(headers.get("origin"), host, settings)
