@@ -278,12 +278,13 @@ def test_a_replay_that_ends_while_it_is_waited_for_is_said(tmp_path, monkeypatch
     folder = opened(tmp_path, "again", end_ms=START + DAY_MS)
     added = ControlStore.add
 
-    def add_as_the_replay_ends(self: ControlStore, command: Command) -> None:
+    def add_as_the_replay_ends(self: ControlStore, command: Command) -> Command:
         added(self, command)
         engine = open_engine(folder / "trading.db")
         with engine.begin() as connection:
             connection.execute(update(tables.trader).values(cursor_ms=START + DAY_MS))
         engine.dispose()
+        return command
 
     monkeypatch.setattr(ControlStore, "add", add_as_the_replay_ends)
     code, _, err = run_command(tmp_path, "pause")

@@ -120,20 +120,29 @@ def tell(
     not_before_ms: int | None = None,
     offer: tuple[ConfigurationRow, str] | None = None,
     wait_seconds: float = 0.0,
+    command_id: str | None = None,
 ) -> Told:
     """Write a command, and wait so long for the answer of the trader.
 
     `offer` is a configuration that the command names, and the file that it was read from; it is stored first.
+    Where a command of this `command_id` was given before, there is no second: it is that one's answer.
     Raises CryptoTrackerError where no trader will ever answer: a replay has ended, or ends before the
     command could act.
     """
     refuse_where_nobody_answers(where, not_before_ms)
-    command = Command.new(kind, arguments, actor=actor, created_at_ms=now_ms, not_before_ms=not_before_ms)
+    command = Command.new(
+        kind,
+        arguments,
+        actor=actor,
+        created_at_ms=now_ms,
+        not_before_ms=not_before_ms,
+        command_id=command_id,
+    )
     with ControlStore.open(where.place.folder) as control:
         if offer is not None:
             row, source = offer
             control.offer_configuration(row, source=source, actor=actor, created_at_ms=now_ms)
-        control.add(command)
+        command = control.add(command)
     return _answer(where, command, wait_seconds, now_ms)
 
 
@@ -226,17 +235,16 @@ def offered(
 
 def to_be_replaced(where: Standing) -> ConfigurationRow:
     """The configuration that the account will trade under when a command of now acts."""
-    waiting = [
-        str(each.command.arguments["version"])
-        for each in told(where.place.folder)
-        if each.command.kind == "configure" and each.status == WAITING
-    ]
-    if waiting:
-        with ControlStore.open(where.place.folder) as control:
-            row = control.configuration(waiting[-1])
-        if row is not None:
-            return row
-    return where.configuration
+    folder = where.place.folder
+    if not (folder / FILE_NAME).is_file():
+        return where.configuration
+    with ControlStore.open(folder) as control:
+        offers = control.commands("configure")  # a person's, and few: what else was told is not read
+        with TradingViews.open(folder) as views:
+            answered = views.answered_among([each.command_id for each in offers])
+        waiting = [each for each in offers if each.command_id not in answered]
+        row = control.configuration(str(waiting[-1].arguments["version"])) if waiting else None
+    return where.configuration if row is None else row
 
 
 def _answer(where: Standing, command: Command, wait_seconds: float, now_ms: int) -> Told:

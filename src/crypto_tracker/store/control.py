@@ -79,10 +79,11 @@ class Command:
         actor: str,
         created_at_ms: int,
         not_before_ms: int | None = None,
+        command_id: str | None = None,
     ) -> "Command":
         """A command with an id of its own; raises UsageError for a kind or arguments that there are not."""
         return cls(
-            command_id=uuid4().hex,
+            command_id=command_id or uuid4().hex,
             kind=kind,
             arguments=dict(arguments),
             not_before_ms=not_before_ms,
@@ -132,6 +133,12 @@ class ControlViews:
         columns = tables.commands.c
         query = select(tables.commands).where(columns.sequence > number).order_by(columns.sequence)
         return [(row.sequence, _command(row)) for row in self._connection.execute(query)]
+
+    def command(self, command_id: str) -> Command | None:
+        """One command, None where nobody gave it."""
+        query = select(tables.commands).where(tables.commands.c.command_id == command_id)
+        row = self._connection.execute(query).first()
+        return None if row is None else _command(row)
 
     def audit(self, *, limit: int, before: int | None = None) -> list[tuple[int, AuditEntry]]:
         """What people did, the newest first, each with its number; only what is before a number."""
@@ -185,9 +192,15 @@ class ControlStore:
 
     # --- what people write -----------------------------------------------------------------------
 
-    def add(self, command: Command) -> None:
-        """Store a command behind those that are there, with its line of the audit."""
+    def add(self, command: Command) -> Command:
+        """Store a command behind those that are there, with its line of the audit.
+
+        Where one of this id is there, it stays alone: that one is returned, and nothing is written.
+        """
         with self._writing() as connection:
+            known = ControlViews(connection).command(command.command_id)
+            if known is not None:
+                return known
             connection.execute(
                 insert(tables.commands).values(
                     command_id=command.command_id,
@@ -204,6 +217,7 @@ class ControlStore:
                 "not_before_ms": command.not_before_ms,
             }
             _note(connection, command.created_at_ms, command.actor, command.kind, detail)
+        return command
 
     def offer_configuration(
         self, row: ConfigurationRow, *, source: str, actor: str, created_at_ms: int
@@ -257,10 +271,13 @@ class ControlStore:
         before, self._version = self._version, version
         return version != before
 
-    def commands(self) -> list[Command]:
-        """Every command, in the order in which they were stored."""
+    def commands(self, kind: str | None = None) -> list[Command]:
+        """Every command, or every one of a kind, in the order in which they were stored."""
+        query = select(tables.commands).order_by(tables.commands.c.sequence)
+        if kind is not None:
+            query = query.where(tables.commands.c.kind == kind)
         with self._reading.connect() as connection:
-            rows = connection.execute(select(tables.commands).order_by(tables.commands.c.sequence)).all()
+            rows = connection.execute(query).all()
         return [_command(row) for row in rows]
 
     def configuration(self, version: str) -> ConfigurationRow | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from crypto_tracker.app import commanding
 from crypto_tracker.app.serving.account_book import AccountBook
 from crypto_tracker.core.errors import ConfigError, UsageError
 from crypto_tracker.core.timeframes import MINUTE_MS
@@ -161,19 +162,18 @@ def test_what_is_told_waits_for_the_trader_and_is_answered_before_its_next_minut
     pause = own_book.tell(wish("pause"), "web:anna")
     assert (pause.status, pause.actor, pause.time_ms) == ("waiting", "web:anna", None)
     assert "nobody trades trader now" in pause.sentence
-    again = own_book.tell(wish("pause"), "web:anna")
     close = own_book.tell(wish("close", {"symbol": "btc"}), "web:berta")
-    assert own_book.status().waiting_commands == before.waiting_commands + 3
-    newest = own_book.commands(limit=3, cursor=None).items
-    assert [each.command_id for each in newest] == [close.command_id, again.command_id, pause.command_id]
-    with pytest.raises(UsageError, match="entries are paused already"):
-        own_book.preview(wish("pause"))
+    assert own_book.status().waiting_commands == before.waiting_commands + 2
+    newest = own_book.commands(limit=2, cursor=None).items
+    assert [each.command_id for each in newest] == [close.command_id, pause.command_id]
+    for act in (own_book.preview, lambda asked: own_book.tell(asked, "web:anna")):
+        with pytest.raises(UsageError, match="entries are paused already"):
+            act(wish("pause"))
 
     trade_on(home, MEDDLED_MINUTES + 2)
     first = answered(own_book, pause)
     assert (first.status, first.time_ms) == ("applied", before.until_ms)
     assert first.sentence.startswith("entries are paused from 2025-03-02 06:40 UTC on")
-    assert answered(own_book, again).status == "refused"
     assert (
         answered(own_book, close).sentence == "BTC/USD is sold at the first open from 2025-03-02 06:40 UTC on"
     )
@@ -203,6 +203,35 @@ KINDS: list[tuple[str, Arguments]] = [
 ]
 
 
+def told_anyhow(book: AccountBook, kind: str, arguments: Arguments) -> CommandItem:
+    """Told past the book, which itself refuses what the trader would."""
+    moments = book._moments
+    found = commanding.tell(
+        moments.where(moments.now()), kind, arguments, actor="cli:anna", now_ms=moments.now_ms()
+    )
+    return next(
+        each
+        for each in book.commands(limit=1, cursor=None).items
+        if each.command_id == found.command.command_id
+    )
+
+
+def test_a_command_that_is_told_twice_under_one_id_is_one(home: Path, own_book: AccountBook) -> None:
+    asked = CommandWish(kind="pause", command_id="a" * 32)
+    given = own_book.tell(asked, "web:anna")
+    assert given.command_id == "a" * 32
+    assert own_book.tell(asked, "web:anna") == given
+    changed = ConfigurationWish(toml=toml_of((*worlds.LIVELY, "limits.max_open = 7")), command_id="b" * 32)
+    offered = own_book.tell_configuration(changed, "web:anna")
+    assert own_book.tell_configuration(changed, "web:anna") == offered
+    newest = own_book.commands(limit=2, cursor=None).items
+    assert [each.command_id for each in newest] == ["b" * 32, "a" * 32]
+    with pytest.raises(UsageError, match="is another one: make a new id"):
+        own_book.tell(CommandWish(kind="resume", command_id="a" * 32), "web:anna")
+    trade_on(home, MEDDLED_MINUTES + 1)
+    assert own_book.tell(asked, "web:anna").status == "applied"
+
+
 def test_a_preview_refuses_exactly_what_the_trader_refuses(home: Path, own_book: AccountBook) -> None:
     refused, told = {}, {}
     for kind, arguments in KINDS:  # each sees what those before it have done
@@ -210,7 +239,7 @@ def test_a_preview_refuses_exactly_what_the_trader_refuses(home: Path, own_book:
             own_book.preview(wish(kind, arguments))
         except UsageError as error:
             refused[kind] = str(error)
-        told[kind] = own_book.tell(wish(kind, arguments), "web:anna")
+        told[kind] = told_anyhow(own_book, kind, arguments)
     trade_on(home, MEDDLED_MINUTES + 1)
     answers = {kind: answered(own_book, item) for kind, item in told.items()}
     assert {kind for kind, item in answers.items() if item.status == "refused"} == set(refused)
@@ -253,7 +282,9 @@ def test_a_configuration_tells_its_changes_and_takes_the_place_of_the_other(
     assert [(each.key, each.old, each.new) for each in shown.changes] == [("limits.max_open", 150, 7)]
     assert shown.consequences[0].startswith("1 value changes")
     assert "6 open positions keep their exits" in " ".join(shown.consequences)
-    given = own_book.tell_configuration(changed, "web:anna")
+    with pytest.raises(UsageError, match=f"it would take the place of {shown.replaces}"):
+        own_book.tell_configuration(changed.model_copy(update={"replaces": shown.version}), "web:anna")
+    given = own_book.tell_configuration(changed.model_copy(update={"replaces": shown.replaces}), "web:anna")
     assert (given.kind, given.arguments, given.status) == ("configure", {"version": shown.version}, "waiting")
     trade_on(home, MEDDLED_MINUTES + 1)
     assert answered(own_book, given).status == "applied"

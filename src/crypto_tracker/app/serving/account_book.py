@@ -7,6 +7,7 @@ number of rows by key.
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Literal
 
 import numpy as np
@@ -56,10 +57,12 @@ from crypto_tracker.desk.views import strategies as strategy_views
 from crypto_tracker.desk.views import system as system_views
 from crypto_tracker.desk.views import trades as trade_views
 from crypto_tracker.simulation.state import PENDING
+from crypto_tracker.store.control import Command
 from crypto_tracker.store.trading_journal import FILE_NAME
 from crypto_tracker.store.trading_records import ConfigurationRow
 from crypto_tracker.store.trading_views import TradingViews
 from crypto_tracker.strategies.base import Strategy
+from crypto_tracker.trading.setting import configuration_row
 
 Load = Callable[[], tuple[Configuration, Mapping[str, Strategy]]]
 
@@ -101,6 +104,7 @@ class AccountBook:
         self._began: Recent[tuple[float | None]] = Recent(1)
         self._sums: Recent[Mapping[Symbol, trade_views.Sums]] = Recent(1)
         self._slow: SlowViews | None = None
+        self._telling = Lock()  # what is told is checked against all that was told before
 
     # --- the account ---------------------------------------------------------------------------
 
@@ -351,11 +355,19 @@ class AccountBook:
         return preview(moment.present, command, self._moments.market(moment))
 
     def tell(self, wish: control_views.CommandWish, actor: str) -> control_views.CommandItem:
-        """Give a command; the trader answers it before its next minute, and may refuse it."""
-        moment = self._moments.now()
-        command = asked(moment.present, wish, actor=actor, now_ms=self._now_ms())
-        self._refuse_where_nobody_answers(moment, wish.not_before_ms)
-        return self._give(moment, command.kind, command.arguments, actor, command.not_before_ms)
+        """Give a command; raises UsageError where it would be refused, as `preview` does.
+
+        The trader answers it before its next minute, and may refuse it still.
+        """
+        with self._telling:
+            moment = self._moments.now()
+            command = asked(moment.present, wish, actor=actor, now_ms=self._now_ms())
+            given = self._given(moment, wish.command_id, command.kind, command.arguments)
+            if given is not None:
+                return given
+            self._refuse_where_nobody_answers(moment, wish.not_before_ms)
+            refuse_what_would_be_refused(moment.present, command, moment.followed.waiting, moment.row)
+            return self._give(moment, command)
 
     def commands(self, *, limit: int, cursor: str | None) -> control_views.CommandPage:
         """What people told it, newest first."""
@@ -397,14 +409,35 @@ class AccountBook:
     def tell_configuration(
         self, wish: control_views.ConfigurationWish, actor: str
     ) -> control_views.CommandItem:
-        """Offer a configuration, and command the account to take it."""
-        moment = self._moments.now()
-        self._refuse_where_nobody_answers(moment, None)
-        installed = moment.present.scope.installed
-        found, row = preview_view(
-            self._moments.where(moment), wished(wish.toml, installed), installed, len(moment.present.held)
-        )
-        return self._give(moment, "configure", {"version": found.version}, actor, None, offer=(row, SOURCE))
+        """Offer a configuration, and command the account to take it.
+
+        Raises UsageError where it would take the place of another one than it was previewed to.
+        """
+        with self._telling:
+            moment = self._moments.now()
+            installed = moment.present.scope.installed
+            configuration = wished(wish.toml, installed)
+            arguments = {"version": configuration_row(configuration).version}
+            given = self._given(moment, wish.command_id, "configure", arguments)
+            if given is not None:
+                return given
+            self._refuse_where_nobody_answers(moment, None)
+            found, row = preview_view(
+                self._moments.where(moment), configuration, installed, len(moment.present.held)
+            )
+            if wish.replaces is not None and wish.replaces != found.replaces:
+                raise UsageError(
+                    f"it would take the place of {found.replaces}, and was looked at as following "
+                    f"{wish.replaces}: look at what it changes once more"
+                )
+            command = Command.new(
+                "configure",
+                arguments,
+                actor=actor,
+                created_at_ms=self._now_ms(),
+                command_id=wish.command_id,
+            )
+            return self._give(moment, command, offer=(row, SOURCE))
 
     # --- what is known of its data and its targets ---------------------------------------------
 
@@ -529,24 +562,35 @@ class AccountBook:
         except CryptoTrackerError as error:
             raise UsageError(str(error)) from error
 
+    def _given(
+        self, moment: Moment, command_id: str | None, kind: str, arguments: Mapping[str, str | int]
+    ) -> control_views.CommandItem | None:
+        """The command that was given under this id before, by who asks again as its answer was lost."""
+        if command_id is None:
+            return None
+        with self._moments.follower.control() as control:
+            known = None if control is None else control.command(command_id)
+        if known is None:
+            return None
+        if (known.kind, dict(known.arguments)) != (kind, dict(arguments)):
+            raise UsageError(f"the command {command_id} is another one: make a new id for each command")
+        with self._moments.follower.views() as records:
+            answers = records.answers_to([command_id])
+        return command_item(known, answers, self._moments.where(moment), self._now_ms())
+
     def _give(
-        self,
-        moment: Moment,
-        kind: str,
-        arguments: Mapping[str, str | int],
-        actor: str,
-        not_before_ms: int | None,
-        offer: tuple[ConfigurationRow, str] | None = None,
+        self, moment: Moment, command: Command, offer: tuple[ConfigurationRow, str] | None = None
     ) -> control_views.CommandItem:
         where, now_ms = self._moments.where(moment), self._now_ms()
         found = give(
             where,
-            kind,
-            arguments,
-            actor=actor,
+            command.kind,
+            command.arguments,
+            actor=command.actor,
             now_ms=now_ms,
-            not_before_ms=not_before_ms,
+            not_before_ms=command.not_before_ms,
             offer=offer,
+            command_id=command.command_id,
         )
         return command_item(found.command, {}, where, now_ms)
 

@@ -40,7 +40,7 @@ from crypto_tracker.strategies.registry import builtin
 from crypto_tracker.strategies.scan import scan
 
 _AGE_MS = 5 * MINUTE_MS  # by then bars that were fetched, or mended, are seen
-_PANELS: Recent[tuple[Panel, int]] = Recent(96)  # some tens of thousands of bars each, and when they were read
+_PANELS: Recent[tuple[Panel, int]] = Recent(96)  # some ten thousand bars each, and when they were read
 _TOLD: Recent[tuple[StrategyExplanation, str | None]] = Recent(2_048, age_ms=_AGE_MS)
 _LATE_MS = HOUR_MS  # by then bars that came late are there
 _WARM_UP_MS = 20_000 * DAY_MS

@@ -51,7 +51,12 @@ def asked(present: Present, wish: CommandWish, *, actor: str, now_ms: int) -> Co
             raise UsageError(f"{strategy} is no strategy of this account: it trades {there}")
         arguments["strategy"] = name
     return Command.new(
-        wish.kind, arguments, actor=actor, created_at_ms=now_ms, not_before_ms=wish.not_before_ms
+        wish.kind,
+        arguments,
+        actor=actor,
+        created_at_ms=now_ms,
+        not_before_ms=wish.not_before_ms,
+        command_id=wish.command_id,
     )
 
 

@@ -16,6 +16,15 @@ Count = Annotated[int, Field(ge=0, le=1_000_000), BeforeValidator(_whole)]
 Moment = Annotated[Ms, Field(ge=0, le=4_102_444_800_000), BeforeValidator(_whole)]
 Argument = Annotated[str, Field(max_length=100)] | Count
 
+CommandId = Annotated[
+    str | None,
+    Field(
+        pattern=r"^[0-9a-f]{32}$",
+        description="made by who asks, at random: sent again, it gives no second command",
+        examples=["3f2b8c0e9d7a4f61b5c2e8d90a1f7b34"],
+    ),
+]
+
 Danger = Annotated[
     Literal["none", "caution", "danger"],
     Field(
@@ -42,6 +51,7 @@ class CommandWish(Wish):
         Moment | None,
         Field(description="market time; null to act at once"),
     ] = None
+    command_id: CommandId = None
 
 
 class CommandPreview(View):
@@ -116,6 +126,11 @@ class ConfigurationWish(Wish):
     """A configuration file, as TOML."""
 
     toml: Annotated[str, Field(max_length=200_000, examples=["[limits]\nmax_open = 20\n"])]
+    replaces: Annotated[
+        Version | None,
+        Field(description="what the preview said that it replaces: refused where that is another one now"),
+    ] = None
+    command_id: CommandId = None
 
 
 class ConfigurationChange(View):
