@@ -11,7 +11,7 @@ import pytest
 
 from crypto_tracker.app.plugins import all_strategies
 from crypto_tracker.app.serving.run_book import NO_SCANS, RunBook
-from crypto_tracker.app.serving.run_positions import PLANNED
+from crypto_tracker.app.serving.run_positions import NOT_RECORDED
 from crypto_tracker.app.serving.run_standing import OF_CLOSED_TRADES
 from crypto_tracker.app.serving.runs_kept import close_runs
 from crypto_tracker.core.decisions import Verdict
@@ -148,7 +148,12 @@ def test_a_position_left_open_is_marked_at_the_last_close_of_the_run(book: RunBo
         last = book.candles(symbol, Timeframe.M1, 1, None)
         assert position.mark_price == pytest.approx(last.close[-1])
         assert position.trade.exit_ms is None
-        assert position.stop_price < position.trade.entry_price < position.target_price
+        recorded = position.model_dump(
+            include={"stop_price", "target_price", "progress", "due_ms", "left_ms"}
+        )
+        assert set(recorded.values()) == {None}
+        assert position.trailing_armed is None
+        assert position.mark_price == float(f"{position.mark_price:.8g}")
         bought = sum(order.quote for order in position.orders)
         assert bought == pytest.approx(position.trade.invested_quote, rel=0.02)
 
@@ -196,7 +201,7 @@ def test_a_trade_comes_with_its_decision_its_buys_and_its_executions(book: RunBo
 
 
 def test_a_trade_that_was_left_open_says_so(book: RunBook):
-    assert book.positions().note == PLANNED
+    assert book.positions().note == NOT_RECORDED
     position = book.positions().items[0]
     detail = book.trade(position.trade.trade_group_id)
     assert detail.position == position

@@ -15,7 +15,7 @@ from crypto_tracker.app.serving.levels import MARKS_MAX, levels
 from crypto_tracker.app.serving.pairs import pairs, prices
 from crypto_tracker.app.serving.readiness import readiness
 from crypto_tracker.app.serving.run_decisions import run_decisions, run_log
-from crypto_tracker.app.serving.run_positions import PLANNED, orders_of
+from crypto_tracker.app.serving.run_positions import NOT_RECORDED, orders_of
 from crypto_tracker.app.serving.run_watch import RunWatch
 from crypto_tracker.app.serving.runs_kept import KeptRun, run_of
 from crypto_tracker.app.serving.scans import scans
@@ -144,7 +144,7 @@ class RunBook:
             orders=[order_view(order) for order in orders_of(fills, trade)],
             fills=[fill_view(fill) for fill in fills],
             decision=decisions[0] if decisions else None,
-            note=PLANNED,
+            note=NOT_RECORDED,
         )
 
     def positions(self) -> trade_views.Positions:

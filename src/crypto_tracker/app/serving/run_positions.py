@@ -1,42 +1,34 @@
 """What a recorded run still held at its end, and the ladders of its trades, from what it keeps.
 
-A run keeps trades and fills. Buys that were never filled, how far the market widened a stop and how far a
-trailing stop had come are not kept: exits are those of the plan at entry.
+A run keeps trades and fills. Its exits are not kept, and neither are buys that were not filled: how far the
+market widened a stop, where a trailing stop had come to, and what of a ladder still waited nobody can tell.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
-import numpy as np
-
 from crypto_tracker.app.serving.run_records import RunRecords
-from crypto_tracker.app.serving.scans import read_columns
 from crypto_tracker.app.serving.scope import Scope
-from crypto_tracker.app.serving.strategy_view import facts_of, parameters_of
-from crypto_tracker.app.serving.trade_view import position_view
+from crypto_tracker.app.serving.trade_view import order_view, trade_view
 from crypto_tracker.core.orders import Fill, FillKind, Trade
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import HOUR_MS, to_ms
+from crypto_tracker.core.timeframes import to_ms
 from crypto_tracker.desk.views import trades as views
-from crypto_tracker.store.trading_records import OrderRecord, PositionRecord
-from crypto_tracker.strategies.exits import Exits
+from crypto_tracker.store.trading_records import OrderRecord
 
-PLANNED = (
-    "a recorded run keeps neither how far a stop was widened or trailed nor buys that were not filled: "
-    "stop, target and ladder are those of the plan"
+NOT_RECORDED = (
+    "a recorded run keeps neither stops and targets nor buys that were not filled: only those that were "
+    "filled are shown"
 )
+
+_ROUNDED = Decimal("4e-8")  # in quote: of what a few amounts that were rounded to 8 decimals may be off
 
 
 def left_open(scope: Scope, records: RunRecords, tiers: Mapping[Symbol, str]) -> list[views.Position]:
     """The positions at the end of the run, by symbol."""
     fills = _by_group(records.fills([trade.trade_group_id for trade in records.left_open]))
     return [
-        position_view(
-            _record(scope, records, trade, fills.get(trade.trade_group_id, [])),
-            orders_of(fills.get(trade.trade_group_id, []), trade),
-            scope.until_ms,
-            tiers[trade.symbol],
-        )
+        _position(scope, trade, fills.get(trade.trade_group_id, []), tiers[trade.symbol])
         for trade in records.left_open
     ]
 
@@ -67,45 +59,40 @@ def orders_of(fills: Iterable[Fill], trade: Trade) -> list[OrderRecord]:
     ]
 
 
-def _record(scope: Scope, records: RunRecords, trade: Trade, fills: Sequence[Fill]) -> PositionRecord:
+def _position(scope: Scope, trade: Trade, fills: Sequence[Fill], tier: str) -> views.Position:
     quantity, spent = Decimal(0), Decimal(0)
     for fill in fills:
         bought = fill.kind is not FillKind.EXIT
         quantity += fill.quantity if bought else -fill.quantity
         spent += fill.fee_quote + (fill.notional_quote if bought else -fill.notional_quote)
     # The P&L is marked at the last close: what is held is worth what makes it so.
-    mark = float((trade.pnl_quote + spent) / quantity) if quantity else float(trade.entry_price)
-    take_profit, stop_loss, hold_ms = _plan(scope, records, trade)
-    entry = float(trade.entry_price)
-    return PositionRecord(
-        trade=trade,
-        open_quantity=quantity,
+    mark = mark_of(trade.pnl_quote + spent, quantity) if quantity else float(trade.entry_price)
+    return views.Position(
+        trade=trade_view(trade, tier=tier, version=scope.version, until_ms=scope.until_ms),
+        open_quantity=float(quantity),
         mark_price=mark,
-        stop_price=entry * (1.0 - stop_loss),
-        target_price=entry * (1.0 + take_profit),
-        trailing_armed=False,
-        due_ms=to_ms(trade.entry_time) + hold_ms,
+        value_quote=float(quantity) * mark,
+        stop_price=None,
+        target_price=None,
+        trailing_armed=None,
+        to_stop=None,
+        to_target=None,
+        progress=None,
+        due_ms=None,
+        left_ms=None,
         exit_pending=None,
-        version=scope.version,
+        orders=[order_view(order) for order in orders_of(fills, trade)],
     )
 
 
-def _plan(scope: Scope, records: RunRecords, trade: Trade) -> tuple[float, float, int]:
-    """Target and stop from the entry, and how long it may be held, as the strategy's table of exits has them.
+def mark_of(value: Decimal, quantity: Decimal) -> float:
+    """The price at which a quantity is worth so much, in the digits that amounts of 8 decimals tell.
 
-    Where the scan measured a target of its own, and was kept, that one counts. A plug-in without such a table
-    has its entry for both.
+    >>> mark_of(Decimal("340.18500001"), Decimal("50"))
+    6.8037
     """
-    strategy = scope.installed.get(trade.strategy)
-    exits = None if strategy is None else getattr(parameters_of(scope.configuration, strategy), "exits", None)
-    if not isinstance(exits, Exits):
-        return 0.0, 0.0, 0
-    tier = int(facts_of(scope, trade.symbol).tier[0])
-    take_profit = float(exits.take_profit.array()[tier])
-    for scan in read_columns(scope, records, trade.symbol, trade.strategy, [to_ms(trade.decision_time)]):
-        own = scan.measurements.get("target", np.nan)
-        take_profit = take_profit if np.isnan(own) else own
-    return take_profit, float(exits.stop_loss.array()[tier]), round(exits.max_hold_hours * HOUR_MS)
+    unsure = _ROUNDED / quantity
+    return float(round(value / quantity, max(-unsure.adjusted() - 2, 0)))
 
 
 def _by_group(fills: Iterable[Fill]) -> dict[str, list[Fill]]:

@@ -67,7 +67,7 @@ class RunMoney:
                 "capital_quote": self.capital,
                 "equity_quote": self.equity,
                 "cash_quote": self.equity - self.exposure,
-                "reserved_quote": 0.0,
+                "reserved_quote": None,
                 "invested_quote": self.invested,
                 "exposure_quote": self.exposure,
                 "unrealised_quote": self.unrealised,
@@ -84,7 +84,7 @@ class RunMoney:
                 + sum(each.trade.slippage_quote for each in self.positions),
                 "open_positions": len(self.positions),
                 "max_open_positions": limits.max_open,
-                "pending_orders": 0,
+                "pending_orders": None,
                 "counters": [
                     views.Counter(
                         strategy=name,
@@ -118,7 +118,7 @@ class RunMoney:
             quote=self.scope.quote,
             equity_quote=self.equity,
             cash_quote=self.equity - self.exposure,
-            reserved_quote=0.0,
+            reserved_quote=None,
             exposure_quote=self.exposure,
             parts=[
                 self._part("cash", "cash", self.equity - self.exposure, None),

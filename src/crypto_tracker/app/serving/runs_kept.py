@@ -9,7 +9,7 @@ from crypto_tracker.app.judging import of_run
 from crypto_tracker.app.serving.configuration_view import configuration_view
 from crypto_tracker.app.serving.recent import Recent
 from crypto_tracker.app.serving.run_market import RunMarket, run_market
-from crypto_tracker.app.serving.run_positions import PLANNED, left_open
+from crypto_tracker.app.serving.run_positions import NOT_RECORDED, left_open
 from crypto_tracker.app.serving.run_records import RunRecords
 from crypto_tracker.app.serving.run_scope import run_scope
 from crypto_tracker.app.serving.run_standing import RunMoney
@@ -58,7 +58,7 @@ class KeptRun:
     def positions(self) -> Positions:
         """What was still held at the end."""
         found = positions_view(left_open(self.scope, self.records, self.tiers))
-        return found.model_copy(update={"note": PLANNED}) if found.items else found
+        return found.model_copy(update={"note": NOT_RECORDED}) if found.items else found
 
     @cached_property
     def money(self) -> RunMoney:

@@ -126,7 +126,9 @@ class Status(View):
     capital_quote: Quote
     equity_quote: Quote
     cash_quote: Quote
-    reserved_quote: Annotated[Quote, Field(description="held back for orders that wait")]
+    reserved_quote: Annotated[
+        Quote | None, Field(description="held back for orders that wait; null where it was not recorded")
+    ]
     invested_quote: Annotated[Quote, Field(description="what the open positions cost")]
     exposure_quote: Annotated[Quote, Field(description="what the open positions are worth now")]
     unrealised_quote: Quote
@@ -142,7 +144,7 @@ class Status(View):
     slippage_quote: Quote
     open_positions: int
     max_open_positions: int
-    pending_orders: int
+    pending_orders: int | None
     counters: list[Counter]
     closed: Sums
     regime: Annotated[str | None, Field(examples=["NORMAL"])]
@@ -173,7 +175,7 @@ class Balance(View):
     quote: str
     equity_quote: Quote
     cash_quote: Quote
-    reserved_quote: Quote
+    reserved_quote: Quote | None
     exposure_quote: Quote
     parts: list[Allocation]
 

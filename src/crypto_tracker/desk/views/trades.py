@@ -104,22 +104,27 @@ class Fill(View):
 
 
 class Position(View):
-    """What is held now, its exits, and its ladder."""
+    """What is held now, its exits, and its ladder.
+
+    A recorded run keeps no exits, and of the ladder only what was filled: what is not known is null.
+    """
 
     trade: Trade
     open_quantity: Quantity
     mark_price: Price
     value_quote: Annotated[Quote, Field(description="at the mark")]
-    stop_price: Annotated[Price, Field(description="active: the trailing level where that is higher")]
-    target_price: Price
-    trailing_armed: bool
-    to_stop: Annotated[Fraction, Field(description="from the mark; negative")]
-    to_target: Annotated[Fraction, Field(description="from the mark")]
-    progress: Annotated[Fraction, Field(description="of the way from stop (0) to target (1)")]
-    due_ms: Annotated[Ms, Field(description="the time exit")]
-    left_ms: int
+    stop_price: Annotated[MaybePrice, Field(description="active: the trailing level where that is higher")]
+    target_price: MaybePrice
+    trailing_armed: bool | None
+    to_stop: Annotated[MaybeFraction, Field(description="from the mark; negative")]
+    to_target: Annotated[MaybeFraction, Field(description="from the mark")]
+    progress: Annotated[MaybeFraction, Field(description="of the way from stop (0) to target (1)")]
+    due_ms: Annotated[Ms | None, Field(description="the time exit")]
+    left_ms: int | None
     exit_pending: str | None
-    orders: Annotated[list[Order], Field(description="the market entry, then its rungs")]
+    orders: Annotated[
+        list[Order], Field(description="the market entry, then its rungs; of a run those that were filled")
+    ]
 
 
 class Positions(View):

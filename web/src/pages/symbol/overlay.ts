@@ -65,23 +65,27 @@ export function exitsOf(position: Position): Ruler[] {
       dash: "solid",
       onAxis: true,
     },
-    {
+  ];
+  if (position.target_price !== null) {
+    exits.push({
       price: position.target_price,
       words: `target ${percent(position.to_target, { signed: true, digits: 1 })}`,
       tone: "up",
       from_ms,
       dash: "dashed",
       onAxis: true,
-    },
-    {
+    });
+  }
+  if (position.stop_price !== null) {
+    exits.push({
       price: position.stop_price,
       words: `${position.trailing_armed ? "trailing stop" : "stop"} ${percent(position.to_stop, { signed: true, digits: 1 })}`,
       tone: "down",
       from_ms,
       dash: "dashed",
       onAxis: true,
-    },
-  ];
+    });
+  }
   for (const order of position.orders) {
     if (order.limit_price === null || order.status === "cancelled" || order.status === "expired") continue;
     const filled = order.status === "filled";
