@@ -87,6 +87,8 @@ export interface StageOptions {
   /** How a value is written on the axis and at the crosshair. */
   readonly format: (value: number) => string;
   readonly magnet?: boolean;
+  /** Whether it carries the mark of the library; once on a page is enough. */
+  readonly logo?: boolean;
 }
 
 /** One chart in one element: it fills it, follows its size and the theme, and leaves nothing behind. */
@@ -103,7 +105,7 @@ export class Stage {
     this.palette = readPalette(host);
     this.chart = createChartEx<Time, IHorzScaleBehavior<Time>>(host, axisOf(options.zone), {
       autoSize: true,
-      layout: { attributionLogo: true },
+      layout: { attributionLogo: options.logo ?? true },
       localization: {
         priceFormatter: options.format,
         timeFormatter: (time: Time) => moment(milliseconds(time) ?? 0, options.zone),

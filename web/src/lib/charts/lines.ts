@@ -1,17 +1,17 @@
 /** Series over time with bands behind them and a level across: the equity of an account, for one. */
 
 import { AreaSeries, BaselineSeries, LineSeries, LineStyle } from "lightweight-charts";
-import type { IPriceLine, ISeriesApi, LineData, MouseEventParams, Time, WhitespaceData } from "lightweight-charts";
+import type { AreaData, IPriceLine, ISeriesApi, LineData, MouseEventParams, Time, WhitespaceData } from "lightweight-charts";
 
 import { Bands } from "./bands";
 import { Stage, milliseconds, seconds } from "./engine";
+import type { StageOptions } from "./engine";
 import { faded } from "./palette";
 import type { Palette } from "./palette";
 import type { Band, Level, LineSeriesData, Reading } from "./types";
-import type { Zone } from "./clock";
 
 type Drawn = ISeriesApi<"Area"> | ISeriesApi<"Baseline"> | ISeriesApi<"Line">;
-type Point = LineData | WhitespaceData;
+type Point = LineData | AreaData | WhitespaceData;
 
 interface Entry {
   readonly drawn: Drawn;
@@ -19,6 +19,9 @@ interface Entry {
 }
 
 const BAND_ALPHA = 0.13;
+const NONE = "rgba(0, 0, 0, 0)";
+/** The library draws on over points without a value: from the last one before them the line is not to be seen. */
+const UNDRAWN = { color: NONE, lineColor: NONE, topColor: NONE, bottomColor: NONE } as const;
 
 export class LineDrawing {
   private readonly stage: Stage;
@@ -36,7 +39,7 @@ export class LineDrawing {
 
   constructor(
     private readonly host: HTMLElement,
-    options: { readonly zone: Zone; readonly format: (value: number) => string },
+    options: StageOptions,
     private readonly read: (reading: Reading | undefined) => void,
   ) {
     this.stage = new Stage(host, options);
@@ -217,7 +220,8 @@ function points(data: LineSeriesData, from: number): Point[] {
     const time = seconds(data.times[index] ?? 0);
     const value = data.values[index] ?? null;
     if (index > 0 && time <= seconds(data.times[index - 1] ?? 0)) continue;
-    out.push(value === null ? { time } : { time, value });
+    if (value === null) out.push({ time });
+    else out.push({ time, value, ...(data.values[index + 1] === null ? UNDRAWN : {}) });
   }
   return out;
 }
@@ -261,6 +265,12 @@ function colour(drawn: Drawn, data: LineSeriesData, palette: Palette, level: Lev
       return;
     }
     case "line":
-      drawn.applyOptions({ color: tone, lineWidth: 2, lineStyle });
+      drawn.applyOptions({
+        color: tone,
+        lineWidth: data.thin === true ? 1 : 2,
+        lineStyle,
+        lastValueVisible: data.thin !== true,
+        crosshairMarkerVisible: data.thin !== true,
+      });
   }
 }

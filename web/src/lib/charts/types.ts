@@ -12,6 +12,7 @@ export interface LineSeriesData {
   readonly times: readonly number[];
   readonly values: readonly (number | null)[];
   readonly dashed?: boolean;
+  readonly thin?: boolean;
 }
 
 /** A stretch of time that is shaded. */

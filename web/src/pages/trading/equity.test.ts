@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { continued, drawdowns, peakBefore, type Curve } from "./equity";
+import { continued, drawdowns, gapped, peakBefore, type Curve } from "./equity";
 
 const HOUR = 3_600_000;
 const CURVE: Curve = {
@@ -9,18 +9,31 @@ const CURVE: Curve = {
   lows: [9_900, 10_000],
   highs: [10_050, 10_200],
   resolution: HOUR,
+  until: 2 * HOUR,
 };
 
+function required(curve: Curve | undefined): Curve {
+  if (curve === undefined) throw new Error("The points were not taken.");
+  return curve;
+}
+
 test("a live point of the last stretch changes its value, its low and its high", () => {
-  const curve = continued(CURVE, [{ time_ms: 2.5 * HOUR, equity_quote: 9_950, drawdown: 0 }]);
+  const curve = required(continued(CURVE, [{ time_ms: 2.5 * HOUR, equity_quote: 9_950, drawdown: 0 }]));
   expect(curve.times).toEqual([HOUR, 2 * HOUR]);
   expect(curve.equity).toEqual([10_000, 9_950]);
   expect(curve.lows).toEqual([9_900, 9_950]);
   expect(curve.highs).toEqual([10_050, 10_200]);
 });
 
+test("what comes after a live point goes on from it, and not from the stretch that it belongs to", () => {
+  const first = required(continued(CURVE, [{ time_ms: 2.9 * HOUR, equity_quote: 9_950, drawdown: 0 }]));
+  const curve = required(continued(first, [{ time_ms: 3.8 * HOUR, equity_quote: 9_960, drawdown: 0 }]));
+  expect(curve.times).toEqual([HOUR, 2 * HOUR, 3.8 * HOUR]);
+  expect(curve.until).toBe(3.8 * HOUR);
+});
+
 test("a live point beyond the last stretch begins another", () => {
-  const curve = continued(CURVE, [{ time_ms: 3 * HOUR, equity_quote: 10_300, drawdown: 0 }]);
+  const curve = required(continued(CURVE, [{ time_ms: 3 * HOUR, equity_quote: 10_300, drawdown: 0 }]));
   expect(curve.times).toEqual([HOUR, 2 * HOUR, 3 * HOUR]);
   expect(curve.equity).toEqual([10_000, 10_100, 10_300]);
 });
@@ -29,14 +42,31 @@ test("points that are known already change nothing", () => {
   expect(continued(CURVE, [{ time_ms: 2 * HOUR, equity_quote: 1, drawdown: 0 }])).toBe(CURVE);
 });
 
-test("the drawdown counts each stretch's low from the highest equity so far", () => {
-  expect(drawdowns(CURVE, 10_000).map((each) => each.toFixed(5))).toEqual(["-0.01493", "-0.01961"]);
-  expect(drawdowns(CURVE, 20_000).map((each) => each.toFixed(3))).toEqual(["-0.505", "-0.500"]);
+test("points more than a stretch behind the curve are not taken: what is between must be fetched", () => {
+  const point = { equity_quote: 10_300, drawdown: 0 };
+  expect(continued(CURVE, [{ ...point, time_ms: 29 * HOUR }])).toBeUndefined();
+  expect(continued(CURVE, [{ ...point, time_ms: 3 * HOUR + 1 }])).toBeUndefined();
+  expect(continued(CURVE, [{ ...point, time_ms: 2 * HOUR }, { ...point, time_ms: 4 * HOUR }])).toBeUndefined();
+});
+
+test("where nothing is known nothing stands, as wide as it was long", () => {
+  const drawn = gapped([HOUR, 2 * HOUR, 7 * HOUR], [1, 2, 3], HOUR);
+  expect(drawn.times).toEqual([1, 2, 3, 4, 5, 6, 7].map((hour) => hour * HOUR));
+  expect(drawn.values).toEqual([1, 2, null, null, null, null, 3]);
+  expect(gapped([HOUR, 4 * HOUR], [1, 2], HOUR).values).toEqual([1, 2]);
+  expect(gapped([0, 27 * HOUR], [1, 2], 60_000).times.length).toBeLessThan(70);
+});
+
+test("the drawdown counts the end and the low of each stretch from the highest equity so far", () => {
+  const written = (values: number[]): string[] => values.map((each) => each.toFixed(5));
+  expect(written(drawdowns(CURVE, 10_000).ends)).toEqual(["-0.00498", "-0.00980"]);
+  expect(written(drawdowns(CURVE, 10_000).deepest)).toEqual(["-0.01493", "-0.01961"]);
+  expect(written(drawdowns(CURVE, 20_000).deepest)).toEqual(["-0.50500", "-0.50000"]);
 });
 
 test("what is never below its peak has no drawdown", () => {
-  const rising: Curve = { ...CURVE, lows: [10_050, 10_200] };
-  expect(drawdowns(rising, 0)).toEqual([0, 0]);
+  const rising: Curve = { ...CURVE, equity: [10_050, 10_200], lows: [10_050, 10_200] };
+  expect(drawdowns(rising, 0)).toEqual({ ends: [0, 0], deepest: [0, 0] });
 });
 
 test("the peak before a span is at least the capital", () => {

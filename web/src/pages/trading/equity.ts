@@ -14,6 +14,8 @@ export interface Curve {
   readonly lows: readonly number[];
   readonly highs: readonly number[];
   readonly resolution: number;
+  /** Of when the newest value is. */
+  readonly until: number;
 }
 
 export function curveOf(answer: EquityCurve): Curve {
@@ -23,13 +25,20 @@ export function curveOf(answer: EquityCurve): Curve {
     lows: answer.low_quote,
     highs: answer.high_quote,
     resolution: answer.resolution_ms,
+    until: answer.time_ms.at(-1) ?? 0,
   };
 }
 
-/** The curve with newer points: those of the last stretch change its value, later ones begin another. */
-export function continued(curve: Curve, points: readonly EquityNow[]): Curve {
-  const newer = points.filter((each) => each.time_ms > (curve.times.at(-1) ?? 0));
-  if (newer.length === 0) return curve;
+/**
+ * The curve with newer points: those of the last stretch change its value, later ones begin another. Undefined where
+ * the first of them lies more than a stretch behind the curve: what is between must be fetched.
+ */
+export function continued(curve: Curve, points: readonly EquityNow[]): Curve | undefined {
+  const newer = points.filter((each) => each.time_ms > curve.until);
+  const next = newer[0];
+  const newest = newer.at(-1);
+  if (next === undefined || newest === undefined) return curve;
+  if (curve.times.length > 0 && next.time_ms - curve.until > curve.resolution) return undefined;
   const times = [...curve.times];
   const equity = [...curve.equity];
   const lows = [...curve.lows];
@@ -48,16 +57,49 @@ export function continued(curve: Curve, points: readonly EquityNow[]): Curve {
       highs.push(value);
     }
   }
-  return { times, equity, lows, highs, resolution: curve.resolution };
+  return { times, equity, lows, highs, resolution: curve.resolution, until: newest.time_ms };
 }
 
-/** How far the low of each stretch lies below the highest equity so far: 0 or negative. */
-export function drawdowns(curve: Curve, peakBefore: number): number[] {
-  let peak = peakBefore;
-  return curve.equity.map((value, index) => {
-    peak = Math.max(peak, curve.highs[index] ?? value);
-    return peak > 0 ? Math.min(0, (curve.lows[index] ?? value) / peak - 1) : 0;
+/** So many stretches without a point are a gap, and drawn as one. */
+const GAP_STRETCHES = 3;
+/** A gap is as wide as it was long, up to so many points. */
+const GAP_POINTS = 60;
+
+/** Times and values with nothing where nothing is known: a line across it would tell of what nobody saw. */
+export function gapped(
+  times: readonly number[],
+  values: readonly number[],
+  resolution: number,
+): { times: readonly number[]; values: readonly (number | null)[] } {
+  const outTimes: number[] = [];
+  const outValues: (number | null)[] = [];
+  times.forEach((time, index) => {
+    const gap = time - (times[index - 1] ?? time);
+    if (gap > GAP_STRETCHES * resolution) {
+      const step = Math.max(resolution, gap / GAP_POINTS);
+      for (let missing = time - gap + step; missing < time - step / 2; missing += step) {
+        outTimes.push(Math.round(missing));
+        outValues.push(null);
+      }
+    }
+    outTimes.push(time);
+    outValues.push(values[index] ?? null);
   });
+  return { times: outTimes, values: outValues };
+}
+
+/** How far the equity at the end of each stretch, and the lowest in it, lie below the highest so far: 0 or negative. */
+export function drawdowns(curve: Curve, peakBefore: number): { ends: number[]; deepest: number[] } {
+  let peak = peakBefore;
+  const ends: number[] = [];
+  const deepest: number[] = [];
+  curve.equity.forEach((value, index) => {
+    peak = Math.max(peak, curve.highs[index] ?? value);
+    const below = (height: number): number => (peak > 0 ? Math.min(0, height / peak - 1) : 0);
+    ends.push(below(value));
+    deepest.push(below(curve.lows[index] ?? value));
+  });
+  return { ends, deepest };
 }
 
 /** The highest equity before `timeMs`, at least the capital. */
