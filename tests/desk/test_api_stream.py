@@ -148,13 +148,18 @@ def test_who_does_not_sign_in_is_sent_away(address: str, monkeypatch: pytest.Mon
     play(story())
 
 
+@pytest.mark.parametrize("in_header", [False, True])
 def test_a_token_that_is_revoked_ends_the_streams_that_it_opened(
-    address: str, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+    address: str, tokens: Tokens, monkeypatch: pytest.MonkeyPatch, in_header: bool
 ) -> None:
     monkeypatch.setattr(stream_module, "RECHECK_SECONDS", 0.05)
 
     async def story() -> None:
-        async with signed_in(address) as client:
+        headers = {"Authorization": f"Bearer {READ}"} if in_header else None
+        async with connect(address, additional_headers=headers) as client:
+            if not in_header:
+                await say(client, type="auth", token=READ)
+            assert (await hear(client))["type"] == "hello"
             await subscribe(client, "trades")
             del tokens.known[READ]
             assert "revoked" in (await hear_until(client, "problem"))["detail"]
@@ -451,19 +456,41 @@ def test_who_talks_too_much_is_sent_away(address: str, monkeypatch: pytest.Monke
     play(story())
 
 
-def test_one_stream_too_many_is_told_to_come_later() -> None:
+async def refused(client: ClientConnection, words: str) -> None:
+    assert words in (await hear(client))["detail"]
+    with pytest.raises(websockets.ConnectionClosedError) as closed:
+        await client.recv()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == stream_module.TRY_LATER
+
+
+@pytest.mark.parametrize(
+    ("most", "token", "words"), [(1, CONTROL, "which is web.streams_max"), (2, READ, "who asks has 1")]
+)
+def test_one_stream_too_many_is_told_to_come_later(most: int, token: str, words: str) -> None:
     async def story(address: str) -> None:
         async with signed_in(address) as first:
             async with connect(address) as second:
-                assert "web.streams_max" in (await hear(second))["detail"]
-                with pytest.raises(websockets.ConnectionClosedError) as closed:
-                    await second.recv()
-                assert closed.value.rcvd is not None
-                assert closed.value.rcvd.code == stream_module.TRY_LATER
+                await say(second, type="auth", token=token)
+                await refused(second, words)
             await subscribe(first, "trades")
 
-    with running(application(web=settings(streams_max=1))) as http:
+    with running(application(web=settings(streams_max=most))) as http:
         play(story(f"{http.replace('http', 'ws')}/api/v1/ws"))
+
+
+def test_who_does_not_sign_in_takes_no_place_of_those_who_do(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_module, "WAITING_MAX", 2)
+
+    async def story() -> None:
+        async with connect(address) as oldest, connect(address), connect(address):
+            await refused(oldest, "have not signed in")
+            async with signed_in(address) as client:
+                await subscribe(client, "trades")
+
+    play(story())
 
 
 def test_a_listener_who_is_too_slow_loses_all_that_waits_and_is_told_so() -> None:

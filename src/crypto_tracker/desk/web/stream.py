@@ -11,10 +11,11 @@ from crypto_tracker.config.web import Web
 from crypto_tracker.core.errors import CryptoTrackerError
 from crypto_tracker.desk.views.base import View
 from crypto_tracker.desk.views.live import Authenticate, Beat, Hello, LiveProblem, StreamWish, Subscribe
-from crypto_tracker.desk.web.gatekeeper import Gatekeeper
+from crypto_tracker.desk.web.gatekeeper import Gatekeeper, bearer
 from crypto_tracker.desk.web.guard import NOBODY, Caller
 from crypto_tracker.desk.web.hub import Hub, Listener
 from crypto_tracker.desk.web.limits import Buckets
+from crypto_tracker.desk.web.origins import counted_as
 from crypto_tracker.desk.web.problems import Refused, sentence_of, without_paths
 
 AUTH_SECONDS = 10.0
@@ -22,6 +23,8 @@ RECHECK_SECONDS = 30.0
 MESSAGES_PER_MINUTE = 120
 MESSAGE_LENGTH_MAX = 16_384
 OUTBOX_MAX = 256
+WAITING_MAX = 16
+"""Streams of one address that have not signed in yet; one more, and the oldest of them is closed."""
 
 UNKNOWN = 4401
 NOT_ALLOWED = 4403
@@ -39,57 +42,102 @@ class _Over(Exception):
 
 
 class Streams:
-    """All live streams of a server."""
+    """All live streams of a server: those that are signed in, and those of each address that are not yet."""
 
     def __init__(self, keeper: Gatekeeper, settings: Web, now_ms: Callable[[], int]) -> None:
         self._keeper = keeper
         self._settings = settings
         self._now_ms = now_ms
-        self._open = 0
+        self._signed_in: dict[_Client, str] = {}
+        self._waiting: dict[str, dict[_Client, None]] = {}
 
     @property
     def open(self) -> int:
-        """How many there are now."""
-        return self._open
+        """How many are signed in now."""
+        return len(self._signed_in)
 
     async def serve(self, websocket: WebSocket, hub: Hub) -> None:
         """Serve one client until it goes, or may no longer stay."""
         await websocket.accept()
-        if self._open >= self._settings.streams_max:
-            sentence = (
-                f"there are {self._open} live streams open, which is web.streams_max: close one, or wait"
+        peer = websocket.client
+        address = peer.host if peer else ""
+        waiting = self._waiting.setdefault(counted_as(address), {})
+        if len(waiting) >= WAITING_MAX:
+            oldest = next(iter(waiting))
+            del waiting[oldest]
+            oldest.send_away(
+                _Over(TRY_LATER, f"more than {WAITING_MAX} live streams of this address have not signed in")
             )
-            await _close(websocket, _Over(TRY_LATER, sentence))
-            return
-        self._open += 1
+        client = _Client(
+            websocket, address, hub, self._keeper, self._settings, self._now_ms, signs_in=self._sign_in
+        )
+        waiting[client] = None
         try:
-            await _Client(websocket, hub, self._keeper, self._settings, self._now_ms).serve()
+            await client.serve()
         finally:
-            self._open -= 1
+            self._signed_in.pop(client, None)
+            self._no_longer_waits(client, address)
+
+    def _sign_in(self, client: "_Client", address: str, key: str) -> None:
+        """Count a client among those that are signed in; who has too many open is sent away."""
+        most = self._settings.streams_max
+        others = [held for other, held in self._signed_in.items() if other is not client]
+        if len(others) >= most:
+            raise _Over(
+                TRY_LATER,
+                f"there are {len(others)} live streams open, which is web.streams_max: close one, or wait",
+            )
+        if others.count(key) >= streams_of_one(most):
+            raise _Over(
+                TRY_LATER,
+                f"who asks has {others.count(key)} live streams open, half of web.streams_max: close one",
+            )
+        self._signed_in[client] = key
+        self._no_longer_waits(client, address)
+
+    def _no_longer_waits(self, client: "_Client", address: str) -> None:
+        waiting = self._waiting.get(counted_as(address), {})
+        waiting.pop(client, None)
+        if not waiting:
+            self._waiting.pop(counted_as(address), None)
+
+
+def streams_of_one(streams_max: int) -> int:
+    """How many live streams one token may have open: half of all, so that others have room."""
+    return (streams_max + 1) // 2
 
 
 class _Client:
     def __init__(
         self,
         websocket: WebSocket,
+        address: str,
         hub: Hub,
         keeper: Gatekeeper,
         settings: Web,
         now_ms: Callable[[], int],
+        *,
+        signs_in: Callable[["_Client", str, str], None],
     ) -> None:
         self._websocket = websocket
+        self._address = address
         self._hub = hub
         self._keeper = keeper
         self._settings = settings
         self._now_ms = now_ms
+        self._signs_in = signs_in
         self._listener = Listener(OUTBOX_MAX)
         self._wishes = Buckets(per_minute=MESSAGES_PER_MINUTE)
+        self._caller = NOBODY
         self._token: str | None = None
-        self._allowed = asyncio.Event()
-        caller = getattr(websocket.state, "caller", NOBODY)
-        self._take(caller if isinstance(caller, Caller) else NOBODY)
+        self._allowed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def serve(self) -> None:
+        try:
+            self._take(self._from_handshake(), bearer(self._websocket.headers))
+        except _Over as over:
+            await _close(self._websocket, over)
+            return
         tasks = [
             asyncio.create_task(part, name=name)
             for name, part in (
@@ -111,14 +159,28 @@ class _Client:
             elif isinstance(end, Exception) and not isinstance(end, WebSocketDisconnect):
                 raise end
 
-    def _take(self, caller: Caller) -> None:
+    def send_away(self, over: _Over) -> None:
+        """End the stream of one that has not signed in."""
+        if not self._allowed.done():
+            self._allowed.set_exception(over)
+
+    def _from_handshake(self) -> Caller:
+        caller = getattr(self._websocket.state, "caller", NOBODY)
+        return caller if isinstance(caller, Caller) else NOBODY
+
+    def _take(self, caller: Caller, token: str | None) -> None:
+        """Serve this caller from now on, by this token; raises _Over where there are too many streams."""
         self._caller = caller
-        if "read" in caller.scopes:
-            self._allowed.set()
-            self._say(Hello(actor=caller.actor, now_ms=self._now_ms()))
+        if "read" not in caller.scopes:
+            return
+        self._signs_in(self, self._address, caller.key)
+        self._token = token
+        if not self._allowed.done():
+            self._allowed.set_result(None)
+        self._say(Hello(actor=caller.actor, now_ms=self._now_ms()))
 
     def _say(self, message: View) -> None:
-        self._listener.tell(message.model_dump_json())
+        self._listener.tell(message.model_dump_json(), answers=True)
 
     # --- what it says
     async def _hear(self) -> None:
@@ -152,13 +214,11 @@ class _Client:
         caller = await self._held(token)
         if "read" not in caller.scopes:
             raise _Over(NOT_ALLOWED, "this needs a token with the scope read")
-        self._token = token
-        self._take(caller)
+        self._take(caller, token)
 
     async def _held(self, token: str) -> Caller:
-        peer = self._websocket.client
         try:
-            caller = await self._keeper.holder(token, peer.host if peer else "")
+            caller = await self._keeper.holder(token, self._address)
         except Refused as refused:
             raise _Over(TOO_MANY, refused.detail) from None
         except CryptoTrackerError as error:
@@ -182,7 +242,7 @@ class _Client:
         """See that it tells who it is, and that its token is not revoked meanwhile."""
         try:
             async with asyncio.timeout(AUTH_SECONDS):
-                await self._allowed.wait()
+                await self._allowed
         except TimeoutError:
             raise _Over(UNKNOWN, f"no token was sent within {AUTH_SECONDS:g} s") from None
         while True:
