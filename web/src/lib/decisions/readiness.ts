@@ -1,7 +1,7 @@
 /** How near a scan is to a setup, in words and colours. The number always stands beside them. */
 
 import type { Band, Verdict } from "../api/types";
-import { NOTHING, number } from "../format";
+import { NOTHING, number, words } from "../format";
 
 export const BANDS: readonly Band[] = ["ready", "close", "neutral", "waiting"];
 
@@ -31,6 +31,16 @@ export function bandOf(readiness: number | null): Band {
 /** A readiness as it is written: 79.9 is not yet 80, and says so. */
 export function whole(readiness: number | null): string {
   return readiness === null ? NOTHING : number(Math.floor(readiness), { digits: 0 });
+}
+
+/** Whether the price is where it should be, and another gate stops it. */
+export function isStopped(readiness: number | null, setup: boolean): boolean {
+  return readiness !== null && readiness >= 100 && !setup;
+}
+
+/** The gate that a reason speaks of, in a word: `volume` of `volume_low`. */
+export function gateOf(reason: string): string {
+  return words(reason).replace(/ (too )?(low|high|small|few|weak|narrow)$/, "");
 }
 
 export const VERDICT_TONES = { TAKE: "up", NEAR_MISS: "warn", SKIP: "muted" } as const satisfies Record<
