@@ -32,9 +32,29 @@ export function check(token: string): Promise<unknown> {
   return send("identity", {}, { method: "GET" }, token);
 }
 
+/** So long a question that is asked twice is sent once: the parts of a page ask in the same moment. */
+const SAME_MOMENT_MS = 50;
+const asked = new Map<string, { at: number; answer: Promise<unknown> }>();
+
 /** Read; `path` is below /api/v1, such as "trades". The account that is looked at is added where it is not named. */
-export function get<T>(path: string, query: Query = {}, options: { signal?: AbortSignal } = {}): Promise<T> {
-  return send<T>(path, query, { method: "GET", signal: options.signal });
+export function get<T>(path: string, query: Query = {}): Promise<T> {
+  const question = `${session.token ?? ""} ${address(path, query)}`;
+  const now = performance.now();
+  const before = asked.get(question);
+  if (before !== undefined && now - before.at < SAME_MOMENT_MS) return before.answer as Promise<T>;
+  const answer = send<T>(path, query, { method: "GET" });
+  const entry = { at: now, answer };
+  asked.set(question, entry);
+  const forget = (): void => {
+    if (asked.get(question) === entry) asked.delete(question);
+  };
+  answer.then(forget, forget);
+  return answer;
+}
+
+/** From now on every question is sent: what was answered before may be older than what must be known. */
+export function forgetAnswers(): void {
+  asked.clear();
 }
 
 /** Tell; needs the scope `control`. */
@@ -43,7 +63,7 @@ export function post<T>(path: string, body?: unknown, query: Query = {}): Promis
     method: "POST",
     body: body === undefined ? undefined : JSON.stringify(body),
     headers: body === undefined ? {} : { "Content-Type": "application/json" },
-  });
+  }).finally(forgetAnswers);
 }
 
 function address(path: string, query: Query): string {

@@ -1,64 +1,39 @@
 // The live stream: one websocket for the page. It is subscribed to the union of what is wanted, notices silence,
-// heals by itself, and hands events on in step with the screen, so that a burst costs one frame.
+// and heals by itself.
 import { chosen } from "../account.svelte";
 import { session } from "../session.svelte";
-import type {
-  BarsEvent,
-  DecisionsEvent,
-  EquityEvent,
-  HealthEvent,
-  LogEvent,
-  PositionsEvent,
-  RegimeEvent,
-  StreamMessage,
-  TradesEvent,
-} from "./types";
+import { Delivery } from "./delivery";
+import type { EventOf, Topic } from "./topics";
+import { Turns } from "./turns.svelte";
+import type { StreamMessage } from "./types";
 
+export type { Topic } from "./topics";
 export type LiveState = "connecting" | "open" | "lost" | "closed";
-
-export interface LiveEvents {
-  trades: TradesEvent;
-  decisions: DecisionsEvent;
-  positions: PositionsEvent;
-  equity: EquityEvent;
-  regime: RegimeEvent;
-  log: LogEvent;
-  health: HealthEvent;
-}
-export type PlainTopic = keyof LiveEvents;
-export type BarsTopic = `bars:${string}`;
-export type Topic = PlainTopic | BarsTopic;
-export type EventOf<T extends Topic> = T extends PlainTopic ? LiveEvents[T] : BarsEvent;
-type AnyEvent = LiveEvents[PlainTopic] | BarsEvent;
-type Handler = (event: AnyEvent) => void;
 
 // Codes with which the server closes: it does not know the token, or the token may not read.
 const UNKNOWN = 4401;
 const NOT_ALLOWED = 4403;
-const TOPICS_MAX = 16;
-const QUEUE_MAX = 1_000;
-const LATE_MS = 1_000;
+const SILENCE_SPARE_MS = 1_000;
 const FIRST_BEAT_MS = 5_000;
 const SILENT_BEATS = 3;
 const HELLO_MS = 5_000;
 const RETRY_MIN_MS = 400;
 const RETRY_MAX_MS = 10_000;
 
-class Live {
+export class Live {
   state = $state<LiveState>("closed");
   /** Since when there is no connection; null while there is one. */
   lostSince = $state<number | null>(null);
-  /** Counts up whenever everything must be fetched anew: after a gap, or where messages were left out. */
-  generation = $state(0);
+  /** What the server says is wrong with the stream, while nothing comes through it; null while it is well. */
+  trouble = $state<string | null>(null);
+  /** Whether what is shown may be out of date. */
+  readonly stale: boolean = $derived(this.state === "lost" || this.trouble !== null);
   /** How far the clock of the server is ahead of this one. */
   skew = $state(0);
 
   #socket: WebSocket | null = null;
-  #wanted = new Map<Topic, number>();
-  #handlers = new Map<Topic, Set<Handler>>();
-  #queue: AnyEvent[] = [];
-  #frame = 0;
-  #late = 0;
+  #turns = new Turns();
+  #delivery = new Delivery((event) => event.account === chosen.id);
   #retryTimer = 0;
   #silence = 0;
   #attempt = 0;
@@ -66,6 +41,7 @@ class Live {
   #lastBeat = 0;
   #ready = false;
   #everOpen = false;
+  #healing = false;
   #subscribed = "";
   #changing = false;
 
@@ -86,10 +62,12 @@ class Live {
     clearTimeout(this.#retryTimer);
     clearTimeout(this.#silence);
     this.#drop();
-    this.#queue = [];
+    this.#delivery.clear();
     this.state = "closed";
     this.lostSince = null;
+    this.trouble = null;
     this.#everOpen = false;
+    this.#healing = false;
   }
 
   /** Begins anew, with another token. */
@@ -99,31 +77,30 @@ class Live {
     this.#connect();
   }
 
+  /** Counts up whenever everything must be fetched anew: after a gap, or where messages were left out. */
+  get generation(): number {
+    return this.#turns.generation;
+  }
+
+  /** In which turn these topics are to be fetched; null while one waits for the stream to tell of them. */
+  turnOf(topics: readonly Topic[]): number | null {
+    return this.#turns.of(topics);
+  }
+
   /** Calls `handler` for events of a topic, which must also be wanted. */
   on<T extends Topic>(topic: T, handler: (event: EventOf<T>) => void): () => void {
-    const handlers = this.#handlers.get(topic) ?? new Set<Handler>();
-    this.#handlers.set(topic, handlers);
-    const stored = handler as Handler;
-    handlers.add(stored);
-    return () => {
-      handlers.delete(stored);
-      if (handlers.size === 0) this.#handlers.delete(topic);
-    };
+    return this.#delivery.on(topic, handler);
   }
 
   /** Subscribes topics for as long as somebody wants them. */
   want(topics: readonly Topic[]): () => void {
-    for (const topic of topics) this.#wanted.set(topic, (this.#wanted.get(topic) ?? 0) + 1);
+    this.#turns.add(topics);
     this.#changed();
     let released = false;
     return () => {
       if (released) return;
       released = true;
-      for (const topic of topics) {
-        const left = (this.#wanted.get(topic) ?? 1) - 1;
-        if (left > 0) this.#wanted.set(topic, left);
-        else this.#wanted.delete(topic);
-      }
+      this.#turns.remove(topics);
       this.#changed();
     };
   }
@@ -144,12 +121,13 @@ class Live {
   }
 
   #subscribe(): void {
-    if (!this.#ready || !this.#socket || chosen.id === null) return;
-    const topics = [...this.#wanted.keys()].sort().slice(0, TOPICS_MAX);
-    const text = JSON.stringify({ type: "subscribe", account: chosen.id, topics });
+    const account = chosen.id;
+    if (account === null) return;
+    const topics = this.#turns.plan(account);
+    if (!this.#ready || !this.#socket) return;
+    const text = JSON.stringify({ type: "subscribe", account, topics });
     if (text === this.#subscribed) return;
     this.#subscribed = text;
-    this.#queue = [];
     this.#socket.send(text);
   }
 
@@ -197,15 +175,20 @@ class Live {
         return;
       }
       case "subscribed":
+        this.trouble = null;
+        this.#turns.told(message.account, message.topics, this.#healing, () => this.#delivery.flush());
+        this.#healing = false;
         return;
       case "resync":
-        this.generation += 1;
+        this.trouble = null;
+        this.#turns.renew();
         return;
       case "problem":
-        console.warn(`live stream: ${message.detail}`);
+        this.trouble = message.detail;
         return;
       default:
-        this.#enqueue(message);
+        this.trouble = null;
+        if (!this.#delivery.put(message)) this.#turns.renew();
     }
   }
 
@@ -216,44 +199,24 @@ class Live {
     this.#attempt = 0;
     this.state = "open";
     this.lostSince = null;
-    if (healed) this.generation += 1;
-  }
-
-  #enqueue(event: AnyEvent): void {
-    if (event.account !== chosen.id) return;
-    if (this.#queue.length >= QUEUE_MAX) {
-      this.#queue = [];
-      this.generation += 1;
-      return;
-    }
-    this.#queue.push(event);
-    if (this.#frame) return;
-    this.#frame = requestAnimationFrame(() => this.#flush());
-    this.#late = window.setTimeout(() => this.#flush(), LATE_MS); // a page that is not seen has no frames
-  }
-
-  #flush(): void {
-    cancelAnimationFrame(this.#frame);
-    clearTimeout(this.#late);
-    this.#frame = 0;
-    const events = this.#queue;
-    this.#queue = [];
-    for (const event of events) {
-      for (const topic of topicsOf(event)) for (const handler of [...(this.#handlers.get(topic) ?? [])]) handler(event);
-    }
+    if (!healed) return;
+    // Fetched once the server tells of it again; where nothing is told, at once.
+    if (chosen.id !== null && !this.#turns.empty) this.#healing = true;
+    else this.#turns.renew();
   }
 
   #watchSilence(): void {
     clearTimeout(this.#silence);
     this.#silence = window.setTimeout(() => {
       if (this.#socket) this.#lose();
-    }, this.#ready ? this.#beatMs * SILENT_BEATS + LATE_MS : HELLO_MS);
+    }, this.#ready ? this.#beatMs * SILENT_BEATS + SILENCE_SPARE_MS : HELLO_MS);
   }
 
   #drop(): void {
     const socket = this.#socket;
     this.#socket = null;
     this.#ready = false;
+    this.#turns.lost();
     this.#lastBeat = 0;
     if (socket) {
       socket.onopen = socket.onmessage = socket.onclose = null;
@@ -278,12 +241,6 @@ class Live {
 function pace(before: number, gap: number): number {
   const next = gap < before ? gap : before + 0.1 * (gap - before);
   return Math.max(1_000, Math.min(30_000, next));
-}
-
-function topicsOf(event: AnyEvent): Topic[] {
-  if (event.type !== "bars") return [event.type];
-  const names = event.items.map((bar): BarsTopic => `bars:${bar.symbol}@${bar.timeframe}`);
-  return [...new Set(names)];
 }
 
 export const live = new Live();

@@ -9,7 +9,9 @@ import { live, type Topic } from "./live.svelte";
 export interface ResourceOptions {
   /** Live topics that say: fetch again. */
   topics?: readonly Topic[];
-  /** At most how often a live event may cause that, in milliseconds. */
+  /** Live topics that bring the data themselves, by `set`: fetched only where the stream was not faster. */
+  told?: readonly Topic[];
+  /** How long a live event at least waits after the fetch before, in milliseconds: 2,000 or more. */
   throttle?: number;
   /** Fetch again every so many milliseconds, while the page is seen. */
   every?: number;
@@ -28,24 +30,34 @@ export interface Resource<T> {
   set(data: T): void;
 }
 
-const THROTTLE_MS = 1_000;
+const THROTTLE_MS = 2_000;
 const RETRY_MS = 5_000;
+/** What a live event brought so shortly before need not be fetched. */
+const JUST_NOW_MS = 250;
 
 class Fetched<T> implements Resource<T> {
   data = $state.raw<T | undefined>(undefined);
   problem = $state.raw<Problem | undefined>(undefined);
   loading = $state(true);
   fetchedAt = $state<number | undefined>(undefined);
-  readonly stale = $derived(this.data !== undefined && (this.problem !== undefined || live.state === "lost"));
+  readonly stale = $derived(this.data !== undefined && (this.problem !== undefined || live.stale));
   #turn = $state(0);
   #number = 0;
   #account: string | null = null;
+  #told = -Infinity; // when a live event brought the data
+  #asked = 0; // the reloads that were fetched
 
   reload(): void {
     this.#turn += 1;
   }
 
   set(data: T): void {
+    this.#account = untrack(() => chosen.id);
+    this.#told = performance.now();
+    this.#take(data);
+  }
+
+  #take(data: T): void {
     this.#number += 1;
     this.data = data;
     this.problem = undefined;
@@ -54,10 +66,12 @@ class Fetched<T> implements Resource<T> {
   }
 
   /** One fetch; inside an effect, so that what `load` reads before its first await causes the next one. */
-  fetch(load: () => Promise<T>): () => void {
-    void this.#turn;
-    void live.generation;
+  fetch(load: () => Promise<T>): (() => void) | undefined {
+    const turn = this.#turn;
     const account = chosen.id;
+    const asked = turn !== this.#asked;
+    this.#asked = turn;
+    if (!asked && this.#account === account && performance.now() - this.#told < JUST_NOW_MS) return undefined;
     const number = ++this.#number;
     let retry = 0;
     const promise = load();
@@ -68,7 +82,7 @@ class Fetched<T> implements Resource<T> {
     });
     promise.then(
       (data) => {
-        if (number === this.#number) this.set(data);
+        if (number === this.#number) this.#take(data);
       },
       (error: unknown) => {
         if (number !== this.#number) return;
@@ -83,14 +97,25 @@ class Fetched<T> implements Resource<T> {
 
 /** Call it while a component is set up; `load` is a call of `get`. */
 export function resource<T>(load: () => Promise<T>, options: ResourceOptions = {}): Resource<T> {
+  const { topics = [], told = [], throttle = THROTTLE_MS, every } = options;
   const fetched = new Fetched<T>();
-  $effect(() => fetched.fetch(load));
+  const pace = paced(() => fetched.reload(), Math.max(THROTTLE_MS, throttle));
+  const heard = [...topics, ...told];
+  let begun = false;
   $effect(() => {
-    const { topics = [], throttle = THROTTLE_MS, every } = options;
-    const pace = paced(() => fetched.reload(), throttle);
-    const release = live.want(topics);
-    const offs = topics.map((topic) => live.on(topic, pace.ask));
-    const timer = every === undefined ? 0 : window.setInterval(pace.ask, every);
+    // What the stream tells from the moment of the fetch on is newer than what is fetched.
+    if (live.turnOf(heard) === null) return undefined;
+    begun = true;
+    pace.done();
+    return fetched.fetch(load);
+  });
+  $effect(() => {
+    const ask = (): void => {
+      if (begun) pace.ask();
+    };
+    const release = live.want(heard);
+    const offs = topics.map((topic) => live.on(topic, ask));
+    const timer = every === undefined ? 0 : window.setInterval(ask, every);
     document.addEventListener("visibilitychange", pace.seen);
     return () => {
       release();
@@ -103,8 +128,16 @@ export function resource<T>(load: () => Promise<T>, options: ResourceOptions = {
   return fetched;
 }
 
+export interface Pace {
+  ask: () => void;
+  /** It was done without being asked for. */
+  done: () => void;
+  seen: () => void;
+  cancel: () => void;
+}
+
 /** Does something at once, then at most every `ms`, and while the page is hidden only when it is seen again. */
-function paced(act: () => void, ms: number): { ask: () => void; seen: () => void; cancel: () => void } {
+export function paced(act: () => void, ms: number): Pace {
   let last = -Infinity;
   let timer = 0;
   let owed = false;
@@ -127,5 +160,14 @@ function paced(act: () => void, ms: number): { ask: () => void; seen: () => void
   const seen = (): void => {
     if (owed && !document.hidden) ask();
   };
-  return { ask, seen, cancel: () => clearTimeout(timer) };
+  const cancel = (): void => {
+    clearTimeout(timer);
+    timer = 0;
+  };
+  const done = (): void => {
+    cancel();
+    owed = false;
+    last = performance.now();
+  };
+  return { ask, done, seen, cancel };
 }

@@ -1,0 +1,180 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+
+import { Live } from "./live.svelte";
+import { subscribable, TOPICS_MAX, type Topic } from "./topics";
+
+const chosen = vi.hoisted(() => ({ id: "august" as string | null }));
+vi.mock("../account.svelte", () => ({ chosen }));
+vi.mock("../session.svelte", () => ({ session: { token: null, refused: false } }));
+
+class Socket {
+  static last: Socket;
+  onopen: (() => void) | null = null;
+  onmessage: ((event: { data: string }) => void) | null = null;
+  onclose: ((event: { code: number }) => void) | null = null;
+  sent: string[] = [];
+
+  constructor() {
+    Socket.last = this;
+  }
+  send(text: string): void {
+    this.sent.push(text);
+  }
+  close(): void {
+    this.onclose?.({ code: 1000 });
+  }
+  say(message: object): void {
+    this.onmessage?.({ data: JSON.stringify(message) });
+  }
+}
+
+const HELLO = { type: "hello", actor: "web:anna", now_ms: 0 };
+const EQUITY = { type: "equity", account: "august", points: [], status: {} };
+
+function subscribed(...topics: Topic[]): object {
+  return { type: "subscribed", account: "august", topics };
+}
+
+let live: Live;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  vi.stubGlobal("window", globalThis);
+  vi.stubGlobal("location", { href: "http://localhost/", protocol: "http:" });
+  vi.stubGlobal("document", { hidden: false, addEventListener: vi.fn(), removeEventListener: vi.fn() });
+  vi.stubGlobal("addEventListener", vi.fn());
+  vi.stubGlobal("removeEventListener", vi.fn());
+  vi.stubGlobal("WebSocket", Socket);
+  vi.stubGlobal("requestAnimationFrame", (act: () => void) => setTimeout(act, 16));
+  vi.stubGlobal("cancelAnimationFrame", (id: number) => clearTimeout(id));
+  chosen.id = "august";
+  live = new Live();
+});
+
+afterEach(() => {
+  live.stop();
+  vi.unstubAllGlobals();
+  vi.useRealTimers();
+});
+
+async function opened(...topics: Topic[]): Promise<Socket> {
+  live.start();
+  live.want(topics);
+  await vi.advanceTimersByTimeAsync(0);
+  Socket.last.say(HELLO);
+  return Socket.last;
+}
+
+test("what is wanted waits for the stream to tell of it, and for what that says at once", async () => {
+  const socket = await opened("trades", "equity");
+  const heard: string[] = [];
+  live.on("equity", () => heard.push(String(live.turnOf(["equity"]))));
+  expect(socket.sent.map((text) => JSON.parse(text) as object)).toEqual([
+    { type: "subscribe", account: "august", topics: ["equity", "trades"] },
+  ]);
+  expect(live.turnOf(["trades"])).toBeNull();
+  socket.say(subscribed("equity", "trades"));
+  socket.say(EQUITY);
+  expect(live.turnOf(["trades"])).toBeNull();
+  await vi.advanceTimersByTimeAsync(40);
+  expect(heard).toEqual(["null"]);
+  expect(live.turnOf(["trades", "equity"])).not.toBeNull();
+});
+
+test("a stream that is late is not waited for, and what it tells of then is fetched again", async () => {
+  const socket = await opened("trades");
+  await vi.advanceTimersByTimeAsync(300);
+  const without = live.turnOf(["trades"]);
+  expect(without).not.toBeNull();
+  socket.say(subscribed("trades"));
+  await vi.advanceTimersByTimeAsync(40);
+  expect(live.turnOf(["trades"])).toBeGreaterThan(without ?? Infinity);
+});
+
+test("a topic that is added is fetched, and those before it stay as they are", async () => {
+  const socket = await opened("trades");
+  socket.say(subscribed("trades"));
+  await vi.advanceTimersByTimeAsync(40);
+  const before = live.turnOf(["trades"]);
+  live.want(["log"]);
+  await vi.advanceTimersByTimeAsync(0);
+  socket.say(subscribed("log", "trades"));
+  await vi.advanceTimersByTimeAsync(40);
+  expect(live.turnOf(["trades"])).toBe(before);
+  expect(live.turnOf(["log"])).not.toBeNull();
+});
+
+test("a topic that was let go of in between is waited for anew", async () => {
+  const socket = await opened("trades");
+  const release = live.want(["log"]);
+  await vi.advanceTimersByTimeAsync(0);
+  socket.say(subscribed("log", "trades"));
+  await vi.advanceTimersByTimeAsync(40);
+  release();
+  await vi.advanceTimersByTimeAsync(0);
+  live.want(["log"]);
+  await vi.advanceTimersByTimeAsync(0);
+  expect(live.turnOf(["log"])).toBeNull();
+});
+
+test("after a lost connection everything is fetched once the stream tells again", async () => {
+  const socket = await opened("trades");
+  socket.say(subscribed("trades"));
+  await vi.advanceTimersByTimeAsync(40);
+  const before = live.generation;
+  socket.onclose?.({ code: 1011 });
+  expect(live.stale).toBe(true);
+  await vi.advanceTimersByTimeAsync(1_000);
+  Socket.last.say(HELLO);
+  await vi.advanceTimersByTimeAsync(40);
+  expect(live.generation).toBe(before);
+  Socket.last.say(subscribed("trades"));
+  await vi.advanceTimersByTimeAsync(40);
+  expect(live.generation).toBe(before + 1);
+});
+
+test("another account is waited for, and events of the one before are dropped", async () => {
+  const socket = await opened("equity");
+  socket.say(subscribed("equity"));
+  await vi.advanceTimersByTimeAsync(40);
+  const heard: unknown[] = [];
+  live.on("equity", (event) => heard.push(event));
+  socket.say(EQUITY);
+  chosen.id = "run:1";
+  live.resubscribe();
+  expect(live.turnOf(["equity"])).toBeNull();
+  await vi.advanceTimersByTimeAsync(20);
+  expect(heard).toEqual([]);
+  expect(live.turnOf(["equity"])).toBeNull();
+});
+
+test.each([
+  ["what follows", EQUITY],
+  ["a greeting", subscribed("equity")],
+  ["a gap", { type: "resync", account: "august" }],
+])("what is wrong with the stream is told until %s", async (_, message) => {
+  const socket = await opened("equity");
+  socket.say({ type: "problem", detail: "the records are being moved" });
+  expect(live.state).toBe("open");
+  expect(live.trouble).toBe("the records are being moved");
+  expect(live.stale).toBe(true);
+  socket.say({ type: "beat", now_ms: 0 });
+  expect(live.stale).toBe(true);
+  socket.say(message);
+  expect(live.trouble).toBeNull();
+  expect(live.stale).toBe(false);
+});
+
+test("without an account nothing is waited for", () => {
+  chosen.id = null;
+  expect(live.turnOf(["health"])).not.toBeNull();
+});
+
+test("no more is subscribed than a stream takes: all plain topics, and the bars that were wanted last", () => {
+  const plain: Topic[] = ["trades", "decisions", "positions", "equity", "regime", "log", "health"];
+  const bars = Array.from({ length: 12 }, (_, index): Topic => `bars:A${String(index)}/USDT@15m`);
+  const { topics, left } = subscribable([...bars, ...plain, ...plain]);
+  expect(topics).toHaveLength(TOPICS_MAX);
+  expect(topics).toEqual(expect.arrayContaining([...plain, ...bars.slice(3)]));
+  expect(left).toEqual(bars.slice(0, 3));
+});
