@@ -11,6 +11,7 @@ import pytest
 
 from crypto_tracker.core.errors import UsageError
 from crypto_tracker.store.access import FILE_NAME, AccessStore
+from crypto_tracker.store.database import sqlite_module
 
 MINUTE = 60_000
 NOW = 1_755_864_000_000
@@ -80,6 +81,17 @@ def test_its_use_is_noted_at_most_every_ten_minutes(store):
         store.check(made.token, NOW + int(minutes * MINUTE))
         noted.append((store.tokens()[0].last_used_ms - NOW) / MINUTE)
     assert noted == [1, 1, 1, 11, 11, 21]
+
+
+def test_a_file_that_somebody_else_writes_keeps_nobody_out_and_is_told_once(store, tmp_path, caplog):
+    made = store.create("anna", ["read"], now_ms=NOW)
+    writer = sqlite_module().connect(str(tmp_path / FILE_NAME), isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    assert [store.check(made.token, NOW).name for _ in range(2)] == ["anna", "anna"]
+    assert len(caplog.records) == 1
+    writer.close()
+    store.check(made.token, NOW)
+    assert store.tokens()[0].last_used_ms == NOW
 
 
 @pytest.mark.parametrize("name", ["", "deadbeef", "a" * 65, " anna", "anna\n", "ann/a"])

@@ -4,6 +4,7 @@ A token is random, 256 bits of it, so that its plain SHA-256 is as good as any s
 what was digested. The text of a token is shown once, when it is made.
 """
 
+import logging
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -15,11 +16,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy import Engine, Row, insert, or_, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
-from crypto_tracker.core.errors import UsageError
+from crypto_tracker.core.errors import StoreError, UsageError
 from crypto_tracker.core.timeframes import MINUTE_MS
 from crypto_tracker.store import access_tables as tables
 from crypto_tracker.store.database import ACCESS, open_engine, upgrade
+
+LOG = logging.getLogger(__name__)
 
 FILE_NAME = "access.db"
 SCOPES = ("read", "control")
@@ -54,9 +58,11 @@ class NewToken:
 class AccessStore:
     """The tokens of a home. Threads and processes share it."""
 
-    def __init__(self, engine: Engine, reading: Engine) -> None:
+    def __init__(self, engine: Engine, reading: Engine, noting: Engine) -> None:
         self._engine = engine
         self._reading = reading
+        self._noting = noting
+        self._not_noted = False
 
     @classmethod
     def open(cls, home: Path) -> "AccessStore":
@@ -69,7 +75,7 @@ class AccessStore:
             path.chmod(0o600)
         engine = open_engine(path)
         upgrade(engine, ACCESS)
-        return cls(engine, open_engine(path, read_only=True))
+        return cls(engine, open_engine(path, read_only=True), open_engine(path, busy_timeout_ms=0))
 
     def __enter__(self) -> Self:
         return self
@@ -81,6 +87,7 @@ class AccessStore:
 
     def close(self) -> None:
         """Let go of the file."""
+        self._noting.dispose()
         self._reading.dispose()
         self._engine.dispose()
 
@@ -125,13 +132,21 @@ class AccessStore:
         if row is None or not same or row.revoked_at_ms is not None:
             return None
         if row.last_used_ms is None or now_ms - row.last_used_ms >= _USE_NOTED_EVERY_MS:
-            with self._engine.begin() as connection:
-                connection.execute(
-                    update(tables.tokens)
-                    .where(tables.tokens.c.token_id == row.token_id)
-                    .values(last_used_ms=now_ms)
-                )
+            self._note_use(row.token_id, now_ms)
         return _row(row)
+
+    def _note_use(self, token_id: str, now_ms: int) -> None:
+        """Note it, where that is possible at once: it is no reason to wait, nor to refuse anybody."""
+        noted = update(tables.tokens).where(tables.tokens.c.token_id == token_id).values(last_used_ms=now_ms)
+        try:
+            with self._noting.begin() as connection:
+                connection.execute(noted)
+        except (SQLAlchemyError, StoreError) as error:
+            if not self._not_noted:
+                LOG.warning("that a token was used could not be noted, which is tried again: %s", error)
+            self._not_noted = True
+        else:
+            self._not_noted = False
 
     def tokens(self) -> list[TokenRow]:
         """Every token that was ever made, in that order."""
