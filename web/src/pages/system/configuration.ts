@@ -1,21 +1,11 @@
 // The configuration as a tree that can be searched: sections with their values, changed ones first.
 import type { ConfigurationValue } from "../../lib/api/types";
+import { written } from "../../lib/controls/toml";
 
 export interface Section {
   name: string;
   values: ConfigurationValue[];
   changed: number;
-}
-
-/** A value as TOML has it, in one line. */
-export function written(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value);
-  if (Array.isArray(value)) return `[${value.map(written).join(", ")}]`;
-  if (typeof value === "object" && value !== null)
-    return `{${Object.entries(value)
-      .map(([key, each]) => `${key} = ${written(each)}`)
-      .join(", ")}}`;
-  return String(value);
 }
 
 /** The section of a key: all but its last word, at most two words, and no names in quotes, of which there are many. */

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 
 import type { ConfigurationValue, DataRow, Health, Part } from "../../lib/api/types";
-import { sections, within, written } from "./configuration";
+import { sections, within } from "./configuration";
 import { ageOf, isTroubled, narrowed } from "./data";
 import { grouped, summary } from "./health";
 
@@ -84,10 +84,4 @@ test("names in quotes, of which there are many, make no sections of their own", 
   const found = sections([value('instruments."BTC/USD".tick'), value('instruments."ETH/USD".tick')], "", false);
   expect(found.map((section) => section.name)).toEqual(["instruments"]);
   expect(within('instruments."BTC/USD".tick')).toBe('"BTC/USD".tick');
-});
-
-test("values are written as a configuration file has them", () => {
-  expect(written("UTC")).toBe('"UTC"');
-  expect(written(["DCA", 1])).toBe('["DCA", 1]');
-  expect(written({ large_cap: 0.04, on: true })).toBe("{large_cap = 0.04, on = true}");
 });
