@@ -167,6 +167,19 @@ def test_an_account_that_is_gone_is_not_there(home: Path, desk: HomeDesk) -> Non
         desk.book("../trader")
 
 
+def test_an_account_begun_anew_in_place_shows_nothing_of_the_one_before(home: Path, desk: HomeDesk) -> None:
+    before = desk.book("trader").data().until_ms
+    folder = worlds.account_folder(home)
+    shutil.rmtree(folder)
+    worlds.trade(home, end_ms=worlds.START_MS + 5 * MINUTE_MS)
+    engine = open_engine(folder / "trading.db")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE account SET created_at_ms = created_at_ms + 1")
+    engine.dispose()
+    after = desk.book("trader").data().until_ms
+    assert after == worlds.START_MS + 5 * MINUTE_MS != before
+
+
 def test_an_empty_home_says_what_would_fill_it(tmp_path: Path) -> None:
     desk = new_desk(tmp_path)
     assert desk.accounts().items == []

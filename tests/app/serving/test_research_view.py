@@ -2,15 +2,25 @@
 
 from math import sqrt
 from pathlib import Path
+from time import monotonic, sleep
 
 import numpy as np
 import pytest
 
-from crypto_tracker.app.serving.research_view import Looked, agreement, research_view, trials_view
+from crypto_tracker.app.serving.research_view import (
+    KeptResearch,
+    Looked,
+    agreement,
+    research_view,
+    trials_view,
+)
+from crypto_tracker.app.serving.scope import Scope
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS
 from crypto_tracker.store.trials import Data, Trial, TrialStore
 from crypto_tracker.strategies.decisions import ScanBlock
+from tests.app.serving.recorded import Recorded
+from tests.trading.worlds import configuration
 
 COINS = tuple(Symbol(base, "USDT") for base in ("BTC", "ETH", "SOL"))
 CLOSE_MS = 1_740_830_400_000
@@ -154,3 +164,32 @@ def test_what_does_not_exist_yet_is_empty_and_says_what_it_waits_for() -> None:
     assert (found.models, found.shadow, found.suggestions) == ([], [], [])
     assert sorted(found.missing) == ["models", "predictions", "shadow", "suggestions"]
     assert all("wait" in sentence for sentence in found.missing.values())
+
+
+def test_what_was_tried_meanwhile_is_told_without_waiting_for_a_minute(tmp_path: Path) -> None:
+    traded = Scope(
+        account="paper",
+        home=tmp_path,
+        symbols=COINS,
+        reference=None,
+        providers={},
+        history="",
+        strategies=("DCA",),
+        installed={},
+        configuration=configuration(),
+        version="1",
+        quote="USDT",
+        start_ms=CLOSE_MS,
+        until_ms=CLOSE_MS + DAY_MS,
+        live=True,
+        near_miss_readiness=80.0,
+        now_ms=lambda: 77,
+    )
+    kept = KeptResearch(lambda: traded, Recorded(), lambda: 77)
+    remember(tmp_path, [trial(0, 0.05)])
+    assert kept.view({}).trials.count == 1
+    remember(tmp_path, [trial(1, 0.06), trial(2, 0.07)], at_ms=8)
+    until = monotonic() + 10.0
+    while (found := kept.view({})).trials.count == 1 and monotonic() < until:
+        sleep(0.05)
+    assert (found.trials.count, found.made_at_ms) == (3, 77)

@@ -46,7 +46,7 @@ from crypto_tracker.core.errors import CryptoTrackerError, UsageError
 from crypto_tracker.core.orders import ExitReason
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, Timeframe, to_ms
-from crypto_tracker.desk.source import DecisionFilter, NotThere, TradeFilter, TradeOrder
+from crypto_tracker.desk.source import POINTS_MAX, ROWS_MAX, DecisionFilter, NotThere, TradeFilter, TradeOrder
 from crypto_tracker.desk.views import accounts as account_views
 from crypto_tracker.desk.views import charts as chart_views
 from crypto_tracker.desk.views import controls as control_views
@@ -66,8 +66,6 @@ from crypto_tracker.trading.setting import configuration_row
 
 Load = Callable[[], tuple[Configuration, Mapping[str, Strategy]]]
 
-LIMIT_MAX = 500
-POINTS_MAX = 5_000
 _LARGE_BYTES = 32 * 1024**2  # records whose scorecard takes more than a moment
 _NO_OUTCOME = {ExitReason.MANUAL.code, ExitReason.DATA_LOST.code}
 """Exits that tell nothing of the setup: a person's, and lost data."""
@@ -103,7 +101,7 @@ class AccountBook:
         self._shown: Recent[control_views.ShowConfiguration] = Recent(2)
         self._began: Recent[tuple[float | None]] = Recent(1)
         self._sums: Recent[Mapping[Symbol, trade_views.Sums]] = Recent(1)
-        self._slow: SlowViews | None = None
+        self._slow: Recent[SlowViews] = Recent(1)
         self._telling = Lock()  # what is told is checked against all that was told before
 
     # --- the account ---------------------------------------------------------------------------
@@ -526,7 +524,7 @@ class AccountBook:
             known = closes[~np.isnan(closes)]
             return (float(known[0]) if len(known) else None,)
 
-        (began,) = self._began.made(account.start_ms, first_close)
+        (began,) = self._began.made((account.created_at_ms, account.start_ms), first_close)
         return None if began is None else now.reference_price / began - 1.0
 
     def _outcomes(self, moment: Moment) -> Mapping[str, int]:
@@ -537,16 +535,19 @@ class AccountBook:
         return {group.key: group.sums.trades for group in groups}
 
     def _slow_views(self, moment: Moment) -> SlowViews:
-        if self._slow is None:
-            self._slow = SlowViews(
+        """What is made now and then, of this account and of none that was begun in its place before."""
+        account = moment.present.account
+        return self._slow.made(
+            account.created_at_ms,
+            lambda: SlowViews(
                 self._name,
                 lambda: self._moments.now().present.scope,
                 self._moments.scans,
                 self._case,
-                paper=moment.present.account.end_ms is None,
+                paper=account.end_ms is None,
                 now_ms=self._now_ms,
-            )
-        return self._slow
+            ),
+        )
 
     def _case(self) -> Case:
         targets, place = self._load()[0].scorecard, account_place(self._home, self._name)
@@ -596,5 +597,5 @@ class AccountBook:
 
 
 def _check_limit(limit: int) -> None:
-    if not 1 <= limit <= LIMIT_MAX:
-        raise UsageError(f"limit is {limit}: ask for 1 to {LIMIT_MAX}")
+    if not 1 <= limit <= ROWS_MAX:
+        raise UsageError(f"limit is {limit}: ask for 1 to {ROWS_MAX}")

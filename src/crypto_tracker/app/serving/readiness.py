@@ -58,7 +58,7 @@ def _board(
     timeframe = None if strategy is None else timeframe_of(scope, strategy)
     rows = []
     if block is not None:
-        key = (scope.home, scope.account, scope.version, name, block.time_ms)
+        key = (scope.home, scope.account, scope.begun_ms, scope.version, name, block.time_ms)
         for symbol, row in _ROWS.made(key, lambda: _rows(scope, block)):
             price = prices.get(symbol, UNKNOWN)
             rows.append(

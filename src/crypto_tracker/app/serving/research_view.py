@@ -4,6 +4,7 @@ What is planned and nobody has written yet (models, shadow variations, suggestio
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
 from math import sqrt
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from crypto_tracker.app.serving.kept import Kept
+from crypto_tracker.app.serving.recent import Recent
 from crypto_tracker.app.serving.scope import Scanned, Scope
 from crypto_tracker.core.arrays import BoolArray
 from crypto_tracker.core.orders import ExitReason
@@ -20,10 +22,13 @@ from crypto_tracker.core.timeframes import DAY_MS
 from crypto_tracker.desk.views.research import Agreement, Progress, Research, Trials
 from crypto_tracker.simulation.metrics import YEAR_DAYS
 from crypto_tracker.simulation.statistics import expected_maximum_sharpe, search_variance
-from crypto_tracker.store.trials import TrialStore
+from crypto_tracker.store.trials import FILE_NAME, TrialStore
 from crypto_tracker.strategies.decisions import ScanBlock
 
 EVERY_SECONDS = 60.0
+"""Agreement is counted at most so often."""
+TRIALS_SECONDS = 1.0
+"""Whether anything was tried meanwhile is looked up at most so often."""
 SAMPLES_MIN = {"DCA": 1_000, "SWING": 500, "CHANNEL": 250}
 """Outcomes without which no model of a strategy is trained, as the specification has them."""
 OTHER_SAMPLES_MIN = 500
@@ -31,6 +36,7 @@ OTHER_SAMPLES_MIN = 500
 NO_OUTCOME = (ExitReason.MANUAL, ExitReason.DATA_LOST)
 """Exits that say nothing of a setup, and label none."""
 
+_PATIENCE_SECONDS = 0.3  # that somebody waits for newer trials
 _SPAN_MS = DAY_MS  # of the newest closes, over which agreement is counted
 _BLOCKS = 2_000  # of scans at most, of all strategies together
 _MISSING = {
@@ -57,10 +63,11 @@ _MISSING = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
-    """What takes a while to look up, kept for a minute."""
+    """What was looked up, and when the scans were read of which strategies agree."""
 
     trials: Trials
     agreement: tuple[Agreement, ...]
+    made_at_ms: int | None = None
 
 
 class KeptResearch:
@@ -71,29 +78,37 @@ class KeptResearch:
     scanned : the newest closes of its scans are counted
     """
 
-    def __init__(self, scope: Callable[[], Scope], scanned: Scanned) -> None:
+    def __init__(self, scope: Callable[[], Scope], scanned: Scanned, now_ms: Callable[[], int]) -> None:
         self._scope = scope
         self._scanned = scanned
-        self._kept = Kept(self._make, seconds=EVERY_SECONDS)
+        self._now_ms = now_ms
+        self._agreement = Kept(self._read_agreement, seconds=EVERY_SECONDS)
+        self._written: Recent[Trials] = Recent(1)
+        self._trials = Kept(self._read_trials, seconds=TRIALS_SECONDS)
 
     def view(self, outcomes: Mapping[str, int]) -> Research:
         """All of it; `outcomes` are the closed trades of each strategy that say something of a setup."""
-        looked = self._kept.get()
+        made_at_ms, agreed = self._agreement.get()
+        trials = self._trials.get(patience=_PATIENCE_SECONDS)
+        looked = Looked(trials=trials, agreement=agreed, made_at_ms=made_at_ms)
         return research_view(looked, self._scope().strategies, outcomes)
 
-    def _make(self) -> Looked:
-        scope = self._scope()
+    def _read_agreement(self) -> tuple[int, tuple[Agreement, ...]]:
+        scope, made_at_ms = self._scope(), self._now_ms()
         since_ms = scope.until_ms - _SPAN_MS
         blocks = self._scanned.blocks(scope.strategies, since_ms, None, limit=_BLOCKS, newest_first=True)
-        return Looked(
-            trials=trials_view(scope.home),
-            agreement=tuple(agreement(scope.strategies, blocks, scope.near_miss_readiness)),
-        )
+        return made_at_ms, tuple(agreement(scope.strategies, blocks, scope.near_miss_readiness))
+
+    def _read_trials(self) -> Trials:
+        """Those of the file; read again only once somebody has written to it."""
+        home = self._scope().home
+        return self._written.made(_state_of(home), lambda: trials_view(home))
 
 
 def research_view(looked: Looked, strategies: Sequence[str], outcomes: Mapping[str, int]) -> Research:
     """What there is; what there is not yet says in a sentence what it will be and what it waits for."""
     return Research(
+        made_at_ms=looked.made_at_ms,
         trials=looked.trials,
         agreement=list(looked.agreement),
         progress=[_progress(name, outcomes.get(name, 0)) for name in strategies],
@@ -143,6 +158,17 @@ def trials_view(home: Path) -> Trials:
         synthetic=newest.data.synthetic,
         sentence=_on_luck(history.trials, newest.days, best, lucky),
     )
+
+
+def _state_of(home: Path) -> tuple[tuple[int, int], ...]:
+    """What changes whenever somebody writes to the file of trials; a log without a page says nothing."""
+    parts = []
+    for name in (FILE_NAME, f"{FILE_NAME}-wal"):
+        with suppress(FileNotFoundError):
+            found = (home / name).stat()
+            if found.st_size:
+                parts.append((found.st_mtime_ns, found.st_size))
+    return tuple(parts)
 
 
 def _on_luck(trials: int, days: int, best: float | None, lucky: float) -> str:

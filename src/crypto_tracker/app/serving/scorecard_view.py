@@ -57,13 +57,13 @@ class KeptScorecard:
         return self._kept.look() or without_rows(self._account, _BEING_MADE, made_at_ms=None)
 
     def _make(self) -> ScorecardView:
-        case = self._case()
+        case, made_at_ms = self._case(), self._now_ms()
         make = _made_apart if case.apart else _made
         try:
             found = make(self._account, case)
         except DataError as error:
             found = without_rows(self._account, str(error), made_at_ms=None)
-        return found.model_copy(update={"made_at_ms": self._now_ms()})
+        return found.model_copy(update={"made_at_ms": made_at_ms})
 
 
 def _made(account: str, case: Case) -> ScorecardView:

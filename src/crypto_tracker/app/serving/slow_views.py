@@ -16,6 +16,8 @@ _PATIENCE_SECONDS = 0.3  # that somebody waits for newer data
 class SlowViews:
     """Made in the background now and then, and served as they were until then.
 
+    They belong to one account: one that is begun anew in its place has others.
+
     Parameters
     ----------
     scope : the book as it stands; asked anew each time
@@ -36,7 +38,7 @@ class SlowViews:
     ) -> None:
         self._data = Kept(lambda: data_view(scope(), paper=paper), seconds=DATA_SECONDS)
         self._scorecard = KeptScorecard(account, case, now_ms)
-        self._research = KeptResearch(scope, scanned)
+        self._research = KeptResearch(scope, scanned, now_ms)
 
     def data(self) -> DataQuality:
         """What is stored of its symbols, and how far that can be trusted."""

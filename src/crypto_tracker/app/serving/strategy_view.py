@@ -60,7 +60,7 @@ def configuration_of(scope: Scope, version: str) -> Configuration:
         with TradingViews.open(read_account(scope.home, scope.account).folder) as opened:
             return stored_configuration(opened.configuration(version), scope.installed)
 
-    return _CONFIGURATIONS.made((scope.home, scope.account, version), read)
+    return _CONFIGURATIONS.made((scope.home, scope.account, scope.begun_ms, version), read)
 
 
 def parameters_of(configuration: Configuration, strategy: Strategy) -> Frozen:
@@ -78,7 +78,7 @@ def facts_of(scope: Scope, symbol: Symbol) -> Instruments:
     if symbol not in scope.symbols:
         known = ", ".join(map(str, scope.symbols[:5])) + (" ..." if len(scope.symbols) > 5 else "")
         raise NotThere(f"{scope.account} does not watch {symbol}: it has {known or 'no symbols'}")
-    key = (scope.home, scope.account, scope.version, symbol)
+    key = (scope.home, scope.account, scope.begun_ms, scope.version, symbol)
     return _FACTS.made(key, lambda: instruments(scope.configuration, [symbol]))
 
 

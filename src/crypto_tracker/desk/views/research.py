@@ -113,6 +113,9 @@ class Runs(View):
 class Research(View):
     """What research has written so far; what does not exist yet says so in `missing`."""
 
+    made_at_ms: Annotated[
+        Ms | None, Field(description="when the scans were read of which strategies agree")
+    ] = None
     trials: Trials
     agreement: list[Agreement]
     progress: list[Progress]
