@@ -2,10 +2,13 @@
 
 import { Problem } from "../api/client";
 import type { Listed } from "../api/types";
+import { behind, LIVE_MAX, unknown } from "../rows";
 
 export type FetchPage<T> = (cursor: string | null) => Promise<Listed<T>>;
 
 const RETRY_MS = 5_000;
+/** So many rows stay where live ones became too many. */
+const KEPT = 400;
 
 export class Paged<T> {
   rows = $state.raw<readonly T[]>([]);
@@ -18,6 +21,9 @@ export class Paged<T> {
   #number = 0;
   #busy = false;
   #retry = 0;
+  #taken: T[] | undefined; // what came live since the first page was asked for, the newest first
+  #live = 0; // the rows that came live
+  #cut = false; // whether rows at the end were let go of, so that the cursor is not theirs
 
   constructor(readonly key: (row: T) => string) {}
 
@@ -28,16 +34,34 @@ export class Paged<T> {
       this.rows = [];
       this.total = null;
     }
-    void this.#read(fetch, null);
+    this.#taken = [];
+    void this.#read(async () => {
+      const page = await fetch(null);
+      return () => {
+        const since = unknown(this.#taken ?? [], page.items, this.key);
+        this.#taken = undefined;
+        this.rows = [...since, ...page.items];
+        this.total = page.total === null || page.total === undefined ? this.total : page.total + since.length;
+        this.#next = page.next;
+        this.#live = since.length;
+        this.#cut = false;
+      };
+    });
   }
 
   /** New rows on top, as a live event brought them. */
   take(rows: readonly T[]): void {
-    const known = new Set(this.rows.slice(0, 500).map(this.key));
-    const added = rows.filter((row) => !known.has(this.key(row)));
+    const newest = rows.toReversed();
+    if (this.#taken !== undefined) this.#taken = [...unknown(newest, this.#taken, this.key), ...this.#taken];
+    const added = unknown(newest, this.rows.slice(0, this.#live + KEPT), this.key);
     if (added.length === 0) return;
-    this.rows = [...added.toReversed(), ...this.rows];
+    this.rows = [...added, ...this.rows];
     if (this.total !== null) this.total += added.length;
+    this.#live += added.length;
+    if (this.#live <= LIVE_MAX) return;
+    this.rows = this.rows.slice(0, KEPT);
+    this.#live = KEPT;
+    this.#cut = true;
   }
 
   /** Asks no more. */
@@ -47,29 +71,42 @@ export class Paged<T> {
   }
 
   more(): void {
-    if (this.#fetch === undefined || this.#next === null || this.#busy) return;
-    void this.#read(this.#fetch, this.#next);
+    const fetch = this.#fetch;
+    if (fetch === undefined || (this.#next === null && !this.#cut) || this.#busy) return;
+    void this.#read(async () => {
+      const cut = this.#cut;
+      let page = await fetch(cut ? null : this.#next);
+      let added = cut ? behind(this.rows, page.items, this.key) : page.items;
+      // Behind a cut one looks for the last row that is left, from the newest on.
+      while (added === null && page.next !== null) {
+        page = await fetch(page.next);
+        added = behind(this.rows, page.items, this.key);
+      }
+      return () => {
+        this.rows = [...this.rows, ...unknown(added ?? [], this.rows, this.key)];
+        this.total = page.total ?? this.total;
+        this.#next = page.next;
+        this.#cut = false;
+      };
+    });
   }
 
-  async #read(fetch: FetchPage<T>, cursor: string | null): Promise<void> {
+  /** One question, whose answer counts unless there is a newer one. */
+  async #read(ask: () => Promise<() => void>): Promise<void> {
     const number = ++this.#number;
     clearTimeout(this.#retry);
     this.#busy = true;
     this.loading = true;
     try {
-      const page = await fetch(cursor);
+      const take = await ask();
       if (number !== this.#number) return;
-      const known = new Set(cursor === null ? [] : this.rows.map(this.key));
-      const added = page.items.filter((row) => !known.has(this.key(row)));
-      this.rows = cursor === null ? added : [...this.rows, ...added];
-      this.total = page.total ?? this.total;
-      this.#next = page.next;
+      take();
       this.problem = undefined;
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       if (number !== this.#number) return;
       this.problem = error;
-      if (error.passing) this.#retry = window.setTimeout(() => void this.#read(fetch, cursor), RETRY_MS);
+      if (error.passing) this.#retry = window.setTimeout(() => void this.#read(ask), RETRY_MS);
     } finally {
       if (number === this.#number) {
         this.#busy = false;
