@@ -237,6 +237,13 @@ def test_a_mistake_of_the_server_shows_its_traceback_to_the_log_alone(
     assert "Traceback" in caplog.text
 
 
+def test_what_stands_in_the_way_is_told_as_it_was_written() -> None:
+    desk = FakeDesk()
+    desk.broken = CryptoTrackerError("the replay of paper ended before the command could act")
+    answer = Client(application(desk), CONTROL).post("/api/v1/pause", json={})
+    assert (answer.status_code, answer.json()["detail"]) == (409, str(desk.broken))
+
+
 def test_every_error_of_the_program_has_a_status_of_its_own_or_is_a_mistake() -> None:
     def kinds(kind: type[CryptoTrackerError]) -> set[type[CryptoTrackerError]]:
         return {kind}.union(*map(kinds, kind.__subclasses__()))

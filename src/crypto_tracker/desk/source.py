@@ -24,6 +24,12 @@ from crypto_tracker.desk.views import system as system_views
 from crypto_tracker.desk.views import trades as trade_views
 from crypto_tracker.desk.views.base import View
 
+ROWS_MAX = 500
+"""Rows of one page, lines of the log, and windows, that can be asked for at once."""
+CANDLES_MAX = 2_000
+POINTS_MAX = 5_000
+SCANS_MAX = 2_000
+
 TradeOrder = Literal["exit_ms", "entry_ms", "pnl_quote", "return_net", "held_ms", "invested_quote"]
 
 

@@ -14,12 +14,11 @@ from crypto_tracker.core.bars import Panel
 from crypto_tracker.core.errors import DataError, UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe
-from crypto_tracker.desk.source import NotThere
+from crypto_tracker.desk.source import CANDLES_MAX, NotThere
 from crypto_tracker.desk.views import charts as views
 from crypto_tracker.store.reader import DATABASE_NAME, SOURCES, BarReader
 from crypto_tracker.store.sources import StoredBars
 
-LIMIT_MAX = 2_000
 _GROWTH = 8  # how much further back is looked where bars are missing
 _BARS_BACK_MAX = 512  # times the limit
 _ANSWERS_KEPT = 64
@@ -103,8 +102,8 @@ def candles(
 
     Bars that are missing are left out, and as many earlier ones are looked for.
     """
-    if not 1 <= limit <= LIMIT_MAX:
-        raise UsageError(f"limit is {limit}: ask for 1 to {LIMIT_MAX} bars")
+    if not 1 <= limit <= CANDLES_MAX:
+        raise UsageError(f"limit is {limit}: ask for 1 to {CANDLES_MAX} bars")
     provider = provider_of(scope, symbol)
     end_ms = timeframe.floor(scope.until_ms)
     if before_ms is not None:

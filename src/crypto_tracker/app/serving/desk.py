@@ -17,7 +17,7 @@ from crypto_tracker.app.serving.run_items import account_item_of_run, run_id_of,
 from crypto_tracker.app.serving.runs_kept import close_runs
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.errors import CryptoTrackerError, UsageError
-from crypto_tracker.desk.source import Book, NotThere
+from crypto_tracker.desk.source import ROWS_MAX, Book, NotThere
 from crypto_tracker.desk.views import accounts as account_views
 from crypto_tracker.desk.views import research as research_views
 from crypto_tracker.desk.views import system as system_views
@@ -29,7 +29,6 @@ from crypto_tracker.strategies.base import Strategy
 
 NEWEST_RUNS = 20
 """Recorded runs that are listed among the accounts."""
-LIMIT_MAX = 500
 
 _LISTED_AGE_MS = 1_000  # the list is made anew at most so often
 _RUNS_KEPT = 8
@@ -76,8 +75,8 @@ class HomeDesk:
 
     def runs(self, *, limit: int, cursor: str | None) -> research_views.Runs:
         """Recorded runs, newest first."""
-        if not 1 <= limit <= LIMIT_MAX:
-            raise UsageError(f"limit is {limit}: ask for 1 to {LIMIT_MAX}")
+        if not 1 <= limit <= ROWS_MAX:
+            raise UsageError(f"limit is {limit}: ask for 1 to {ROWS_MAX}")
         before = None if cursor is None else int(read(cursor, (int,))[0])
         found = self._recorded(limit + 1, before)
         shown = found[:limit]

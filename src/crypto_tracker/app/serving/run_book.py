@@ -28,7 +28,7 @@ from crypto_tracker.core.money import QUOTE_SCALE, to_decimal
 from crypto_tracker.core.orders import ExitReason, Trade
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe, to_ms
-from crypto_tracker.desk.source import DecisionFilter, NotLive, TradeFilter, TradeOrder
+from crypto_tracker.desk.source import POINTS_MAX, ROWS_MAX, DecisionFilter, NotLive, TradeFilter, TradeOrder
 from crypto_tracker.desk.views import accounts as account_views
 from crypto_tracker.desk.views import charts as chart_views
 from crypto_tracker.desk.views import controls as control_views
@@ -41,8 +41,6 @@ from crypto_tracker.desk.views import trades as trade_views
 from crypto_tracker.store.trading_records import SetupRecord
 from crypto_tracker.strategies.base import Strategy
 
-LIMIT_MAX = 500
-POINTS_MAX = 5_000
 NO_SCANS = (
     "this run did not keep its scans: `backtest --record-scans` keeps those of a run, and every account "
     "that trades keeps its own"
@@ -367,5 +365,5 @@ class RunBook:
 
 
 def _check_limit(limit: int) -> None:
-    if not 1 <= limit <= LIMIT_MAX:
-        raise UsageError(f"limit is {limit}: ask for 1 to {LIMIT_MAX}")
+    if not 1 <= limit <= ROWS_MAX:
+        raise UsageError(f"limit is {limit}: ask for 1 to {ROWS_MAX}")

@@ -12,11 +12,10 @@ from crypto_tracker.core.decisions import Reason, Verdict
 from crypto_tracker.core.errors import UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe
+from crypto_tracker.desk.source import SCANS_MAX
 from crypto_tracker.desk.views import decisions as views
 from crypto_tracker.store.trading_records import SetupRecord
 from crypto_tracker.strategies.decisions import ScanColumn, decode_columns, verdict
-
-LIMIT_MAX = 2_000
 
 _KNOWN_MOST = 3_000  # scans of one symbol and strategy
 _KNOWN: Recent[dict[int, ScanColumn]] = Recent(24)
@@ -38,8 +37,8 @@ def scans(
     limit: int,
 ) -> views.Scans:
     """The last `limit` scans that closed in [start_ms, end_ms) and by the account's present, oldest first."""
-    if not 1 <= limit <= LIMIT_MAX:
-        raise UsageError(f"limit is {limit}: ask for 1 to {LIMIT_MAX} scans")
+    if not 1 <= limit <= SCANS_MAX:
+        raise UsageError(f"limit is {limit}: ask for 1 to {SCANS_MAX} scans")
     facts_of(scope, symbol)
     timeframe = timeframe_of(scope, strategy_of(scope, strategy))
     times = closes(scope, timeframe, start_ms, end_ms)[-limit:]

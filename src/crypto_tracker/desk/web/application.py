@@ -1,7 +1,9 @@
 """The whole web server as one application: the API, its stream, the page, and what stands before them."""
 
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,11 @@ def openapi_document(code_version: str) -> dict[str, Any]:
     return document(_bare(), code_version)
 
 
+@cache
+def _document_bytes(code_version: str) -> bytes:
+    return json.dumps(openapi_document(code_version)).encode()
+
+
 def create_app(
     desk: Desk,
     access: Access,
@@ -88,6 +95,7 @@ def create_app(
         code_version=code_version,
         now_ms=now_ms,
         configuration_file=configuration_file,
+        document=lambda: _document_bytes(code_version),
         streams=lambda: streams.open,
     )
 

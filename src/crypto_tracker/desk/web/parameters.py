@@ -7,7 +7,7 @@ from fastapi import Depends, Query
 
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, Timeframe
-from crypto_tracker.desk.source import DecisionFilter, TradeFilter, TradeOrder
+from crypto_tracker.desk.source import ROWS_MAX, DecisionFilter, TradeFilter, TradeOrder
 from crypto_tracker.desk.views.decisions import Verdict
 from crypto_tracker.desk.web.problems import Refused
 
@@ -43,7 +43,7 @@ AccountQuery = Annotated[
         examples=["paper", "run:17"],
     ),
 ]
-Limit = Annotated[int, Query(ge=1, le=500, description="Rows of one page.", examples=[50])]
+Limit = Annotated[int, Query(ge=1, le=ROWS_MAX, description="Rows of one page.", examples=[50])]
 Cursor = Annotated[
     str | None,
     Query(pattern=CURSOR, description="`next` of the page before this one.", examples=["MTAyNA"]),

@@ -39,7 +39,7 @@ _TITLES = {
     403: "Not allowed",
     404: "Not there",
     405: "Not this way",
-    409: "Only a trading account has this",
+    409: "Not as it stands",
     413: "Too large",
     415: "Not JSON",
     422: "Not understood",
@@ -85,7 +85,7 @@ _DESCRIPTIONS = {
     401: "No token was sent, or one that is not known",
     403: "The token lacks the scope, or the page that asks is not ours",
     404: "There is no such account, symbol, strategy or trade",
-    409: "Only a trading account has this, and a recorded run was asked",
+    409: "Only a trading account has this, or one whose trader still answers",
     413: "The request is larger than `web.body_bytes_max`",
     415: "The request is no JSON",
     422: "A parameter or the body is not as this document says",
@@ -107,7 +107,9 @@ def without_paths(sentence: str) -> str:
 
 
 def status_of(error: CryptoTrackerError) -> int:
-    """Which status an error of the program has."""
+    """Which status an error of the program has; one of no kind of its own says what stands in the way."""
+    if type(error) is CryptoTrackerError:
+        return 409
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 

@@ -20,6 +20,7 @@ class Served:
     ----------
     now_ms : the clock
     configuration_file : the text of the configuration file of the home, for `reload_config`
+    document : the OpenAPI document, as it is sent
     streams : how many live streams are open
     """
 
@@ -28,6 +29,7 @@ class Served:
     code_version: str
     now_ms: Callable[[], int]
     configuration_file: Callable[[], str]
+    document: Callable[[], bytes]
     streams: Callable[[], int]
 
 

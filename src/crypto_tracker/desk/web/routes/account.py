@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Query
 
+from crypto_tracker.desk.source import POINTS_MAX
 from crypto_tracker.desk.views.accounts import Balance, EquityCurve, Ratios, Regimes, Status
 from crypto_tracker.desk.web.guard import ReadRoute, router
 from crypto_tracker.desk.web.parameters import SpanAsked
@@ -31,7 +32,7 @@ def balance(account: Account) -> Balance:
 def equity(
     account: Account,
     span: SpanAsked,
-    points: Annotated[int, Query(ge=10, le=5_000, description="The most points.", examples=[500])] = 500,
+    points: Annotated[int, Query(ge=10, le=POINTS_MAX, description="The most points.", examples=[500])] = 500,
 ) -> EquityCurve:
     """The equity curve.
 

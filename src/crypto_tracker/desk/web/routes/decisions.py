@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Query
 
 from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.desk.source import ROWS_MAX, SCANS_MAX
 from crypto_tracker.desk.views.decisions import DecisionPage, Explained, Log, ReasonCounts, Scans
 from crypto_tracker.desk.web.guard import ReadRoute, router
 from crypto_tracker.desk.web.parameters import (
@@ -43,7 +44,7 @@ def scans(
     strategy: StrategyText,
     span: SpanAsked,
     limit: Annotated[
-        int, Query(ge=1, le=2_000, description="The last ones of the span.", examples=[500])
+        int, Query(ge=1, le=SCANS_MAX, description="The last ones of the span.", examples=[500])
     ] = 500,
 ) -> Scans:
     """Every scan of one symbol by one strategy, oldest first."""
@@ -72,7 +73,7 @@ def explain(
 @routes.get("/logs")
 def logs(
     account: Account,
-    limit: Annotated[int, Query(ge=1, le=1_000, description="The newest lines.", examples=[200])] = 200,
+    limit: Annotated[int, Query(ge=1, le=ROWS_MAX, description="The newest lines.", examples=[200])] = 200,
 ) -> Log:
     """What happened, in words, newest first."""
     return account.book().log(limit)

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Query
 
 from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.desk.source import CANDLES_MAX
 from crypto_tracker.desk.views.charts import Candles, PairLevels, Pairs
 from crypto_tracker.desk.views.market import Locks, Market
 from crypto_tracker.desk.views.strategies import ReadinessBoard, Strategies
@@ -58,7 +59,7 @@ def pair_candles(
     account: Account,
     symbol: SymbolText,
     timeframe: TimeframeQuery = "15m",
-    limit: Annotated[int, Query(ge=1, le=5_000, description="The last bars.", examples=[500])] = 500,
+    limit: Annotated[int, Query(ge=1, le=CANDLES_MAX, description="The last bars.", examples=[500])] = 500,
     before_ms: Annotated[
         int | None,
         Query(

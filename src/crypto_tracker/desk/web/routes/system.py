@@ -1,12 +1,11 @@
 """The server itself, what there is to look at, and how every part is."""
 
 from fastapi import Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from crypto_tracker.desk.views.accounts import Accounts
 from crypto_tracker.desk.views.research import Research, Runs, ScorecardView
 from crypto_tracker.desk.views.system import Collectors, DataQuality, Health, Identity, Ping, VersionView
-from crypto_tracker.desk.web.document import document
 from crypto_tracker.desk.web.guard import OpenRoute, ReadRoute, caller_of, router
 from crypto_tracker.desk.web.parameters import Cursor, Limit
 from crypto_tracker.desk.web.served import Account, Server
@@ -29,9 +28,9 @@ async def version(server: Server) -> VersionView:
 
 
 @routes.get("/openapi.json", include_in_schema=False)
-async def openapi_json(request: Request, server: Server) -> Response:
+def openapi_json(server: Server) -> Response:
     """The document of this API."""
-    return JSONResponse(document(request.app, server.code_version))
+    return Response(server.document(), media_type="application/json")
 
 
 @routes.get("/identity")

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from fastapi import Path, Query
 
+from crypto_tracker.desk.source import ROWS_MAX
 from crypto_tracker.desk.views.decisions import TradeDetail
 from crypto_tracker.desk.views.trades import Performance, Periods, Positions, Sums, TradePage
 from crypto_tracker.desk.web.guard import ReadRoute, router
@@ -20,7 +21,7 @@ TradeGroupId = Annotated[
         examples=["ETH/USDT-DCA-20250822T120000Z"],
     ),
 ]
-Windows = Annotated[int, Query(ge=1, le=1_000, description="The most windows.", examples=[60])]
+Windows = Annotated[int, Query(ge=1, le=ROWS_MAX, description="The most windows.", examples=[60])]
 
 
 @routes.get("/trades")
