@@ -64,6 +64,7 @@ def test_five_minutes_in_two_stretches():
         [80, 70],
         [120, 100],
     )
+    assert curve.drawdown.tolist() == pytest.approx([40 / 120, 50 / 120])
     assert curve.close_ms.tolist() == [START + 3 * MINUTE_MS, START + 5 * MINUTE_MS]
 
 
@@ -120,10 +121,13 @@ def test_every_stretch_is_what_its_minutes_say(count, points, first, length, mos
     ends = [times.index(time_ms) for time_ms in curve.rows.time_ms.tolist()]
     assert ends[-1] == inside[-1]
     begins = [inside[0], *(end + 1 for end in ends[:-1])]
+    peak = np.maximum.accumulate(np.maximum(equity, 10**12))
+    fallen = (peak - equity) / peak
     for place, (begin, end) in enumerate(zip(begins, ends, strict=True)):
         part = equity[begin : end + 1]
         assert curve.rows.equity_e8[place] == part[-1]
         assert (curve.rows.low_e8[place], curve.rows.high_e8[place]) == (part.min(), part.max())
+        assert curve.drawdown[place] == fallen[begin : end + 1].max()
         assert times[end] - times[begin] < curve.resolution_ms
 
 

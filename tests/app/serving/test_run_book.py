@@ -131,6 +131,15 @@ def test_a_part_of_the_equity_lies_in_the_span_that_was_asked_for(book: RunBook)
     whole = book.equity(5_000, None, None)
     there = dict(zip(whole.time_ms, whole.equity_quote, strict=True))
     assert [there[time_ms] for time_ms in curve.time_ms] == curve.equity_quote
+    peak = np.maximum(np.maximum.accumulate(whole.high_quote), whole.capital_quote)
+    before = np.append(whole.capital_quote, peak[:-1])
+    least = np.maximum((peak - whole.equity_quote) / peak, (before - whole.low_quote) / before)
+    assert whole.drawdown == pytest.approx(np.maximum(least, 0.0), abs=1e-9)
+    times, fallen = np.array(whole.time_ms), np.array(whole.drawdown)
+    assert curve.drawdown == [
+        fallen[(times > time_ms - HOUR_MS) & (times <= time_ms)].max() for time_ms in curve.time_ms
+    ]
+    assert max(whole.drawdown) <= whole.max_drawdown + 1e-9
 
 
 def test_cash_and_positions_add_up_to_the_equity(book: RunBook):

@@ -20,10 +20,14 @@ _MOST_ROWS = 65_536  # minutes, or hours, that a curve is made of
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Curve:
-    """An equity curve in stretches of `resolution_ms`, each with where it ended and how far it went."""
+    """An equity curve in stretches of `resolution_ms`, each with where it ended and how far it went.
+
+    `drawdown` is how deep the equity fell within each stretch below its highest point until then, fractions.
+    """
 
     resolution_ms: int
     rows: EquityRows
+    drawdown: FloatArray
 
     @property
     def close_ms(self) -> IntArray:
@@ -50,6 +54,18 @@ def _whole() -> Growing[np.int64]:
     return Growing(np.int64)
 
 
+def _fractions() -> Growing[np.float64]:
+    return Growing(np.float64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stretches:
+    """Stretches with the drawdown in each."""
+
+    rows: EquityRows
+    drawdown: FloatArray
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Level:
     """The stretches of `width_ms` that are over: the row at which each begins, and where it went."""
@@ -60,9 +76,10 @@ class _Level:
     last: Growing[np.int64] = field(default_factory=_whole)
     low: Growing[np.int64] = field(default_factory=_whole)
     high: Growing[np.int64] = field(default_factory=_whole)
+    drawdown: Growing[np.float64] = field(default_factory=_fractions)
     rows: int = 0  # of minutes that lie in these stretches
 
-    def extended(self, time_ms: IntArray, equity: IntArray) -> "_Level":
+    def extended(self, time_ms: IntArray, equity: IntArray, drawdown: FloatArray) -> "_Level":
         """The level over all minutes, of which those up to `rows` are in it already."""
         number = time_ms[self.rows :] // self.width_ms
         starts = np.flatnonzero(np.diff(number, prepend=-1)) + self.rows
@@ -78,19 +95,22 @@ class _Level:
             last=self.last.extended(equity[ends]),
             low=self.low.extended(np.minimum.reduceat(equity[inside], over - self.rows)),
             high=self.high.extended(np.maximum.reduceat(equity[inside], over - self.rows)),
+            drawdown=self.drawdown.extended(np.maximum.reduceat(drawdown[inside], over - self.rows)),
             rows=stop,
         )
 
-    def between(self, first: int, stop: int) -> tuple[int, int, EquityRows]:
+    def between(self, first: int, stop: int) -> tuple[int, int, _Stretches]:
         """The stretches that lie whole in the rows [first, stop), and which rows they are."""
         begins = self.start_row.values
         one = int(np.searchsorted(begins, first))
         end = int(np.searchsorted(np.append(begins[1:], self.rows), stop, side="right")) if len(begins) else 0
         if end <= one:
-            return stop, stop, _rows(*(np.empty(0, dtype=np.int64) for _ in range(4)))
+            nothing = _rows(*(np.empty(0, dtype=np.int64) for _ in range(4)))
+            return stop, stop, _Stretches(nothing, np.empty(0, dtype=np.float64))
         part = slice(one, end)
         found = _rows(*(each.values[part] for each in (self.time_ms, self.last, self.low, self.high)))
-        return int(begins[one]), int(begins[end]) if end < len(begins) else self.rows, found
+        to_row = int(begins[end]) if end < len(begins) else self.rows
+        return int(begins[one]), to_row, _Stretches(found, self.drawdown.values[part])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -106,6 +126,7 @@ class EquityLevels:
     max_drawdown: float = 0.0
     _time_ms: Growing[np.int64] = field(default_factory=_whole)
     _equity_e8: Growing[np.int64] = field(default_factory=_whole)
+    _drawdown: Growing[np.float64] = field(default_factory=_fractions)
     _hours: _Level = field(default_factory=lambda: _Level(width_ms=HOUR_MS))
     _days: _Level = field(default_factory=lambda: _Level(width_ms=DAY_MS))
 
@@ -145,15 +166,16 @@ class EquityLevels:
             raise ValueError("minutes are held in order of time, so that is how they are added")
         time_ms, equity_e8 = self._time_ms.extended(rows.time_ms), self._equity_e8.extended(rows.equity_e8)
         peak = np.maximum(np.maximum.accumulate(rows.equity_e8), self.peak_e8)
-        fallen = np.max((peak - rows.equity_e8) / peak)
+        drawdown = self._drawdown.extended((peak - rows.equity_e8) / peak)
         return EquityLevels(
             capital_e8=self.capital_e8,
             peak_e8=int(peak[-1]),
-            max_drawdown=max(self.max_drawdown, float(fallen)),
+            max_drawdown=max(self.max_drawdown, float(np.max(drawdown.values[len(self) :]))),
             _time_ms=time_ms,
             _equity_e8=equity_e8,
-            _hours=self._hours.extended(time_ms.values, equity_e8.values),
-            _days=self._days.extended(time_ms.values, equity_e8.values),
+            _drawdown=drawdown,
+            _hours=self._hours.extended(time_ms.values, equity_e8.values, drawdown.values),
+            _days=self._days.extended(time_ms.values, equity_e8.values, drawdown.values),
         )
 
     def curve(self, points: int, start_ms: int | None = None, end_ms: int | None = None) -> Curve | None:
@@ -177,7 +199,11 @@ class EquityLevels:
             fine = self._minutes(first, stop)
         else:
             fine = self._whole_and_edges(self._days if unit_ms == DAY_MS else self._hours, first, stop)
-        return Curve(resolution_ms=width_ms, rows=stretched(fine, origin_ms=origin_ms, width_ms=width_ms))
+        return Curve(
+            resolution_ms=width_ms,
+            rows=stretched(fine.rows, origin_ms=origin_ms, width_ms=width_ms),
+            drawdown=deepest(fine.rows.time_ms, fine.drawdown, origin_ms=origin_ms, width_ms=width_ms),
+        )
 
     def daily(self, timezone: str) -> DailyEquity:
         """The equity at the end of each day of a zone; the last of them may still go on."""
@@ -195,11 +221,12 @@ class EquityLevels:
             before_e8=np.concatenate([[self.capital_e8], equity[:-1]]).astype(np.int64),
         )
 
-    def _minutes(self, first: int, stop: int) -> EquityRows:
+    def _minutes(self, first: int, stop: int) -> _Stretches:
         equity = self.equity_e8[first:stop]
-        return _rows(self.time_ms[first:stop], equity, equity, equity)
+        rows = _rows(self.time_ms[first:stop], equity, equity, equity)
+        return _Stretches(rows, self._drawdown.values[first:stop])
 
-    def _whole_and_edges(self, level: _Level, first: int, stop: int) -> EquityRows:
+    def _whole_and_edges(self, level: _Level, first: int, stop: int) -> _Stretches:
         """The stretches of a level, and single minutes where the span begins or ends within one."""
         from_row, to_row, whole = level.between(first, stop)
         return _joined([self._minutes(first, from_row), whole, self._minutes(to_row, stop)])
@@ -209,7 +236,7 @@ def stretched(fine: EquityRows, *, origin_ms: int, width_ms: int) -> EquityRows:
     """Stretches put together into longer ones of `width_ms`, the first of which begins at `origin_ms`."""
     if not len(fine):
         return fine
-    starts = np.flatnonzero(np.diff((fine.time_ms - origin_ms) // width_ms, prepend=-1))
+    starts = _starts(fine.time_ms, origin_ms, width_ms)
     ends = np.append(starts[1:], len(fine)) - 1
     return _rows(
         fine.time_ms[ends],
@@ -219,14 +246,26 @@ def stretched(fine: EquityRows, *, origin_ms: int, width_ms: int) -> EquityRows:
     )
 
 
+def deepest(time_ms: IntArray, drawdown: FloatArray, *, origin_ms: int, width_ms: int) -> FloatArray:
+    """The deepest drawdown within each of the longer stretches that `stretched` makes."""
+    if not len(time_ms):
+        return drawdown
+    return np.asarray(np.maximum.reduceat(drawdown, _starts(time_ms, origin_ms, width_ms)))
+
+
+def _starts(time_ms: IntArray, origin_ms: int, width_ms: int) -> IntArray:
+    return np.flatnonzero(np.diff((time_ms - origin_ms) // width_ms, prepend=-1))
+
+
 def _rows(time_ms: IntArray, equity: IntArray, low: IntArray, high: IntArray) -> EquityRows:
     return EquityRows(time_ms=time_ms, equity_e8=equity, low_e8=low, high_e8=high)
 
 
-def _joined(parts: Sequence[EquityRows]) -> EquityRows:
-    return _rows(
-        np.concatenate([part.time_ms for part in parts]),
-        np.concatenate([part.equity_e8 for part in parts]),
-        np.concatenate([part.low_e8 for part in parts]),
-        np.concatenate([part.high_e8 for part in parts]),
+def _joined(parts: Sequence[_Stretches]) -> _Stretches:
+    rows = _rows(
+        np.concatenate([part.rows.time_ms for part in parts]),
+        np.concatenate([part.rows.equity_e8 for part in parts]),
+        np.concatenate([part.rows.low_e8 for part in parts]),
+        np.concatenate([part.rows.high_e8 for part in parts]),
     )
+    return _Stretches(rows, np.concatenate([part.drawdown for part in parts]))

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from crypto_tracker.app.serving.equity_levels import EquityLevels, stretched
+from crypto_tracker.app.serving.equity_levels import EquityLevels, deepest, stretched
 from crypto_tracker.app.serving.pairs import PriceNow
 from crypto_tracker.app.serving.ratios_view import ratios_view
 from crypto_tracker.app.serving.run_records import RunRecords
 from crypto_tracker.app.serving.scope import Scope
-from crypto_tracker.core.arrays import IntArray
+from crypto_tracker.core.arrays import FloatArray, IntArray
 from crypto_tracker.core.decisions import Regime
 from crypto_tracker.core.money import QUOTE_SCALE
 from crypto_tracker.core.timeframes import MINUTE_MS
@@ -62,6 +62,7 @@ class RunMoney:
                 "until_ms": run.end_ms,
                 "lag_ms": None,
                 "progress": 1.0,
+                "ended": True,
                 "configuration_version": run.configuration_version,
                 "quote": self.scope.quote,
                 "capital_quote": self.capital,
@@ -145,11 +146,13 @@ class RunMoney:
         rows = _between(self.curve, start_ms, end_ms)
         bar_ms = self.scope.base.ms
         width_ms = bar_ms
+        drawdown = self._drawdowns()[np.searchsorted(self.curve.time_ms, rows.time_ms)]
         if len(rows):
             origin_ms = int(self.curve.time_ms[0]) if start_ms is None else start_ms
             origin_ms = min(max(origin_ms, self.scope.start_ms), int(rows.time_ms[0]))
             wide = -(-(int(rows.time_ms[-1]) + bar_ms - origin_ms) // points)
             width_ms = -(-wide // bar_ms) * bar_ms
+            drawdown = deepest(rows.time_ms, drawdown, origin_ms=origin_ms, width_ms=width_ms)
             rows = stretched(rows, origin_ms=origin_ms, width_ms=width_ms)
         note = None if self.marked else OF_CLOSED_TRADES
         if not len(rows):
@@ -162,6 +165,7 @@ class RunMoney:
             equity_quote=(rows.equity_e8 / QUOTE_SCALE).tolist(),
             low_quote=(rows.low_e8 / QUOTE_SCALE).tolist(),
             high_quote=(rows.high_e8 / QUOTE_SCALE).tolist(),
+            drawdown=drawdown.tolist(),
             max_drawdown=self.max_drawdown,
             note=note,
         )
@@ -191,6 +195,17 @@ class RunMoney:
         last = np.append(np.flatnonzero(np.diff(trades.exit_ms)), len(trades) - 1)[: len(trades)]
         equity: IntArray = self._capital_e8 + np.cumsum(trades.pnl_e8)[last]
         return EquityRows(time_ms=trades.exit_ms[last], equity_e8=equity, low_e8=equity, high_e8=equity)
+
+    def _drawdowns(self) -> FloatArray:
+        """The drawdown in each recorded stretch, as deep as it surely was.
+
+        Whether its low came before its high was not recorded: it is held against the highest point before
+        the stretch, and its end against that of the stretch as well.
+        """
+        peak = np.maximum(np.maximum.accumulate(self.curve.high_e8), self._capital_e8)
+        before = np.append(self._capital_e8, peak[:-1])[: len(peak)]
+        fallen = np.maximum((before - self.curve.low_e8) / before, (peak - self.curve.equity_e8) / peak)
+        return np.asarray(np.maximum(fallen, 0.0))
 
     def _deepest(self) -> float:
         peak = np.maximum(np.maximum.accumulate(self.curve.high_e8), self._capital_e8)

@@ -66,6 +66,7 @@ def status_view(
             "until_ms": present.cursor_ms,
             "lag_ms": None if account.end_ms is not None else max(now_ms - present.cursor_ms, 0),
             "progress": glance.progress,
+            "ended": present.ended and account.end_ms is not None,
             "configuration_version": scope.version,
             "quote": scope.quote,
             "capital_quote": float(account.capital_quote),
@@ -138,10 +139,15 @@ def light_of(present: Present, around: Around, entries: Entries) -> tuple[str, l
     """Green, yellow, red or off, and the sentences that say why it is not green."""
     account = present.account
     if present.ended and account.end_ms is not None:
-        return "off", [f"the replay came to its end, {_minute(account.end_ms)}"]
+        return "off", [f"it has come to its end at {_minute(account.end_ms)}"]
     wrong = _wrong(present, around)
     if wrong:
         return "red", [*wrong, *(each for each in _told(present, around, entries) if each not in wrong)]
+    if not around.running and account.end_ms is not None:
+        way = int(100 * (present.cursor_ms - account.start_ms) / (account.end_ms - account.start_ms))
+        return "off", [
+            f"stopped at {_minute(present.cursor_ms)}, {way} % of the way: `crypto-tracker trade` goes on with it"
+        ]
     if not around.running:
         session = present.glance.session
         since = (
@@ -198,6 +204,7 @@ def curve_view(
             equity_quote=[],
             low_quote=[],
             high_quote=[],
+            drawdown=[],
             max_drawdown=levels.max_drawdown,
             note="no minute was stepped " + ("in this span" if len(levels) else "yet"),
         )
@@ -210,6 +217,7 @@ def curve_view(
         equity_quote=(rows.equity_e8 / QUOTE_SCALE).tolist(),
         low_quote=(rows.low_e8 / QUOTE_SCALE).tolist(),
         high_quote=(rows.high_e8 / QUOTE_SCALE).tolist(),
+        drawdown=curve.drawdown.tolist(),
         max_drawdown=levels.max_drawdown,
     )
 

@@ -121,6 +121,7 @@ class Status(View):
     until_ms: Ms
     lag_ms: Annotated[int | None, Field(description="of paper: how far it is behind the clock")]
     progress: MaybeFraction
+    ended: Annotated[bool, Field(description="whether it has come to its end, and is not just stopped")] = False
     configuration_version: Version
     quote: str
     capital_quote: Quote
@@ -181,7 +182,7 @@ class Balance(View):
 
 
 class EquityCurve(View):
-    """Marked equity in stretches of equal length; four columns of one length, oldest first."""
+    """Marked equity in stretches of equal length; columns of one length, oldest first."""
 
     account: AccountId
     capital_quote: Quote
@@ -190,6 +191,10 @@ class EquityCurve(View):
     equity_quote: list[float]
     low_quote: list[float]
     high_quote: list[float]
+    drawdown: Annotated[
+        list[float],
+        Field(description="deepest within each stretch, below the highest point until then; fractions >= 0"),
+    ]
     max_drawdown: Fraction
     note: Annotated[str | None, Field(description="why there is no curve")] = None
 
