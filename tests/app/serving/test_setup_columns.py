@@ -80,10 +80,14 @@ def test_pages_together_are_all_rows_of_the_filter_newest_first(rows, where, lim
     assert found == [row[:3] for row in reversed(rows) if matches(row, where)]
 
 
-@given(ROWS, FILTERS)
-def test_counts_are_those_of_the_rows_of_the_filter(rows, where):
-    columns = columns_of(rows) if rows else SetupColumns()
-    found = columns.counted(where)
+@given(ROWS, FILTERS, st.sampled_from((1, 4, 65_536)), st.integers(0, 13))
+def test_counts_are_those_of_the_rows_of_the_filter(rows, where, block, parted):
+    columns = SetupColumns()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(setup_columns, "_BLOCK", block)
+        for part in ([row for row in rows if row[0] < parted], [row for row in rows if row[0] >= parted]):
+            columns = columns.extended(rows_of(part))
+        found = columns.counted(where)
     assert found == dict(Counter(row[3:] for row in rows if matches(row, where)))
     assert list(found.values()) == sorted(found.values(), reverse=True)
 
