@@ -187,6 +187,11 @@ export function whenShort(ms: Maybe): string {
   return known(ms) ? `${dateLocal(ms).slice(5)} ${timeLocal(ms)}` : NOTHING;
 }
 
+/** `14:03` within twelve hours of `present`, else `08-22 14:03`: in the zone of the viewer. */
+export function whenNear(ms: Maybe, present: number): string {
+  return known(ms) && Math.abs(present - ms) < 12 * HOUR ? timeLocal(ms) : whenShort(ms);
+}
+
 /** `2025-08-22 12:03 UTC`; with `seconds` also those. */
 export function whenUtc(ms: Maybe, options: { seconds?: boolean } = {}): string {
   if (!known(ms)) return NOTHING;

@@ -15,7 +15,7 @@ const UNKNOWN = 4401;
 const NOT_ALLOWED = 4403;
 const SILENCE_SPARE_MS = 1_000;
 const FIRST_BEAT_MS = 5_000;
-const SILENT_BEATS = 3;
+const SILENT_BEATS = 2;
 const HELLO_MS = 5_000;
 const RETRY_MIN_MS = 400;
 const RETRY_MAX_MS = 10_000;
@@ -48,11 +48,17 @@ export class Live {
   /** Opens the stream and keeps it open; returns how to close it. */
   start(): () => void {
     const again = (): void => this.#hurry();
+    // A machine that has lost its network knows it before any silence tells.
+    const gone = (): void => {
+      if (this.#socket) this.#lose();
+    };
     addEventListener("online", again);
+    addEventListener("offline", gone);
     document.addEventListener("visibilitychange", again);
     this.#connect();
     return () => {
       removeEventListener("online", again);
+      removeEventListener("offline", gone);
       document.removeEventListener("visibilitychange", again);
       this.stop();
     };
