@@ -59,15 +59,21 @@ def test_an_account_that_trades_is_green(present: Present, paper: Present) -> No
     assert light(paper, around(paper)) == ("green", "")
 
 
-def test_an_account_that_nobody_trades_is_off(present: Present) -> None:
+def test_a_replay_that_was_stopped_says_how_far_it_came(present: Present) -> None:
     colour, why = light(present, around(present, running=False))
+    assert colour == "off"
+    assert why == "stopped at 2025-03-02 06:40 UTC, 27 % of the way: `crypto-tracker trade` goes on with it"
+
+
+def test_an_account_that_nobody_trades_is_off(paper: Present) -> None:
+    colour, why = light(paper, around(paper, running=False))
     assert colour == "off"
     assert why == "nobody trades it since 2025-05-01 00:00 UTC: `crypto-tracker trade` goes on with it"
 
 
 def test_a_replay_that_has_ended_is_off_whatever_else_is_known(present: Present) -> None:
     ended = replace(present, account=replace(present.account, end_ms=present.cursor_ms))
-    assert light(ended, around(ended)) == ("off", "the replay came to its end, 2025-03-02 06:40 UTC")
+    assert light(ended, around(ended)) == ("off", "it has come to its end at 2025-03-02 06:40 UTC")
 
 
 def test_a_process_that_has_gone_without_a_word_is_red(present: Present) -> None:

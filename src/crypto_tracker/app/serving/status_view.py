@@ -145,9 +145,8 @@ def light_of(present: Present, around: Around, entries: Entries) -> tuple[str, l
         return "red", [*wrong, *(each for each in _told(present, around, entries) if each not in wrong)]
     if not around.running and account.end_ms is not None:
         way = int(100 * (present.cursor_ms - account.start_ms) / (account.end_ms - account.start_ms))
-        return "off", [
-            f"stopped at {_minute(present.cursor_ms)}, {way} % of the way: `crypto-tracker trade` goes on with it"
-        ]
+        where = f"stopped at {_minute(present.cursor_ms)}, {way} % of the way"
+        return "off", [f"{where}: `crypto-tracker trade` goes on with it"]
     if not around.running:
         session = present.glance.session
         since = (

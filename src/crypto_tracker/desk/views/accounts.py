@@ -121,7 +121,7 @@ class Status(View):
     until_ms: Ms
     lag_ms: Annotated[int | None, Field(description="of paper: how far it is behind the clock")]
     progress: MaybeFraction
-    ended: Annotated[bool, Field(description="whether it has come to its end, and is not just stopped")] = False
+    ended: Annotated[bool, Field(description="whether it came to its end, and is not just stopped")] = False
     configuration_version: Version
     quote: str
     capital_quote: Quote
