@@ -2,7 +2,7 @@
 
 import { get, Problem } from "$lib/api/client";
 import { live } from "$lib/api/live.svelte";
-import type { Candles } from "$lib/api/types";
+import type { BarNow, Candles } from "$lib/api/types";
 import type { Bars } from "$lib/charts/types";
 
 import { appended, barsOf, lengthOf, noBars, prepended, withLive, type TimeframeCode } from "./candles";
@@ -12,6 +12,10 @@ const MORE = 1_000;
 const RETRY_MS = 4_000;
 /** So many bars behind a moment come with it. */
 const AHEAD = 200;
+
+export function barsTopic(symbol: string, timeframe: TimeframeCode): `bars:${string}` {
+  return `bars:${symbol}@${timeframe}`;
+}
 
 export class BarStore {
   bars = $state.raw<Bars>(noBars(60_000));
@@ -27,23 +31,28 @@ export class BarStore {
   #number = 0;
   #busy = false;
   #retry = 0;
+  #scrolled = 0; // so many bars were scrolled to
+  #taken: BarNow[] = []; // what came live since the newest page was asked for
 
   /**
    * Fetches a page that holds `around`, or the newest one, and follows what is new; returns how to stop. Bars of the
-   * same symbol and timeframe that are here already stay.
+   * same symbol and timeframe that are here already stay. While the stream does not tell of them yet nothing is
+   * fetched: it is opened again then.
    */
-  open(symbol: string, timeframe: TimeframeCode, around: number | undefined, newest_ms: number): () => void {
+  open(symbol: string, timeframe: TimeframeCode, around: number | undefined, newest_ms: number, told: boolean): () => void {
     const length_ms = lengthOf(timeframe);
-    if (symbol !== this.#symbol || timeframe !== this.#timeframe) this.bars = noBars(length_ms);
+    if (symbol !== this.#symbol || timeframe !== this.#timeframe) {
+      this.bars = noBars(length_ms);
+      this.loading = true;
+    }
     this.#symbol = symbol;
     this.#timeframe = timeframe;
     const far = around !== undefined && around + AHEAD * length_ms < newest_ms;
-    if (this.bars.times.length === 0 || this.present) this.#page(far && this.bars.times.length === 0 ? around : undefined);
-    const topic = `bars:${symbol}@${timeframe}` as const;
+    if (told && (this.bars.times.length === 0 || this.present)) this.#page(far && this.bars.times.length === 0 ? around : undefined);
+    const topic = barsTopic(symbol, timeframe);
     const release = live.want([topic]);
     const off = live.on(topic, (event) => {
-      if (this.loading || !this.present) return;
-      this.bars = withLive(this.bars, event.items.filter((bar) => bar.symbol === symbol && bar.timeframe === timeframe));
+      this.take(event.items.filter((bar) => bar.symbol === symbol && bar.timeframe === timeframe));
     });
     return () => {
       release();
@@ -51,6 +60,21 @@ export class BarStore {
       clearTimeout(this.#retry);
       this.#number += 1;
     };
+  }
+
+  /** Live bars: the last one grew, or others follow it. */
+  take(live: readonly BarNow[]): void {
+    if (this.#busy) this.#taken.push(...live);
+    if (!this.loading && this.present) this.#follow(live);
+  }
+
+  #follow(live: readonly BarNow[]): void {
+    if (live.length === 0) return;
+    const first = this.bars.times[0];
+    this.bars = withLive(this.bars, live, this.#scrolled);
+    if (first === undefined || first === this.bars.times[0]) return;
+    this.#earlier = true; // what was let go of can be scrolled back to
+    this.#scrolled = 0;
   }
 
   /** Leaves the bars that are here for those around another moment, or for the newest ones. */
@@ -68,7 +92,10 @@ export class BarStore {
       const first = bars.times[0];
       const joins = last !== undefined && first !== undefined && first <= last + length_ms;
       this.bars = joins ? appended(this.bars, bars) : bars;
-      if (!joins) this.#earlier = page.earlier;
+      if (!joins) {
+        this.#earlier = page.earlier;
+        this.#scrolled = 0;
+      }
       this.provider = page.provider;
       this.present = before_ms === undefined || before_ms > page.until_ms - length_ms;
     });
@@ -80,6 +107,7 @@ export class BarStore {
     if (this.#busy || this.loading || !this.#earlier || first === undefined) return;
     void this.#read({ before_ms: first, limit: MORE }, (page) => {
       this.#earlier = page.earlier && page.time_ms.length > 0;
+      this.#scrolled += page.time_ms.length;
       this.bars = prepended(barsOf(page, this.bars.length_ms), this.bars);
     });
   }
@@ -101,11 +129,13 @@ export class BarStore {
     clearTimeout(this.#retry);
     const first = this.bars.times.length === 0;
     this.#busy = true;
+    this.#taken = [];
     this.loading = first;
     try {
       const page = await get<Candles>("pair_candles", { symbol: this.#symbol, timeframe: this.#timeframe, ...query });
       if (number !== this.#number) return;
       take(page);
+      if (this.present) this.#follow(this.#taken);
       this.problem = undefined;
     } catch (error) {
       if (!(error instanceof Problem)) throw error;

@@ -47,14 +47,20 @@ function before(bars: Bars, time: number | undefined): Bars {
   return each(bars, (column) => column.slice(0, end));
 }
 
+/** The bars that open after `time`. */
+function after(bars: Bars, time: number | undefined): Bars {
+  const start = time === undefined ? bars.times.length : lastAtOrBefore(bars.times, time) + 1;
+  return each(bars, (column) => column.slice(start));
+}
+
 /** `earlier` before `bars`; where both have a bar, `bars` has it. */
 export function prepended(earlier: Bars, bars: Bars): Bars {
   return joined(before(earlier, bars.times[0]), bars);
 }
 
-/** `later` behind `bars`; where both have a bar, `later` has it. */
+/** `later` behind `bars`; where both have a bar, `later` has it. What is newer than both stays. */
 export function appended(bars: Bars, later: Bars): Bars {
-  return joined(before(bars, later.times[0]), later);
+  return joined(joined(before(bars, later.times[0]), later), after(bars, later.times.at(-1)));
 }
 
 function joined(first: Bars, second: Bars): Bars {
@@ -69,8 +75,9 @@ function joined(first: Bars, second: Bars): Bars {
   };
 }
 
-/** The bars with live ones: the last one grew, or new ones came. Those that nobody has before them are left out. */
-export function withLive(bars: Bars, live: readonly BarNow[]): Bars {
+/** The bars with live ones: the last one grew, or new ones came. Those that nobody has before them are left out.
+ * `more` bars were scrolled to, and are not counted among those that are too many. */
+export function withLive(bars: Bars, live: readonly BarNow[], more = 0): Bars {
   let now = bars;
   for (const bar of live) {
     const last = now.times.at(-1);
@@ -86,5 +93,5 @@ export function withLive(bars: Bars, live: readonly BarNow[]): Bars {
     };
     now = appended(now, one);
   }
-  return now.times.length > BARS_MAX ? each(now, (column) => column.slice(-BARS_KEPT)) : now;
+  return now.times.length > BARS_MAX + more ? each(now, (column) => column.slice(-BARS_KEPT)) : now;
 }
