@@ -3,14 +3,17 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from crypto_tracker.app.serving.candles import bars_of, candles, close_bars
 from crypto_tracker.app.serving.scope import Scope
+from crypto_tracker.core.bars import Panel
 from crypto_tracker.core.errors import DataError, UsageError
 from crypto_tracker.core.timeframes import HOUR_MS, MINUTE_MS, Timeframe
 from crypto_tracker.desk.source import NotThere
+from crypto_tracker.store.sources import StoredBars
 from crypto_tracker.strategies.registry import builtin
 from tests.store.shelf import BTC, ETH, at, drawn, run_of_minutes, store
 from tests.trading.worlds import configuration
@@ -77,6 +80,32 @@ def test_missing_bars_are_left_out_and_earlier_ones_found_in_their_place(home: P
     shown = candles(scope(home, "12:42"), BTC, Timeframe.M1, 5, None)
     assert shown.time_ms == minutes("12:07", "12:08", "12:09", "12:40", "12:41")
     assert shown.earlier
+
+
+def test_what_nobody_knows_is_left_out_at_once_and_silence_is_looked_through_so_far(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with store(tmp_path) as opened:  # a bar two months ago, then nothing known, then an hour of silence
+        late_ms, day_ms = at("12:00"), 24 * HOUR_MS
+        early_ms = late_ms - 60 * day_ms
+        bars = run_of_minutes("12:00", 2)
+        early = replace(bars, open_time_ms=bars.open_time_ms - 60 * day_ms)
+        opened.write("kraken", BTC, Timeframe.M1, early, [(early_ms, early_ms + HOUR_MS)])
+        opened.write("kraken", BTC, Timeframe.M1, drawn("13:00 92"), [(late_ms, at("14:00"))])
+    looks = []
+    read = StoredBars.panel
+
+    def counted(bars: StoredBars, *asked: Any) -> Panel:
+        looks.append(panel := read(bars, *asked))
+        return panel
+
+    monkeypatch.setattr(StoredBars, "panel", counted)
+    found = candles(scope(tmp_path, "14:00"), BTC, Timeframe.M1, 2, None)
+    assert (found.time_ms, found.earlier) == ([early_ms + MINUTE_MS, at("13:00")], True)
+    assert sum(map(len, looks)) < 500
+    monkeypatch.setattr("crypto_tracker.app.serving.candles._LOOKED_MAX", 70)
+    found = candles(scope(tmp_path, "14:00"), BTC, Timeframe.M1, 3, None)
+    assert (found.time_ms, found.earlier) == ([at("13:00")], True)
 
 
 def test_the_first_bar_that_is_known_has_none_before_it(home: Path):

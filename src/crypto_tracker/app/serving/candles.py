@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
@@ -9,18 +10,20 @@ import numpy as np
 
 from crypto_tracker.app.serving.recent import Recent
 from crypto_tracker.app.serving.scope import Scope
-from crypto_tracker.core.arrays import IntArray
+from crypto_tracker.core.arrays import FloatArray, IntArray
 from crypto_tracker.core.bars import Panel
 from crypto_tracker.core.errors import DataError, UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe
 from crypto_tracker.desk.source import CANDLES_MAX, NotThere
 from crypto_tracker.desk.views import charts as views
+from crypto_tracker.store import intervals
 from crypto_tracker.store.reader import DATABASE_NAME, SOURCES, BarReader
 from crypto_tracker.store.sources import StoredBars
 
-_GROWTH = 8  # how much further back is looked where bars are missing
-_BARS_BACK_MAX = 512  # times the limit
+_GROWTH = 4  # each look further back where bars are missing takes so many more
+_AT_ONCE = 16_384  # bars that one look takes at most
+_LOOKED_MAX = 131_072  # rows without a bar that are looked through for one answer: three months of minutes
 _ANSWERS_KEPT = 64
 _ANSWERS_AGE_MS = MINUTE_MS  # by then bars that came late, or were mended, are seen
 
@@ -57,7 +60,18 @@ class _Readers:
 
 
 _READERS = _Readers()
-_ANSWERS: Recent[tuple[Panel, IntArray, bool]] = Recent(_ANSWERS_KEPT, age_ms=_ANSWERS_AGE_MS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bars:
+    """Bars of one symbol, without the panels that were looked through, and whether there are more before."""
+
+    time_ms: IntArray
+    prices: FloatArray  # (bars, 5): open, high, low, close, volume
+    earlier: bool
+
+
+_ANSWERS: Recent[_Bars] = Recent(_ANSWERS_KEPT, age_ms=_ANSWERS_AGE_MS)
 
 
 def bars_of(home: Path) -> BarReader:
@@ -109,55 +123,68 @@ def candles(
     if before_ms is not None:
         end_ms = max(min(end_ms, timeframe.floor(before_ms + timeframe.ms - 1)), 0)
     key = (scope.home, provider, scope.history, symbol, timeframe, limit, end_ms)
-    panel, rows, earlier = _ANSWERS.made(
+    found = _ANSWERS.made(
         key, lambda: _newest(scope, symbol, timeframe, limit, end_ms), now_ms=scope.now_ms()
     )
+    opened, high, low, close, volume = found.prices.T.tolist()
     return views.Candles(
         symbol=str(symbol),
         timeframe=str(timeframe),
         provider=provider,
-        time_ms=panel.open_time_ms[rows].tolist(),
-        open=panel.open[rows, 0].tolist(),
-        high=panel.high[rows, 0].tolist(),
-        low=panel.low[rows, 0].tolist(),
-        close=panel.close[rows, 0].tolist(),
-        volume=panel.volume[rows, 0].tolist(),
-        earlier=earlier,
+        time_ms=found.time_ms.tolist(),
+        open=opened,
+        high=high,
+        low=low,
+        close=close,
+        volume=volume,
+        earlier=found.earlier,
         until_ms=scope.until_ms,
     )
 
 
-def _newest(
-    scope: Scope, symbol: Symbol, timeframe: Timeframe, limit: int, end_ms: int
-) -> tuple[Panel, IntArray, bool]:
-    """The last bars that close by `end_ms`: a panel, its rows that count, and whether there are more before.
+def _newest(scope: Scope, symbol: Symbol, timeframe: Timeframe, limit: int, end_ms: int) -> _Bars:
+    """The last `limit` bars that close by `end_ms`.
 
-    Bars that are missing let it look further back, a few times, never before what is known of the symbol.
+    What nobody knows of the symbol is left out at once; where it is known that nobody traded, it is looked
+    through, so far and no further.
     """
-    source, first_ms = source_of(scope), None
-    bars = limit + 1
+    source, stop_ms, bars, looked = source_of(scope), end_ms, limit + 1, 0
+    parts: list[_Bars] = []
+    known: IntArray | None = None
     while True:
-        start_ms = end_ms - bars * timeframe.ms
-        if first_ms is not None:
-            start_ms = max(start_ms, min(first_ms, end_ms))
-        panel = source.panel([symbol], timeframe, start_ms, end_ms)
-        rows = np.flatnonzero(panel.present[:, 0])
-        if len(rows) > limit:
-            return panel, rows[-limit:], True
-        if first_ms is None:
-            first_ms = _known_from(scope, symbol, timeframe)
-        if first_ms is None or start_ms <= first_ms or bars > limit * _BARS_BACK_MAX:
-            return panel, rows, first_ms is not None and first_ms < start_ms
-        bars *= _GROWTH
+        start_ms = stop_ms - bars * timeframe.ms
+        if known is not None:
+            start_ms = max(start_ms, int(known[0, 0]))
+        panel = source.panel([symbol], timeframe, start_ms, stop_ms)
+        parts.append(_there(panel))
+        found, looked, stop_ms = sum(len(part.time_ms) for part in parts), looked + len(panel), start_ms
+        if found > limit or looked > _LOOKED_MAX:
+            break
+        if known is None:
+            known = _known(scope, symbol, timeframe)
+        before = known[known[:, 0] < stop_ms]
+        if not len(before):
+            break
+        stop_ms, bars = min(stop_ms, int(before[-1, 1])), min(bars * _GROWTH, _AT_ONCE)
+    time_ms = np.concatenate([part.time_ms for part in reversed(parts)])[-limit:]
+    prices = np.concatenate([part.prices for part in reversed(parts)])[-limit:]
+    return _Bars(
+        time_ms, prices, found > limit or (known is not None and bool((known[:, 0] < stop_ms).any()))
+    )
 
 
-def _known_from(scope: Scope, symbol: Symbol, timeframe: Timeframe) -> int | None:
-    """From where on anything is known of a symbol, on the grid; None where nothing is."""
+def _there(panel: Panel) -> _Bars:
+    rows = np.flatnonzero(panel.present[:, 0])
+    columns = (panel.open, panel.high, panel.low, panel.close, panel.volume)
+    return _Bars(panel.open_time_ms[rows], np.stack([each[rows, 0] for each in columns], axis=1), False)
+
+
+def _known(scope: Scope, symbol: Symbol, timeframe: Timeframe) -> IntArray:
+    """The stretches of which anything is known of a symbol, in order and on the grid, (stretches, 2)."""
     reader = bars_of(scope.home)
-    covered = [
-        reader.coverage(provider, symbol, stored)
-        for provider in {scope.providers[symbol], scope.history} - {""}
-        for stored in SOURCES[timeframe]
-    ]
-    starts = [int(each[0, 0]) for each in covered if len(each)]
-    return timeframe.floor(min(starts)) if starts else None
+    found = intervals.EMPTY
+    for provider in {scope.providers[symbol], scope.history} - {""}:
+        for stored in SOURCES[timeframe]:
+            found = intervals.union(found, reader.coverage(provider, symbol, stored))
+    starts, ends = found.T - found.T % timeframe.ms
+    return np.stack([starts, np.where(ends < found[:, 1], ends + timeframe.ms, ends)], axis=1)
