@@ -18,12 +18,15 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
+from crypto_tracker.app import web
 from crypto_tracker.app.supervising import PARENT_VARIABLE
 from crypto_tracker.app.web import Configured
 from crypto_tracker.config.tree import Configuration, load_configuration
+from crypto_tracker.desk.web import gate
 from crypto_tracker.strategies.base import Strategy
 from crypto_tracker.strategies.registry import builtin
 from tests.app.conftest import run_command
+from tests.desk.served import application, running, settings
 
 SECONDS = 60.0
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - a test of just this
@@ -232,12 +235,33 @@ def test_what_cannot_be_served_is_refused(
 
 
 def test_it_warns_where_other_machines_reach_it_without_tls(tmp_path: Path) -> None:
-    with serving(tmp_path, "--host", EVERYWHERE) as server:
+    with serving(tmp_path, "--host", EVERYWHERE, "--open-to-loopback", "read") as server:
         server.process.send_signal(signal.SIGTERM)
         server.process.wait(SECONDS)
         said = rest(server)
     assert server.address.startswith("http://127.0.0.1:")
+    assert "set web.open_to_loopback to none" in said
     assert len([line for line in said.splitlines() if line.startswith("warning: ") and "no TLS" in line]) == 1
+
+
+def test_what_does_not_become_a_request_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(gate, "BODY_SECONDS", 0.2)
+    app = application(web=settings(open_to_loopback="control", beat_seconds=0.4))
+    with running(app, http=web.Impatient) as address:
+        port = int(address.rpartition(":")[2])
+
+        def answer(sent: bytes) -> bytes:
+            with socket.create_connection(("127.0.0.1", port), SECONDS) as client:
+                client.sendall(sent)
+                return b"".join(iter(lambda: client.recv(4_096), b""))  # until the server closes it
+
+        assert answer(b"") == answer(b"GET /api/v1/ping HTTP/1.1\r\nHost: localhost\r\n") == b""
+        head = b"POST /api/v1/pause HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        assert answer(head + b"Content-Length: 2\r\n\r\n{").startswith(b"HTTP/1.1 408 ")
+        with connect(f"ws://127.0.0.1:{port}/api/v1/ws") as stream:
+            kinds = [json.loads(stream.recv(SECONDS))["type"] for _ in range(2)]
+        assert kinds == ["hello", "beat"]
 
 
 def test_the_configuration_is_read_again_once_its_file_has_changed(tmp_path: Path) -> None:

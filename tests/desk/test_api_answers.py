@@ -103,7 +103,7 @@ def test_health_counts_the_streams_of_this_server() -> None:
     [
         ("trades?lim=3", 422, "there is no parameter 'lim' here: did you mean limit?"),
         ("ping?x=1", 422, "there is no parameter 'x' here: this endpoint takes none"),
-        ("status?accout=a", 422, "there is no parameter 'accout' here: did you mean account?"),
+        ("status?accounts=a", 422, "there is no parameter 'accounts' here: did you mean account?"),
         ("trades?limit=0", 422, "the parameter limit must be 1 or more"),
         ("trades?limit=501", 422, "the parameter limit must be 500 or less"),
         ("trades?limit=ten", 422, "the parameter limit is no whole number"),

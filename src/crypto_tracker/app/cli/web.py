@@ -98,7 +98,7 @@ def web(
                 static=page,
             )
             _announce(session, settings, listening, access, with_page=page is not None)
-            asyncio.run(serve(app, listening))
+            asyncio.run(serve(app, listening, settings.streams_max))
     finally:
         desk.close()
     raise SystemExit(int(ExitCode.INTERRUPTED))
@@ -154,6 +154,11 @@ def _announce(
         lines.append(
             "warning: other machines reach it, and it speaks no TLS: put a server that does in front of it"
         )
+        if settings.open_to_loopback != "none":
+            lines.append(
+                "warning: all who come through a server in front of it on this machine may pass for this "
+                "machine: set web.open_to_loopback to none"
+            )
     for line in lines:
         session.out.print(line, markup=False, soft_wrap=True)
     session.out.file.flush()

@@ -1,5 +1,6 @@
 """What every request passes before it reaches an endpoint: headers, hosts, callers, limits, size."""
 
+import asyncio
 import logging
 from collections.abc import Mapping
 
@@ -30,6 +31,7 @@ HEADERS: Mapping[str, str] = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 NO_STORE = "no-store"
+BODY_SECONDS = 30.0
 _POLICY_VIOLATION = 1008
 
 
@@ -127,21 +129,32 @@ class Gate:
         version = scope.get("http_version", "")
         caller = await self._keeper.caller(peer[0] if peer else "", headers, version)
         scope.setdefault("state", {})["caller"] = caller
+        if scope["type"] == "websocket":
+            return receive
         return _at_most(self._settings.body_bytes_max, headers, receive)
 
 
 def _at_most(size: int, headers: Headers, receive: Receive) -> Receive:
-    """The body, as long as it is not larger, whatever its length was said to be."""
+    """The body, as long as it is not larger, whatever its length was said to be, and comes in time."""
     told = headers.get("content-length", "")
     if told.isdecimal() and int(told) > size:
         raise _too_large(size)
-    so_far = 0
+    so_far, whole = 0, False
+    until = asyncio.get_running_loop().time() + BODY_SECONDS
 
     async def counted() -> Message:
-        nonlocal so_far
-        message = await receive()
+        nonlocal so_far, whole
+        if whole:
+            return await receive()
+        try:
+            async with asyncio.timeout_at(until):
+                message = await receive()
+        except TimeoutError:
+            sentence = f"the body did not come within {BODY_SECONDS:g} s: send it again"
+            raise Refused(408, sentence, {"Connection": "close"}) from None
         if message["type"] == "http.request":
             so_far += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
             if so_far > size:
                 raise _too_large(size)
         return message

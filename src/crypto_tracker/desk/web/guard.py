@@ -125,7 +125,7 @@ class ControlRoute(OpenRoute):
     """Lets a person act: needs the scope `control`, JSON, and a page of ours where a page asks."""
 
     needs: ClassVar[ScopeName | None] = "control"
-    problems: ClassVar[Sequence[int]] = (400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 503)
+    problems: ClassVar[Sequence[int]] = (400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503)
 
     def check(self, request: Request) -> None:
         """Refuse other sites' pages, and bodies such as their forms could send."""
