@@ -2,7 +2,7 @@
 
 import { mount, unmount, type Component } from "svelte";
 
-import type { ConfigurationPreview, ConfigurationWish } from "../api/types";
+import type { ConfigurationPreview } from "../api/types";
 import CommandDialog from "./CommandDialog.svelte";
 import ConfigurationDialog from "./ConfigurationDialog.svelte";
 import type { Arguments } from "./wording";
@@ -14,9 +14,16 @@ export function askCommand(kind: string, of: Arguments = {}): void {
   show(CommandDialog, { kind, of });
 }
 
+/** What was looked at of another configuration, and the account that it was looked at for. */
+export interface Looked {
+  account: string;
+  toml: string;
+  preview: ConfigurationPreview;
+}
+
 /** Open the confirmation of a configuration whose changes were looked at; `given` is called once it was sent. */
-export function askConfiguration(wish: ConfigurationWish, preview: ConfigurationPreview, given: () => void): void {
-  show(ConfigurationDialog, { wish, preview, ongiven: given });
+export function askConfiguration(looked: Looked, given: () => void): void {
+  show(ConfigurationDialog, { ...looked, ongiven: given });
 }
 
 /** One dialog at a time, over everything; the focus returns to where it was. */
