@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { continued, drawdowns, gapped, peakBefore, type Curve } from "./equity";
+import { continued, deepest, drawdowns, gapped, peakBefore, type Curve } from "./equity";
 
 const HOUR = 3_600_000;
 const CURVE: Curve = {
@@ -8,6 +8,7 @@ const CURVE: Curve = {
   equity: [10_000, 10_100],
   lows: [9_900, 10_000],
   highs: [10_050, 10_200],
+  falls: [0.01, 0.0098],
   resolution: HOUR,
   until: 2 * HOUR,
 };
@@ -57,16 +58,25 @@ test("where nothing is known nothing stands, as wide as it was long", () => {
   expect(gapped([0, 27 * HOUR], [1, 2], 60_000).times.length).toBeLessThan(70);
 });
 
-test("the drawdown counts the end and the low of each stretch from the highest equity so far", () => {
+test("the drawdown counts the end of each stretch from the highest equity so far", () => {
   const written = (values: number[]): string[] => values.map((each) => each.toFixed(5));
-  expect(written(drawdowns(CURVE, 10_000).ends)).toEqual(["-0.00498", "-0.00980"]);
-  expect(written(drawdowns(CURVE, 10_000).deepest)).toEqual(["-0.01493", "-0.01961"]);
-  expect(written(drawdowns(CURVE, 20_000).deepest)).toEqual(["-0.50500", "-0.50000"]);
+  expect(written(drawdowns(CURVE, 10_000))).toEqual(["-0.00498", "-0.00980"]);
+  expect(written(drawdowns(CURVE, 20_000))).toEqual(["-0.50000", "-0.49500"]);
+});
+
+test("the deepest of a stretch is not counted from a high that came after it", () => {
+  // 10,000 to 9,900, then up to 10,050; 10,000, then up to 10,200 and down to 10,100.
+  expect(deepest(CURVE)).toEqual([-0.01, -0.0098]);
+  const curve = required(continued(CURVE, [{ time_ms: 2.5 * HOUR, equity_quote: 9_996, drawdown: 0.02 }]));
+  expect(deepest(curve)).toEqual([-0.01, -0.02]);
+  const longer = required(continued(curve, [{ time_ms: 3.2 * HOUR, equity_quote: 10_200, drawdown: 0 }]));
+  expect(deepest(longer)).toEqual([-0.01, -0.02, 0]);
 });
 
 test("what is never below its peak has no drawdown", () => {
-  const rising: Curve = { ...CURVE, equity: [10_050, 10_200], lows: [10_050, 10_200] };
-  expect(drawdowns(rising, 0)).toEqual({ ends: [0, 0], deepest: [0, 0] });
+  const rising: Curve = { ...CURVE, equity: [10_050, 10_200], falls: [0, 0] };
+  expect(drawdowns(rising, 0)).toEqual([0, 0]);
+  expect(deepest(rising)).toEqual([0, 0]);
 });
 
 test("the peak before a span is at least the capital", () => {

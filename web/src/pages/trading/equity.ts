@@ -13,6 +13,8 @@ export interface Curve {
   readonly equity: readonly number[];
   readonly lows: readonly number[];
   readonly highs: readonly number[];
+  /** The deepest drawdown within each stretch, 0 or positive. */
+  readonly falls: readonly number[];
   readonly resolution: number;
   /** Of when the newest value is. */
   readonly until: number;
@@ -24,6 +26,7 @@ export function curveOf(answer: EquityCurve): Curve {
     equity: answer.equity_quote,
     lows: answer.low_quote,
     highs: answer.high_quote,
+    falls: answer.drawdown,
     resolution: answer.resolution_ms,
     until: answer.time_ms.at(-1) ?? 0,
   };
@@ -43,6 +46,7 @@ export function continued(curve: Curve, points: readonly EquityNow[]): Curve | u
   const equity = [...curve.equity];
   const lows = [...curve.lows];
   const highs = [...curve.highs];
+  const falls = [...curve.falls];
   for (const point of newer) {
     const last = times.length - 1;
     const value = point.equity_quote;
@@ -50,14 +54,16 @@ export function continued(curve: Curve, points: readonly EquityNow[]): Curve | u
       equity[last] = value;
       lows[last] = Math.min(lows[last] ?? value, value);
       highs[last] = Math.max(highs[last] ?? value, value);
+      falls[last] = Math.max(falls[last] ?? 0, point.drawdown);
     } else {
       times.push(point.time_ms);
       equity.push(value);
       lows.push(value);
       highs.push(value);
+      falls.push(point.drawdown);
     }
   }
-  return { times, equity, lows, highs, resolution: curve.resolution, until: newest.time_ms };
+  return { times, equity, lows, highs, falls, resolution: curve.resolution, until: newest.time_ms };
 }
 
 /** So many stretches without a point are a gap, and drawn as one. */
@@ -88,18 +94,18 @@ export function gapped(
   return { times: outTimes, values: outValues };
 }
 
-/** How far the equity at the end of each stretch, and the lowest in it, lie below the highest so far: 0 or negative. */
-export function drawdowns(curve: Curve, peakBefore: number): { ends: number[]; deepest: number[] } {
+/** How far the equity at the end of each stretch lies below the highest so far: 0 or negative. */
+export function drawdowns(curve: Curve, peakBefore: number): number[] {
   let peak = peakBefore;
-  const ends: number[] = [];
-  const deepest: number[] = [];
-  curve.equity.forEach((value, index) => {
+  return curve.equity.map((value, index) => {
     peak = Math.max(peak, curve.highs[index] ?? value);
-    const below = (height: number): number => (peak > 0 ? Math.min(0, height / peak - 1) : 0);
-    ends.push(below(value));
-    deepest.push(below(curve.lows[index] ?? value));
+    return peak > 0 ? Math.min(0, value / peak - 1) : 0;
   });
-  return { ends, deepest };
+}
+
+/** How far it lay below at the deepest of each stretch: 0 or negative. */
+export function deepest(curve: Curve): number[] {
+  return curve.falls.map((fall) => (fall > 0 ? -fall : 0));
 }
 
 /** The highest equity before `timeMs`, at least the capital. */
