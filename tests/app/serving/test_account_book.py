@@ -16,6 +16,7 @@ from crypto_tracker.app.cli import records_documents as documents
 from crypto_tracker.app.commanding import audited, told
 from crypto_tracker.app.decided import setups_decided
 from crypto_tracker.app.screen.account import AccountObserver
+from crypto_tracker.app.serving import regimes_view
 from crypto_tracker.app.serving.account_book import AccountBook
 from crypto_tracker.app.standing import Reading, breadth, protection, reading, status
 from crypto_tracker.core.decisions import Regime
@@ -23,6 +24,7 @@ from crypto_tracker.core.errors import UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe, to_ms
 from crypto_tracker.desk.source import DecisionFilter, NotThere, TradeFilter, TradeOrder
+from crypto_tracker.desk.views.accounts import RegimeSpan
 from crypto_tracker.desk.views.decisions import Decision
 from crypto_tracker.desk.views.trades import Trade
 from crypto_tracker.simulation.performance import performance
@@ -171,6 +173,27 @@ def test_the_regimes_are_those_of_the_minutes(traded_home: Path, traded_book: Ac
     first = min(expected)
     assert traded_book.regimes(None, first).items == []
     assert traded_book.regimes(first, first + 1).items[0].start_ms == first
+
+
+def test_of_many_regimes_the_newest_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regimes_view, "REGIMES_MAX", 2)
+    spans = [RegimeSpan(start_ms=at, end_ms=at + 5, regime="PANIC") for at in range(0, 50, 10)]
+
+    def told(start_ms: int | None, end_ms: int | None) -> tuple[list[int], str | None]:
+        found = regimes_view.regimes_view(
+            spans,
+            lambda span: span,
+            begun=lambda span: span.start_ms,
+            ended=lambda span: span.end_ms,
+            start_ms=start_ms,
+            end_ms=end_ms,
+        )
+        return [span.start_ms for span in found.items], found.note
+
+    note = "only the newest stretches are told: ask for a shorter span"
+    assert told(None, None) == ([30, 40], note)
+    assert told(4, 11) == ([0, 10], None)
+    assert told(5, 10) == told(60, None) == told(30, 20) == ([], None)
 
 
 def test_the_ratios_are_those_of_the_daily_equity(traded_home: Path, traded_book: AccountBook) -> None:

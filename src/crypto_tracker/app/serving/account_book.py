@@ -33,6 +33,7 @@ from crypto_tracker.app.serving.previews import asked, preview, refuse_what_woul
 from crypto_tracker.app.serving.ratios_view import ratios_view
 from crypto_tracker.app.serving.readiness import readiness
 from crypto_tracker.app.serving.recent import Recent
+from crypto_tracker.app.serving.regimes_view import regimes_view
 from crypto_tracker.app.serving.scans import scans
 from crypto_tracker.app.serving.scorecard_view import Case
 from crypto_tracker.app.serving.slow_views import SlowViews
@@ -98,6 +99,7 @@ class AccountBook:
         self._now_ms = now_ms
         self._health = health
         self._moments = Moments(home, name, strategies=strategies, now_ms=now_ms)
+        self._ratios: Recent[account_views.Ratios] = Recent(1)
         self._shown: Recent[control_views.ShowConfiguration] = Recent(2)
         self._began: Recent[tuple[float | None]] = Recent(1)
         self._sums: Recent[Mapping[Symbol, trade_views.Sums]] = Recent(1)
@@ -122,25 +124,23 @@ class AccountBook:
 
     def regimes(self, start_ms: int | None, end_ms: int | None) -> account_views.Regimes:
         """How the fast regime went."""
-        return account_views.Regimes(
-            items=[
-                account_views.RegimeSpan(start_ms=begun, end_ms=ended, regime=Regime(code).name)
-                for begun, ended, code in self._moments.now().followed.regimes
-                if (start_ms is None or ended > start_ms) and (end_ms is None or begun < end_ms)
-            ]
+        return regimes_view(
+            self._moments.now().followed.regimes,
+            lambda span: account_views.RegimeSpan(
+                start_ms=span[0], end_ms=span[1], regime=Regime(span[2]).name
+            ),
+            begun=lambda span: span[0],
+            ended=lambda span: span[1],
+            start_ms=start_ms,
+            end_ms=end_ms,
         )
 
     def ratios(self) -> account_views.Ratios:
-        """Figures of the daily equity."""
+        """Figures of the daily equity; of the account's last minute they are made once."""
         moment = self._moments.now()
-        trades = moment.followed.trades
-        return ratios_view(
-            moment.followed.equity,
-            trades.totals(trades.select(TradeFilter(), moment.present.tiers)),
-            timezone=moment.present.scope.configuration.trading.timezone,
-            start_ms=moment.present.account.start_ms,
-            market_change=self._market_change(moment),
-        )
+        followed = moment.followed
+        key = followed.account.created_at_ms, followed.cursor_ms, moment.present.scope.version
+        return self._ratios.made(key, lambda: self._make_ratios(moment))
 
     # --- trades --------------------------------------------------------------------------------
 
@@ -463,6 +463,16 @@ class AccountBook:
         self._moments.close()
 
     # --- behind them ---------------------------------------------------------------------------
+
+    def _make_ratios(self, moment: Moment) -> account_views.Ratios:
+        trades = moment.followed.trades
+        return ratios_view(
+            moment.followed.equity,
+            trades.totals(trades.select(TradeFilter(), moment.present.tiers)),
+            timezone=moment.present.scope.configuration.trading.timezone,
+            start_ms=moment.present.account.start_ms,
+            market_change=self._market_change(moment),
+        )
 
     def _trade_views(
         self, moment: Moment, records: TradingViews, numbers: Sequence[int]

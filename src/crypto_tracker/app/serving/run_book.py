@@ -14,6 +14,7 @@ from crypto_tracker.app.serving.explanations import explain
 from crypto_tracker.app.serving.levels import MARKS_MAX, levels
 from crypto_tracker.app.serving.pairs import pairs, prices
 from crypto_tracker.app.serving.readiness import readiness
+from crypto_tracker.app.serving.regimes_view import regimes_view
 from crypto_tracker.app.serving.run_decisions import run_decisions, run_log
 from crypto_tracker.app.serving.run_positions import NOT_RECORDED, orders_of
 from crypto_tracker.app.serving.run_watch import RunWatch
@@ -90,12 +91,13 @@ class RunBook:
 
     def regimes(self, start_ms: int | None, end_ms: int | None) -> account_views.Regimes:
         """How the fast regime went, by the stored bars of the reference."""
-        return account_views.Regimes(
-            items=[
-                span
-                for span in self._kept.market.spans
-                if (start_ms is None or span.end_ms > start_ms) and (end_ms is None or span.start_ms < end_ms)
-            ]
+        return regimes_view(
+            self._kept.market.spans,
+            lambda span: span,
+            begun=lambda span: span.start_ms,
+            ended=lambda span: span.end_ms,
+            start_ms=start_ms,
+            end_ms=end_ms,
         )
 
     def ratios(self) -> account_views.Ratios:

@@ -211,6 +211,7 @@ class Regimes(View):
     """How the fast regime went, oldest first, stretches of NORMAL left out."""
 
     items: list[RegimeSpan]
+    note: Annotated[str | None, Field(description="what was left out")] = None
 
 
 class Ratios(View):
