@@ -205,10 +205,8 @@ def test_a_damaged_account_is_a_part_that_fails_and_hides_no_other(home: Path) -
     found = health(home, NOW_MS)
     assert found.state == "failing"
     assert part(found, "trader trader").state == "failing"
-    assert (
-        "damaged" in part(found, "trader trader").sentence
-        or "no database" in part(found, "trader trader").sentence
-    )
+    assert "is not a database" in part(found, "trader trader").sentence
+    assert not any("/" in each.sentence for each in found.parts)
     assert part(found, "file accounts/trader/trading.db").state == "failing"
     assert part(found, "stores").state == "ok"
     assert part(found, "web server").state == "ok"
@@ -255,11 +253,12 @@ def test_processes_are_this_server_and_whoever_traded_last(home: Path) -> None:
 
 def test_a_configuration_that_is_wrong_is_a_part_that_fails(home: Path) -> None:
     def wrong() -> tuple[Configuration, Mapping[str, Strategy]]:
-        raise ConfigError("limits.max_open is -1")
+        raise ConfigError(f"limits.max_open is -1 ({home}/crypto-tracker.toml)")
 
+    (account_folder(home) / "trading.db").write_bytes(b"this is no database at all" * 400)
     found = health(home, NOW_MS, wrong)
-    assert part(found, "configuration").sentence == "limits.max_open is -1."
-    assert found.state == "failing"
+    assert part(found, "configuration").sentence == "limits.max_open is -1 (crypto-tracker.toml)."
+    assert found.state == part(found, "trader trader").state == "failing"
 
 
 # --- collectors and bars -----------------------------------------------------------------------

@@ -7,6 +7,7 @@ from pathlib import Path
 from crypto_tracker.app.accounts import ACCOUNTS_FOLDER
 from crypto_tracker.core.errors import StoreError
 from crypto_tracker.desk.views.system import FileItem, Part
+from crypto_tracker.desk.web.problems import without_paths
 from crypto_tracker.store.database import current_revision, open_engine
 
 _LITTLE = 0.10  # of the disk: so little room is told of
@@ -91,7 +92,7 @@ def _problem_of(path: Path) -> str | None:
     try:
         current_revision(engine)
     except StoreError as error:
-        return str(error)
+        return without_paths(str(error))
     finally:
         engine.dispose()
     return None

@@ -23,6 +23,7 @@ from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.errors import ConfigError, CryptoTrackerError, StoreError
 from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.desk.views.system import Collectors, FileItem, Health, Machine, Part, ProcessItem, State
+from crypto_tracker.desk.web.problems import without_paths
 from crypto_tracker.store.reader import DATABASE_NAME
 from crypto_tracker.store.trading_journal import FILE_NAME
 from crypto_tracker.store.trading_views import TradingViews
@@ -126,7 +127,13 @@ def health_view(
     try:
         configuration, strategies = load()
     except ConfigError as error:
-        found.fails("configuration", f"{error}.", "Mend the file; what runs goes on as it was started")
+        found.fails(
+            "configuration",
+            f"{without_paths(str(error))}.",
+            "Mend the file; what runs goes on as it was started",
+        )
+        for name in _account_names(home):
+            _look_whether_readable(found, home, name)
     else:
         for name in _account_names(home):
             _look_at_account(found, home, name, strategies, now_ms)
@@ -162,10 +169,27 @@ class _Found:
         """Note a part that fails."""
         self.parts.append(Part(name=name, state="failing", sentence=sentence, advice=advice, since_ms=None))
 
+    def unreadable(self, name: str, error: CryptoTrackerError) -> None:
+        """Note an account that the list of accounts leaves out."""
+        self.fails(
+            f"trader {name}",
+            f"It cannot be read: {without_paths(str(error))}.",
+            f"Put back a copy of the folder {ACCOUNTS_FOLDER}/{name}, or take the folder away",
+        )
+
 
 def _account_names(home: Path) -> list[str]:
     """Every account that was opened, also where it cannot be read."""
     return sorted(path.parent.name for path in (home / ACCOUNTS_FOLDER).glob(f"*/{FILE_NAME}"))
+
+
+def _look_whether_readable(found: _Found, home: Path, name: str) -> None:
+    """Of an account of which no more can be said while the configuration is wrong."""
+    try:
+        with TradingViews.open(account_place(home, name).folder) as views:
+            views.account()
+    except CryptoTrackerError as error:
+        found.unreadable(name, error)
 
 
 def _look_at_account(
@@ -177,11 +201,7 @@ def _look_at_account(
             account, sessions = views.account(), views.sessions(limit=1)
         found.parts += trader_parts(home, name, strategies, now_ms)
     except CryptoTrackerError as error:
-        found.fails(
-            f"trader {name}",
-            f"It cannot be read: {error}.",
-            f"Put back a copy of the folder {ACCOUNTS_FOLDER}/{name}, or take the folder away",
-        )
+        found.unreadable(name, error)
         return
     found.processes += [
         ProcessItem(
@@ -209,7 +229,7 @@ def _look_at_bars(found: _Found, home: Path, configuration: Configuration, now_m
         told = collectors_view(home, configuration.market_data.collector.lease_seconds, now_ms).items
         newest = newest_bars(home)
     except StoreError as error:
-        found.fails("bars", f"They cannot be read: {error}.", None)
+        found.fails("bars", f"They cannot be read: {without_paths(str(error))}.", None)
         return
     for collector in told:
         found.parts.append(collector_part(collector))
