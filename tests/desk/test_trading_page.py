@@ -92,12 +92,12 @@ def test_the_figures_are_those_of_the_account(look: Looked, api: Api) -> None:
     assert stat(page, "Invested") == money(status["invested_quote"])
     assert stat(page, "Win rate") == percent(status["closed"]["win_rate"], digits=1)
     assert stat(page, "Drawdown") == percent(-status["drawdown"])
-    assert stat(page, "Fees") == money(status["fee_quote"])
+    assert stat(page, "Fees, all fills") == money(status["fee_quote"])
     shown = plain(page.locator(".tiles").inner_text())
     for words in (
-        f"{percent(status['realised_fraction'], signed=True)} of position size",
-        f"{percent(status['unrealised_fraction'], signed=True)} of position size",
-        f"exposure {money(status['exposure_quote'])}",
+        f"{percent(status['realised_fraction'], signed=True)} of size",
+        f"{percent(status['unrealised_fraction'], signed=True)} of size",
+        f"worth {money(status['exposure_quote'])}",
         f"slippage {money(status['slippage_quote'])}",
         f"worst {percent(-status['max_drawdown'])}",
     ):
