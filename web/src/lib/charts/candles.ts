@@ -1,6 +1,6 @@
 /** Candles with volume, and over them what a strategy looked at, what is held, and what was traded. */
 
-import { CandlestickSeries, HistogramSeries, createSeriesMarkers } from "lightweight-charts";
+import { CandlestickSeries, HistogramSeries, LineSeries, PriceScaleMode, createSeriesMarkers } from "lightweight-charts";
 import type {
   AutoscaleInfo,
   CandlestickData,
@@ -19,12 +19,13 @@ import { Bands } from "./bands";
 import type { Zone } from "./clock";
 import { Stage, milliseconds, seconds } from "./engine";
 import { Levels } from "./levels";
+import { readable } from "./marks";
 import { faded } from "./palette";
 import type { Palette } from "./palette";
 import { Rulers } from "./rulers";
 import type { Ruler } from "./rulers";
 import { Trips } from "./trips";
-import type { Bars, DrawnLevel, DrawnMark, DrawnTrip } from "./types";
+import type { Bars, DrawnAverage, DrawnLevel, DrawnMark, DrawnTrip } from "./types";
 
 export interface CandleEvents {
   /** Index of the bar under the crosshair, and where that is; undefined when it left. */
@@ -36,8 +37,10 @@ export interface CandleEvents {
 
 /** How far beyond the candles in sight a level may pull the price axis, in heights of what is in sight. */
 const PULL = 0.4;
-/** Words at marks are written while there are at most so many bars in sight. */
-const WORDS_BELOW = 260;
+/** So long after the last movement words at marks look for their room again. */
+const SETTLED_MS = 90;
+/** Of a letter, in heights of letters. */
+const LETTER = 0.62;
 const FIRST_BARS = 420;
 
 export class CandleDrawing {
@@ -55,7 +58,9 @@ export class CandleDrawing {
   private marks: readonly DrawnMark[] = [];
   private travelled: readonly DrawnTrip[] = [];
   private pin: number | undefined;
-  private worded = true;
+  private averages: readonly DrawnAverage[] = [];
+  private readonly averaged: ISeriesApi<"Line">[] = [];
+  private settling = 0;
 
   constructor(
     host: HTMLElement,
@@ -84,11 +89,8 @@ export class CandleDrawing {
     chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
       if (range === null || this.bars === undefined) return;
       this.events.sight(range.from, range.to);
-      const worded = range.to - range.from <= WORDS_BELOW;
-      if (worded !== this.worded) {
-        this.worded = worded;
-        this.mark();
-      }
+      window.clearTimeout(this.settling);
+      this.settling = window.setTimeout(() => this.mark(), SETTLED_MS);
     });
   }
 
@@ -127,6 +129,48 @@ export class CandleDrawing {
   drawPosition(exits: readonly Ruler[]): void {
     this.exits = exits;
     this.write();
+  }
+
+  /** Averages of the closes, thin, without a pull on the axis. */
+  drawAverages(averages: readonly DrawnAverage[]): void {
+    this.averages = averages;
+    while (this.averaged.length > averages.length) {
+      const series = this.averaged.pop();
+      if (series !== undefined) this.stage.chart.removeSeries(series);
+    }
+    averages.forEach((average, index) => {
+      const series =
+        this.averaged[index] ??
+        this.stage.chart.addSeries(LineSeries, {
+          lineWidth: 1,
+          lastValueVisible: false,
+          priceLineVisible: false,
+          crosshairMarkerVisible: false,
+          autoscaleInfoProvider: () => null,
+        });
+      this.averaged[index] = series;
+      series.applyOptions({ color: faded(this.averageColour(average), 0.9) });
+      series.setData(
+        (this.bars?.times ?? []).map((time, bar) => {
+          const value = average.values[bar] ?? null;
+          return value === null ? { time: seconds(time) } : { time: seconds(time), value };
+        }),
+      );
+    });
+  }
+
+  /** Whether volume is drawn, and whether equal shares of the price are equally high. */
+  scaled(volume: boolean, log: boolean): void {
+    this.volume.applyOptions({ visible: volume });
+    this.stage.chart.priceScale("right").applyOptions({
+      mode: log ? PriceScaleMode.Logarithmic : PriceScaleMode.Normal,
+      scaleMargins: { top: 0.1, bottom: volume ? 0.2 : 0.06 },
+    });
+  }
+
+  private averageColour(average: DrawnAverage): string {
+    const { palette } = this.stage;
+    return palette.series[average.colour % palette.series.length] ?? palette.quiet;
   }
 
   drawTrades(marks: readonly DrawnMark[], travelled: readonly DrawnTrip[]): void {
@@ -173,6 +217,7 @@ export class CandleDrawing {
   }
 
   dispose(): void {
+    window.clearTimeout(this.settling);
     this.stage.dispose();
   }
 
@@ -189,6 +234,7 @@ export class CandleDrawing {
     });
     const { bars } = this;
     if (bars !== undefined) this.volume.setData(bars.times.map((_, index) => this.column(bars, index)));
+    this.drawAverages(this.averages);
     this.write();
     this.mark();
     this.travel();
@@ -202,14 +248,24 @@ export class CandleDrawing {
       colour: seriesColour(level, palette),
       values: level.values,
     }));
-    this.lines.show(this.levels.map((level) => ({ ...level, paint: faded(seriesColour(level, palette), 0.85) })));
+    this.lines.show(this.levels.map((level) => ({ ...level, paint: faded(seriesColour(level, palette), 0.75) })));
     this.rulers.show(this.exits, tags, palette, this.format);
   }
 
   private mark(): void {
     const { bars } = this;
     if (bars === undefined) return;
-    const markers = this.marks.flatMap((mark): SeriesMarker<Time>[] => {
+    const spacing = this.stage.chart.timeScale().options().barSpacing;
+    const letter = this.stage.palette.size * LETTER;
+    const worded = readable(
+      this.marks.map((mark) => {
+        const above = mark.kind === "sell";
+        const width = mark.words.length * letter;
+        const covered = this.covered(mark.bar, Math.ceil(width / 2 / spacing), above);
+        return { x: mark.bar * spacing, width: covered ? 0 : width, above };
+      }),
+    );
+    const markers = this.marks.flatMap((mark, index): SeriesMarker<Time>[] => {
       const time_ms = bars.times[mark.bar];
       if (time_ms === undefined) return [];
       const sell = mark.kind === "sell";
@@ -221,11 +277,25 @@ export class CandleDrawing {
           shape: sell ? "arrowDown" : mark.kind === "rung" ? "circle" : "arrowUp",
           color: this.stage.palette.tones[mark.tone],
           size: mark.kind === "rung" ? 0.6 : 1,
-          ...(this.worded ? { text: mark.words } : {}),
+          ...(worded[index] === true ? { text: mark.words } : {}),
         },
       ];
     });
     this.markers.setMarkers(markers.sort((first, second) => Number(first.time) - Number(second.time)));
+  }
+
+  /** Whether candles to either side of a bar lie where its words would stand. */
+  private covered(bar: number, reach: number, above: boolean): boolean {
+    const { bars } = this;
+    const place = (price: number | undefined): number => (price === undefined ? NaN : (this.candles.priceToCoordinate(price) ?? NaN));
+    if (bars === undefined) return false;
+    const { size } = this.stage.palette;
+    const end = place(above ? bars.high[bar] : bars.low[bar]);
+    const [top, bottom] = above ? [end - 3.2 * size, end - 1.5 * size] : [end + 1.5 * size, end + 3.2 * size];
+    for (let index = bar - reach; index <= bar + reach; index += 1) {
+      if (index !== bar && place(bars.high[index]) < bottom && place(bars.low[index]) > top) return true;
+    }
+    return false;
   }
 
   private travel(): void {

@@ -22,7 +22,7 @@ export class Levels implements ISeriesPrimitive<Time> {
     draw: (target) => {
       target.useMediaCoordinateSpace(({ context }) => {
         context.save();
-        context.lineWidth = 1.25;
+        context.lineWidth = 1;
         for (const level of this.levels) this.draw(context, level);
         context.restore();
       });

@@ -33,11 +33,21 @@ export interface Tag {
 /** Below this width only the words that matter most are written. */
 const NARROW = 420;
 
-interface Placed {
+/** Words at the height of their price, and where they end: at the right edge, or beside others of that height. */
+export interface Placed {
   y: number;
   readonly words: string;
   readonly colour: string;
+  readonly width: number;
+  right: number;
 }
+
+/** Between words that stand beside each other. */
+const GAP = 8;
+/** So far, in their heights, words may stand from their price. */
+const NUDGE = 0.85;
+/** Words reach no further to the left than this share of the width. */
+const REACH = 0.5;
 
 export const DASHES: Readonly<Record<Ruler["dash"], readonly number[]>> = { solid: [], dashed: [6, 4], dotted: [1.5, 3] };
 /** Of a line of words, in heights of its letters. */
@@ -90,21 +100,28 @@ export class Rulers implements ISeriesPrimitive<Time> {
   private draw(context: CanvasRenderingContext2D, width: number, height: number): void {
     if (this.place === undefined || this.palette === undefined) return;
     const placed: Placed[] = [];
+    const last: (() => void)[] = []; // rungs are many: what matters more has its place first
+    context.font = `${this.palette.size}px ${this.palette.font}`;
+    const label = (y: number, words: string, colour: string): void => {
+      placed.push({ y, words, colour, width: context.measureText(words).width + 12, right: width });
+    };
     for (const ruler of this.rulers) {
       const y = this.place.series.priceToCoordinate(ruler.price);
       const left = ruler.from_ms === null ? 0 : this.left(ruler.from_ms);
       if (y === null || y < 0 || y > height || left === null || left > width) continue;
       const colour = this.palette.tones[ruler.tone];
       rule(context, Math.max(left, 0), width, y, colour, DASHES[ruler.dash]);
-      if (ruler.onAxis || width >= NARROW) placed.push({ y, words: ruler.words, colour });
+      if (ruler.onAxis) label(y, ruler.words, colour);
+      else if (width >= NARROW) last.push(() => label(y, ruler.words, colour));
     }
     for (const tag of this.tags) {
       const value = this.inSight(tag.values);
       const y = value === null ? null : this.place.series.priceToCoordinate(value);
-      if (y !== null && y >= 0 && y <= height) placed.push({ y, words: width >= NARROW ? tag.words : short(tag.words), colour: tag.colour });
+      if (y !== null && y >= 0 && y <= height) label(y, width >= NARROW ? tag.words : short(tag.words), tag.colour);
     }
-    apart(placed, height, this.palette.size * LINE);
-    for (const one of placed) this.write(context, width, one);
+    for (const write of last) write();
+    const high = this.palette.size * LINE;
+    for (const one of beside(placed, width, height, high)) this.write(context, one, high);
   }
 
   private left(ms: number): number | null {
@@ -120,20 +137,17 @@ export class Rulers implements ISeriesPrimitive<Time> {
     return values[Math.min(Math.floor(range.to), values.length - 1)] ?? null;
   }
 
-  private write(context: CanvasRenderingContext2D, width: number, one: Placed): void {
+  private write(context: CanvasRenderingContext2D, one: Placed, high: number): void {
     if (this.palette === undefined) return;
-    const high = this.palette.size * LINE;
-    context.font = `${this.palette.size}px ${this.palette.font}`;
     context.textBaseline = "middle";
     context.textAlign = "right";
-    const long = context.measureText(one.words).width;
     context.globalAlpha = 0.86;
     context.fillStyle = this.palette.surface;
-    context.fillRect(width - long - 12, one.y - high / 2, long + 10, high);
+    context.fillRect(one.right - one.width, one.y - high / 2, one.width, high);
     context.globalAlpha = 1;
     context.fillStyle = one.colour;
-    context.fillRect(width - 3, one.y - high / 2, 3, high);
-    context.fillText(one.words, width - 7, one.y + 0.5);
+    context.fillRect(one.right - 3, one.y - high / 2, 3, high);
+    context.fillText(one.words, one.right - 7, one.y + 0.5);
   }
 }
 
@@ -161,17 +175,42 @@ function rule(
   context.restore();
 }
 
-/** Moves words apart that would lie over each other, in the order of their prices, inside the pane. */
-export function apart(placed: { y: number }[], height: number, line: number): void {
-  placed.sort((first, second) => first.y - second.y);
-  let lowest = line / 2;
+/**
+ * Words that stand at their own prices and over no others, the first ones first. What would lie over others moves up
+ * or down by less than its height, else to their left; what finds no room, or would be cut by the pane, is left out:
+ * the axis and the list have it.
+ */
+export function beside<One extends { y: number; readonly width: number; right: number }>(
+  placed: readonly One[],
+  width: number,
+  height: number,
+  high: number,
+): One[] {
+  const kept: One[] = [];
+  const over = (one: One, y: number, right: number): One | undefined =>
+    kept.find(
+      (other) =>
+        Math.abs(other.y - y) < high &&
+        right - one.width < other.right + GAP &&
+        other.right - other.width < right + GAP,
+    );
+  const inside = (y: number): boolean => y >= high / 2 && y <= height - high / 2;
   for (const one of placed) {
-    one.y = Math.max(one.y, lowest);
-    lowest = one.y + line;
+    if (!inside(one.y)) continue;
+    const near = [0, ...kept.flatMap((other) => [other.y - high - one.y, other.y + high - one.y])]
+      .filter((by) => Math.abs(by) <= NUDGE * high && inside(one.y + by))
+      .sort((first, second) => Math.abs(first) - Math.abs(second));
+    const by = near.find((each) => over(one, one.y + each, width) === undefined);
+    let right = width;
+    let other = by === undefined ? over(one, one.y, right) : undefined;
+    while (other !== undefined) {
+      right = other.right - other.width - GAP;
+      other = over(one, one.y, right);
+    }
+    if (right - one.width < width * (1 - REACH)) continue;
+    one.y += by ?? 0;
+    one.right = right;
+    kept.push(one);
   }
-  let highest = height - line / 2;
-  for (const one of [...placed].reverse()) {
-    one.y = Math.min(one.y, highest);
-    highest = one.y - line;
-  }
+  return kept;
 }

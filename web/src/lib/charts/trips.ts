@@ -1,4 +1,4 @@
-/** From the buys of each trade to its sale: a thin line between two prices. */
+/** From the buys of each trade to its sale: a thin line between two prices, where both can be seen. */
 
 import type {
   IPrimitivePaneRenderer,
@@ -56,7 +56,7 @@ export class Trips implements ISeriesPrimitive<Time> {
     const right = scale.logicalToCoordinate(trip.to as Logical);
     const from = this.place.series.priceToCoordinate(trip.from_price);
     const to = this.place.series.priceToCoordinate(trip.to_price);
-    if (left === null || right === null || from === null || to === null || right < 0 || left > width) return;
+    if (left === null || right === null || from === null || to === null || left < 0 || right > width) return;
     context.strokeStyle = trip.colour;
     context.beginPath();
     context.moveTo(left, from);

@@ -57,6 +57,14 @@ export interface DrawnLevel {
   readonly values: readonly (number | null)[];
 }
 
+/** An average of the closes, one value for each bar. */
+export interface DrawnAverage {
+  readonly words: string;
+  /** Which of the colours of series, counted from 0. */
+  readonly colour: number;
+  readonly values: readonly (number | null)[];
+}
+
 /** One fill, already on its bar. */
 export interface DrawnMark {
   readonly id: string;

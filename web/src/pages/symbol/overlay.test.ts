@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { Mark } from "$lib/api/types";
 import type { Bars } from "$lib/charts/types";
 
-import { drawnLevels, drawnMarks, drawnTrips } from "./overlay";
+import { drawnLevels, drawnMarks, drawnTrips, nearestOf } from "./overlay";
 
 const MINUTE = 60_000;
 const times = [0, 15, 30, 45].map((minute) => minute * MINUTE);
@@ -69,7 +69,15 @@ describe("levels", () => {
     expect(drawn).toMatchObject({ words: "CHANNEL upper", colour: 1, dash: "dashed", values: [101, 102, 102, 102] });
   });
 
-  it("are those that strategies wait for, where none is chosen", () => {
-    expect(drawnLevels(strategies, bars, order, []).map(({ words }) => words)).toEqual(["CHANNEL buy zone"]);
+  it("of strategies that nobody chose are not drawn", () => {
+    expect(drawnLevels(strategies, bars, order, [])).toEqual([]);
+  });
+
+  it("name the strategy whose price to wait for is nearest to the close", () => {
+    const swing = { strategy: "SWING", lines: [{ ...level, price: [101, 130], name: "breakout", kind: "trigger" as const }] };
+    expect(nearestOf([swing, ...strategies], 110)).toBe("CHANNEL");
+    expect(nearestOf([swing, ...strategies], 125)).toBe("SWING");
+    expect(nearestOf(strategies.slice(0, 1), 110)).toBeUndefined();
+    expect(nearestOf(strategies, undefined)).toBeUndefined();
   });
 });

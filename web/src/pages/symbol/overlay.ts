@@ -17,8 +17,7 @@ const DASHES = {
 } as const;
 
 /**
- * The lines of the chosen strategies on the bars; where none is chosen, of each the price that it waits for. `order`
- * decides their colours.
+ * The lines of the chosen strategies on the bars. `order` decides their colours.
  */
 export function drawnLevels(
   strategies: readonly StrategyLevels[],
@@ -26,10 +25,10 @@ export function drawnLevels(
   order: readonly string[],
   chosen: readonly string[],
 ): DrawnLevel[] {
-  return strategies.flatMap(({ strategy, lines }) =>
-    lines
-      .filter((line) => (chosen.length === 0 ? line.kind === "trigger" : chosen.includes(strategy)))
-      .map((line) => ({
+  return strategies
+    .filter(({ strategy }) => chosen.includes(strategy))
+    .flatMap(({ strategy, lines }) =>
+      lines.map((line) => ({
         id: `${strategy} ${line.name}`,
         words: named(strategy, line.name),
         colour: Math.max(0, order.indexOf(strategy)),
@@ -37,6 +36,21 @@ export function drawnLevels(
         values: levelOnBars(bars, line, spacing(line.time_ms)),
       })),
   );
+}
+
+/** The strategy whose price to wait for lies nearest to the last close; undefined where none waits for a price. */
+export function nearestOf(strategies: readonly StrategyLevels[], close: number | undefined): string | undefined {
+  if (close === undefined || close <= 0) return undefined;
+  let nearest: { strategy: string; away: number } | undefined;
+  for (const { strategy, lines } of strategies) {
+    for (const line of lines) {
+      const at = line.kind === "trigger" ? (line.price.at(-1) ?? null) : null;
+      if (at === null) continue;
+      const away = Math.abs(at / close - 1);
+      if (nearest === undefined || away < nearest.away) nearest = { strategy, away };
+    }
+  }
+  return nearest?.strategy;
 }
 
 /** A channel of CHANNEL is not named twice. */
