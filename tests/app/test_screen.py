@@ -28,6 +28,7 @@ from crypto_tracker.app.screen.snapshot import (
 from crypto_tracker.app.screen.view import render
 from crypto_tracker.core.decisions import Condition, Reason, Regime
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS
+from crypto_tracker.strategies.gates import volume_explanation
 
 
 def position(coin: str = "SOL", **changes: object) -> PositionFacts:
@@ -288,3 +289,19 @@ def test_numbers_that_are_not_known_yet_are_dashes():
     text = "\n".join(drawn(render(early, width=80, height=24), 80, 24))
     assert "vol -" in text
     assert "nan" not in text
+
+
+def test_a_number_that_misses_its_threshold_never_reads_as_if_it_met_it():
+    assert volume_explanation(0.9984, 1.0, window=20, passed=False).sentence == (
+        "the volume is 0.998 x its 20-bar mean; a setup needs 1 x"
+    )
+    assert words.almost(Reason.RSI_LOW, {"rsi": 49.96}) == "RSI is only 49"
+    assert words.almost(Reason.DROP_TOO_SMALL, {"drop": 0.024999}) == "fell only 2.49 % in 4 h"
+    assert words.almost(Reason.DROP_TOO_SMALL, {"drop": 0.29}) == "fell only 29.00 % in 4 h"
+    assert words.almost(Reason.BREAKOUT_TOO_SMALL, {"breakout": 0.99999}) == "0.01 % below resistance"
+    assert words.almost(Reason.NOT_IN_BUY_ZONE, {"place": 0.2001}) == "at 21 % of its channel, too high"
+
+
+def test_a_price_below_its_channel_is_not_too_high():
+    assert words.almost(Reason.NOT_IN_BUY_ZONE, {"place": -0.71}) == "below its channel: broken"
+    assert words.lacks(Reason.NOT_IN_BUY_ZONE, {"place": -0.71}) == "whole channel"

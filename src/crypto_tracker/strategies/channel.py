@@ -21,6 +21,7 @@ from crypto_tracker.strategies.gates import (
     data_explanations,
     expect,
     first_failure,
+    number,
     percent,
     price,
     where_scanned,
@@ -161,21 +162,25 @@ class Channel:
             Reason.CHANNEL_WEAK: (
                 at["strength"],
                 numbers.strength,
-                f"the strength is {at['strength']:.2f}; a setup needs {numbers.strength:g}",
+                (
+                    f"the strength is {number(at['strength'], 2, beside=numbers.strength)}; a setup needs "
+                    f"{numbers.strength:g}"
+                ),
             ),
             Reason.CHANNEL_TOO_NARROW: (
                 at["width"],
                 width,
                 (
-                    f"the channel is {percent(at['width'])} wide; a setup needs {percent(width)}, "
-                    f"{numbers.width_round_trips:g} x the round-trip cost of {percent(cost)}"
+                    f"the channel is {percent(at['width'], beside=width)} wide; a setup needs "
+                    f"{percent(width)}, {numbers.width_round_trips:g} x the round-trip cost of "
+                    f"{percent(cost)}"
                 ),
             ),
             Reason.NOT_IN_BUY_ZONE: (
                 at["place"],
                 numbers.bottom_share,
                 (
-                    f"the close {price(at['close'])} lies at {percent(at['place'])} of the height; a "
+                    f"the close {price(at['close'])} lies {_place(at['place'], numbers.bottom_share)}; a "
                     f"setup needs 0 to {percent(numbers.bottom_share)}, a close from {price(at['lower'])} to "
                     f"{price(zone)}"
                 ),
@@ -184,12 +189,18 @@ class Channel:
                 target,
                 cost,
                 (
-                    f"the target is {percent(target)} above the close; a setup needs the round-trip cost of "
-                    f"{percent(cost)}"
+                    f"the target is {percent(target, beside=cost)} above the close; a setup needs the "
+                    f"round-trip cost of {percent(cost)}"
                 ),
             ),
         }
         return told + [_said(reason, passed[reason], *sentences[reason]) for reason in passed]
+
+
+def _place(place: float, bottom_share: float) -> str:
+    if place < 0.0:
+        return f"{percent(-place)} of the height below the lower line: the channel is broken"
+    return f"at {percent(place, beside=bottom_share)} of the height"
 
 
 def _said(reason: Reason, passed: bool, measured: float, required: float, sentence: str) -> Explanation:

@@ -148,8 +148,8 @@ class Dca:
                 passed=passed[Reason.DROP_TOO_SMALL],
                 measured=at["drop"],
                 required=threshold,
-                sentence=f"the close {price(at['close'])} is {percent(at['drop'])} below the "
-                f"{self.high_hours} h high {price(at['high_4h'])}; a setup needs {percent(threshold)}, "
+                sentence=f"the close {price(at['close'])} is {percent(at['drop'], beside=threshold)} below "
+                f"the {self.high_hours} h high {price(at['high_4h'])}; a setup needs {percent(threshold)}, "
                 f"i.e. a close at or below {price(trigger)}",
             ),
             volume_explanation(

@@ -32,6 +32,8 @@ def at_most(measured: FloatArray, required: float | FloatArray) -> BoolArray:
     return np.asarray(measured <= required + ROUNDING * np.abs(required))
 
 
+_DIGITS_MOST = 9  # decimals of a number that lies close to its threshold
+
 Gate = tuple[Reason, BoolArray]  # what is said of the scans that fail it, and where it is passed
 
 
@@ -95,18 +97,38 @@ def volume_explanation(ratio: float, required: float, *, window: int, passed: bo
         passed=passed,
         measured=ratio,
         required=required,
-        sentence=f"the volume is {ratio:.2f} x its {window}-bar mean; a setup needs {required:g} x",
+        sentence=f"the volume is {number(ratio, 2, beside=required)} x its {window}-bar mean; "
+        f"a setup needs {required:g} x",
     )
 
 
-def percent(fraction: float) -> str:
-    """A fraction as people read it.
+def number(value: float, digits: int, *, beside: float) -> str:
+    """A number with so many decimals, and more where it would else read like the other that it is not.
 
-    >>> percent(0.0251), percent(-0.3), percent(0.00004)
-    ('2.51 %', '-30 %', '0.004 %')
+    >>> number(0.9984, 2, beside=1.0), number(0.4, 2, beside=1.0), number(1.0, 2, beside=1.0)
+    ('0.998', '0.40', '1.00')
+    """
+    return f"{value:.{_telling(value, beside, digits)}f}"
+
+
+def percent(fraction: float, *, beside: float | None = None) -> str:
+    """A fraction as people read it, with more digits where it would else read like the other beside it.
+
+    >>> percent(0.0251), percent(-0.3), percent(0.00004), percent(0.024997, beside=0.025)
+    ('2.51 %', '-30 %', '0.004 %', '2.4997 %')
     """
     digits = 2 if abs(fraction) >= 0.001 else 4
-    return f"{round(100.0 * fraction, digits):g} %"
+    if beside is not None:
+        digits = _telling(100.0 * fraction, 100.0 * beside, digits)
+    return f"{round(100.0 * fraction, digits):.{6 if digits <= 4 else 12}g} %"
+
+
+def _telling(value: float, other: float, digits: int) -> int:
+    """So many decimals, or as many more as tell two numbers apart that are not the same but for rounding."""
+    if abs(value - other) > ROUNDING * abs(other):
+        while digits < _DIGITS_MOST and round(value, digits) == round(other, digits):
+            digits += 1
+    return digits
 
 
 def price(value: float) -> str:

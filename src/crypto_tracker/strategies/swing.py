@@ -21,6 +21,7 @@ from crypto_tracker.strategies.gates import (
     data_explanations,
     expect,
     first_failure,
+    number,
     percent,
     price,
     volume_explanation,
@@ -168,7 +169,7 @@ class Swing:
         at = {name: float(values[row, column]) for name, values in features.values.items()}
         trigger = at["resistance"] * numbers.breakout
         above = at["breakout"] - 1.0
-        place = f"{percent(abs(above))} {'above' if above >= 0.0 else 'below'}"
+        place = f"{percent(abs(above), beside=numbers.breakout - 1.0)} {'above' if above >= 0.0 else 'below'}"
         mode = "strict mode" if numbers.strict else "normal mode"
         order = "above" if passed[Reason.TREND_DOWN] else "not above"
         return [
@@ -193,8 +194,8 @@ class Swing:
                 passed=passed[Reason.RSI_LOW],
                 measured=at["rsi"],
                 required=numbers.rsi_required,
-                sentence=f"the RSI is {at['rsi']:.1f}; a setup needs more than {numbers.rsi_required:g} "
-                f"({mode})",
+                sentence=f"the RSI is {number(at['rsi'], 1, beside=numbers.rsi_required)}; a setup needs more "
+                f"than {numbers.rsi_required:g} ({mode})",
             ),
             Explanation(
                 gate=Reason.TREND_DOWN.code,

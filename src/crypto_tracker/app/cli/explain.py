@@ -174,6 +174,7 @@ def _document(item: "StrategyExplanation") -> dict[str, Any]:
 def _show(session: Session, symbol: str, at: str, told: list["StrategyExplanation"]) -> None:
     from rich.text import Text
 
+    from crypto_tracker.app.screen.text import whole
     from crypto_tracker.core.decisions import Verdict
     from crypto_tracker.core.timeframes import from_ms
 
@@ -220,7 +221,7 @@ def _show(session: Session, symbol: str, at: str, told: list["StrategyExplanatio
             _point(
                 session,
                 " ",
-                f"readiness {item.readiness:.0f}, confidence {item.confidence:.2f}",
+                f"readiness {whole(item.readiness)}, confidence {item.confidence:.2f}",
                 mark_style="",
                 style="dim",
             )

@@ -11,6 +11,7 @@ from rich.text import Text
 from crypto_tracker.app.cli.backtest_view import percent
 from crypto_tracker.app.cli.common import Session
 from crypto_tracker.app.decided import Decided
+from crypto_tracker.app.screen.text import whole
 from crypto_tracker.app.standing import (
     CONFIGURATION,
     NO_SHARE,
@@ -287,7 +288,7 @@ def show_decisions(
         if reason is not Reason.ACCEPTED:
             line.append(f" {reason.code}", style=f"not dim {_VERDICT_COLOURS[each.verdict]}")
         if each.readiness == each.readiness:
-            line.append(f"  readiness {each.readiness:.0f}")
+            line.append(f"  readiness {whole(each.readiness)}")
         out.print(line)
         if each.sentence is not None:
             _point(session, each.sentence)

@@ -95,6 +95,15 @@ def price(value: float) -> str:
     return f"{value:.{min(max(decimals, 0), 12)}f}"
 
 
+def whole(readiness: float) -> str:
+    """A readiness without decimals, rounded down: 79.9 is not yet 80.
+
+    >>> whole(79.9), whole(80.0), whole(float("nan"))
+    ('79', '80', '-')
+    """
+    return UNKNOWN if math.isnan(readiness) else f"{math.floor(readiness)}"
+
+
 def age(duration_ms: int) -> str:
     """How long something has lasted, in at most five characters.
 

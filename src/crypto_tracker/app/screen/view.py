@@ -40,6 +40,7 @@ from crypto_tracker.app.screen.text import (
     money,
     percent,
     price,
+    whole,
 )
 from crypto_tracker.core.decisions import Condition, Regime
 from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, from_ms
@@ -493,7 +494,7 @@ def _readiness_column(strategy: StrategyFacts, width: int, rows: int) -> list[Te
         parts: list[Cell | Text] = [
             Cell(each.coin, 5, "bold" if each.readiness >= charts.READY else ""),
             charts.level_bar(each.readiness / 100.0, width=max(bar, 3), style=style),
-            Cell(f"{each.readiness:.0f}", 3, style, "right"),
+            Cell(whole(each.readiness), 3, style, "right"),
             Cell(word, 7, style),
         ]
         if wide:

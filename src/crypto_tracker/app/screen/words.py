@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from crypto_tracker.app.screen.text import age, percent
 from crypto_tracker.core.decisions import Reason, Regime
@@ -72,6 +73,9 @@ REGIME_WORDS = {
 }
 
 
+_NOISE = 1e-6  # of the last digit that is shown: what binary numbers are off
+
+
 def refusal(reason: Reason, strategy: str, measured: float, limit: float, now_ms: int) -> str:
     """Why the portfolio did not take a setup, or how its order ended."""
     sentences = {
@@ -125,22 +129,32 @@ def entry(strategy: str, seen: Mapping[str, float], confidence: float) -> str:
 def almost(reason: Reason, seen: Mapping[str, float]) -> str:
     """What stopped a scan that came near, from its own measurements.
 
-    >>> almost(Reason.VOLUME_LOW, {"volume_ratio": 0.77})
-    'volume is 0.77 x its mean'
+    Numbers are rounded away from what a setup needs, so that none reads as if it were enough.
+
+    >>> almost(Reason.VOLUME_LOW, {"volume_ratio": 0.77}), almost(Reason.VOLUME_LOW, {"volume_ratio": 0.998})
+    ('volume is 0.77 x its mean', 'volume is 0.99 x its mean')
     >>> almost(Reason.BREAKOUT_TOO_SMALL, {"breakout": 0.994}), almost(Reason.NO_CHANNEL, {})
     ('0.60 % below resistance', 'lacks channel')
+    >>> almost(Reason.NOT_IN_BUY_ZONE, {"place": 0.251}), almost(Reason.NOT_IN_BUY_ZONE, {"place": -0.71})
+    ('at 26 % of its channel, too high', 'below its channel: broken')
     """
     told: dict[Reason, tuple[str, Callable[[float], str]]] = {
-        Reason.DROP_TOO_SMALL: ("drop", lambda drop: f"fell only {percent(drop, signed=False)} in 4 h"),
-        Reason.VOLUME_LOW: ("volume_ratio", lambda ratio: f"volume is {ratio:.2f} x its mean"),
+        Reason.DROP_TOO_SMALL: (
+            "drop",
+            lambda drop: f"fell only {percent(_below(drop, 4), signed=False)} in 4 h",
+        ),
+        Reason.VOLUME_LOW: ("volume_ratio", lambda ratio: f"volume is {_below(ratio, 2):.2f} x its mean"),
         Reason.BREAKOUT_TOO_SMALL: ("breakout", _from_resistance),
-        Reason.RSI_LOW: ("rsi", lambda rsi: f"RSI is only {rsi:.0f}"),
-        Reason.CHANNEL_WEAK: ("strength", lambda strength: f"channel of strength {strength:.2f} is too weak"),
+        Reason.RSI_LOW: ("rsi", lambda rsi: f"RSI is only {_below(rsi, 0):.0f}"),
+        Reason.CHANNEL_WEAK: (
+            "strength",
+            lambda strength: f"channel of strength {_below(strength, 2):.2f} is too weak",
+        ),
         Reason.CHANNEL_TOO_NARROW: (
             "width",
-            lambda width: f"channel is only {percent(width, signed=False)} wide",
+            lambda width: f"channel is only {percent(_below(width, 4), signed=False)} wide",
         ),
-        Reason.NOT_IN_BUY_ZONE: ("place", lambda place: f"at {100 * place:.0f} % of its channel, too high"),
+        Reason.NOT_IN_BUY_ZONE: ("place", _beside_the_zone),
     }
     measured, said = told.get(reason, ("", str))
     value = seen.get(measured, math.nan)
@@ -148,8 +162,22 @@ def almost(reason: Reason, seen: Mapping[str, float]) -> str:
 
 
 def _from_resistance(breakout: float) -> str:
-    distance = percent(abs(breakout - 1.0), signed=False)
-    return f"only {distance} above resistance" if breakout >= 1.0 else f"{distance} below resistance"
+    above = _below(breakout - 1.0, 4)
+    distance = percent(abs(above), signed=False)
+    return f"only {distance} above resistance" if above >= 0.0 else f"{distance} below resistance"
+
+
+def _beside_the_zone(place: float) -> str:
+    if place < 0.0:
+        return "below its channel: broken"
+    return f"at {-_below(-100 * place, 0):.0f} % of its channel, too high"
+
+
+def _below(value: float, digits: int) -> float:
+    """A value rounded down, as one that is too small shall not read as if it were not."""
+    unit = 10.0**digits
+    near = round(value * unit)
+    return (near if abs(value * unit - near) < _NOISE else math.floor(value * unit)) / unit
 
 
 def stopped(reason: Reason) -> str:
@@ -161,8 +189,14 @@ def stopped(reason: Reason) -> str:
     return ANSWERS.get(reason) or f"lacks {lacks(reason)}"
 
 
-def lacks(reason: Reason) -> str:
-    """What a symbol that is no setup still lacks, in one or two words."""
+def lacks(reason: Reason, seen: Mapping[str, float] = MappingProxyType({})) -> str:
+    """What a symbol that is no setup still lacks, in one or two words.
+
+    >>> lacks(Reason.NOT_IN_BUY_ZONE, {"place": 0.4}), lacks(Reason.NOT_IN_BUY_ZONE, {"place": -0.1})
+    ('lower price', 'whole channel')
+    """
+    if reason is Reason.NOT_IN_BUY_ZONE and seen.get("place", 0.0) < 0.0:
+        return "whole channel"
     return LACKS.get(reason, reason.code.replace("_", " "))
 
 

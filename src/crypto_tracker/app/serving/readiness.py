@@ -108,7 +108,7 @@ def _rows(scope: Scope, block: ScanBlock) -> list[tuple[Symbol, dict[str, Any]]]
             "band": band(float(block.readiness[column])),
             "confidence": float(block.confidence[column]),
             "reason": reason.code,
-            "lacks": lacks(reason),
+            "lacks": lacks(reason, measured),
             "sentence": scan_sentence(reason, measured),
             "trigger": None if needed is None else needed.sentence,
             "trigger_price": None if needed is None else needed.price,
