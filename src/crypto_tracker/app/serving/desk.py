@@ -11,6 +11,7 @@ from crypto_tracker.app.serving.candles import close_bars
 from crypto_tracker.app.serving.cursors import read, written
 from crypto_tracker.app.serving.explanations import warm_up
 from crypto_tracker.app.serving.health_view import KeptHealth
+from crypto_tracker.app.serving.kept import Kept
 from crypto_tracker.app.serving.recent import Recent
 from crypto_tracker.app.serving.run_book import RunBook
 from crypto_tracker.app.serving.run_items import account_item_of_run, run_id_of, run_item
@@ -30,7 +31,8 @@ from crypto_tracker.strategies.base import Strategy
 NEWEST_RUNS = 20
 """Recorded runs that are listed among the accounts."""
 
-_LISTED_AGE_MS = 1_000  # the list is made anew at most so often
+_LISTED_SECONDS = 1.0  # the list is made anew at most so often
+_LIST_PATIENCE_SECONDS = 0.25  # who asks for the list waits so long for a newer one
 _RUNS_KEPT = 8
 _NAMED = 5  # accounts that a refusal lists
 
@@ -61,12 +63,12 @@ class HomeDesk:
         self._books: dict[str, AccountBook] = {}
         self._run_books: Recent[RunBook] = Recent(_RUNS_KEPT)
         self._runs = RunReader(home)
-        self._listed: Recent[list[account_views.AccountItem]] = Recent(1, age_ms=_LISTED_AGE_MS)
+        self._listed = Kept(self._list, seconds=_LISTED_SECONDS, clock=lambda: now_ms() / 1_000)
         self._unreadable: dict[str, str] = {}
 
     def accounts(self) -> account_views.Accounts:
         """Every account that can be read, and the newest recorded runs; `unreadable` names the others."""
-        return account_views.Accounts(items=self._items())
+        return account_views.Accounts(items=self._listed.get(patience=_LIST_PATIENCE_SECONDS))
 
     @property
     def unreadable(self) -> Mapping[str, str]:
@@ -146,7 +148,8 @@ class HomeDesk:
         return self._installed
 
     def _items(self) -> list[account_views.AccountItem]:
-        return self._listed.made(None, self._list, now_ms=self._now_ms())
+        """The list as it was a moment ago: a request waits for the very first one alone."""
+        return self._listed.get()
 
     def _list(self) -> list[account_views.AccountItem]:
         """The accounts, those that run and those that were started last first, then the newest runs."""

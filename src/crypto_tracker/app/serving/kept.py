@@ -34,7 +34,7 @@ class Kept(Generic[ValueT]):
         self._lock = Lock()
         self._newest: Future[ValueT] | None = None
         self._coming: Future[ValueT] | None = None
-        self._due = 0.0
+        self._made_at = self._lasts = 0.0  # seconds; by a clock that may be set back
 
     def look(self) -> ValueT | None:
         """The newest value there is; None while the first one is being made."""
@@ -55,7 +55,7 @@ class Kept(Generic[ValueT]):
         with self._lock:
             if self._coming is not None:
                 return self._coming
-            if self._newest is not None and self._clock() < self._due:
+            if self._newest is not None and 0.0 <= self._clock() - self._made_at < self._lasts:
                 return self._newest
             coming: Future[ValueT] = Future()
             self._coming = coming
@@ -73,7 +73,7 @@ class Kept(Generic[ValueT]):
         ended = self._clock()
         with self._lock:
             self._newest, self._coming = coming, None
-            self._due = ended + max(self._seconds, (ended - started) / _SHARE)
+            self._made_at, self._lasts = ended, max(self._seconds, (ended - started) / _SHARE)
 
 
 def _value(made: Future[ValueT]) -> ValueT:
