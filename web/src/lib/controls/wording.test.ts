@@ -37,7 +37,7 @@ test("the audit keeps a command's arguments within its detail, those of an offer
 });
 
 test("an actor is a name and the face that it came through", () => {
-  expect(actorWords("web:anna")).toEqual({ name: "anna", through: "page" });
+  expect(actorWords("web:anna")).toEqual({ name: "anna", through: "web" });
   expect(actorWords("cli:root")).toEqual({ name: "root", through: "command line" });
   expect(actorWords("test")).toEqual({ name: "test", through: "" });
 });

@@ -35,7 +35,7 @@ export function saidOf(item: AuditItem): string {
 /** Who gave a command: where, and under which name. */
 export function actorWords(actor: string): { name: string; through: string } {
   const [face = "", ...rest] = actor.split(":");
-  const through = { web: "page", cli: "command line" }[face];
+  const through = { web: "web", cli: "command line" }[face];
   return through === undefined || rest.length === 0 ? { name: actor, through: "" } : { name: rest.join(":"), through };
 }
 
