@@ -308,7 +308,7 @@ def test_positions_tell_stop_target_ladder_and_the_time_that_is_left(kept: Path,
 def test_decisions_tell_the_reason_in_words_and_how_an_order_ended(kept: Path, command: Command):
     text = said(command, kept, "decisions")
     for words in (
-        "BTC/USD DCA TAKE readiness 100 an order was placed and filled; the trade ended by take_profit with +20.00",
+        "BTC/USD DCA TAKE readiness 100 an order was placed and filled; the trade ended by take profit with +20.00",
         "ETH/USD SWING TAKE readiness 100 an order was placed and filled; the position is held",
         "BTC/USD DCA SKIP cooldown readiness 100 the symbol was stopped out too often in a row",
         "cools down until 2025-03-01 04:05 UTC",

@@ -106,10 +106,7 @@ def _group(setup: SetupRecord) -> str:
 def _ending(group: str, entry: OrderRecord, trade: Trade | None, *, held: bool) -> Ending:
     reason = Reason.ACCEPTED
     if trade is not None:
-        profit = f"{trade.pnl_quote:+,.2f} ({100 * trade.return_net:+.2f} %)"
-        sentence = (
-            f"an order was placed and filled; the trade ended by {trade.exit_reason.code} with {profit}"
-        )
+        sentence = f"an order was placed and filled; {trade_ending(trade)}"
     elif held:
         sentence = "an order was placed and filled; the position is held"
     elif entry.ended_ms is None:
@@ -118,6 +115,12 @@ def _ending(group: str, entry: OrderRecord, trade: Trade | None, *, held: bool) 
         reason = entry.reason or Reason.CANCELLED
         sentence = portfolio_sentence(reason, None, None)
     return Ending(trade_group_id=group, status=entry.status, reason=reason, trade=trade, sentence=sentence)
+
+
+def trade_ending(trade: Trade) -> str:
+    """How a closed trade ended, and what it made."""
+    made = f"{trade.pnl_quote:+,.2f} ({100 * trade.return_net:+.2f} %)"
+    return f"the trade ended by {trade.exit_reason.code.replace('_', ' ')} with {made}"
 
 
 def portfolio_sentence(reason: Reason, measured: float | None, limit: float | None) -> str:

@@ -194,8 +194,8 @@ class Swing:
                 passed=passed[Reason.RSI_LOW],
                 measured=at["rsi"],
                 required=numbers.rsi_required,
-                sentence=f"the RSI is {number(at['rsi'], 1, beside=numbers.rsi_required)}; a setup needs more "
-                f"than {numbers.rsi_required:g} ({mode})",
+                sentence=f"the RSI is {number(at['rsi'], 1, beside=numbers.rsi_required)}; a setup needs "
+                f"more than {numbers.rsi_required:g} ({mode})",
             ),
             Explanation(
                 gate=Reason.TREND_DOWN.code,

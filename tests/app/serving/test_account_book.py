@@ -426,7 +426,7 @@ def test_the_log_has_the_lines_of_the_terminal_and_the_trades_that_closed(
     ]
     closed = [line for line in lines if line.kind == "close"]
     newest = all_trades(traded_book)[0]
-    assert closed[0].time_ms == (newest.exit_ms or 0) + MINUTE_MS
+    assert closed[0].time_ms == newest.exit_ms, "the same minute as in the table"
     assert closed[0].symbol == newest.symbol
     assert f"{newest.pnl_quote:+,.2f}" in closed[0].words
     assert [line.time_ms for line in lines] == sorted((line.time_ms for line in lines), reverse=True)

@@ -205,7 +205,7 @@ def test_a_trade_comes_with_its_decision_its_buys_and_its_executions(book: RunBo
     assert detail.decision.order is not None
     assert detail.decision.order.trade == trade
     assert detail.decision.sentence.startswith(
-        f"an order was placed and filled; the trade ended by {trade.exit_reason}"
+        f"an order was placed and filled; the trade ended by {(trade.exit_reason or '').replace('_', ' ')} with "
     )
 
 
@@ -388,6 +388,13 @@ def test_every_fill_is_marked_and_the_last_sell_has_the_result(book: RunBook):
     assert [mark.time_ms for mark in drawn.marks] == sorted(mark.time_ms for mark in drawn.marks)
     for mark in drawn.marks:
         assert (mark.side == "sell") is (mark.exit_reason is not None)
+    last = max(closed, key=lambda trade: trade.exit_ms or 0)
+    assert last.exit_ms is not None
+    for end_ms, told in ((last.exit_ms, []), (last.exit_ms + MINUTE_MS, [last.pnl_quote])):
+        marks = book.levels(symbol, last.entry_ms, end_ms, ("DCA",)).marks
+        own = [mark for mark in marks if mark.trade_group_id == last.trade_group_id]
+        assert own
+        assert [mark.pnl_quote for mark in own if mark.pnl_quote is not None] == told
 
 
 def test_readiness_is_that_of_the_last_scans(book: RunBook):

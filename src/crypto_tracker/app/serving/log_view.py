@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from crypto_tracker.app.screen.account_log import LOG_LINES, Seen, account_log
 from crypto_tracker.app.screen.snapshot import DecisionFacts, Kind
 from crypto_tracker.core.orders import Trade
-from crypto_tracker.core.timeframes import MINUTE_MS, to_ms
+from crypto_tracker.core.timeframes import to_ms
 from crypto_tracker.desk.views import decisions as views
 from crypto_tracker.store.trading_views import TradingViews
 
@@ -43,11 +43,11 @@ def _line(facts: DecisionFacts) -> views.LogLine:
 
 
 def _closed(trade: Trade) -> views.LogLine:
-    """A trade that closed, told at the close of its last minute."""
+    """A trade that closed, at the time that lists of trades name: the open of the minute that sold it."""
     exit_ms = to_ms(trade.exit_time or trade.entry_time)
     reason = trade.exit_reason.code.replace("_", " ")
     return views.LogLine(
-        time_ms=exit_ms + MINUTE_MS,
+        time_ms=exit_ms,
         kind="close",
         symbol=str(trade.symbol),
         who=trade.symbol.base,

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from crypto_tracker.app.endings import portfolio_sentence
+from crypto_tracker.app.endings import portfolio_sentence, trade_ending
 from crypto_tracker.app.screen import words
 from crypto_tracker.app.serving.run_records import RunRecords
 from crypto_tracker.app.serving.scans import scan_sentence
@@ -11,7 +11,7 @@ from crypto_tracker.app.serving.trade_view import trade_view
 from crypto_tracker.core.decisions import Reason, Verdict
 from crypto_tracker.core.orders import ExitReason, Trade
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import Timeframe, from_ms, to_ms
+from crypto_tracker.core.timeframes import from_ms, to_ms
 from crypto_tracker.desk.source import DecisionFilter
 from crypto_tracker.desk.views import decisions as views
 from crypto_tracker.simulation.ledger import trade_group_id
@@ -57,8 +57,7 @@ def run_log(records: RunRecords, limit: int, *, until_ms: int) -> list[views.Log
     seen = measured(records, rows)
     lines = [_line(row, seen.get((row.time_ms, row.symbol, row.strategy), {}), until_ms) for row in rows]
     newest = records.trades.number[-limit:].tolist()
-    bar_ms = Timeframe.parse(records.run.base).ms
-    lines += [_closed(trade, bar_ms) for trade in records.trades_numbered(newest)]
+    lines += [_closed(trade) for trade in records.trades_numbered(newest)]
 
     lines.sort(key=lambda line: -line.time_ms)
     return _told_once(lines)[:limit]
@@ -114,10 +113,7 @@ def _ending(
         status, sentence = "filled", "an order was placed and filled; the run ended before it was closed"
     else:
         status = "filled"
-        sentence = (
-            f"an order was placed and filled; the trade ended by {trade.exit_reason.code} with "
-            f"{trade.pnl_quote:+,.2f} ({100 * trade.return_net:+.2f} %)"
-        )
+        sentence = f"an order was placed and filled; {trade_ending(trade)}"
     closed = trade is not None and trade.exit_time is not None
     order = views.OrderEnding(
         trade_group_id=group_of(row),
@@ -150,10 +146,10 @@ def _line(row: SetupRecord, seen: Mapping[str, float], until_ms: int) -> views.L
     )
 
 
-def _closed(trade: Trade, bar_ms: int) -> views.LogLine:
-    """A trade that closed, told at the close of its last bar."""
+def _closed(trade: Trade) -> views.LogLine:
+    """A trade that closed, at the time that lists of trades name: the open of the bar that sold it."""
     return views.LogLine(
-        time_ms=to_ms(trade.exit_time or trade.entry_time) + bar_ms,
+        time_ms=to_ms(trade.exit_time or trade.entry_time),
         kind="close",
         symbol=str(trade.symbol),
         who=trade.symbol.base,
