@@ -67,11 +67,11 @@ def stat(page: Any, label: str) -> str:
 
 
 def sums_of(look: Looked) -> dict[str, str]:
-    """The figures at the head of the closed trades."""
-    found = look.page.locator("[data-sums] > div")
-    return {
-        plain(each.locator("dt").inner_text()): plain(each.locator("dd").inner_text()) for each in found.all()
-    }
+    """The figures at the head of the closed trades, once it is there, read in one moment."""
+    pairs = look.page.locator("[data-sums]").evaluate(
+        "head => [...head.children].map(each => ['dt', 'dd'].map(name => each.querySelector(name).innerText))"
+    )
+    return {plain(name): plain(value) for name, value in pairs}
 
 
 def arrowed(value: float) -> str:
