@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from crypto_tracker.app.decided import setups_decided
 from crypto_tracker.app.screen.account import AccountObserver
 from crypto_tracker.app.serving import regimes_view
 from crypto_tracker.app.serving.account_book import AccountBook
+from crypto_tracker.app.serving.recent import Recent
 from crypto_tracker.app.standing import Reading, breadth, protection, reading, status
 from crypto_tracker.core.decisions import Regime
 from crypto_tracker.core.errors import UsageError
@@ -29,7 +30,7 @@ from crypto_tracker.desk.views.decisions import Decision
 from crypto_tracker.desk.views.trades import Trade
 from crypto_tracker.simulation.performance import performance
 from crypto_tracker.store.reader import BarReader
-from crypto_tracker.store.trading_views import EVERYTHING, Where
+from crypto_tracker.store.trading_views import EVERYTHING, TradingViews, Where
 from crypto_tracker.strategies.registry import builtin
 from tests.app.serving.accounts import NOW_MS
 from tests.trading import worlds
@@ -173,6 +174,31 @@ def test_the_regimes_are_those_of_the_minutes(traded_home: Path, traded_book: Ac
     first = min(expected)
     assert traded_book.regimes(None, first).items == []
     assert traded_book.regimes(first, first + 1).items[0].start_ms == first
+
+
+def test_what_reads_much_at_once_waits_for_no_connection(
+    traded_book: AccountBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower, opened = traded_book._moments.follower, [0]
+    views = follower.views
+
+    @contextmanager
+    def counted() -> Iterator[TradingViews]:
+        opened[0] += 1
+        assert opened[0] == 1, "a second connection while one is held"
+        try:
+            with views() as records:
+                yield records
+        finally:
+            opened[0] -= 1
+
+    with ExitStack() as held:  # more than a pool has that waits
+        for _ in range(20):
+            assert held.enter_context(views()).cursor_ms() == follower.cursor_ms
+        monkeypatch.setattr(follower, "views", counted)
+        monkeypatch.setattr(traded_book._moments.scans, "_seen", Recent(1))
+        page = traded_book.decisions(DecisionFilter(verdicts=("NEAR_MISS",)), limit=5, cursor=None)
+    assert page.items
 
 
 def test_of_many_regimes_the_newest_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,11 +18,13 @@ from crypto_tracker.core.decisions import Reason
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, Timeframe
 from crypto_tracker.desk.source import NotThere
+from crypto_tracker.desk.views.decisions import Explained
 from crypto_tracker.store.run_views import RunViews
 from crypto_tracker.strategies.decisions import ScanBlock
 from tests.app.books import Document
 from tests.app.conftest import FIRST_MS, LAST_MS, MARCH_MS
 from tests.app.serving.recorded import Recorded
+from tests.store.shelf import run_of_minutes, store
 
 BTC = Symbol("BTC", "USD")
 NOON = MARCH_MS + 5 * DAY_MS + 12 * 60 * MINUTE_MS
@@ -110,6 +112,23 @@ def test_bars_that_are_not_stored_are_named_and_the_rest_is_explained(home: Path
     assert told.note is not None
     assert "the 5m bar of BTC/USD that closed 2025-03-17 00:00 UTC is not stored" in told.note
     assert "the 15m bar" in told.note
+
+
+def test_bars_that_came_since_are_seen_some_minutes_later(home: Path):
+    close_ms, now_ms = LAST_MS + 15 * MINUTE_MS, LAST_MS + DAY_MS
+
+    def told(now_ms: int) -> Explained:
+        asked = scope_of(home, "came since", until_ms=close_ms, now_ms=now_ms)
+        return explain(asked, Recorded(), BTC, close_ms, ("DCA",), nobody)
+
+    assert "is not stored" in (told(now_ms).note or "")
+    minutes = run_of_minutes("12:00", 15)
+    fresh = replace(minutes, open_time_ms=minutes.open_time_ms - minutes.open_time_ms[0] + LAST_MS)
+    provider = scope_of(home, "any").providers[BTC]
+    with store(home) as opened:
+        opened.write(provider, BTC, Timeframe.M1, fresh, [(LAST_MS, close_ms)])
+    assert "is not stored" in (told(now_ms).note or "")
+    assert told(now_ms + 5 * MINUTE_MS).note is None
 
 
 def test_before_the_first_bar_the_warm_up_is_what_is_missing(home: Path):
