@@ -80,8 +80,8 @@ def test_trend_condition_volatility_and_breadth_are_those_of_the_api(look: Looke
 
 
 def test_what_stands_against_buying_is_told_with_the_numbers_of_both_latches(look: Looked, api: Api) -> None:
-    entries, shown = api.get("locks")["entries"], said(look, "May it buy?")
-    assert "No: nothing is bought now" in shown
+    entries, shown = api.get("locks")["entries"], said(look, "Entries")
+    assert "Entries are blocked" in shown
     assert len(entries["why_not"]) == 2, "a person paused it, and it is PANIC"
     for why in entries["why_not"]:
         assert why[1:] in shown

@@ -117,12 +117,14 @@ def test_levels_are_what_the_strategy_measured_at_the_last_candle(look: Looked, 
     assert not any(name.startswith("CHANNEL") for name in lines(page))
 
 
-def test_without_a_position_each_strategy_shows_what_it_waits_for(look: Looked, api: Api) -> None:
+def test_without_a_position_the_strategy_whose_price_is_nearest_is_drawn(look: Looked, api: Api) -> None:
     taken = {item["trade"]["symbol"] for item in api.get("positions")["items"]}
     free = next(str(pair) for pair in worlds.PAIRS if str(pair) not in taken)
     page = view(look, symbol=free)
-    until(lambda: "DCA buy below" in lines(page))
-    assert set(lines(page)) <= {"DCA buy below", "SWING breakout", "CHANNEL buy zone"}
+    page.wait_for_selector(".chip[aria-pressed=true]")
+    (chosen,) = (chip.inner_text() for chip in page.locator(".chip[aria-pressed=true]").all())
+    until(lambda: lines(page) != {})
+    assert {name.split()[0] for name in lines(page)} == {chosen}
 
 
 def test_the_position_has_its_entry_exits_and_rungs_on_the_chart(look: Looked, api: Api) -> None:

@@ -19,7 +19,7 @@ from crypto_tracker.simulation.scorecard import DayShares, Row
 _REPLAYED = "a backtest keeps no time"
 _NAMES = {
     "win_rate": "Win rate, overall",
-    "setup_quality": "Quality of approved setups",
+    "setup_quality": "Win rate before costs",
     "false_positives": "False positives",
     "model_accuracy": "Model accuracy",
     "confidence_correlation": "Confidence correlation",

@@ -56,27 +56,26 @@ def file_parts(home: Path, files: list[FileItem], *, free_bytes: int, used: floa
 
 
 def written_bytes(count: int) -> str:
-    """An amount of memory, for sentences.
+    """An amount of memory, for sentences, in powers of 1,000 as the page has them.
 
     >>> written_bytes(950), written_bytes(24_576), written_bytes(13_676_544), written_bytes(73_014_444_032)
-    ('950 B', '24 kB', '13.0 MB', '68.0 GB')
+    ('950 B', '25 kB', '13.7 MB', '73.0 GB')
     """
-    if count < 1024:
+    if count < 1000:
         return f"{count} B"
-    if count < 1024**2:
-        return f"{count / 1024:.0f} kB"
-    return f"{count / 1024**2:.1f} MB" if count < 1024**3 else f"{count / 1024**3:.1f} GB"
+    if count < 1000**2:
+        return f"{count / 1000:.0f} kB"
+    return f"{count / 1000**2:.1f} MB" if count < 1000**3 else f"{count / 1000**3:.1f} GB"
 
 
 def _disk(free_bytes: int, used: float | None) -> Part:
-    share = "" if used is None else f", {100 * (1 - used):.0f} % of the disk"
     little = free_bytes < _LITTLE_BYTES or (
         used is not None and used > 1 - _LITTLE and free_bytes < _ROOMY_BYTES
     )
     return Part(
         name="disk",
         state="failing" if free_bytes < _NONE_BYTES else "degraded" if little else "ok",
-        sentence=f"{written_bytes(free_bytes)} free{share}.",
+        sentence=f"{written_bytes(free_bytes)} free.",
         advice="Make room: without it nothing can be recorded, and trading stops" if little else None,
         since_ms=None,
     )

@@ -54,6 +54,8 @@ test("the name of a zone leaves the place where the marker stands", () => {
   const spans = picture(market({ 1: 0.01, 4: 0, 24: 0 })).spans;
   const normal = spans[0]?.zones.find((zone) => zone.regime === "NORMAL");
   expect(Math.abs((normal?.label ?? 0) - (spans[0]?.at ?? 0))).toBeGreaterThan(0.07);
+  const narrow = picture(market({ 1: 0.01, 4: 0, 24: 0 }), 0.15).spans[0];
+  expect(narrow?.zones.map((zone) => zone.label !== null)).toEqual([true, false, false, false]);
 });
 
 test("a regime says what it means for entries and sizes", () => {

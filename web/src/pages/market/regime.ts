@@ -13,8 +13,8 @@ export interface Zone {
   /** Shares of the width, 0 to 1. */
   from: number;
   to: number;
-  /** Where its name stands, so that the marker does not cover it. */
-  label: number;
+  /** Where its name stands, so that the marker does not cover it; null where it has no room. */
+  label: number | null;
 }
 
 export interface Span {
@@ -38,14 +38,17 @@ export interface Picture {
   spans: Span[];
 }
 
-/** All spans on one axis, so that they can be read against each other. */
-export function picture(market: Market): Picture {
+/**
+ * All spans on one axis, so that they can be read against each other. `name` is half the width of the name of a zone and
+ * of the marker, as a share of the picture.
+ */
+export function picture(market: Market, name = NAME): Picture {
   const limits = market.thresholds.map((rule) => rule.limit);
   const low = Math.min(-0.01, ...limits) * (1 + ROOM);
   const high = Math.max(0.01, ...limits) * (1 + ROOM);
   const place = (value: number): number => Math.max(0, Math.min(1, (value - low) / (high - low)));
   const hours = [...new Set(market.thresholds.map((rule) => rule.hours))].sort((first, second) => first - second);
-  return { low, high, zero: place(0), spans: hours.map((each) => span(market.thresholds, each, place, low, high)) };
+  return { low, high, zero: place(0), spans: hours.map((each) => span(market.thresholds, each, place, low, high, name)) };
 }
 
 function span(
@@ -54,6 +57,7 @@ function span(
   place: (value: number) => number,
   low: number,
   high: number,
+  name: number,
 ): Span {
   const rules = all.filter((rule) => rule.hours === hours);
   const falls = rules.filter((rule) => rule.limit < 0).sort((first, second) => first.limit - second.limit);
@@ -80,20 +84,25 @@ function span(
     now,
     at,
     beyond: now !== null && (now < low || now > high),
-    zones: zones.map((zone) => (at === null ? zone : { ...zone, label: beside(zone, at) })),
+    zones: zones.map((zone) => ({ ...zone, label: beside(zone, at, name) })),
     ticks: rules.map((rule) => ({ limit: rule.limit, at: place(rule.limit), regime: named(rule.regime) })),
     next: now === null ? null : nearest(rules, now),
     met: now === null ? null : strongest(rules),
   };
 }
 
-/** Half the width of a name and its marker, as a share of the picture. */
+/** Half the width of a name and its marker, as a share of a picture of usual width. */
 const NAME = 0.07;
 
-/** The middle of a zone, or the middle of its larger part where the marker stands on its name. */
-function beside(zone: Zone, at: number): number {
-  if (at < zone.from || at > zone.to || Math.abs(zone.label - at) > NAME) return zone.label;
-  return at - zone.from > zone.to - at ? (zone.from + at) / 2 : (at + zone.to) / 2;
+/** The middle of a zone, or of its larger part where the marker stands on its name; null where the name is too wide. */
+function beside(zone: Zone, at: number | null, name: number): number | null {
+  const middle = (zone.from + zone.to) / 2;
+  let [from, to] = [zone.from, zone.to];
+  if (at !== null && at >= from && at <= to && Math.abs(middle - at) <= name) {
+    if (at - from > to - at) to = at;
+    else from = at;
+  }
+  return to - from >= 2 * name ? (from + to) / 2 : null;
 }
 
 function nearest(rules: readonly Threshold[], now: number): Span["next"] {
@@ -112,10 +121,11 @@ function named(regime: string): RegimeName {
   return SCALE.find((each) => each === regime) ?? "NORMAL";
 }
 
-/** What a regime means for whoever trades; `factor` is that of its sizes. */
-export function meaning(regime: string, factor: number): { entries: string; sizes: string } {
+/** What a regime means for whoever trades; `factor` is that of its sizes, null while it is not known. */
+export function meaning(regime: string, factor: number | null): { entries: string; sizes: string } {
   if (regime === "PANIC") return { entries: "Nothing is bought", sizes: "No new position is opened; exits go on." };
   const entries = regime === "NORMAL" ? "Setups are bought" : "Setups are bought smaller";
+  if (factor === null) return { entries, sizes: "" };
   if (factor === 1) return { entries: "Setups are bought", sizes: "Sizes are full." };
   return { entries, sizes: `Sizes are multiplied by ${factor.toFixed(2)}.` };
 }

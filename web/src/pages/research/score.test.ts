@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 
 import type { ScoreRow } from "../../lib/api/types";
-import { bar, state, told, written } from "./score";
+import { bar, state, told, written, verdict } from "./score";
 
 function row(changes: Partial<ScoreRow>): ScoreRow {
   return {
@@ -59,6 +59,12 @@ test("a state says whether chance may have decided, and what is missing", () => 
     tone: "muted",
     hint: "no trade has closed",
   });
+});
+
+test("where nothing can be judged yet there is no verdict", () => {
+  expect(verdict({ verdict: "optimise", met: 0, not_met: 0 })?.word).toBe("Too early to say");
+  expect(verdict({ verdict: "optimise", met: 0, not_met: 1 })?.word).toBe("Optimise");
+  expect(verdict({ verdict: null, met: 0, not_met: 0 })).toBeNull();
 });
 
 test("the verdict is told without its word and the names that the table has", () => {

@@ -73,7 +73,15 @@ export function told(sentence: string): string {
   return rest.replace(/^./, (first) => first.toUpperCase());
 }
 
+/** Whether not one target can be judged: a verdict would say more than is known. */
+export function early(card: Pick<ScorecardView, "verdict" | "met" | "not_met">): boolean {
+  return card.verdict !== null && card.met + card.not_met === 0;
+}
+
 /** The verdict in a word; null while there is none. */
-export function verdict(card: ScorecardView): { word: string; tone: "up" | "warn" | "down" } | null {
+export function verdict(
+  card: Pick<ScorecardView, "verdict" | "met" | "not_met">,
+): { word: string; tone: "up" | "warn" | "down" | "second" } | null {
+  if (early(card)) return { word: "Too early to say", tone: "second" };
   return card.verdict === null ? null : VERDICTS[card.verdict];
 }
