@@ -213,7 +213,7 @@ def test_the_audit_list_tells_who_did_what_and_what_the_trader_answered(look: Lo
     words = plain(lines.filter(has_text="Switch SWING off").inner_text())
     assert "applied" in words
     assert "SWING opens nothing from" in words
-    assert "local, page" in words
+    assert "local (web)" in words
     look.shoot("audit")
 
 

@@ -124,6 +124,15 @@ def test_any_other_book_is_measured_at_its_own_present(home: Path) -> None:
     assert not any(row.doubtful for row in rows.values())
 
 
+def test_a_coin_that_was_listed_later_says_since_when_it_is_known(home: Path) -> None:
+    begun = replace(scope(home), start_ms=NOON_MS - 40 * MINUTE_MS)
+    rows = {row.symbol: row for row in data_view(begun, paper=False).items}
+    bitcoin = rows["BTC/USDT"]
+    assert (bitcoin.since_ms, bitcoin.completeness) == (NOON_MS, 1.0)
+    assert bitcoin.why == "known only since 2025-03-01 12:00 UTC, 50 % of the time that is shown"
+    assert rows["SOL/USDT"].since_ms is None
+
+
 def test_quarantine_and_disagreement_stand_beside_the_score(home: Path) -> None:
     with store(home) as opened:
         broken = run_of_minutes("12:41", 2)

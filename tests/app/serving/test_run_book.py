@@ -508,7 +508,9 @@ def test_a_run_without_its_scans_says_so_and_explains_all_the_same(changed: Call
     book = changed("DELETE FROM decision_blocks")
     symbol = Symbol("BTC", "USD")
     assert book.scans(symbol, "DCA", None, None, 10).note == NO_SCANS
-    assert all(item.scanned_ms is None and not item.rows for item in book.readiness().items)
+    board = book.readiness()
+    assert board.note == NO_SCANS
+    assert all(item.scanned_ms is None and not item.rows for item in board.items)
     assert all(
         not line.price
         for each in book.levels(symbol, MARCH_MS, LAST_MS, ()).strategies

@@ -10,7 +10,7 @@ from crypto_tracker.app.serving.scope import Scope
 from crypto_tracker.app.serving.trader_part import duration
 from crypto_tracker.config.market_data import Quality
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, Timeframe
+from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, Timeframe, from_ms
 from crypto_tracker.desk.views.system import DataQuality, DataRow
 from crypto_tracker.market.quality import measure, why_doubtful
 from crypto_tracker.store.market_database import reading
@@ -30,6 +30,23 @@ _NEWEST = (
     "AND coverage.timeframe = spans.value ORDER BY start_ms DESC LIMIT 1) "
     "FROM symbols CROSS JOIN json_each(?) AS spans"
 )
+
+_FIRST = (
+    "SELECT symbols.provider, symbols.symbol, "
+    "(SELECT start_ms FROM coverage WHERE coverage.symbol_id = symbols.symbol_id "
+    "AND coverage.timeframe = ? ORDER BY start_ms LIMIT 1) FROM symbols"
+)
+
+
+def first_minutes(home: Path) -> Mapping[tuple[str, Symbol], int]:
+    """Since when minutes of each symbol are known, by provider and symbol; bars are not read."""
+    with reading(home) as connection:
+        rows = connection.exec_driver_sql(_FIRST, (str(Timeframe.M1),)).all()
+    return {
+        (provider, Symbol.parse(symbol)): int(start_ms)
+        for provider, symbol, start_ms in rows
+        if start_ms is not None
+    }
 
 
 def newest_bars(home: Path) -> Newest:
@@ -61,18 +78,20 @@ def data_view(scope: Scope, *, paper: bool) -> DataQuality:
     if not (scope.home / DATABASE_NAME).is_file():
         rows = [_unknown(symbol, provider) for symbol, provider in watched]
         return DataQuality(until_ms=scope.until_ms, score_min=settings.score_min, items=rows)
-    newest = newest_bars(scope.home)
+    newest, first = newest_bars(scope.home), first_minutes(scope.home)
     scores = _scores(scope, watched, present_ms, paper=paper)
     held: dict[tuple[str, Symbol], int] = {}
     for (provider, symbol, _), count in held_counts(scope.home).items():
         held[provider, symbol] = held.get((provider, symbol), 0) + count
-    since_ms = Timeframe.D1.floor(present_ms - settings.window_days * DAY_MS)
-    apart = shares_beyond(read_disagreements(scope.home, since_ms=since_ms))
+    compared_ms = Timeframe.D1.floor(present_ms - settings.window_days * DAY_MS)
+    apart = shares_beyond(read_disagreements(scope.home, since_ms=compared_ms))
     rows = []
     for symbol, provider in watched:
         key = provider, symbol
         ends, score = newest.get(key, {}), scores.get(key)
         minute_ms = ends.get(Timeframe.M1)
+        begins = [first[by, symbol] for by in {provider, scope.history} if (by, symbol) in first]
+        since_ms = min(begins, default=None)
         beyond = [
             share
             for (first, second, name), share in apart.items()
@@ -83,6 +102,7 @@ def data_view(scope: Scope, *, paper: bool) -> DataQuality:
                 symbol=str(symbol),
                 provider=provider,
                 newest_ms={str(each): _known_by(ends.get(each), each, present_ms) for each in Timeframe},
+                since_ms=since_ms,
                 age_ms=None if minute_ms is None else max(present_ms - minute_ms, 0),
                 score=None if score is None else score.score,
                 freshness=None if score is None else score.freshness,
@@ -93,7 +113,8 @@ def data_view(scope: Scope, *, paper: bool) -> DataQuality:
                 quarantined=held.get(key, 0),
                 disagreement=max(beyond) if beyond else None,
                 doubtful=paper and score is not None and score.score < settings.score_min,
-                why=_why(score, settings, present_ms - minute_ms if paper and minute_ms is not None else 0),
+                why=_why(score, settings, present_ms - minute_ms if paper and minute_ms is not None else 0)
+                or _late(scope, since_ms),
             )
         )
     rows.sort(key=_worst_first)
@@ -109,6 +130,14 @@ def _why(score: QualityRow | None, settings: Quality, age_ms: int) -> str | None
     return (
         f"no minute for {duration(age_ms)}: see that `crypto-tracker collect` runs and its provider answers"
     )
+
+
+def _late(scope: Scope, since_ms: int | None) -> str | None:
+    """Since when a symbol is known that was not from the beginning of the book, and what share that is."""
+    if since_ms is None or not scope.start_ms < since_ms < scope.until_ms:
+        return None
+    share = int(100 * (scope.until_ms - since_ms) / (scope.until_ms - scope.start_ms))
+    return f"known only since {from_ms(since_ms):%Y-%m-%d %H:%M} UTC, {share} % of the time that is shown"
 
 
 def _known_by(end_ms: int | None, timeframe: Timeframe, present_ms: int) -> int | None:

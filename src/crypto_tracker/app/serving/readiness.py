@@ -76,7 +76,9 @@ def _board(
         strategy=name,
         timeframe="" if timeframe is None else str(timeframe),
         scanned_ms=None if block is None else block.time_ms,
-        next_ms=None if timeframe is None else timeframe.floor(scope.until_ms) + timeframe.ms,
+        next_ms=None
+        if timeframe is None or not scope.live
+        else timeframe.floor(scope.until_ms) + timeframe.ms,
         ready=bands.count("ready"),
         close=bands.count("close"),
         neutral=bands.count("neutral"),

@@ -219,7 +219,8 @@ class RunBook:
         """The last scan of every strategy, where the run kept its scans."""
         scope, records = self._kept.scope, self._kept.records
         held = {trade.symbol: "held" for trade in records.left_open}
-        return readiness(scope, records.newest_blocks, held, prices(scope))
+        board = readiness(scope, records.newest_blocks, held, prices(scope))
+        return board if records.newest_blocks else board.model_copy(update={"note": NO_SCANS})
 
     def strategies(self) -> strategy_views.Strategies:
         """Every strategy of the run, and what it had at work at the end."""

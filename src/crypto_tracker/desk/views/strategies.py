@@ -50,7 +50,7 @@ class StrategyReadiness(View):
     strategy: StrategyName
     timeframe: str
     scanned_ms: Annotated[Ms | None, Field(description="the close of the last scan; null before the first")]
-    next_ms: Annotated[Ms | None, Field(description="the close of the next one")]
+    next_ms: Annotated[Ms | None, Field(description="the close of the next one; null of a recorded run")]
     ready: int
     close: int
     neutral: int
@@ -64,6 +64,7 @@ class ReadinessBoard(View):
     account: AccountId
     until_ms: Ms
     items: list[StrategyReadiness]
+    note: Annotated[str | None, Field(description="why there is none; a run may have kept no scans")] = None
 
 
 class ExitRow(View):
@@ -82,7 +83,10 @@ class StrategyInfo(View):
     description: Annotated[str, Field(description="its rule in a sentence")]
     timeframe: str
     on: bool
-    off_by: Annotated[list[str], Field(description="who switched it off", examples=[["person"]])]
+    off_by: Annotated[
+        list[str],
+        Field(description="who switched it off; of a run, what its configuration did", examples=[["person"]]),
+    ]
     losing_streak: int
     losing_streak_limit: int
     rests_until_ms: Ms | None

@@ -102,10 +102,14 @@ class DataRow(View):
     symbol: Pair
     provider: str
     newest_ms: Annotated[dict[str, Ms | None], Field(description="end of the newest bar by timeframe")]
+    since_ms: Annotated[Ms | None, Field(description="begin of the first minute that is known")] = None
     age_ms: Annotated[int | None, Field(description="of the newest minute, by the account's present")]
     score: MaybeFraction
     freshness: MaybeFraction
-    completeness: MaybeFraction
+    completeness: Annotated[
+        MaybeFraction,
+        Field(description="known share of the newest days; of a coin listed later, since it is known"),
+    ]
     soundness: MaybeFraction
     agreement: MaybeFraction
     measured_at_ms: Annotated[Ms | None, Field(description="null where nobody measured it")]
