@@ -17,6 +17,8 @@ class App {
   status = $state.raw<Status | undefined>(undefined);
   /** Why the page could not begin. */
   problem = $state.raw<Problem | undefined>(undefined);
+  /** What the server says where there is no such account as the address names. */
+  missing = $state.raw<Problem | undefined>(undefined);
   /** Whether the first answers are there: pages are shown from then on. */
   ready = $state(false);
 
@@ -26,6 +28,10 @@ class App {
 
   /** The chosen account in the list; undefined where a deep link names an older run. */
   readonly item: AccountItem | undefined = $derived(this.accounts.find((item) => item.account === chosen.id));
+  /** Whether it is not known yet if there is such an account: then no page asks for anything of it. */
+  readonly unsure: boolean = $derived(
+    chosen.id !== null && this.item === undefined && this.status === undefined && this.missing === undefined,
+  );
   readonly quote: string = $derived(this.status?.quote ?? this.item?.quote ?? "");
   readonly isRun: boolean = $derived(chosen.id?.startsWith("run:") ?? false);
 
@@ -69,6 +75,7 @@ class App {
       if (!this.ready || account === null) return;
       untrack(() => {
         if (this.status?.account !== account) this.status = undefined;
+        this.missing = undefined;
       });
       live.resubscribe();
       const release = live.want(["equity"]);
@@ -95,18 +102,24 @@ class App {
 
   async #readStatus(account: string): Promise<void> {
     if (document.hidden && this.status) return;
-    const status = await quiet(get<Status>("status", { account }));
-    if (status && chosen.id === account) this.status = status;
+    const missing = (problem: Problem): void => {
+      if (problem.status === 404 && chosen.id === account) this.missing = problem;
+    };
+    const status = await quiet(get<Status>("status", { account }), missing);
+    if (!status || chosen.id !== account) return;
+    this.status = status;
+    this.missing = undefined;
   }
 }
 
 /** What the banner of the connection says already need not be said twice. */
-async function quiet<T>(promise: Promise<T>): Promise<T | undefined> {
+async function quiet<T>(promise: Promise<T>, tell?: (problem: Problem) => void): Promise<T | undefined> {
   try {
     return await promise;
   } catch (error) {
-    if (error instanceof Problem) return undefined;
-    throw error;
+    if (!(error instanceof Problem)) throw error;
+    tell?.(error);
+    return undefined;
   }
 }
 

@@ -22,7 +22,8 @@ function decoded(part: string): string {
 function parse(path: string): { name: RouteName; params: Record<string, string> } {
   const [first = "", ...rest] = path.split("/").filter(Boolean).map(decoded);
   if (first === "") return { name: "trading", params: {} };
-  if (first === "symbol" && rest.length === 2) return { name: "symbol", params: { symbol: rest.join("/") } };
+  // A coin alone is one too: the page finds what it is quoted in.
+  if (first === "symbol" && (rest.length === 1 || rest.length === 2)) return { name: "symbol", params: { symbol: rest.join("/") } };
   if (rest.length === 0 && (PAGES.includes(first as PageName) || first === "sign-in"))
     return { name: first as PageName, params: {} };
   return { name: "not-found", params: {} };

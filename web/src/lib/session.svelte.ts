@@ -16,12 +16,15 @@ class Session {
   token = $state<string | null>(kept());
   /** Whether the server asked for a token, or for another one. */
   refused = $state(false);
+  /** Why somebody who was signed in is asked again; empty where nobody was. */
+  why = $state("");
 
   /** Use a token from now on; `keep` remembers it beyond this tab. */
   signIn(token: string, keep: boolean): void {
     this.forget();
     this.token = token;
     this.refused = false;
+    this.why = "";
     try {
       (keep ? localStorage : sessionStorage).setItem(KEY, token);
     } catch {
@@ -29,8 +32,16 @@ class Session {
     }
   }
 
+  /** The server does not take the token, or wants one. */
+  refuse(): void {
+    if (!this.refused && this.token !== null)
+      this.why = "You were signed in, but the server does not know your token any more: it was revoked. Sign in with another.";
+    this.refused = true;
+  }
+
   signOut(): void {
     this.forget();
+    this.why = "";
     this.refused = true;
   }
 

@@ -93,7 +93,7 @@ async function send<T>(path: string, query: Query, init: RequestInit, token = se
   }
   if (response.ok) return (await response.json()) as T;
   const problem = await problemOf(response);
-  if (problem.status === 401 && session.token === token) session.refused = true;
+  if (problem.status === 401 && session.token === token) session.refuse();
   throw problem;
 }
 

@@ -157,7 +157,7 @@ export class Live {
     socket.onmessage = (event: MessageEvent<string>) => this.#hear(JSON.parse(event.data) as StreamMessage);
     socket.onclose = (event) => {
       if (this.#socket !== socket) return;
-      if (event.code === UNKNOWN || event.code === NOT_ALLOWED) session.refused = true;
+      if (event.code === UNKNOWN || event.code === NOT_ALLOWED) session.refuse();
       this.#lose();
     };
   }
