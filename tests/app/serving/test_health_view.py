@@ -392,6 +392,14 @@ def test_bars_say_how_many_symbols_have_the_newest() -> None:
     assert (missing.state, missing.sentence) == ("failing", "There are none.")
 
 
+def test_where_only_replays_trade_old_bars_alarm_nobody(home: Path) -> None:
+    found = part(health(home, NOON_MS), "bars")
+    assert (found.state, found.advice) == ("off", None)
+    assert found.sentence.startswith("They are stored until 2025-03-")
+    as_paper(home)
+    assert part(health(home, NOON_MS), "bars").sentence.startswith("Nobody keeps bars up to date")
+
+
 def test_bars_that_nobody_keeps_up_to_date_are_off(collected: Path) -> None:
     found = part(health(collected, NOON_MS + 2 * DAY_MS + 10 * MINUTE_MS), "bars")
     assert found.state == "off"

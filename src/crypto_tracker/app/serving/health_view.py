@@ -6,7 +6,7 @@ that fails, never an error of the whole.
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,13 +15,13 @@ import psutil
 from crypto_tracker.app.accounts import ACCOUNTS_FOLDER, account_place
 from crypto_tracker.app.serving.bars_part import bar_parts, collector_part
 from crypto_tracker.app.serving.collectors_view import collectors_view
-from crypto_tracker.app.serving.data_view import newest_bars
+from crypto_tracker.app.serving.data_view import Newest, newest_bars
 from crypto_tracker.app.serving.files_part import file_parts, files_of, written_bytes
 from crypto_tracker.app.serving.kept import Kept
 from crypto_tracker.app.serving.trader_part import duration, trader_parts
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.errors import ConfigError, CryptoTrackerError, StoreError
-from crypto_tracker.core.timeframes import Timeframe
+from crypto_tracker.core.timeframes import Timeframe, from_ms
 from crypto_tracker.desk.views.system import Collectors, FileItem, Health, Machine, Part, ProcessItem, State
 from crypto_tracker.desk.web.problems import without_paths
 from crypto_tracker.store.reader import DATABASE_NAME
@@ -159,11 +159,15 @@ def health_view(
 
 @dataclass(slots=True)
 class _Found:
-    """What was found so far; `live` are the timeframes of running paper accounts by provider."""
+    """What was found so far.
+
+    `live` are the timeframes of running paper accounts by provider, `kinds` those of all accounts.
+    """
 
     parts: list[Part] = field(default_factory=list)
     processes: list[ProcessItem] = field(default_factory=list)
     live: dict[str, set[Timeframe]] = field(default_factory=dict)
+    kinds: set[str] = field(default_factory=set)
 
     def fails(self, name: str, sentence: str, advice: str | None) -> None:
         """Note a part that fails."""
@@ -215,6 +219,7 @@ def _look_at_account(
         )
         for session in sessions
     ]
+    found.kinds.add("replay" if account.end_ms is not None else "paper")
     if place.running and account.end_ms is None:
         scanned = {strategies[each].timeframe for each in account.strategies if each in strategies}
         for provider in set(account.providers.values()):
@@ -243,17 +248,21 @@ def _look_at_bars(found: _Found, home: Path, configuration: Configuration, now_m
         )
     for provider, timeframes in sorted(found.live.items()):
         found.parts += bar_parts(newest, [provider], {Timeframe.M1, *timeframes}, now_ms)
-    if not found.live and newest:
-        age_ms = now_ms - max(ends[max(ends, key=lambda each: ends[each])] for ends in newest.values())
-        found.parts.append(
-            Part(
-                name="bars",
-                state="off",
-                sentence=f"Nobody keeps bars up to date; the newest closed {duration(max(age_ms, 0))} ago.",
-                advice="To trade on paper, start `crypto-tracker up`",
-                since_ms=now_ms - age_ms,
-            )
-        )
+    if not found.live and any(newest.values()):
+        found.parts.append(_kept_bars(newest, found.kinds, now_ms))
+
+
+def _kept_bars(newest: Newest, kinds: Collection[str], now_ms: int) -> Part:
+    """Bars that nobody keeps up to date: how old they are matters only where somebody trades on real time."""
+    newest_ms = max(max(ends.values()) for ends in newest.values() if ends)
+    if set(kinds) == {"replay"}:
+        until = f"{from_ms(newest_ms):%Y-%m-%d %H:%M} UTC"
+        sentence, advice = f"They are stored until {until}; replays need no newer ones.", None
+    else:
+        age = duration(max(now_ms - newest_ms, 0))
+        sentence = f"Nobody keeps bars up to date; the newest closed {age} ago."
+        advice = "To trade on paper, start `crypto-tracker up`"
+    return Part(name="bars", state="off", sentence=sentence, advice=advice, since_ms=newest_ms)
 
 
 def _server_and_machine(machine: Machine, runs_ms: int, started_at_ms: int) -> list[Part]:
