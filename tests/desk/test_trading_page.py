@@ -400,6 +400,22 @@ def test_everybody_can_read_the_page_and_a_trade(
 # ----------------------------------------------------------------------------------- live
 
 
+def test_opening_the_page_asks_for_each_thing_once(chromium: Any, site: str) -> None:
+    looked = Looked(chromium, site)
+    asked: list[str] = []
+    looked.page.on("request", lambda request: asked.append(request.url.removeprefix(f"{site}/api/v1/")))
+    page = looked.open("/trading")
+    page.get_by_role("region", name="All closed trades").wait_for()
+    page.get_by_role("region", name="All open positions").wait_for()
+    page.get_by_role("group", name="P&L by period").wait_for()
+    page.wait_for_load_state("networkidle")
+    asked = [each for each in asked if "://" not in each and "/" not in each.split("?")[0]]
+    assert {"trades", "equity", "performance", "regimes"} <= {each.split("?")[0] for each in asked}
+    assert len(asked) == len(set(asked)), sorted(asked)
+    assert sum(each.startswith("performance") for each in asked) == 1
+    looked.close()
+
+
 def test_what_is_traded_appears_by_itself_and_never_moves_what_one_reads(
     chromium: Any, home: Path, tmp_path: Path
 ) -> None:

@@ -134,6 +134,7 @@ export class Live {
     const text = JSON.stringify({ type: "subscribe", account, topics });
     if (text === this.#subscribed) return;
     this.#subscribed = text;
+    this.#turns.open = true;
     this.#socket.send(text);
   }
 

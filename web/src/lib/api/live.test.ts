@@ -83,12 +83,21 @@ test("what is wanted waits for the stream to tell of it, and for what that says 
 
 test("a stream that is late is not waited for, and what it tells of then is fetched again", async () => {
   const socket = await opened("trades");
-  await vi.advanceTimersByTimeAsync(300);
+  await vi.advanceTimersByTimeAsync(999);
+  expect(live.turnOf(["trades"])).toBeNull();
+  await vi.advanceTimersByTimeAsync(1);
   const without = live.turnOf(["trades"]);
   expect(without).not.toBeNull();
   socket.say(subscribed("trades"));
   await vi.advanceTimersByTimeAsync(40);
   expect(live.turnOf(["trades"])).toBeGreaterThan(without ?? Infinity);
+});
+
+test("where there is no stream yet one does not wait long", async () => {
+  live.start();
+  live.want(["trades"]);
+  await vi.advanceTimersByTimeAsync(300);
+  expect(live.turnOf(["trades"])).not.toBeNull();
 });
 
 test("a topic that is added is fetched, and those before it stay as they are", async () => {

@@ -8,12 +8,16 @@ import { subscribable, type Topic } from "./topics";
 
 /** What is fetched waits so long for the stream; then it is fetched without it, and again once it is there. */
 const PATIENCE_MS = 300;
+/** So long where the server has the question, and reads its records for the first time. */
+const PATIENCE_OPEN_MS = 1_000;
 /** And so long for what the stream says of the present as soon as it is asked. */
 const GREETING_MS = 40;
 
 export class Turns {
   /** Counts up whenever everything must be fetched anew: after a gap, or where messages were left out. */
   generation = $state(0);
+  /** Whether there is a stream that was told what is wanted. */
+  open = false;
 
   #wanted = new Map<Topic, number>();
   #told = new Set<Topic>(); // what the server tells of now
@@ -67,9 +71,13 @@ export class Turns {
       this.#told.delete(topic);
     }
     if (!this.#patience && [...this.#wanted.keys()].some((topic) => !this.#turns.has(topic))) {
-      this.#patience = window.setTimeout(() => {
+      const end = (): void => {
         this.#patience = 0;
         this.#begin([...this.#wanted.keys()].filter((topic) => !this.#turns.has(topic)));
+      };
+      this.#patience = window.setTimeout(() => {
+        if (this.open) this.#patience = window.setTimeout(end, PATIENCE_OPEN_MS - PATIENCE_MS);
+        else end();
       }, PATIENCE_MS);
     }
     return topics;
@@ -99,6 +107,7 @@ export class Turns {
 
   /** There is no stream any more: what it told of must be told of again. */
   lost(): void {
+    this.open = false;
     clearTimeout(this.#greeting);
     this.#told.clear();
   }
