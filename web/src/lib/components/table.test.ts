@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { compare, sorted, visible, type Column } from "./table";
+import { compare, keyed, pressed, sorted, visible, type Column } from "./table";
 
 interface Row {
   name: string;
@@ -42,4 +42,17 @@ test("only rows near the view are drawn", () => {
   expect(visible(100_000, 30, 30_000, 600, 10)).toEqual({ first: 990, end: 1030 });
   expect(visible(20, 30, 0, 600, 10)).toEqual({ first: 0, end: 20 });
   expect(visible(5, 30, 90_000, 600, 10)).toEqual({ first: 5, end: 5 });
+});
+
+test("a row that came twice is drawn twice", () => {
+  const found = keyed([{ name: "a" }, { name: "b" }, { name: "a" }], (row) => row.name);
+  expect(found.map((each) => each.id)).toEqual(["a", "b", "a"]);
+  expect(new Set(found.map((each) => each.unique)).size).toBe(3);
+});
+
+test("keys lead from row to row", () => {
+  const to = (key: string): number | undefined => pressed(key, 20, 10, 100);
+  expect(["j", "ArrowDown", "k", "ArrowUp"].map(to)).toEqual([21, 21, 19, 19]);
+  expect(["PageDown", "PageUp", "Home", "End"].map(to)).toEqual([30, 10, 0, 99]);
+  expect(to("x")).toBeUndefined();
 });

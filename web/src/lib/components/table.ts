@@ -59,3 +59,29 @@ export function visible(total: number, rowHeight: number, top: number, height: n
   const first = Math.max(0, Math.floor(top / rowHeight) - spare);
   return { first: Math.min(first, total), end: Math.min(total, Math.ceil((top + height) / rowHeight) + spare) };
 }
+
+/** Rows with their keys; one that came twice gets another key, as two of one key cannot be drawn. */
+export function keyed<T>(rows: readonly T[], key: (row: T) => string): { row: T; id: string; unique: string }[] {
+  const known = new Set<string>();
+  return rows.map((row, offset) => {
+    const id = key(row);
+    const unique = known.has(id) ? `${id} again ${offset}` : id;
+    known.add(id);
+    return { row, id, unique };
+  });
+}
+
+/** The row that a key leads to from another; undefined where it leads to none. `page` rows are seen at once. */
+export function pressed(key: string, from: number, page: number, total: number): number | undefined {
+  const to: Record<string, number> = {
+    j: from + 1,
+    ArrowDown: from + 1,
+    k: from - 1,
+    ArrowUp: from - 1,
+    PageDown: from + page,
+    PageUp: from - page,
+    Home: 0,
+    End: total - 1,
+  };
+  return to[key];
+}
