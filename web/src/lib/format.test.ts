@@ -2,6 +2,12 @@ import { expect, test } from "vitest";
 
 import * as format from "./format";
 
+test("a sentence has the minus signs of figures, and keeps its hyphens", () => {
+  expect(format.signs("a Sharpe ratio of -2.49 (-1 of 2-3 days), 2025-03-01")).toBe(
+    "a Sharpe ratio of −2.49 (−1 of 2-3 days), 2025-03-01",
+  );
+});
+
 test("an amount carries two decimals, thousands and a real minus sign", () => {
   expect(format.money(10_055.093)).toBe("10,055.09");
   expect(format.money(-3.5)).toBe("−3.50");

@@ -209,6 +209,11 @@ export function words(code: string | null | undefined): string {
   return code ? code.replaceAll("_", " ").toLowerCase() : NOTHING;
 }
 
+/** A sentence of the server with the minus signs that figures have here. */
+export function signs(text: string): string {
+  return text.replaceAll(/(^|[\s(])-(?=\d)/g, `$1${MINUS}`);
+}
+
 /** `1 trade`, `2 trades`. */
 export function plural(value: number, one: string, many: string = `${one}s`): string {
   return `${count(value)} ${value === 1 ? one : many}`;
