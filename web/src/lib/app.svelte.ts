@@ -21,6 +21,7 @@ class App {
   missing = $state.raw<Problem | undefined>(undefined);
   /** Whether the first answers are there: pages are shown from then on. */
   ready = $state(false);
+  #told = 0; // how often the stream brought the status
 
   get account(): string | null {
     return chosen.id;
@@ -80,7 +81,9 @@ class App {
       live.resubscribe();
       const release = live.want(["equity"]);
       const off = live.on("equity", (event) => {
-        if (event.account === chosen.id) this.status = event.status;
+        if (event.account !== chosen.id) return;
+        this.#told += 1;
+        this.status = event.status;
       });
       untrack(() => void this.#readStatus(account));
       const timer = window.setInterval(() => void this.#readStatus(account), STATUS_EVERY_MS);
@@ -105,8 +108,10 @@ class App {
     const missing = (problem: Problem): void => {
       if (problem.status === 404 && chosen.id === account) this.missing = problem;
     };
+    const told = this.#told;
     const status = await quiet(get<Status>("status", { account }), missing);
-    if (!status || chosen.id !== account) return;
+    // What the stream brought meanwhile is newer than the answer.
+    if (!status || chosen.id !== account || (told !== this.#told && this.status?.account === account)) return;
     this.status = status;
     this.missing = undefined;
   }
