@@ -58,7 +58,7 @@ def test_the_regime_and_the_distance_of_each_return_from_its_limits_are_those_of
             assert row.endswith(f"meets {met[0]}")
         else:
             nearest = min(rules, key=lambda rule: abs(rule["limit"] - rule["now"]))
-            away = percent(abs(nearest["limit"] - nearest["now"]))
+            away = percent(abs(nearest["limit"] - nearest["now"])).replace("%", "points")
             assert row.endswith(f"{away} from {nearest['regime']}")
 
 
@@ -129,7 +129,8 @@ def test_volatility_stands_beside_the_marks_of_each_switch(look: Looked, api: Ap
     market, shown = api.get("market"), said(look, "Volatility switches")
     for each in market["switches"]:
         away = percent(abs((each["off_at"] if each["on"] else each["on_below"]) - market["volatility"]))
-        assert (f"{away} below its mark" if each["on"] else f"on again {away} lower") in shown
+        away = away.replace("%", "points")
+        assert (f"{away} below its switch-off" if each["on"] else f"on again {away} lower") in shown
         assert f"off {percent(each['off_at'], digits=0)}" in shown
 
 
