@@ -143,7 +143,8 @@ class AccessStore:
                 connection.execute(noted)
         except (SQLAlchemyError, StoreError) as error:
             if not self._not_noted:
-                LOG.warning("that a token was used could not be noted, which is tried again: %s", error.__cause__ or error)
+                why = error.__cause__ or error
+                LOG.warning("that a token was used could not be noted, which is tried again: %s", why)
             self._not_noted = True
         else:
             self._not_noted = False
