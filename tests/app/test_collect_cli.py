@@ -321,6 +321,23 @@ def test_what_contradicts_itself_is_refused_with_one_sentence(
     assert (code, sentence in err.replace("\n", " ")) == (2, True), err
 
 
+def _wait_until_stored(home: Path, market: Market) -> None:
+    span = (Timeframe.M1, market.start_ms, market.start_ms + 60 * MINUTE_MS)
+    deadline = time.monotonic() + DEADLINE
+    while time.monotonic() < deadline:
+        with BarReader.open(home) as reader:
+            missing = [
+                symbol
+                for index, symbol in enumerate(symbols_of(market))
+                if len(set(reader.rows(symbol, *span, provider="massive").open_time_ms.tolist()))
+                < int(market.traded[:, index].sum())
+            ]
+        if not missing:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"not all bars of {missing} were stored in time")
+
+
 def test_a_recorded_session_is_played_into_the_store_as_a_provider_of_its_own(world, tmp_path, command):
     """The stream of a session that was recorded brings the same bars again, under another name."""
     home, session = tmp_path / "home", tmp_path / "a.session"
@@ -331,6 +348,7 @@ def test_a_recorded_session_is_played_into_the_store_as_a_provider_of_its_own(wo
     ):
         running.wait_for("massive: live")
         assert short.stream.finished.wait(DEADLINE)
+        _wait_until_stored(home, past)  # what was sent may still be on its way
         running.process.terminate()
         assert running.process.wait(DEADLINE) == 130, running.said
     other = tmp_path / "other"

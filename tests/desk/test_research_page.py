@@ -1,5 +1,6 @@
 """The research page: targets with their evidence, runs that open, and honest words for what does not exist yet."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -98,7 +99,7 @@ def test_trials_learning_and_agreement_are_those_of_the_api(look: Looked, api: A
     research = api.get("research")
     assert research["trials"]["count"] == 1, "one backtest was held against bars"
     page = plain(look.page.locator("main").inner_text())
-    assert research["trials"]["sentence"].replace("`", "") in page
+    assert re.sub(r"-(?=\d)", "\u2212", research["trials"]["sentence"].replace("`", "")) in page
     for each in research["progress"]:
         assert f"{each['strategy']} {each['outcomes']:,} / {each['needed']:,}" in page
     assert sum(each["outcomes"] for each in research["progress"]) > 0

@@ -101,6 +101,7 @@ def test_of_all_that_comes_nothing_is_lost_and_nothing_taken_before_its_time(com
     held = buffer()
     expected: dict[tuple[Symbol, int], list[float]] = {}
     taken: dict[tuple[Symbol, int], list[float]] = {}
+    sound: dict[tuple[Symbol, int], float] = {}  # what was said last in time and whole
     now = NOON
     for symbol, minute, price, after, takes in coming:
         open_ms = NOON + minute * MINUTE
@@ -108,8 +109,10 @@ def test_of_all_that_comes_nothing_is_lost_and_nothing_taken_before_its_time(com
         held.add(bars(symbol, (open_ms, price)), now)
         said = expected.setdefault((symbol, open_ms), [])
         usable = price == price and open_ms + MINUTE <= now + 5_000  # noqa: PLR0124
-        if not usable or [each for each in said if each == each][-1:] != [price]:  # noqa: PLR0124
+        if not usable or sound.get((symbol, open_ms)) != price:
             said.append(price)
+        if usable:
+            sound[symbol, open_ms] = price
         if takes:
             _collect(taken, held, now)
         assert held.peak >= len(held)
