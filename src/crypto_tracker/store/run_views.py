@@ -14,9 +14,8 @@ from sqlalchemy import Connection, Engine, Row, bindparam, func, select, text, t
 from crypto_tracker.core.decisions import Reason, Verdict
 from crypto_tracker.core.errors import DataError
 from crypto_tracker.core.money import to_e8
-from crypto_tracker.core.orders import ExitReason, Fill, FillKind, Trade
+from crypto_tracker.core.orders import ExitReason, Fill, Trade
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import from_ms
 from crypto_tracker.store import run_tables as tables
 from crypto_tracker.store.column_rows import (
     SETUP_KIND,
@@ -30,7 +29,7 @@ from crypto_tracker.store.column_rows import (
 )
 from crypto_tracker.store.database import RUNS, current_revision, open_engine, plain_columns, plain_integers
 from crypto_tracker.store.runs import FILE_NAME, Run, RunStore, SetupRow
-from crypto_tracker.store.trading_rows import trade_of
+from crypto_tracker.store.trading_rows import fill_of, trade_of
 from crypto_tracker.strategies.decisions import ScanBlock, decode_block
 
 # Left alone, SQLite goes through all fills of the run by its primary key.
@@ -187,7 +186,7 @@ class RunViews:
         """The fills of a run in the order in which they happened."""
         columns = tables.fills.c
         query = select(tables.fills).where(columns.run_id == run_id).order_by(columns.sequence)
-        return [_fill(row) for row in self._connection.execute(query)]
+        return [fill_of(row) for row in self._connection.execute(query)]
 
     def trade_rows(self, run_id: int) -> tuple[TradeRows, list[str]]:
         """The closed trades of a run by columns, in the order in which they closed, and their groups.
@@ -241,7 +240,7 @@ class RunViews:
             for part in parts(trade_group_ids)
             for row in self._connection.execute(_FILLS_OF_GROUPS, {"run_id": run_id, "groups": list(part)})
         ]
-        return [_fill(row) for row in sorted(rows, key=lambda row: row.sequence)]
+        return [fill_of(row) for row in sorted(rows, key=lambda row: row.sequence)]
 
     def setup_rows(self, run_id: int) -> SetupRows:
         """Setups and near misses of a run by columns, by time, symbol and strategy."""
@@ -362,24 +361,6 @@ def _run(row: Row[Any]) -> Run:
         configuration_version=row.configuration_version,
         configuration=row.configuration,
         code_version=row.code_version,
-    )
-
-
-def _fill(row: Row[Any]) -> Fill:
-    return Fill(
-        trade_group_id=row.trade_group_id,
-        symbol=Symbol.parse(row.symbol),
-        strategy=row.strategy,
-        kind=FillKind[row.kind.upper()],
-        rung=row.rung,
-        bar_open_time=from_ms(row.bar_open_ms),
-        price=row.price,
-        quantity=row.quantity,
-        notional_quote=row.notional_quote,
-        fee_quote=row.fee_quote,
-        slippage_quote=row.slippage_quote,
-        exit_reason=ExitReason[row.exit_reason.upper()],
-        volume_unknown=row.volume_unknown,
     )
 
 

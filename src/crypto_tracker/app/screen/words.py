@@ -195,7 +195,7 @@ def lacks(reason: Reason, seen: Mapping[str, float] = MappingProxyType({})) -> s
     >>> lacks(Reason.NOT_IN_BUY_ZONE, {"place": 0.4}), lacks(Reason.NOT_IN_BUY_ZONE, {"place": -0.1})
     ('lower price', 'whole channel')
     """
-    if reason is Reason.NOT_IN_BUY_ZONE and seen.get("place", 0.0) < 0.0:
+    if reason is Reason.NOT_IN_BUY_ZONE and seen.get("place", math.nan) < 0.0:
         return "whole channel"
     return LACKS.get(reason, reason.code.replace("_", " "))
 

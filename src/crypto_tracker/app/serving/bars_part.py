@@ -29,7 +29,12 @@ def collector_part(collector: Collector) -> Part:
     note = "" if collector.note is None or collector.gone else f": {collector.note}"
     live = ""
     if collector.state == "live" and not collector.gone and collector.symbols:
-        live = f" of {collector.symbols_live or 0} of {collector.symbols} symbols"
+        told = collector.symbols_live
+        live = (
+            f" of {collector.symbols} symbols"
+            if told is None
+            else f" of {told} of {collector.symbols} symbols"
+        )
     advice = {"trouble": "It tries again by itself; see what its provider says", "stopped": _START}.get(
         collector.state
     )

@@ -120,7 +120,7 @@ def pairs(
                 symbol=str(symbol),
                 tier=tiers[symbol],
                 group=universe.group(symbol.base),
-                provider=scope.providers.get(symbol, ""),
+                provider=scope.providers.get(symbol),
                 price=price.price,
                 return_1h=price.return_1h,
                 return_24h=price.return_24h,

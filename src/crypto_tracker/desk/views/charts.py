@@ -80,7 +80,9 @@ class PairItem(View):
     symbol: Pair
     tier: str
     group: Annotated[str | None, Field(examples=["core"])]
-    provider: str
+    provider: Annotated[
+        str | None, Field(description="whose bars; null where that was not recorded", examples=["kraken"])
+    ]
     price: MaybePrice
     return_1h: MaybeFraction
     return_24h: MaybeFraction
