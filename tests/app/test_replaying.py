@@ -21,8 +21,9 @@ from crypto_tracker.market.recording.recorder import Recorder
 from crypto_tracker.net.sockets import open_socket
 from crypto_tracker.store.bars import BarStore
 from crypto_tracker.store.reader import BarReader
+from tests import virtual_time
 from tests.market.collected import START, Told
-from tests.market.massive_world import MINUTE_MS, World, massive_world
+from tests.market.massive_world import MINUTE_MS, World, massive_world_here
 from tests.servers.exchange import minutes
 from tests.servers.kraken import KrakenServer
 from tests.servers.massive_stream import KEY, FaultScript, Kind, Market
@@ -33,7 +34,7 @@ SPM = 0.5  # seconds
 LOST_AT = 4
 
 
-def recorded_session(world: World, home: Path, path: Path) -> Told:
+async def recorded_session(world: World, home: Path, path: Path) -> Told:
     """Collect for the minutes of the market, as `collect --record` does."""
     settings = world.settings()
     short = world.short(settings)
@@ -41,37 +42,33 @@ def recorded_session(world: World, home: Path, path: Path) -> Told:
     key = SecretStr(KEY)
     recorder = Recorder(path, provider="massive", now_ns=lambda: world.now_ms() * 1_000_000, secrets=[key])
     with recorder, BarStore.open(home, market_data=settings, clock=world) as store:
-
-        async def main() -> None:
-            history = MassiveHistory(
-                short.massive,
-                short.fetching,
-                key,
-                now_ms=world.now_ms,
-                transport=recorder.transport(httpx.AsyncHTTPTransport()),
-            )
-            stream = MassiveStream(
-                short.massive,
-                short.collector,
-                key,
-                now_ms=world.now_ms,
-                connect=recorder.connecting(open_socket),
-            )
-            assignment = Assignment(
-                history=NotedHistory(history, recorder),
-                stream=NotedStream(stream, recorder),
-                symbols=world.symbols,
-                needed=lambda _, now_ms: {Timeframe.M1: now_ms - 30 * MINUTE_MS},
-            )
-            collecting = Collecting(assignment, store, home, settings, world, told)
-            stop = asyncio.Event()
-            running = asyncio.create_task(collecting.run(stop))
-            await asyncio.sleep(world.seconds((MINUTES + 1) * MINUTE_MS))
-            stop.set()
-            await running
-            await history.close()
-
-        asyncio.run(main())
+        history = MassiveHistory(
+            short.massive,
+            short.fetching,
+            key,
+            now_ms=world.now_ms,
+            transport=recorder.transport(httpx.AsyncHTTPTransport()),
+        )
+        stream = MassiveStream(
+            short.massive,
+            short.collector,
+            key,
+            now_ms=world.now_ms,
+            connect=recorder.connecting(open_socket),
+        )
+        assignment = Assignment(
+            history=NotedHistory(history, recorder),
+            stream=NotedStream(stream, recorder),
+            symbols=world.symbols,
+            needed=lambda _, now_ms: {Timeframe.M1: now_ms - 30 * MINUTE_MS},
+        )
+        collecting = Collecting(assignment, store, home, settings, world, told)
+        stop = asyncio.Event()
+        running = asyncio.create_task(collecting.run(stop))
+        await asyncio.sleep(world.seconds((MINUTES + 1) * MINUTE_MS))
+        stop.set()
+        await running
+        await history.close()
     return told
 
 
@@ -98,14 +95,19 @@ def covered(home: Path, provider: str, symbol: Symbol) -> list[list[int]]:
 def test_a_session_with_a_loss_is_the_same_again_in_a_home_of_another_universe(tmp_path, command):
     home, again, path = tmp_path / "home", tmp_path / "again", tmp_path / "a.session"
     market = Market(PAIRS, start_ms=START, n_minutes=MINUTES, no_trade=0.2, seed=4)
-    with massive_world(market, FaultScript.of({LOST_AT: Kind.CUT}), seconds_per_minute=SPM) as world:
-        told = recorded_session(world, home, path)
+    script, clock = FaultScript.of({LOST_AT: Kind.CUT}), virtual_time.Clock()
+
+    async def main() -> tuple[Told, tuple[Symbol, ...]]:
+        async with massive_world_here(market, script, seconds_per_minute=SPM, clock=clock) as world:
+            return await recorded_session(world, home, path), world.symbols
+
+    told, symbols = virtual_time.run(main(), clock)
     assert any("the stream was lost" in detail for _, detail in told.states)
     settings = ["--set", "market_data.collector.settle_seconds=8.0"]
     settings += ["--set", "market_data.collector.quiet_seconds=20.0"]
     code, _, err = command(again, *settings, "collect", "--replay", str(path))
     assert code == 0, err
-    for symbol in world.symbols:
+    for symbol in symbols:
         then, now = stored(home, "massive", symbol), stored(again, "recorded", symbol)
         assert len(then) >= 4
         assert now == then

@@ -1,7 +1,6 @@
 """A market that is known bar by bar, in a time of its own, and judges of what was collected of it."""
 
 import asyncio
-import time
 import tomllib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,17 +31,18 @@ START = int(datetime(2025, 6, 2, 12, 0, tzinfo=UTC).timestamp() * 1000)
 
 
 class FastTime:
-    """Market time that runs `speed` times as fast as ours, from `start_ms` on; it is a Clock as well."""
+    """Market time that runs `speed` times as fast as `clock`, from `start_ms` on; it is a Clock as well."""
 
     follows_reading = False
 
-    def __init__(self, speed: float, start_ms: int = START) -> None:
+    def __init__(self, clock: Callable[[], float], speed: float, start_ms: int = START) -> None:
         self.speed = speed
+        self._clock = clock
         self._start_ms = start_ms
-        self._began = time.monotonic()
+        self._began = clock()
 
     def now_ms(self) -> int:
-        return self._start_ms + int((time.monotonic() - self._began) * 1_000 * self.speed)
+        return self._start_ms + int((self._clock() - self._began) * 1_000 * self.speed)
 
     def now(self) -> datetime:
         return from_ms(self.now_ms())
@@ -103,6 +103,7 @@ class MarketHistory:
     timeframes: tuple[Timeframe, ...] = (Timeframe.M1,)
     markets_listed: Callable[[], Sequence[MarketInfo]] | None = None
     failing: Callable[[], Exception | None] = lambda: None
+    latency_ms: int = 250  # of the market's time
     asked: list[tuple[Symbol, int, int]] = field(default_factory=list)
     at_once: int = 0
     at_once_peak: int = 0
@@ -123,7 +124,7 @@ class MarketHistory:
             self.at_once += 1
             self.at_once_peak = max(self.at_once, self.at_once_peak)
             try:
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(self.time.seconds(self.latency_ms))
                 if (error := self.failing()) is not None:
                     raise error
             finally:

@@ -6,8 +6,8 @@ import re
 import time
 import tomllib
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -23,7 +23,7 @@ from crypto_tracker.market.providers.base import Alive, Stream, StreamEvent
 from crypto_tracker.market.providers.massive.rest import MassiveHistory
 from crypto_tracker.market.providers.massive.stream import MassiveStream
 from tests.servers.massive_stream import KEY, MINUTE_MS, FaultScript, Market, MassiveStreamServer
-from tests.servers.threaded import served
+from tests.servers.threaded import served, served_here
 
 _RANGE = re.compile(r"/v2/aggs/ticker/X:(\w+)/range/(\d+)/(\w+)/(\d+)/(\d+)")
 FIELDS = (("open", "o"), ("high", "h"), ("low", "l"), ("close", "c"), ("volume", "v"))
@@ -38,6 +38,7 @@ class World:
     seconds_per_minute: float = 0.0
     rest_faults: deque[str] = field(default_factory=deque)
     unlisted: set[str] = field(default_factory=set)
+    clock: Callable[[], float] = time.monotonic
     requests: int = 0
     failures: int = 0
 
@@ -154,7 +155,7 @@ class World:
             # The stream measures how long its connections live, which is our time.
             InMarketTime(
                 MassiveStream(
-                    short.massive, short.collector, secret, now_ms=lambda: int(time.monotonic() * 1_000)
+                    short.massive, short.collector, secret, now_ms=lambda: int(self.clock() * 1_000)
                 ),
                 self,
             ),
@@ -193,7 +194,7 @@ class InMarketTime:
         async with aclosing(self.stream.events(symbols)) as events:
             async for event in events:
                 if isinstance(event, Alive):
-                    ago_ms = int(time.monotonic() * 1_000) - event.at_ms
+                    ago_ms = int(self.world.clock() * 1_000) - event.at_ms
                     market_ms = ago_ms / 1_000 / self.world.seconds_per_minute * MINUTE_MS
                     yield Alive(at_ms=self.world.now_ms() - int(market_ms))
                 else:
@@ -266,6 +267,22 @@ def massive_world(
     with server(market, script, seconds_per_minute=seconds_per_minute) as stream:
         world = World(stream, seconds_per_minute=seconds_per_minute, rest_faults=deque(rest_faults))
         with served(world.answer) as world.rest_url:
+            yield world
+
+
+@asynccontextmanager
+async def massive_world_here(
+    market: Market,
+    script: FaultScript | None = None,
+    *,
+    seconds_per_minute: float,
+    clock: Callable[[], float],
+) -> AsyncIterator[World]:
+    """Both servers in the loop that runs, by its clock; see tests/virtual_time.py."""
+    server = MassiveStreamServer(market, script, seconds_per_minute=seconds_per_minute, seconds=clock)
+    async with server.here() as stream:
+        world = World(stream, seconds_per_minute=seconds_per_minute, clock=clock)
+        async with served_here(world.answer) as world.rest_url:
             yield world
 
 

@@ -15,7 +15,7 @@ from tests.market.soak_server import market_of
 from tests.market.test_collecting_soak import servers
 from tests.market.witness import Witnessed, deceptions
 
-SYMBOLS, MINUTES, SECONDS = 5, 14, 0.5
+SYMBOLS, MINUTES, SECONDS = 5, 11, 1.0
 STOP_AT, STOP_MINUTES = 5.5, 2.2
 """In the middle of a minute, for more than two of them."""
 
@@ -23,7 +23,7 @@ STOP_AT, STOP_MINUTES = 5.5, 2.2
 async def collect(home: Path) -> dict[str, Any]:
     """Collect the whole market; a line is written when it is time to be stopped."""
     with servers(SYMBOLS, MINUTES, SECONDS, "undisturbed") as world:
-        settings = world.settings(settle_seconds=8.0)
+        settings = world.settings(settle_seconds=15.0)
         history, stream = world.providers(world.short(settings))
         told = Told()
         market = market_of(SYMBOLS, MINUTES)

@@ -1,4 +1,4 @@
-"""The collector of one provider, in a market whose minutes last a moment."""
+"""The collector of one provider, in a market whose minutes last a moment, and in a time that waits for it."""
 
 import asyncio
 import os
@@ -28,6 +28,7 @@ from crypto_tracker.store.collectors import Standing, collectors
 from crypto_tracker.store.leases import Lease
 from crypto_tracker.store.quarantine import quarantined
 from crypto_tracker.store.universes import universes
+from tests import virtual_time
 from tests.market.collected import (
     MINUTE,
     START,
@@ -41,6 +42,7 @@ from tests.market.collected import (
     settings,
     streamed,
 )
+from tests.virtual_time import Clock
 
 SPEED = 240.0  # a minute in a quarter of a second
 
@@ -55,6 +57,7 @@ class Session:
     told: Told
     home: Path
     market: Market
+    clock: Clock
 
     def run(self, *, minutes: float) -> None:
         """Collect for so many minutes of the market's time, then stop."""
@@ -66,7 +69,7 @@ class Session:
             stop.set()
             await running
 
-        asyncio.run(main())
+        virtual_time.run(main(), self.clock)
 
     def covered(self) -> dict[Symbol, list[list[int]]]:
         return {
@@ -85,9 +88,11 @@ def session(
     needed_minutes: int = 30,
     start_ms: int = START,
     speed: float = SPEED,
+    clock: Clock | None = None,
     **collector: Any,
 ):
-    time = FastTime(speed, start_ms)
+    clock = clock or Clock()
+    time = FastTime(clock, speed, start_ms)
     wanted = settings(**{"lease_seconds": 240.0, **collector})
     told = Told()
     with ExitStack() as closing:
@@ -99,7 +104,7 @@ def session(
             needed=lambda _, now_ms: {Timeframe.M1: now_ms - needed_minutes * MINUTE},
         )
         collecting = Collecting(assignment, store, home, wanted, time, told)
-        yield Session(collecting, store, time, told, home, market)
+        yield Session(collecting, store, time, told, home, market, clock)
 
 
 def undisturbed(time: FastTime, market: Market) -> ScriptedStream:
@@ -152,11 +157,11 @@ def test_requests_are_never_more_at_a_time_than_configured(tmp_path):
     histories: list[MarketHistory] = []
 
     def history(time: FastTime) -> MarketHistory:
-        histories.append(MarketHistory(market, time))
+        histories.append(MarketHistory(market, time, latency_ms=20_000))
         return histories[0]
 
     with session(tmp_path, market, None, history=history, parallel=3, backfill=True) as running:
-        running.run(minutes=4)
+        running.run(minutes=8)
     assert histories[0].at_once_peak == 3
 
 
@@ -363,11 +368,12 @@ def test_a_second_collector_says_who_collects_and_takes_over_when_the_first_stop
         stops[1].set()
         await running[1]
 
+    clock = Clock()
     with (
-        session(tmp_path, market, None) as first,
-        session(tmp_path, market, None) as second,
+        session(tmp_path, market, None, clock=clock) as first,
+        session(tmp_path, market, None, clock=clock) as second,
     ):
-        asyncio.run(main(first, second))
+        virtual_time.run(main(first, second), clock)
         assert Standing.SCHEDULED in [state for state, _ in first.told.states]
         assert Standing.SCHEDULED in [state for state, _ in second.told.states]
 
@@ -381,8 +387,8 @@ def test_a_collector_whose_lease_another_took_stops_its_stream_at_once_and_waits
         await asyncio.sleep(0.6)
         assert first.told.states[-1][0] is Standing.LIVE
         # as after a sleep of the machine: the lease has expired, and another process was quicker
-        thief_time = FastTime(1.0, first.time.now_ms() + 3_600_000)
-        with Lease.open(tmp_path, "collector:massive", seconds=7_200, now_ms=thief_time.now_ms) as thief:
+        later_ms = first.time.now_ms() + 3_600_000
+        with Lease.open(tmp_path, "collector:massive", seconds=7_200, now_ms=lambda: later_ms) as thief:
             assert thief.acquire() is None
             await asyncio.sleep(0.6)
             assert first.told.states[-1][0] is Standing.WAITING
@@ -391,4 +397,4 @@ def test_a_collector_whose_lease_another_took_stops_its_stream_at_once_and_waits
         await running
 
     with session(tmp_path, market, lambda time: undisturbed(time, market)) as first:
-        asyncio.run(main(first))
+        virtual_time.run(main(first), first.clock)

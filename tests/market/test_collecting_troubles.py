@@ -25,6 +25,7 @@ from crypto_tracker.store.instruments import inactive_symbols
 from crypto_tracker.store.leases import Lease
 from crypto_tracker.store.quality import read_quality
 from crypto_tracker.store.reader import DATABASE_NAME
+from tests import virtual_time
 from tests.market.collected import (
     MINUTE,
     START,
@@ -217,8 +218,8 @@ def test_a_provider_that_asks_to_be_left_alone_is_trouble_and_makes_nobody_ready
 
 def stolen(home, time: FastTime) -> None:
     """Another process takes the lease, as after a sleep of the machine; it never lets go."""
-    later = FastTime(1.0, time.now_ms() + 3_600_000)
-    with Lease.open(home, "collector:massive", seconds=7_200, now_ms=later.now_ms) as thief:
+    later_ms = time.now_ms() + 3_600_000
+    with Lease.open(home, "collector:massive", seconds=7_200, now_ms=lambda: later_ms) as thief:
         assert thief.acquire() is None
         with closing(sqlite3.connect(home / DATABASE_NAME)) as database, database:
             # for ever: the context manager would let go of it
@@ -254,7 +255,7 @@ def test_what_is_buffered_when_the_lease_is_lost_is_not_written(tmp_path):
     with session(
         tmp_path, market, stream, settle_seconds=3_000.0, needed_minutes=1, speed=60.0, lease_seconds=60.0
     ) as running:
-        asyncio.run(main(running))
+        virtual_time.run(main(running), running.clock)
         panel = running.store.reader.panel(
             [symbol], Timeframe.M1, open_ms, open_ms + MINUTE, provider="massive"
         )
@@ -296,7 +297,7 @@ def test_once_ends_with_an_error_when_its_lease_is_lost(tmp_path):
         tmp_path, market, None, history=lambda time: Slow(market, time, refuses=refuses), lease_seconds=60.0
     ) as running:
         with pytest.raises(LeaseHeld, match="another process has begun to collect from massive"):
-            asyncio.run(running.collecting.once())
+            virtual_time.run(running.collecting.once(), running.clock)
         assert running.covered() == {market.symbols[0]: []}
 
 
@@ -318,7 +319,7 @@ def test_once_ends_with_the_error_of_what_keeps_its_lease(tmp_path, monkeypatch)
         ) as running,
         pytest.raises(StoreError, match="the disk is full"),
     ):
-        asyncio.run(running.collecting.once())
+        virtual_time.run(running.collecting.once(), running.clock)
 
 
 # ----------------------------------------------------------------------------------- quality, clocks
@@ -374,7 +375,7 @@ def test_a_clock_that_is_set_neither_stops_renewals_nor_piles_up_jobs(tmp_path, 
     made, make = fussy(market)
     with session(tmp_path, market, None, history=make, lease_seconds=36.0, speed=60.0) as running:
         monkeypatch.setattr(Lease, "renew", noted)
-        asyncio.run(main(running))
+        virtual_time.run(main(running), running.clock)
     pauses = [later - earlier for earlier, later in pairwise(renewed)]
     assert len(renewed) >= 10
     assert max(pauses) < 1.0  # of 0.2 s that they should be, on whatever machine

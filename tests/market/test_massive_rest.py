@@ -350,7 +350,7 @@ def test_a_free_plan_does_not_take_the_silence_of_yesterday_for_no_trade():
 
 
 def test_a_free_plan_never_asks_more_than_five_times_in_a_minute():
-    from tests.net import virtual_time
+    from tests import virtual_time
 
     moments: list[float] = []
 

@@ -15,8 +15,8 @@ from crypto_tracker.core.timeframes import DAY_MS
 from crypto_tracker.market.providers.massive.answers import bar_page, day_bars
 from crypto_tracker.market.providers.massive.rest import MassiveHistory
 from crypto_tracker.net.http import Answer
+from tests import virtual_time
 from tests.market.massive_market import settings
-from tests.net import virtual_time
 from tests.net.patience import fetching
 
 SHELF = os.environ.get("CRYPTO_TRACKER_MARKET_DATA")

@@ -4,7 +4,7 @@ import pytest
 
 from crypto_tracker.core.errors import NotEntitled, ProviderUnavailable
 from crypto_tracker.net.breaker import Breaker, LeftAlone
-from tests.net import virtual_time
+from tests import virtual_time
 from tests.net.patience import fetching
 
 POLICY = fetching(breaker_failures=3, breaker_seconds=60.0)

@@ -19,7 +19,7 @@ from crypto_tracker.net.gate import Gate, Urgency, through
 from crypto_tracker.net.http import Answer, HttpClient, seconds_to_wait
 from crypto_tracker.net.limits import RateLimit
 from crypto_tracker.net.retry import Transient
-from tests.net import virtual_time
+from tests import virtual_time
 from tests.net.patience import fetching
 
 KEY = "sesame-0123456789-open"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from crypto_tracker.core.errors import UsageError
 from crypto_tracker.net.gate import Gate, Urgency, through
 from crypto_tracker.net.limits import RateLimit
-from tests.net import virtual_time
+from tests import virtual_time
 
 
 async def moments_of(limit: RateLimit, arrivals: list[float]) -> list[float]:

@@ -6,7 +6,7 @@ import pytest
 
 from crypto_tracker.core.errors import NotEntitled, ProviderUnavailable
 from crypto_tracker.net.retry import Transient, attempts_told, repeat
-from tests.net import virtual_time
+from tests import virtual_time
 from tests.net.patience import fetching
 
 

@@ -4,11 +4,11 @@
     with MassiveStreamServer(market, FaultScript.of({3: Fault(Kind.CUT)})) as server:
         ... connect a client to server.url ...
 
-It runs in a thread of its own. Time of the market goes on in one of three ways:
+It runs in a thread of its own, or in the loop of the test (`async with server.here()`). Time of the market goes on in one of three ways:
 
 - as fast as the client takes the minutes (the default); it stands still while nobody is subscribed, but for
   the minutes that a fault lets pass (`Fault.missed`);
-- `seconds_per_minute=0.1`: by the clock, whoever is connected;
+- `seconds_per_minute=0.1`: by the clock (`seconds`), whoever is connected;
 - `stepped=True`: by `release(minutes)` of the test.
 
 `now_ms()` is the time of the market. `history(...)` is what a REST server would answer from the same market.
@@ -22,7 +22,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http import HTTPStatus
@@ -275,6 +275,7 @@ class MassiveStreamServer:
         seconds_per_minute: float = 0.0,
         stepped: bool = False,
         events_per_frame: int = 50,
+        seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self.market = market
         self.connections: list[ConnectionLog] = []
@@ -291,6 +292,7 @@ class MassiveStreamServer:
         self._seconds_per_minute = seconds_per_minute
         self._stepped = stepped
         self._events_per_frame = events_per_frame
+        self._seconds = seconds
         self._minute = 0  # the next to be sent
         self._now_ms = market.start_ms
         self._held: tuple[int, list[dict[str, Any]]] | None = None  # sent after the minute that follows it
@@ -313,7 +315,7 @@ class MassiveStreamServer:
     def now_ms(self) -> int:
         """The time of the market."""
         if self._seconds_per_minute:
-            passed = (time.monotonic() - self._began) / self._seconds_per_minute * MINUTE_MS
+            passed = (self._seconds() - self._began) / self._seconds_per_minute * MINUTE_MS
             return self.market.start_ms + int(passed)
         return self._now_ms
 
@@ -365,6 +367,20 @@ class MassiveStreamServer:
         asyncio.run(self._main())
 
     async def _main(self) -> None:
+        async with self._serving():
+            self._started.set()
+            await self._stop.wait()
+
+    @contextlib.asynccontextmanager
+    async def here(self) -> AsyncIterator[Self]:
+        """Serve in the loop that runs, in which the client is as well."""
+        async with self._serving():
+            yield self
+        if self._errors:
+            raise self._errors[0]
+
+    @contextlib.asynccontextmanager
+    async def _serving(self) -> AsyncIterator[None]:
         self._loop = asyncio.get_running_loop()
         self._permits = asyncio.Semaphore(0)
         self._stop = asyncio.Event()
@@ -373,13 +389,15 @@ class MassiveStreamServer:
             self._guarded, "127.0.0.1", 0, process_request=self._admit, close_timeout=0.5, ping_interval=None
         ) as server:
             self.port = next(iter(server.sockets)).getsockname()[1]
-            self._began = time.monotonic()
-            self._started.set()
-            await self._stop.wait()
-            for task in self._tasks:
-                task.cancel()
-            for connection in server.connections:
-                connection.transport.abort()
+            self._began = self._seconds()
+            try:
+                yield
+            finally:
+                self._stop.set()
+                for task in self._tasks:
+                    task.cancel()
+                for connection in server.connections:
+                    connection.transport.abort()
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:  # noqa: ARG002
         if self._logins and self._logins[0].kind is Kind.UNREACHABLE:
@@ -395,7 +413,7 @@ class MassiveStreamServer:
             number=len(self.connections) + 1,
             path=connection.request.path,
             login_fault=fault.kind if fault else None,
-            opened_at=time.monotonic(),
+            opened_at=self._seconds(),
         )
         self.connections.append(log)
         try:

@@ -1,37 +1,44 @@
-"""Local servers in a thread of the test process, on a free port of the loopback."""
+"""Local servers of HTTP on a free port of the loopback: in the loop of the test, or in a thread of its process."""
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from aiohttp import web
 
 _DEADLINE = 20.0
 
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def served_here(answer: Answer) -> AsyncIterator[str]:
+    """The URL of a server that gives every request to `answer`, in the loop that runs."""
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
 
 @contextmanager
-def served(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Iterator[str]:
-    """The URL of a server that gives every request to `answer`, until the end of the block."""
+def served(answer: Answer) -> Iterator[str]:
+    """The same in a thread, until the end of the block."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="local server", daemon=True)
     thread.start()
-
-    async def start() -> web.AppRunner:
-        application = web.Application()
-        application.router.add_route("*", "/{path:.*}", answer)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        return runner
-
+    serving = served_here(answer)
     try:
-        runner = asyncio.run_coroutine_threadsafe(start(), loop).result(_DEADLINE)
+        url = asyncio.run_coroutine_threadsafe(serving.__aenter__(), loop).result(_DEADLINE)
         try:
-            port = runner.addresses[0][1]
-            yield f"http://127.0.0.1:{port}"
+            yield url
         finally:
-            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(_DEADLINE)
+            asyncio.run_coroutine_threadsafe(serving.__aexit__(None, None, None), loop).result(_DEADLINE)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(_DEADLINE)
