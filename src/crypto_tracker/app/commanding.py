@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Final
 
 from crypto_tracker.app.accounts import AccountPlace
 from crypto_tracker.config.keys import dotted
@@ -27,7 +28,7 @@ from crypto_tracker.trading.setting import (
     untradable,
 )
 
-WAITING = "waiting"
+WAITING: Final = "waiting"
 _LOOK_SECONDS = 0.1  # between two looks for the answer
 _REPLAY_SECONDS = 10.0  # in which a replay comes to its next minute, unless it is a slow one
 _SILENT_MS = 5 * MINUTE_MS  # without a minute, after which paper trading is said to have no bars

@@ -5,7 +5,7 @@ nobody updates another's rows. Transactions are short, and any number of process
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from crypto_tracker.core.errors import StoreError, UsageError
 from crypto_tracker.store import control_tables as tables
+from crypto_tracker.store.column_rows import parts
 from crypto_tracker.store.database import CONTROL, open_engine, upgrade
 from crypto_tracker.store.trading_records import ConfigurationRow
 
@@ -139,6 +140,15 @@ class ControlViews:
         query = select(tables.commands).where(tables.commands.c.command_id == command_id)
         row = self._connection.execute(query).first()
         return None if row is None else _command(row)
+
+    def commands_named(self, command_ids: Sequence[str]) -> list[Command]:
+        """Those of these commands that were given."""
+        column = tables.commands.c.command_id
+        return [
+            _command(row)
+            for part in parts(command_ids)
+            for row in self._connection.execute(select(tables.commands).where(column.in_(part)))
+        ]
 
     def audit(self, *, limit: int, before: int | None = None) -> list[tuple[int, AuditEntry]]:
         """What people did, the newest first, each with its number; only what is before a number."""

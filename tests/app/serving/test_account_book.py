@@ -520,6 +520,12 @@ def test_commands_and_the_audit_are_paged_newest_first(traded_home: Path, traded
         (each.at_ms, each.action, dict(each.detail)) for each in acts
     ]
     assert rest.next is None
+    numbers = [each.number for each in (*first.items, *rest.items)]
+    assert numbers == list(range(len(acts), 0, -1))
+    answers = {each.command_id: (each.status, each.sentence, each.time_ms) for each in shown}
+    for act in (*first.items, *rest.items):
+        came = act.result and (act.result.status, act.result.sentence, act.result.time_ms)
+        assert came == answers.get(act.detail.get("command_id", ""))
     with pytest.raises(UsageError, match="is no cursor of this list"):
         traded_book.audit(limit=3, cursor="nonsense")
 

@@ -377,8 +377,9 @@ class AccountBook:
     def audit(self, *, limit: int, cursor: str | None) -> control_views.AuditPage:
         """Everything that people did, newest first."""
         _check_limit(limit)
-        with self._moments.follower.control() as control:
-            return audit_page(control, limit=limit, cursor=cursor)
+        where = self._moments.where(self._moments.now())
+        with self._moments.follower.control() as control, self._moments.follower.views() as records:
+            return audit_page(control, records, where, limit=limit, cursor=cursor, now_ms=self._now_ms())
 
     def configuration(self) -> control_views.ShowConfiguration:
         """The configuration that it trades under."""

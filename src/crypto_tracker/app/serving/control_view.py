@@ -49,18 +49,56 @@ def command_item(
     )
 
 
-def audit_page(control: ControlViews | None, *, limit: int, cursor: str | None) -> views.AuditPage:
-    """One page of what people did, newest first."""
+def audit_page(
+    control: ControlViews | None,
+    records: TradingViews,
+    where: Standing,
+    *,
+    limit: int,
+    cursor: str | None,
+    now_ms: int,
+) -> views.AuditPage:
+    """One page of what people did and what came of it, newest first."""
     before = None if cursor is None else _number(cursor)
     found = [] if control is None else control.audit(limit=limit + 1, before=before)
     shown = found[:limit]
+    ids = [str(each.detail["command_id"]) for _, each in shown if "command_id" in each.detail]
+    answers = records.answers_to(ids)
+    waiting = [] if control is None else control.commands_named([each for each in ids if each not in answers])
+    given = {each.command_id: each for each in waiting}
     return views.AuditPage(
         items=[
-            views.AuditItem(at_ms=each.at_ms, actor=each.actor, action=each.action, detail=dict(each.detail))
-            for _, each in shown
+            views.AuditItem(
+                number=number,
+                at_ms=each.at_ms,
+                actor=each.actor,
+                action=each.action,
+                detail=dict(each.detail),
+                result=_result(str(each.detail.get("command_id", "")), answers, given, where, now_ms),
+            )
+            for number, each in shown
         ],
         next=written((shown[-1][0],)) if len(found) > limit else None,
     )
+
+
+def _result(
+    command_id: str,
+    answers: Mapping[str, Answered],
+    waiting: Mapping[str, Command],
+    where: Standing,
+    now_ms: int,
+) -> views.AuditResult | None:
+    """What came of a command; None where there is none of this id."""
+    given = answers.get(command_id)
+    if given is not None:
+        return views.AuditResult.model_validate(
+            {"status": given.result.status, "sentence": given.result.sentence, "time_ms": given.time_ms}
+        )
+    command = waiting.get(command_id)
+    if command is None:
+        return None
+    return views.AuditResult(status=WAITING, sentence=what_it_waits_for(where, command, now_ms), time_ms=None)
 
 
 def _number(cursor: str) -> int:

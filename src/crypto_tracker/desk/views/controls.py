@@ -25,6 +25,7 @@ CommandId = Annotated[
     ),
 ]
 
+CommandStatus = Literal["applied", "refused", "waiting"]
 Danger = Annotated[
     Literal["none", "caution", "danger"],
     Field(
@@ -76,7 +77,7 @@ class CommandItem(View):
     actor: Annotated[str, Field(examples=["web:anna"])]
     created_at_ms: Ms
     not_before_ms: Ms | None
-    status: Literal["applied", "refused", "waiting"]
+    status: CommandStatus
     sentence: Annotated[str, Field(examples=["ETH/USDT is sold at the open of 12:01"])]
     time_ms: Annotated[Ms | None, Field(description="the minute before whose open it was answered")]
 
@@ -85,13 +86,27 @@ class CommandPage(Listed[CommandItem]):
     """What people told the account, the newest first."""
 
 
+class AuditResult(View):
+    """What came of a command: the trader's answer, or none yet."""
+
+    status: CommandStatus
+    sentence: Annotated[Sentence, Field(description="the answer, or what it waits for")]
+    time_ms: Annotated[
+        Ms | None, Field(description="of the market: the minute before whose open it was answered")
+    ]
+
+
 class AuditItem(View):
     """One act of a person, also where the trader refused it."""
 
-    at_ms: Ms
-    actor: str
-    action: str
+    number: Annotated[int, Field(ge=1, description="of the act: no other has it, later ones more")]
+    at_ms: Annotated[Ms, Field(description="of the clock: when it was done")]
+    actor: Annotated[str, Field(examples=["web:anna"])]
+    action: Annotated[
+        str, Field(description="the kind of the command, or `configuration_offered`", examples=["pause"])
+    ]
     detail: dict[str, Any]
+    result: Annotated[AuditResult | None, Field(description="null where the act is no command")]
 
 
 class AuditPage(Listed[AuditItem]):
