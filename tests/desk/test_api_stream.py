@@ -93,11 +93,16 @@ def trades(number: int) -> live.TradesEvent:
 # --- who is let in
 
 
-def test_a_client_signs_in_with_its_first_message_and_is_greeted_by_its_name(address: str) -> None:
+def test_a_client_signs_in_with_its_first_message_and_is_told_its_name_and_the_beat(address: str) -> None:
     async def story() -> None:
         async with connect(address) as client:
             await say(client, type="auth", token=READ)
-            assert await hear(client) == {"type": "hello", "actor": "web:anna", "now_ms": 1_755_864_000_000}
+            assert await hear(client) == {
+                "type": "hello",
+                "actor": "web:anna",
+                "now_ms": 1_755_864_000_000,
+                "beat_ms": 5_000,
+            }
 
     play(story())
 

@@ -42,6 +42,9 @@ class Hello(View):
     type: Literal["hello"] = "hello"
     actor: str
     now_ms: Ms
+    beat_ms: Annotated[
+        int, Field(gt=0, description="milliseconds from one beat to the next", examples=[2_000])
+    ]
 
 
 class Subscribed(View):
@@ -53,7 +56,7 @@ class Subscribed(View):
 
 
 class Beat(View):
-    """Every few seconds, also where nothing happens: a stream that is silent for longer is dead."""
+    """Every `beat_ms` that `hello` names, also where nothing happens: a stream silent for longer is dead."""
 
     type: Literal["beat"] = "beat"
     now_ms: Ms

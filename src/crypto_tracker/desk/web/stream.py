@@ -177,7 +177,8 @@ class _Client:
         self._token = token
         if not self._allowed.done():
             self._allowed.set_result(None)
-        self._say(Hello(actor=caller.actor, now_ms=self._now_ms()))
+        beat_ms = max(1, round(self._settings.beat_seconds * 1_000))
+        self._say(Hello(actor=caller.actor, now_ms=self._now_ms(), beat_ms=beat_ms))
 
     def _say(self, message: View) -> None:
         self._listener.tell(message.model_dump_json(), answers=True)
