@@ -26,6 +26,11 @@ class ExitReason(IntEnum):
         """The name that people and files see, such as `take_profit`."""
         return self.name.lower()
 
+    @property
+    def tells_of_setup(self) -> bool:
+        """Whether such an end says how good the setup was: not that of a person, nor lost data."""
+        return self not in {ExitReason.NONE, ExitReason.MANUAL, ExitReason.DATA_LOST}
+
 
 class FillKind(IntEnum):
     """What a fill was for."""

@@ -7,35 +7,31 @@ number of rows by key.
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from threading import Lock
-from typing import Literal
 
 import numpy as np
 
 from crypto_tracker.app.accounts import account_place
-from crypto_tracker.app.commanding import refuse_where_nobody_answers
-from crypto_tracker.app.commanding import tell as give
 from crypto_tracker.app.explaining import PortfolioAnswer, Scan, answers_of_account
 from crypto_tracker.app.judging import of_account
+from crypto_tracker.app.serving.account_commands import AccountCommands
 from crypto_tracker.app.serving.candles import candles
-from crypto_tracker.app.serving.configuration_view import SOURCE, configuration_view, preview_view, wished
-from crypto_tracker.app.serving.control_view import audit_page, command_item, command_page
-from crypto_tracker.app.serving.cursors import read, written
-from crypto_tracker.app.serving.decision_view import count_views, decision_views
+from crypto_tracker.app.serving.column_pages import ColumnPages, Columns
+from crypto_tracker.app.serving.decision_view import decision_views
 from crypto_tracker.app.serving.explanations import explain
 from crypto_tracker.app.serving.levels import MARKS_MAX, levels
 from crypto_tracker.app.serving.locks_view import locks_view
 from crypto_tracker.app.serving.market_view import market_view
 from crypto_tracker.app.serving.moments import Moment, Moments
 from crypto_tracker.app.serving.news import AccountWatch
+from crypto_tracker.app.serving.page_limits import check_limit, check_points
 from crypto_tracker.app.serving.pairs import closes_a_day_ago, pairs, prices
-from crypto_tracker.app.serving.previews import asked, preview, refuse_what_would_be_refused
 from crypto_tracker.app.serving.ratios_view import ratios_view
 from crypto_tracker.app.serving.readiness import readiness
 from crypto_tracker.app.serving.recent import Recent
 from crypto_tracker.app.serving.regimes_view import regimes_view
 from crypto_tracker.app.serving.scans import scans
 from crypto_tracker.app.serving.scorecard_view import Case
+from crypto_tracker.app.serving.setup_columns import SetupKey
 from crypto_tracker.app.serving.slow_views import SlowViews
 from crypto_tracker.app.serving.status_view import balance_view, curve_view
 from crypto_tracker.app.serving.strategy_view import strategy_infos
@@ -43,11 +39,9 @@ from crypto_tracker.app.serving.trade_view import fill_view, order_view, trade_v
 from crypto_tracker.app.standing import VOLATILITY, breadth_age_ms, breadth_since
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.decisions import Regime
-from crypto_tracker.core.errors import CryptoTrackerError, UsageError
-from crypto_tracker.core.orders import ExitReason
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, Timeframe, to_ms
-from crypto_tracker.desk.source import POINTS_MAX, ROWS_MAX, DecisionFilter, NotThere, TradeFilter, TradeOrder
+from crypto_tracker.desk.source import NotThere, TradeFilter
 from crypto_tracker.desk.views import accounts as account_views
 from crypto_tracker.desk.views import charts as chart_views
 from crypto_tracker.desk.views import controls as control_views
@@ -58,21 +52,15 @@ from crypto_tracker.desk.views import strategies as strategy_views
 from crypto_tracker.desk.views import system as system_views
 from crypto_tracker.desk.views import trades as trade_views
 from crypto_tracker.simulation.state import PENDING
-from crypto_tracker.store.control import Command
 from crypto_tracker.store.trading_journal import FILE_NAME
-from crypto_tracker.store.trading_records import ConfigurationRow
-from crypto_tracker.store.trading_views import TradingViews
 from crypto_tracker.strategies.base import Strategy
-from crypto_tracker.trading.setting import configuration_row
 
 Load = Callable[[], tuple[Configuration, Mapping[str, Strategy]]]
 
 _LARGE_BYTES = 32 * 1024**2  # records whose scorecard takes more than a moment
-_NO_OUTCOME = {ExitReason.MANUAL.code, ExitReason.DATA_LOST.code}
-"""Exits that tell nothing of the setup: a person's, and lost data."""
 
 
-class AccountBook:
+class AccountBook(ColumnPages):
     """One trading account of a home.
 
     Parameters
@@ -100,11 +88,10 @@ class AccountBook:
         self._health = health
         self._moments = Moments(home, name, strategies=strategies, now_ms=now_ms)
         self._ratios: Recent[account_views.Ratios] = Recent(1)
-        self._shown: Recent[control_views.ShowConfiguration] = Recent(2)
         self._began: Recent[tuple[float | None]] = Recent(1)
         self._sums: Recent[Mapping[Symbol, trade_views.Sums]] = Recent(1)
         self._slow: Recent[SlowViews] = Recent(1)
-        self._telling = Lock()  # what is told is checked against all that was told before
+        self._commands = AccountCommands(self._moments, now_ms)
 
     # --- the account ---------------------------------------------------------------------------
 
@@ -118,8 +105,7 @@ class AccountBook:
 
     def equity(self, points: int, start_ms: int | None, end_ms: int | None) -> account_views.EquityCurve:
         """The equity in at most `points` stretches."""
-        if not 1 <= points <= POINTS_MAX:
-            raise UsageError(f"points is {points}: ask for 1 to {POINTS_MAX:,}")
+        check_points(points)
         return curve_view(self._name, self._moments.now().followed.equity, points, start_ms, end_ms)
 
     def regimes(self, start_ms: int | None, end_ms: int | None) -> account_views.Regimes:
@@ -143,34 +129,6 @@ class AccountBook:
         return self._ratios.made(key, lambda: self._make_ratios(moment))
 
     # --- trades --------------------------------------------------------------------------------
-
-    def trades(
-        self,
-        where: TradeFilter,
-        *,
-        limit: int,
-        cursor: str | None,
-        order: TradeOrder = "exit_ms",
-        descending: bool = True,
-    ) -> trade_views.TradePage:
-        """One page of closed trades, and the sums of all under the filter."""
-        _check_limit(limit)
-        moment = self._moments.now()
-        columns = moment.followed.trades
-        index = columns.select(where, moment.present.tiers)
-        after = None
-        if cursor is not None:
-            value, number = read(cursor, (float, int))
-            after = (float(value) if isinstance(value, float) else int(value), int(number))
-        numbers, key = columns.page(index, order, descending=descending, limit=limit, after=after)
-        with self._moments.follower.views() as records:
-            items = self._trade_views(moment, records, numbers.tolist())
-        return trade_views.TradePage(
-            items=items,
-            next=None if key is None else written(key),
-            total=len(index),
-            sums=columns.sums(index),
-        )
 
     def trade(self, trade_group_id: str) -> decided_views.TradeDetail:
         """One trade, closed or open, with everything that led to it."""
@@ -212,58 +170,7 @@ class AccountBook:
         """What is held now."""
         return self._moments.now().present.positions
 
-    def profit(self, where: TradeFilter) -> trade_views.Sums:
-        """Closed trades added up."""
-        moment = self._moments.now()
-        columns = moment.followed.trades
-        return columns.sums(columns.select(where, moment.present.tiers))
-
-    def performance(
-        self, by: Literal["symbol", "strategy", "tier", "exit_reason"], where: TradeFilter
-    ) -> trade_views.Performance:
-        """Closed trades added up by one property."""
-        moment = self._moments.now()
-        columns, tiers = moment.followed.trades, moment.present.tiers
-        return trade_views.Performance(by=by, items=columns.groups(columns.select(where, tiers), by, tiers))
-
-    def periods(
-        self, by: Literal["day", "week", "month"], where: TradeFilter, limit: int
-    ) -> trade_views.Periods:
-        """Closed trades added up by day, week or month, newest first."""
-        _check_limit(limit)
-        moment = self._moments.now()
-        columns = moment.followed.trades
-        timezone = moment.present.scope.configuration.trading.timezone
-        index = columns.select(where, moment.present.tiers)
-        return trade_views.Periods(by=by, items=columns.periods(index, by, timezone, limit=limit))
-
     # --- decisions -----------------------------------------------------------------------------
-
-    def decisions(
-        self, where: DecisionFilter, *, limit: int, cursor: str | None
-    ) -> decided_views.DecisionPage:
-        """One page of setups and near misses, newest first."""
-        _check_limit(limit)
-        moment = self._moments.now()
-        columns, before = moment.followed.setups, None
-        if cursor is not None:
-            time_ms, symbol, strategy = read(cursor, (int, str, str))
-            before = int(time_ms), str(symbol), str(strategy)
-        keys = columns.keys(columns.page(where, limit=limit + 1, before=before))
-        shown = keys[:limit]
-        with self._moments.follower.views() as records:
-            items = decision_views(
-                records,
-                records.setups_keyed(shown),
-                moment.present.tiers,
-                self._moments.scans.seen_in(records),
-                moment.present.cursor_ms,
-            )
-        return decided_views.DecisionPage(items=items, next=written(shown[-1]) if len(keys) > limit else None)
-
-    def reason_counts(self, where: DecisionFilter) -> decided_views.ReasonCounts:
-        """How often each answer was given."""
-        return count_views(self._moments.now().followed.setups.counted(where))
 
     def scans(
         self, symbol: Symbol, strategy: str, start_ms: int | None, end_ms: int | None, limit: int
@@ -279,7 +186,7 @@ class AccountBook:
 
     def log(self, limit: int) -> decided_views.Log:
         """The newest lines first."""
-        _check_limit(limit)
+        check_limit(limit)
         return decided_views.Log(items=self._moments.log(self._moments.now())[:limit])
 
     # --- strategies and market -----------------------------------------------------------------
@@ -336,8 +243,7 @@ class AccountBook:
         record = present.record_of(symbol)
         where = TradeFilter(symbols=(symbol,), start_ms=start_ms, end_ms=end_ms)
         index = columns.select(where, present.tiers)[-MARKS_MAX:]
-        with self._moments.follower.views() as records:
-            closed = self._trade_views(moment, records, columns.number[index].tolist())
+        closed = self._trade_views(moment, columns.number[index].tolist())
         position = None if record is None else present.position_of(record)
         scanned = self._moments.scans
         return levels(present.scope, scanned, symbol, start_ms, end_ms, strategies, position, closed)
@@ -346,64 +252,32 @@ class AccountBook:
 
     def preview(self, wish: control_views.CommandWish) -> control_views.CommandPreview:
         """What a command would do; raises UsageError where it would be refused."""
-        moment = self._moments.now()
-        command = asked(moment.present, wish, actor="", now_ms=self._now_ms())
-        self._refuse_where_nobody_answers(moment, wish.not_before_ms)
-        refuse_what_would_be_refused(moment.present, command, moment.followed.waiting, moment.row)
-        return preview(moment.present, command, self._moments.market(moment))
+        return self._commands.preview(wish)
 
     def tell(self, wish: control_views.CommandWish, actor: str) -> control_views.CommandItem:
         """Give a command; raises UsageError where it would be refused, as `preview` does.
 
         The trader answers it before its next minute, and may refuse it still.
         """
-        with self._telling:
-            moment = self._moments.now()
-            command = asked(moment.present, wish, actor=actor, now_ms=self._now_ms())
-            given = self._given(moment, wish.command_id, command.kind, command.arguments)
-            if given is not None:
-                return given
-            self._refuse_where_nobody_answers(moment, wish.not_before_ms)
-            refuse_what_would_be_refused(moment.present, command, moment.followed.waiting, moment.row)
-            return self._give(moment, command)
+        return self._commands.tell(wish, actor)
 
     def commands(self, *, limit: int, cursor: str | None) -> control_views.CommandPage:
         """What people told it, newest first."""
-        _check_limit(limit)
-        where = self._moments.where(self._moments.now())
-        with self._moments.follower.control() as control, self._moments.follower.views() as records:
-            return command_page(control, records, where, limit=limit, cursor=cursor, now_ms=self._now_ms())
+        return self._commands.commands(limit=limit, cursor=cursor)
 
     def audit(self, *, limit: int, cursor: str | None) -> control_views.AuditPage:
         """Everything that people did, newest first."""
-        _check_limit(limit)
-        where = self._moments.where(self._moments.now())
-        with self._moments.follower.control() as control, self._moments.follower.views() as records:
-            return audit_page(control, records, where, limit=limit, cursor=cursor, now_ms=self._now_ms())
+        return self._commands.audit(limit=limit, cursor=cursor)
 
     def configuration(self) -> control_views.ShowConfiguration:
         """The configuration that it trades under."""
-        moment = self._moments.now()
-        scope = moment.present.scope
-        with self._moments.follower.views() as records:
-            versions = records.versions()
-        key = moment.row.document, tuple(versions)
-        return self._shown.made(
-            key,
-            lambda: configuration_view(scope.configuration, scope.version, versions, scope.installed),
-        )
+        return self._commands.configuration()
 
     def preview_configuration(
         self, wish: control_views.ConfigurationWish
     ) -> control_views.ConfigurationPreview:
         """What a configuration would change."""
-        moment = self._moments.now()
-        self._refuse_where_nobody_answers(moment, None)
-        installed = moment.present.scope.installed
-        found, _ = preview_view(
-            self._moments.where(moment), wished(wish.toml, installed), installed, len(moment.present.held)
-        )
-        return found
+        return self._commands.preview_configuration(wish)
 
     def tell_configuration(
         self, wish: control_views.ConfigurationWish, actor: str
@@ -412,31 +286,7 @@ class AccountBook:
 
         Raises UsageError where it would take the place of another one than it was previewed to.
         """
-        with self._telling:
-            moment = self._moments.now()
-            installed = moment.present.scope.installed
-            configuration = wished(wish.toml, installed)
-            arguments = {"version": configuration_row(configuration).version}
-            given = self._given(moment, wish.command_id, "configure", arguments)
-            if given is not None:
-                return given
-            self._refuse_where_nobody_answers(moment, None)
-            found, row = preview_view(
-                self._moments.where(moment), configuration, installed, len(moment.present.held)
-            )
-            if wish.replaces is not None and wish.replaces != found.replaces:
-                raise UsageError(
-                    f"it would take the place of {found.replaces}, and was looked at as following "
-                    f"{wish.replaces}: look at what it changes once more"
-                )
-            command = Command.new(
-                "configure",
-                arguments,
-                actor=actor,
-                created_at_ms=self._now_ms(),
-                command_id=wish.command_id,
-            )
-            return self._give(moment, command, offer=(row, SOURCE))
+        return self._commands.tell_configuration(wish, actor)
 
     # --- what is known of its data and its targets ---------------------------------------------
 
@@ -451,7 +301,7 @@ class AccountBook:
     def research(self) -> research_views.Research:
         """What research has written so far."""
         moment = self._moments.now()
-        return self._slow_views(moment).research(self._outcomes(moment))
+        return self._slow_views(moment).research(self._columns_at(moment).outcomes())
 
     # --- live ----------------------------------------------------------------------------------
 
@@ -465,6 +315,39 @@ class AccountBook:
 
     # --- behind them ---------------------------------------------------------------------------
 
+    def _columns(self) -> Columns:
+        return self._columns_at(self._moments.now())
+
+    def _columns_at(self, moment: Moment) -> Columns:
+        present = moment.present
+        return Columns(
+            trades=moment.followed.trades,
+            setups=moment.followed.setups,
+            tiers=present.tiers,
+            timezone=present.scope.configuration.trading.timezone,
+            read_trades=partial(self._trade_views, moment),
+            read_decisions=partial(self._decision_views, moment),
+        )
+
+    def _trade_views(self, moment: Moment, numbers: Sequence[int]) -> list[trade_views.Trade]:
+        present = moment.present
+        with self._moments.follower.views() as records:
+            rows = records.trades_numbered(numbers)
+        return [
+            trade_view(trade, tier=present.tiers[trade.symbol], version=version, until_ms=present.cursor_ms)
+            for trade, version in rows
+        ]
+
+    def _decision_views(self, moment: Moment, keys: Sequence[SetupKey]) -> list[decided_views.Decision]:
+        present = moment.present
+        with self._moments.follower.views() as records:
+            rows, seen = records.setups_keyed(keys), self._moments.scans.seen_in(records)
+            return decision_views(records, rows, present.tiers, seen, present.cursor_ms)
+
+    def _sums_of_symbols(self, moment: Moment) -> Mapping[Symbol, trade_views.Sums]:
+        key = moment.present.account.created_at_ms, len(moment.followed.trades)
+        return self._sums.made(key, self._columns_at(moment).sums_of_symbols)
+
     def _make_ratios(self, moment: Moment) -> account_views.Ratios:
         trades = moment.followed.trades
         return ratios_view(
@@ -474,16 +357,6 @@ class AccountBook:
             start_ms=moment.present.account.start_ms,
             market_change=self._market_change(moment),
         )
-
-    def _trade_views(
-        self, moment: Moment, records: TradingViews, numbers: Sequence[int]
-    ) -> list[trade_views.Trade]:
-        """The closed trades of these numbers, in this order."""
-        present = moment.present
-        return [
-            trade_view(trade, tier=present.tiers[trade.symbol], version=version, until_ms=present.cursor_ms)
-            for trade, version in records.trades_numbered(numbers)
-        ]
 
     def _answer(self, scan: Scan) -> PortfolioAnswer | None:
         """What the portfolio did with a setup, whatever configuration it was decided under."""
@@ -512,15 +385,6 @@ class AccountBook:
                 found[symbol] = "free"
         return found
 
-    def _sums_of_symbols(self, moment: Moment) -> Mapping[Symbol, trade_views.Sums]:
-        columns, tiers = moment.followed.trades, moment.present.tiers
-
-        def add_up() -> Mapping[Symbol, trade_views.Sums]:
-            groups = columns.groups(columns.select(TradeFilter(), tiers), "symbol", tiers)
-            return {Symbol.parse(group.key): group.sums for group in groups}
-
-        return self._sums.made((moment.present.account.created_at_ms, len(columns)), add_up)
-
     def _market_change(self, moment: Moment) -> float | None:
         """How far the reference has come since the start; None where a price is missing."""
         now, account, bars = self._moments.market(moment), moment.present.account, self._moments.bars()
@@ -537,13 +401,6 @@ class AccountBook:
 
         (began,) = self._began.made((account.created_at_ms, account.start_ms), first_close)
         return None if began is None else now.reference_price / began - 1.0
-
-    def _outcomes(self, moment: Moment) -> Mapping[str, int]:
-        """How many trades of each strategy tell of a setup: those that its own exits have ended."""
-        columns, tiers = moment.followed.trades, moment.present.tiers
-        told = tuple(reason.code for reason in ExitReason if reason.code not in _NO_OUTCOME)
-        groups = columns.groups(columns.select(TradeFilter(reasons=told), tiers), "strategy", tiers)
-        return {group.key: group.sums.trades for group in groups}
 
     def _slow_views(self, moment: Moment) -> SlowViews:
         """What is made now and then, of this account and of none that was begun in its place before."""
@@ -567,46 +424,3 @@ class AccountBook:
             targets=targets,
             apart=(place.folder / FILE_NAME).stat().st_size > _LARGE_BYTES,
         )
-
-    def _refuse_where_nobody_answers(self, moment: Moment, not_before_ms: int | None) -> None:
-        try:
-            refuse_where_nobody_answers(self._moments.where(moment), not_before_ms)
-        except CryptoTrackerError as error:
-            raise UsageError(str(error)) from error
-
-    def _given(
-        self, moment: Moment, command_id: str | None, kind: str, arguments: Mapping[str, str | int]
-    ) -> control_views.CommandItem | None:
-        """The command that was given under this id before, by who asks again as its answer was lost."""
-        if command_id is None:
-            return None
-        with self._moments.follower.control() as control:
-            known = None if control is None else control.command(command_id)
-        if known is None:
-            return None
-        if (known.kind, dict(known.arguments)) != (kind, dict(arguments)):
-            raise UsageError(f"the command {command_id} is another one: make a new id for each command")
-        with self._moments.follower.views() as records:
-            answers = records.answers_to([command_id])
-        return command_item(known, answers, self._moments.where(moment), self._now_ms())
-
-    def _give(
-        self, moment: Moment, command: Command, offer: tuple[ConfigurationRow, str] | None = None
-    ) -> control_views.CommandItem:
-        where, now_ms = self._moments.where(moment), self._now_ms()
-        found = give(
-            where,
-            command.kind,
-            command.arguments,
-            actor=command.actor,
-            now_ms=now_ms,
-            not_before_ms=command.not_before_ms,
-            offer=offer,
-            command_id=command.command_id,
-        )
-        return command_item(found.command, {}, where, now_ms)
-
-
-def _check_limit(limit: int) -> None:
-    if not 1 <= limit <= ROWS_MAX:
-        raise UsageError(f"limit is {limit}: ask for 1 to {ROWS_MAX}")

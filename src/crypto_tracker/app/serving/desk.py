@@ -12,13 +12,14 @@ from crypto_tracker.app.serving.cursors import read, written
 from crypto_tracker.app.serving.explanations import warm_up
 from crypto_tracker.app.serving.health_view import KeptHealth
 from crypto_tracker.app.serving.kept import Kept
+from crypto_tracker.app.serving.page_limits import check_limit
 from crypto_tracker.app.serving.recent import Recent
 from crypto_tracker.app.serving.run_book import RunBook
 from crypto_tracker.app.serving.run_items import account_item_of_run, run_id_of, run_item
 from crypto_tracker.app.serving.runs_kept import close_runs
 from crypto_tracker.config.tree import Configuration
-from crypto_tracker.core.errors import CryptoTrackerError, UsageError
-from crypto_tracker.desk.source import ROWS_MAX, Book, NotThere
+from crypto_tracker.core.errors import CryptoTrackerError
+from crypto_tracker.desk.source import Book, NotThere
 from crypto_tracker.desk.views import accounts as account_views
 from crypto_tracker.desk.views import research as research_views
 from crypto_tracker.desk.views import system as system_views
@@ -77,8 +78,7 @@ class HomeDesk:
 
     def runs(self, *, limit: int, cursor: str | None) -> research_views.Runs:
         """Recorded runs, newest first."""
-        if not 1 <= limit <= ROWS_MAX:
-            raise UsageError(f"limit is {limit}: ask for 1 to {ROWS_MAX}")
+        check_limit(limit)
         before = None if cursor is None else int(read(cursor, (int,))[0])
         found = self._recorded(limit + 1, before)
         shown = found[:limit]

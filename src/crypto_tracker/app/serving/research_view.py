@@ -16,7 +16,6 @@ from crypto_tracker.app.serving.kept import Kept
 from crypto_tracker.app.serving.recent import Recent
 from crypto_tracker.app.serving.scope import Scanned, Scope
 from crypto_tracker.core.arrays import BoolArray
-from crypto_tracker.core.orders import ExitReason
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS
 from crypto_tracker.desk.views.research import Agreement, Progress, Research, Trials
@@ -33,8 +32,6 @@ SAMPLES_MIN = {"DCA": 1_000, "SWING": 500, "CHANNEL": 250}
 """Outcomes without which no model of a strategy is trained, as the specification has them."""
 OTHER_SAMPLES_MIN = 500
 """The same for a strategy that it does not name."""
-NO_OUTCOME = (ExitReason.MANUAL, ExitReason.DATA_LOST)
-"""Exits that say nothing of a setup, and label none."""
 
 _PATIENCE_SECONDS = 0.3  # that somebody waits for newer trials
 _SPAN_MS = DAY_MS  # of the newest closes, over which agreement is counted

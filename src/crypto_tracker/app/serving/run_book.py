@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import NoReturn
 
 from crypto_tracker.app.endings import portfolio_sentence
 from crypto_tracker.app.explaining import PortfolioAnswer, Scan
 from crypto_tracker.app.serving.candles import candles
-from crypto_tracker.app.serving.cursors import read as read_cursor
-from crypto_tracker.app.serving.cursors import written
-from crypto_tracker.app.serving.decision_view import count_views
+from crypto_tracker.app.serving.column_pages import ColumnPages, Columns
 from crypto_tracker.app.serving.explanations import explain
 from crypto_tracker.app.serving.levels import MARKS_MAX, levels
+from crypto_tracker.app.serving.page_limits import check_limit, check_points
 from crypto_tracker.app.serving.pairs import pairs, prices
 from crypto_tracker.app.serving.readiness import readiness
 from crypto_tracker.app.serving.regimes_view import regimes_view
@@ -24,12 +23,11 @@ from crypto_tracker.app.serving.strategy_view import off_by_configuration, strat
 from crypto_tracker.app.serving.trade_view import fill_view, order_view, trade_view
 from crypto_tracker.app.standing import StrategyStanding
 from crypto_tracker.core.decisions import Verdict
-from crypto_tracker.core.errors import UsageError
 from crypto_tracker.core.money import QUOTE_SCALE, to_decimal
-from crypto_tracker.core.orders import ExitReason, Trade
+from crypto_tracker.core.orders import Trade
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe, to_ms
-from crypto_tracker.desk.source import POINTS_MAX, ROWS_MAX, DecisionFilter, NotLive, TradeFilter, TradeOrder
+from crypto_tracker.desk.source import NotLive
 from crypto_tracker.desk.views import accounts as account_views
 from crypto_tracker.desk.views import charts as chart_views
 from crypto_tracker.desk.views import controls as control_views
@@ -46,15 +44,9 @@ NO_SCANS = (
     "this run did not keep its scans: `backtest --record-scans` keeps those of a run, and every account "
     "that trades keeps its own"
 )
-_OUTCOMES = tuple(
-    reason.code
-    for reason in ExitReason
-    if reason not in {ExitReason.NONE, ExitReason.MANUAL, ExitReason.DATA_LOST}
-)
-"""Exits that tell something of the setup."""
 
 
-class RunBook:
+class RunBook(ColumnPages):
     """One recorded run of a home; raises NotThere where there is none of this number.
 
     Parameters
@@ -85,8 +77,7 @@ class RunBook:
 
     def equity(self, points: int, start_ms: int | None, end_ms: int | None) -> account_views.EquityCurve:
         """The equity in at most `points` stretches."""
-        if not 1 <= points <= POINTS_MAX:
-            raise UsageError(f"points is {points}: ask for 1 to {POINTS_MAX:,}")
+        check_points(points)
         return self._kept.money.equity_curve(points, start_ms, end_ms)
 
     def regimes(self, start_ms: int | None, end_ms: int | None) -> account_views.Regimes:
@@ -105,30 +96,6 @@ class RunBook:
         return self._kept.money.ratios(self._kept.market.change)
 
     # --- trades --------------------------------------------------------------------------------
-
-    def trades(
-        self,
-        where: TradeFilter,
-        *,
-        limit: int,
-        cursor: str | None,
-        order: TradeOrder = "exit_ms",
-        descending: bool = True,
-    ) -> trade_views.TradePage:
-        """One page of closed trades, and the sums of all under the filter."""
-        _check_limit(limit)
-        records = self._kept.records
-        index, after = records.trades.select(where, self._kept.tiers), None
-        if cursor is not None:
-            value, number = read_cursor(cursor, (float, int))
-            after = (float(value) if isinstance(value, float) else int(value), int(number))
-        numbers, key = records.trades.page(index, order, descending=descending, limit=limit, after=after)
-        return trade_views.TradePage(
-            items=[self._view(trade) for trade in records.trades_numbered(numbers.tolist())],
-            next=None if key is None else written(key),
-            total=len(index),
-            sums=records.trades.sums(index),
-        )
 
     def trade(self, trade_group_id: str) -> decided_views.TradeDetail:
         """One trade, closed or left open, with everything that led to it."""
@@ -151,48 +118,7 @@ class RunBook:
         """What was still held at the end."""
         return self._kept.positions
 
-    def profit(self, where: TradeFilter) -> trade_views.Sums:
-        """Closed trades added up."""
-        columns = self._kept.records.trades
-        return columns.sums(columns.select(where, self._kept.tiers))
-
-    def performance(
-        self, by: Literal["symbol", "strategy", "tier", "exit_reason"], where: TradeFilter
-    ) -> trade_views.Performance:
-        """Closed trades added up by one property."""
-        columns, tiers = self._kept.records.trades, self._kept.tiers
-        return trade_views.Performance(by=by, items=columns.groups(columns.select(where, tiers), by, tiers))
-
-    def periods(
-        self, by: Literal["day", "week", "month"], where: TradeFilter, limit: int
-    ) -> trade_views.Periods:
-        """Closed trades added up by day, week or month, newest first."""
-        _check_limit(limit)
-        columns, timezone = self._kept.records.trades, self._kept.scope.configuration.trading.timezone
-        index = columns.select(where, self._kept.tiers)
-        return trade_views.Periods(by=by, items=columns.periods(index, by, timezone, limit=limit))
-
     # --- decisions -----------------------------------------------------------------------------
-
-    def decisions(
-        self, where: DecisionFilter, *, limit: int, cursor: str | None
-    ) -> decided_views.DecisionPage:
-        """One page of setups and near misses, newest first."""
-        _check_limit(limit)
-        records, before = self._kept.records, None
-        if cursor is not None:
-            time_ms, symbol, strategy = read_cursor(cursor, (int, str, str))
-            before = int(time_ms), str(symbol), str(strategy)
-        keys = records.setups.keys(records.setups.page(where, limit=limit + 1, before=before))
-        shown = keys[:limit]
-        return decided_views.DecisionPage(
-            items=run_decisions(records, records.setups_keyed(shown), self._kept.tiers),
-            next=written(shown[-1]) if len(keys) > limit else None,
-        )
-
-    def reason_counts(self, where: DecisionFilter) -> decided_views.ReasonCounts:
-        """How often each answer was given."""
-        return count_views(self._kept.records.setups.counted(where))
 
     def scans(
         self, symbol: Symbol, strategy: str, start_ms: int | None, end_ms: int | None, limit: int
@@ -209,7 +135,7 @@ class RunBook:
 
     def log(self, limit: int) -> decided_views.Log:
         """The newest lines first."""
-        _check_limit(limit)
+        check_limit(limit)
         until_ms = self._kept.scope.until_ms
         return decided_views.Log(items=run_log(self._kept.records, limit, until_ms=until_ms))
 
@@ -325,9 +251,7 @@ class RunBook:
 
     def research(self) -> research_views.Research:
         """What research has written so far."""
-        columns, tiers = self._kept.records.trades, self._kept.tiers
-        groups = columns.groups(columns.select(TradeFilter(reasons=_OUTCOMES), tiers), "strategy", tiers)
-        return self._kept.slow.research({group.key: group.sums.trades for group in groups})
+        return self._kept.slow.research(self._columns().outcomes())
 
     # --- live ----------------------------------------------------------------------------------
 
@@ -337,6 +261,17 @@ class RunBook:
 
     def close(self) -> None:
         """Nothing is held but what all books of the run share."""
+
+    def _columns(self) -> Columns:
+        records, scope, tiers = self._kept.records, self._kept.scope, self._kept.tiers
+        return Columns(
+            trades=records.trades,
+            setups=records.setups,
+            tiers=tiers,
+            timezone=scope.configuration.trading.timezone,
+            read_trades=lambda numbers: [self._view(trade) for trade in records.trades_numbered(numbers)],
+            read_decisions=lambda keys: run_decisions(records, records.setups_keyed(keys), tiers),
+        )
 
     def _view(self, trade: Trade) -> trade_views.Trade:
         scope = self._kept.scope
@@ -365,8 +300,3 @@ class RunBook:
 
     def _not_live(self, why: str) -> NoReturn:
         raise NotLive(f"run {self._kept.records.run_id} is a recorded run, and {why}")
-
-
-def _check_limit(limit: int) -> None:
-    if not 1 <= limit <= ROWS_MAX:
-        raise UsageError(f"limit is {limit}: ask for 1 to {ROWS_MAX}")

@@ -1,0 +1,158 @@
+"""What people tell one trading account: looked at first, then given; and what they told it before."""
+
+from collections.abc import Callable, Mapping
+from threading import Lock
+
+from crypto_tracker.app.commanding import refuse_where_nobody_answers
+from crypto_tracker.app.commanding import tell as give
+from crypto_tracker.app.serving.configuration_view import SOURCE, configuration_view, preview_view, wished
+from crypto_tracker.app.serving.control_view import audit_page, command_item, command_page
+from crypto_tracker.app.serving.moments import Moment, Moments
+from crypto_tracker.app.serving.page_limits import check_limit
+from crypto_tracker.app.serving.previews import asked, preview, refuse_what_would_be_refused
+from crypto_tracker.app.serving.recent import Recent
+from crypto_tracker.core.errors import CryptoTrackerError, UsageError
+from crypto_tracker.desk.views import controls as views
+from crypto_tracker.store.control import Command
+from crypto_tracker.store.trading_records import ConfigurationRow
+from crypto_tracker.trading.setting import configuration_row
+
+
+class AccountCommands:
+    """Checks and gives commands; threads share it."""
+
+    def __init__(self, moments: Moments, now_ms: Callable[[], int]) -> None:
+        self._moments = moments
+        self._now_ms = now_ms
+        self._shown: Recent[views.ShowConfiguration] = Recent(2)
+        self._telling = Lock()  # what is told is checked against all that was told before
+
+    def preview(self, wish: views.CommandWish) -> views.CommandPreview:
+        """What a command would do; raises UsageError where it would be refused."""
+        moment = self._moments.now()
+        command = asked(moment.present, wish, actor="", now_ms=self._now_ms())
+        self._refuse_where_nobody_answers(moment, wish.not_before_ms)
+        refuse_what_would_be_refused(moment.present, command, moment.followed.waiting, moment.row)
+        return preview(moment.present, command, self._moments.market(moment))
+
+    def tell(self, wish: views.CommandWish, actor: str) -> views.CommandItem:
+        """Give a command; raises UsageError where it would be refused, as `preview` does.
+
+        The trader answers it before its next minute, and may refuse it still.
+        """
+        with self._telling:
+            moment = self._moments.now()
+            command = asked(moment.present, wish, actor=actor, now_ms=self._now_ms())
+            given = self._given(moment, wish.command_id, command.kind, command.arguments)
+            if given is not None:
+                return given
+            self._refuse_where_nobody_answers(moment, wish.not_before_ms)
+            refuse_what_would_be_refused(moment.present, command, moment.followed.waiting, moment.row)
+            return self._give(moment, command)
+
+    def commands(self, *, limit: int, cursor: str | None) -> views.CommandPage:
+        """What people told it, newest first."""
+        check_limit(limit)
+        where = self._moments.where(self._moments.now())
+        with self._moments.follower.control() as control, self._moments.follower.views() as records:
+            return command_page(control, records, where, limit=limit, cursor=cursor, now_ms=self._now_ms())
+
+    def audit(self, *, limit: int, cursor: str | None) -> views.AuditPage:
+        """Everything that people did, newest first."""
+        check_limit(limit)
+        where = self._moments.where(self._moments.now())
+        with self._moments.follower.control() as control, self._moments.follower.views() as records:
+            return audit_page(control, records, where, limit=limit, cursor=cursor, now_ms=self._now_ms())
+
+    def configuration(self) -> views.ShowConfiguration:
+        """The configuration that it trades under."""
+        moment = self._moments.now()
+        scope = moment.present.scope
+        with self._moments.follower.views() as records:
+            versions = records.versions()
+        key = moment.row.document, tuple(versions)
+        return self._shown.made(
+            key,
+            lambda: configuration_view(scope.configuration, scope.version, versions, scope.installed),
+        )
+
+    def preview_configuration(self, wish: views.ConfigurationWish) -> views.ConfigurationPreview:
+        """What a configuration would change."""
+        moment = self._moments.now()
+        self._refuse_where_nobody_answers(moment, None)
+        installed = moment.present.scope.installed
+        found, _ = preview_view(
+            self._moments.where(moment), wished(wish.toml, installed), installed, len(moment.present.held)
+        )
+        return found
+
+    def tell_configuration(self, wish: views.ConfigurationWish, actor: str) -> views.CommandItem:
+        """Offer a configuration, and command the account to take it.
+
+        Raises UsageError where it would take the place of another one than it was previewed to.
+        """
+        with self._telling:
+            moment = self._moments.now()
+            installed = moment.present.scope.installed
+            configuration = wished(wish.toml, installed)
+            arguments = {"version": configuration_row(configuration).version}
+            given = self._given(moment, wish.command_id, "configure", arguments)
+            if given is not None:
+                return given
+            self._refuse_where_nobody_answers(moment, None)
+            found, row = preview_view(
+                self._moments.where(moment), configuration, installed, len(moment.present.held)
+            )
+            if wish.replaces is not None and wish.replaces != found.replaces:
+                raise UsageError(
+                    f"it would take the place of {found.replaces}, and was looked at as following "
+                    f"{wish.replaces}: look at what it changes once more"
+                )
+            command = Command.new(
+                "configure",
+                arguments,
+                actor=actor,
+                created_at_ms=self._now_ms(),
+                command_id=wish.command_id,
+            )
+            return self._give(moment, command, offer=(row, SOURCE))
+
+    # --- behind them ---------------------------------------------------------------------------
+
+    def _refuse_where_nobody_answers(self, moment: Moment, not_before_ms: int | None) -> None:
+        try:
+            refuse_where_nobody_answers(self._moments.where(moment), not_before_ms)
+        except CryptoTrackerError as error:
+            raise UsageError(str(error)) from error
+
+    def _given(
+        self, moment: Moment, command_id: str | None, kind: str, arguments: Mapping[str, str | int]
+    ) -> views.CommandItem | None:
+        """The command that was given under this id before, by who asks again as its answer was lost."""
+        if command_id is None:
+            return None
+        with self._moments.follower.control() as control:
+            known = None if control is None else control.command(command_id)
+        if known is None:
+            return None
+        if (known.kind, dict(known.arguments)) != (kind, dict(arguments)):
+            raise UsageError(f"the command {command_id} is another one: make a new id for each command")
+        with self._moments.follower.views() as records:
+            answers = records.answers_to([command_id])
+        return command_item(known, answers, self._moments.where(moment), self._now_ms())
+
+    def _give(
+        self, moment: Moment, command: Command, offer: tuple[ConfigurationRow, str] | None = None
+    ) -> views.CommandItem:
+        where, now_ms = self._moments.where(moment), self._now_ms()
+        found = give(
+            where,
+            command.kind,
+            command.arguments,
+            actor=command.actor,
+            now_ms=now_ms,
+            not_before_ms=command.not_before_ms,
+            offer=offer,
+            command_id=command.command_id,
+        )
+        return command_item(found.command, {}, where, now_ms)
