@@ -2,10 +2,26 @@ import { expect, test } from "vitest";
 
 import * as format from "./format";
 
-test("a sentence has the minus signs of figures, and keeps its hyphens", () => {
-  expect(format.signs("a Sharpe ratio of -2.49 (-1 of 2-3 days), 2025-03-01")).toBe(
+test("a sentence has the signs of figures, and keeps its hyphens", () => {
+  expect(format.told("a Sharpe ratio of -2.49 (-1 of 2-3 days), 2025-03-01")).toBe(
     "a Sharpe ratio of −2.49 (−1 of 2-3 days), 2025-03-01",
   );
+  expect(format.told("the volume is 0.99 x its 20-bar mean; a setup needs 1 x, volume 1.6x, 6 xrp")).toBe(
+    "the volume is 0.99 × its 20-bar mean; a setup needs 1 ×, volume 1.6 ×, 6 xrp",
+  );
+});
+
+test("the moments of a sentence are those of the viewer, like all others on the page", () => {
+  const at = Date.UTC(2025, 2, 17, 2, 25);
+  expect(format.told("paused by a person since 2025-03-17 02:25 UTC")).toBe(`paused by a person since ${format.whenLocal(at)}`);
+  expect(format.told("bars reach from 2025-03-17 02:25 to 2025-03-17 02:26 UTC only")).toBe(
+    `bars reach from ${format.whenLocal(at)} to ${format.whenLocal(at + 60_000)} only`,
+  );
+  expect(format.pieces("paused since 2025-03-17 02:25 UTC: -1 %")).toEqual(["paused since ", at, ": −1 %"]);
+});
+
+test("a date without a clock, and a clock without a date, are no moments", () => {
+  expect(format.pieces("the file of 2025-03-17, the bar of 14:03 UTC")).toEqual(["the file of 2025-03-17, the bar of 14:03 UTC"]);
 });
 
 test("an amount carries two decimals, thousands and a real minus sign", () => {

@@ -209,9 +209,37 @@ export function words(code: string | null | undefined): string {
   return code ? code.replaceAll("_", " ").toLowerCase() : NOTHING;
 }
 
-/** A sentence of the server with the minus signs that figures have here. */
-export function signs(text: string): string {
-  return text.replaceAll(/(^|[\s(])-(?=\d)/g, `$1${MINUS}`);
+/** Sentences of the server write every moment so, and two of them as a span with one UTC behind both. */
+const MOMENTS = /(\d{4}-\d\d-\d\d \d\d:\d\d)(?: to (\d{4}-\d\d-\d\d \d\d:\d\d))? UTC/g;
+
+/** A sentence of the server in pieces: words with the signs that figures have here, and the moments between them. */
+export function pieces(text: string): (string | number)[] {
+  const found: (string | number)[] = [];
+  let from = 0;
+  for (const match of text.matchAll(MOMENTS)) {
+    const [whole, first, second] = match;
+    found.push(signs(text.slice(from, match.index)), moment(first));
+    if (second !== undefined) found.push(" to ", moment(second));
+    from = match.index + whole.length;
+  }
+  found.push(signs(text.slice(from)));
+  return found.filter((piece) => piece !== "");
+}
+
+/** A sentence of the server as one text, its moments in the zone of the viewer. */
+export function told(text: string): string {
+  return pieces(text)
+    .map((piece) => (typeof piece === "number" ? whenLocal(piece) : piece))
+    .join("");
+}
+
+function moment(written: string | undefined): number {
+  return Date.parse(`${written?.replace(" ", "T") ?? ""}Z`);
+}
+
+/** The minus and times signs of figures, where the server has those of a typewriter. */
+function signs(text: string): string {
+  return text.replaceAll(/(^|[\s(])-(?=\d)/g, `$1${MINUS}`).replaceAll(/(\d) ?x(?![\w])/g, "$1 ×");
 }
 
 /** `1 trade`, `2 trades`. */

@@ -2,6 +2,7 @@
 
 import { get, Problem } from "../api/client";
 import type { CommandItem, CommandPage } from "../api/types";
+import { told } from "../format";
 import { toast, toasts } from "../toast.svelte";
 
 const LOOK_MS = 700;
@@ -17,13 +18,13 @@ export function onCommands(listener: () => void): () => void {
 
 /** Tell that a command was given, and then, once, what the trader answered. */
 export async function followed(words: string, given: CommandItem, account: string): Promise<void> {
-  const sent = given.status === "waiting" ? `${words}: ${given.sentence}` : null;
+  const sent = given.status === "waiting" ? `${words}: ${told(given.sentence)}` : null;
   if (sent !== null) toast("info", sent);
   const answer = await answered(given, account);
   for (const item of toasts.items) if (item.text === sent) toasts.remove(item.id);
   if (answer === undefined) toast("warn", `${words}: nobody has answered yet. The list of commands tells when.`);
-  else if (answer.status === "applied") toast("up", `${words}: ${answer.sentence}`);
-  else toast("warn", `Refused – ${words}: ${answer.sentence}`);
+  else if (answer.status === "applied") toast("up", `${words}: ${told(answer.sentence)}`);
+  else toast("warn", `Refused – ${words}: ${told(answer.sentence)}`);
 }
 
 /** The command once the trader has answered it; undefined where it still waits after a quarter of an hour. */
