@@ -13,13 +13,14 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
-from crypto_tracker.core.errors import StoreError
+from crypto_tracker.core.errors import DataError, StoreError
+from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.desk.views import live
 from crypto_tracker.desk.views.base import View
 from crypto_tracker.desk.views.trades import Trade
 from crypto_tracker.desk.web import hub as hub_module
 from crypto_tracker.desk.web import stream as stream_module
-from crypto_tracker.desk.web.hub import Listener
+from crypto_tracker.desk.web.hub import Hub, Listener
 from tests.desk.examples import example
 from tests.desk.fake_desk import FakeBook, FakeDesk, FakeWatch
 from tests.desk.served import CONTROL, READ, Tokens, application, running, settings
@@ -326,6 +327,108 @@ def test_bars_that_there_are_not_are_refused_to_who_asks_for_them_and_nobody_els
     play(story())
 
 
+@pytest.fixture
+def hub(desk: FakeDesk) -> Hub:
+    return Hub(desk, look_seconds=0.01, streams=lambda: 1)
+
+
+async def told(listener: Listener) -> dict[str, Any]:
+    message = await listener.next(SECONDS)
+    assert message is not None
+    found: dict[str, Any] = json.loads(message)
+    return found
+
+
+def test_whose_bars_take_long_to_be_tried_keeps_nobody_from_news(
+    desk: FakeDesk, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trying, let = threading.Event(), threading.Event()
+    candles = FakeBook.candles
+
+    def slow(book: FakeBook, *asked: Any) -> Any:
+        trying.set()
+        assert let.wait(SECONDS)
+        return candles(book, *asked)
+
+    monkeypatch.setattr(FakeBook, "candles", slow)
+
+    async def story() -> None:
+        quick, patient = Listener(9), Listener(9)
+        hub.join(quick, "paper", ["trades"])
+        assert (await told(quick))["type"] == "subscribed"
+        hub.join(patient, "paper", ["trades", "bars:ETH/USDT@15m", "bars:BTC/USDT@1m"])
+        assert await asyncio.to_thread(trying.wait, SECONDS)
+        for number in range(3):
+            desk.happens(trades(number))
+            assert (await told(quick))["items"][0]["trade_group_id"] == f"ETH/USDT-DCA-{number}"
+        hub.join(patient, "paper", ["trades", "bars:BTC/USDT@1m"])  # the other is not tried any more
+        let.set()
+        assert (await told(patient))["topics"] == ["bars:BTC/USDT@1m", "trades"]
+        await hub.close()
+
+    play(story())
+
+
+def test_bars_that_cannot_be_read_just_now_are_told_of_once_they_can(
+    desk: FakeDesk, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "AFTER_TROUBLE_SECONDS", 0.02)
+    candles, no_bars = FakeBook.candles, DataError("there are no bars under /srv/anna/user_data")
+    failures = [no_bars, no_bars, RuntimeError("the secret of line 17")]
+
+    def passing(book: FakeBook, symbol: Symbol, *asked: Any) -> Any:
+        if str(symbol) == "BTC/USDT" and failures:
+            raise failures.pop(0)
+        return candles(book, symbol, *asked)
+
+    monkeypatch.setattr(FakeBook, "candles", passing)
+
+    async def story() -> None:
+        listener = Listener(9)
+        hub.join(listener, "paper", ["bars:BTC/USDT@1m", "bars:ETH/USDT@1m", "bars:NOPE/USDT@1m"])
+        heard = [await told(listener) for _ in range(5)]
+        assert [message.get("topics", message.get("detail")) for message in heard] == [
+            "bars:BTC/USDT@1m is not told of: there are no bars under user_data",
+            "bars:NOPE/USDT@1m is not told of: paper does not watch NOPE/USDT: there are BTC/USDT and ETH/USDT",
+            ["bars:ETH/USDT@1m"],
+            f"bars:BTC/USDT@1m is not told of: {hub_module.OUR_MISTAKE}",
+            ["bars:BTC/USDT@1m", "bars:ETH/USDT@1m"],
+        ]
+        desk.happens(live.BarsEvent(account="paper", items=[example(live.BarNow, timeframe="1m")]))
+        assert (await told(listener))["type"] == "bars"
+        await hub.close()
+
+    play(story())
+
+
+def test_a_mistake_after_the_look_ends_no_looker(
+    desk: FakeDesk, hub: Hub, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "AFTER_TROUBLE_SECONDS", 0.02)
+    tell, mistakes = Listener.tell, [RuntimeError("the secret of line 17")]
+
+    def failing(listener: Listener, message: str, *, answers: bool = False) -> None:
+        if mistakes and json.loads(message)["type"] == "trades":
+            raise mistakes.pop()
+        tell(listener, message, answers=answers)
+
+    monkeypatch.setattr(Listener, "tell", failing)
+
+    async def story() -> None:
+        listener = Listener(9)
+        hub.join(listener, "paper", ["trades"])
+        assert (await told(listener))["type"] == "subscribed"
+        desk.happens(trades(1))
+        assert (await told(listener))["detail"] == hub_module.OUR_MISTAKE
+        assert (await told(listener))["type"] == "resync"
+        desk.happens(trades(2))
+        assert (await told(listener))["items"][0]["trade_group_id"] == "ETH/USDT-DCA-2"
+        await hub.close()
+
+    play(story())
+    assert "the secret of line 17" in caplog.text
+
+
 def test_who_joins_while_there_is_trouble_is_told_of_it(address: str, desk: FakeDesk) -> None:
     async def story() -> None:
         async with signed_in(address) as first, signed_in(address) as second:
@@ -356,13 +459,13 @@ class HeldWatch(FakeWatch):
 
 
 def test_who_changes_topics_misses_nothing_of_those_that_stay(
-    desk: FakeDesk, monkeypatch: pytest.MonkeyPatch
+    desk: FakeDesk, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watch = HeldWatch(desk)
     monkeypatch.setattr(FakeBook, "watch", lambda _book: watch)
 
     async def story() -> None:
-        hub, listener = hub_module.Hub(desk, look_seconds=0.01, streams=lambda: 1), Listener(9)
+        listener = Listener(9)
         hub.join(listener, "paper", ["trades", "log"])
         await asyncio.to_thread(watch.looking.wait, SECONDS)
         hub.join(listener, "paper", ["trades", "regime"])

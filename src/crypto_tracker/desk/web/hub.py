@@ -9,13 +9,14 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 import anyio
 
-from crypto_tracker.core.errors import CryptoTrackerError
+from crypto_tracker.core.errors import CryptoTrackerError, UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe
-from crypto_tracker.desk.source import Desk, Watch
+from crypto_tracker.desk.source import Desk, NotThere, Watch
 from crypto_tracker.desk.views.live import BarNow, BarsEvent, HealthEvent, LiveProblem, Resync, Subscribed
 from crypto_tracker.desk.web.problems import without_paths
 
@@ -31,23 +32,33 @@ NAMED = "bars:"
 OUR_MISTAKE = "the server made a mistake, which its log tells of; it tries again"
 
 _LOOKERS_AT_ONCE = 4
+_TRIALS_AT_ONCE = 2  # beside the looks: who asks for much that is slow shall keep nobody from news
 AFTER_TROUBLE_SECONDS = 5.0
 
 
 class Listener:
     """One client: what it listens to, and what waits to be sent to it.
 
-    `topics` is what it wants of `account`, `heard` is that part of it that it was greeted for.
+    `topics` is what it wants of `account` and can be told of, `heard` is that part of it that it was greeted
+    for. Of `untried` it is not known yet whether there is anything to tell; `refused` are those that could
+    not be told of just now, each with the reason that the client knows.
     """
 
     def __init__(self, outbox_max: int) -> None:
         self.account = ""
         self.topics: frozenset[str] = frozenset()
         self.heard: frozenset[str] = frozenset()
+        self.untried: frozenset[str] = frozenset()
+        self.refused: dict[str, str] = {}
         self._outbox_max = outbox_max
         self._waiting: deque[tuple[str, bool]] = deque()
         self._lost = False
         self._something = asyncio.Event()
+
+    @property
+    def looked_for(self) -> frozenset[str]:
+        """The topics that are looked at for it."""
+        return (self.topics - self.untried) | self.heard
 
     def tell(self, message: str, *, answers: bool = False) -> None:
         """Put a message into the outbox; where it is full, all of it is dropped, and the client is told.
@@ -89,7 +100,9 @@ class Hub:
         self._look_seconds = look_seconds
         self._streams = streams
         self._lookers: dict[str, _Looker] = {}
-        self._threads = anyio.CapacityLimiter(_LOOKERS_AT_ONCE)
+        self._threads = _Threads(
+            looks=anyio.CapacityLimiter(_LOOKERS_AT_ONCE), trials=anyio.CapacityLimiter(_TRIALS_AT_ONCE)
+        )
 
     def join(self, listener: Listener, account: str, topics: Iterable[str]) -> None:
         """Listen to these topics of an account, and to nothing else from now on.
@@ -114,7 +127,8 @@ class Hub:
         looker = self._lookers.get(listener.account)
         if looker is not None:
             looker.leave(listener)
-        listener.topics = listener.heard = frozenset()
+        listener.topics = listener.heard = listener.untried = frozenset()
+        listener.refused = {}
 
     async def close(self) -> None:
         """End all lookers."""
@@ -128,13 +142,30 @@ class Hub:
             del self._lookers[looker.account]
 
 
+@dataclass(frozen=True, slots=True)
+class _Threads:
+    """How many threads may look, and how many may try topics, at once."""
+
+    looks: anyio.CapacityLimiter
+    trials: anyio.CapacityLimiter
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Why a topic cannot be told of; where that may pass, it is tried again."""
+
+    sentence: str
+    passes: bool
+
+
 class _Looker:
     """Looks at one account as long as anybody listens to it.
 
     Those who join are greeted after the first look that was for all their topics: what comes behind the
     greeting is all that is newer than what the endpoints answer from then on. Topics that name a symbol are
-    tried by themselves before they are looked at with all others: one that cannot be told of is refused to
-    those who asked for it, and nobody else hears of that.
+    tried before they are looked at, one after the other in a task of whoever asks for them: nobody else waits
+    for that, or hears of one that cannot be told of. One that is refused over what may pass is tried again,
+    and greeted for once it can be told of.
     """
 
     def __init__(
@@ -142,7 +173,7 @@ class _Looker:
         account: str,
         desk: Desk,
         look_seconds: float,
-        threads: anyio.CapacityLimiter,
+        threads: _Threads,
         streams: Callable[[], int],
     ) -> None:
         self.account = account
@@ -152,7 +183,7 @@ class _Looker:
         self._streams = streams
         self._listeners: set[Listener] = set()
         self._joining: set[Listener] = set()
-        self._tried: frozenset[str] = frozenset()
+        self._trials: dict[Listener, asyncio.Task[None]] = {}
         self._present: Mapping[str, str] = {}
         self._trouble: str | None = None
         self._changed = asyncio.Event()
@@ -167,14 +198,18 @@ class _Looker:
         self._task.add_done_callback(lambda _: ended(self))
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        tasks = [*self._trials.values(), *([] if self._task is None else [self._task])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def join(self, listener: Listener) -> None:
+        known = frozenset[str]().union(*(each.heard - each.untried for each in self._listeners))
         self._listeners.add(listener)
         self._joining.add(listener)
+        listener.untried = _named(listener.topics) - known - listener.heard
+        listener.refused = {}
+        self._try_for(listener)
         if self._trouble is not None:
             listener.tell(_problem(self._trouble), answers=True)
         self._changed.set()
@@ -184,23 +219,15 @@ class _Looker:
         self._joining.discard(listener)
         self._changed.set()
 
+    # --- what is new
     async def _run(self) -> None:
         watch: Watch | None = None
         while self._listeners:
-            newcomers = {listener: listener.topics for listener in self._joining}
-            topics = frozenset[str]().union(*(listener.topics for listener in self._listeners))
             wait = self._look_seconds
             try:
-                if untried := frozenset(each for each in topics if each.startswith(NAMED)) - self._tried:
-                    refused = await anyio.to_thread.run_sync(self._try, untried, limiter=self._threads)
-                    self._tried = (self._tried | untried) - refused.keys()
-                    self._refuse(refused)
-                    continue
                 if watch is None:
-                    watch = await anyio.to_thread.run_sync(self._open, limiter=self._threads)
-                messages = await anyio.to_thread.run_sync(
-                    _look, watch, topics, self._streams(), limiter=self._threads
-                )
+                    watch = await anyio.to_thread.run_sync(self._open, limiter=self._threads.looks)
+                await self._look(watch)
             except CryptoTrackerError as error:
                 watch, wait = None, AFTER_TROUBLE_SECONDS
                 self._tell_trouble(without_paths(str(error)))
@@ -208,46 +235,96 @@ class _Looker:
                 LOG.exception("looking at %s failed", self.account)
                 watch, wait = None, AFTER_TROUBLE_SECONDS
                 self._tell_trouble(OUR_MISTAKE)
-            else:
-                self._tried &= topics
-                self._recover()
-                self._greet(newcomers)
-                self._deliver(messages, topics)
             await self._pause(wait)
 
     def _open(self) -> Watch:
         return self._desk.book(self.account).watch()
 
-    def _try(self, topics: frozenset[str]) -> dict[str, str]:
-        """Those of the topics that cannot be told of, with why; trouble of the whole account is raised."""
-        book = self._desk.book(self.account)
-        refused: dict[str, str] = {}
-        for topic in sorted(topics):
-            symbol, _, timeframe = topic.removeprefix(NAMED).rpartition("@")
+    async def _look(self, watch: Watch) -> None:
+        """Tell all who listen what is new, and greet those for whom was looked for the first time."""
+        newcomers = {listener: listener.topics for listener in self._joining if not listener.untried}
+        topics = frozenset[str]().union(*(listener.looked_for for listener in self._listeners))
+        messages = await anyio.to_thread.run_sync(
+            _messages, watch, topics, self._streams(), limiter=self._threads.looks
+        )
+        self._recover()
+        self._greet(newcomers)
+        self._deliver(messages, topics)
+
+    # --- topics that may not be there
+    def _try_for(self, listener: Listener) -> None:
+        """Try the topics of a listener, unless that is being done already."""
+        if listener.untried and listener not in self._trials:
+            task = asyncio.get_running_loop().create_task(
+                self._try_all(listener), name=f"tries topics of {self.account}"
+            )
+            self._trials[listener] = task
+            task.add_done_callback(lambda _: self._tried(listener))
+
+    async def _try_all(self, listener: Listener) -> None:
+        while listener in self._listeners and listener.untried:
+            topic = min(listener.untried)
             try:
-                book.candles(Symbol.parse(symbol), Timeframe.parse(timeframe), 1, None)
-            except CryptoTrackerError as error:
-                refused[topic] = without_paths(str(error))
+                refusal = await anyio.to_thread.run_sync(self._try, topic, limiter=self._threads.trials)
             except Exception:
                 LOG.exception("looking at %s of %s failed", topic, self.account)
-                refused[topic] = OUR_MISTAKE
-        return refused
+                refusal = _Refusal(OUR_MISTAKE, passes=True)
+            if listener in self._listeners and topic in listener.untried:
+                self._settle(listener, topic, refusal)
 
-    def _refuse(self, refused: Mapping[str, str]) -> None:
-        """Tell those who asked for these topics, and look at them no more."""
-        for listener in self._listeners:
-            for topic in sorted(listener.topics & refused.keys()):
-                listener.tell(_problem(f"{topic} is not told of: {refused[topic]}"), answers=True)
-            listener.topics -= refused.keys()
-            listener.heard -= refused.keys()
+    def _tried(self, listener: Listener) -> None:
+        """Go on where a listener asked for more just now, and later with what may pass."""
+        del self._trials[listener]
+        if listener in self._listeners:
+            self._try_for(listener)
+            if listener.refused and not listener.untried:
+                asyncio.get_running_loop().call_later(AFTER_TROUBLE_SECONDS, self._try_again, listener)
 
+    def _try_again(self, listener: Listener) -> None:
+        if listener in self._listeners:
+            listener.untried |= listener.refused.keys()
+            self._try_for(listener)
+
+    def _try(self, topic: str) -> _Refusal | None:
+        """Why a topic cannot be told of; None where it can."""
+        symbol, _, timeframe = topic.removeprefix(NAMED).rpartition("@")
+        there = False
+        try:
+            book = self._desk.book(self.account)
+            there = True
+            book.candles(Symbol.parse(symbol), Timeframe.parse(timeframe), 1, None)
+        except (NotThere, UsageError) as error:
+            return _Refusal(without_paths(str(error)), passes=not there)  # an account may come back
+        except CryptoTrackerError as error:
+            return _Refusal(without_paths(str(error)), passes=True)
+        return None
+
+    def _settle(self, listener: Listener, topic: str, refusal: _Refusal | None) -> None:
+        """Look at a topic from now on, or tell who asked for it why not."""
+        listener.untried -= {topic}
+        known = listener.refused.pop(topic, None)
+        if refusal is None:
+            if topic not in listener.topics:
+                listener.topics |= {topic}
+                self._joining.add(listener)
+        else:
+            listener.topics -= {topic}
+            listener.heard -= {topic}
+            if refusal.passes:
+                listener.refused[topic] = refusal.sentence
+            if refusal.sentence not in {known, self._trouble}:
+                listener.tell(_problem(f"{topic} is not told of: {refusal.sentence}"), answers=True)
+        if not listener.untried:
+            self._changed.set()
+
+    # --- what is told
     def _greet(self, newcomers: Mapping[Listener, frozenset[str]]) -> None:
         """Say from when on is told what is new, and what is so already.
 
         Who chose other topics meanwhile is greeted after a look that was for these.
         """
         for listener, topics in newcomers.items():
-            if listener not in self._joining or listener.topics != topics:
+            if listener not in self._joining or listener.topics != topics or listener.untried:
                 continue
             self._joining.discard(listener)
             listener.heard = topics
@@ -271,25 +348,26 @@ class _Looker:
         }
 
     def _tell_trouble(self, sentence: str) -> None:
-        """Say once what is wrong; then nothing is known of any topic any more."""
-        self._tried = frozenset()
+        """Say once what is wrong."""
         if sentence != self._trouble:
             self._trouble = sentence
             for listener in self._listeners:
                 listener.tell(_problem(sentence), answers=True)
 
     def _recover(self) -> None:
-        """After trouble nobody knows what was missed."""
+        """After trouble nobody knows what was missed, nor which topics there still are."""
         if self._trouble is not None:
             self._trouble = None
             self._present = {}
             for listener in self._listeners:
                 if listener.heard:
                     listener.lose()
+                listener.untried |= _named(listener.topics)
+                self._try_for(listener)
 
     async def _pause(self, seconds: float) -> None:
         """Wait for the next look; who joins is not kept waiting, but while there is trouble."""
-        if self._joining and self._trouble is None:
+        if self._trouble is None and any(not listener.untried for listener in self._joining):
             return
         self._changed.clear()
         with suppress(TimeoutError):
@@ -297,11 +375,16 @@ class _Looker:
                 await self._changed.wait()
 
 
+def _named(topics: frozenset[str]) -> frozenset[str]:
+    """Those of the topics that name something which may not be there."""
+    return frozenset(each for each in topics if each.startswith(NAMED))
+
+
 def _problem(sentence: str) -> str:
     return LiveProblem(detail=sentence).model_dump_json()
 
 
-def _look(watch: Watch, topics: frozenset[str], streams: int) -> list[tuple[str, str]]:
+def _messages(watch: Watch, topics: frozenset[str], streams: int) -> list[tuple[str, str]]:
     """What is new, as messages with their topics; bars of several symbols become several messages."""
     messages: list[tuple[str, str]] = []
     for event in watch.news(topics):
