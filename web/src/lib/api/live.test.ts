@@ -9,6 +9,7 @@ vi.mock("../session.svelte", () => ({ session: { token: null, refused: false } }
 
 class Socket {
   static last: Socket;
+  static opened = 0;
   onopen: (() => void) | null = null;
   onmessage: ((event: { data: string }) => void) | null = null;
   onclose: ((event: { code: number }) => void) | null = null;
@@ -16,6 +17,7 @@ class Socket {
 
   constructor() {
     Socket.last = this;
+    Socket.opened += 1;
   }
   send(text: string): void {
     this.sent.push(text);
@@ -28,7 +30,8 @@ class Socket {
   }
 }
 
-const HELLO = { type: "hello", actor: "web:anna", now_ms: 0 };
+const BEAT_MS = 2_000;
+const HELLO = { type: "hello", actor: "web:anna", now_ms: 0, beat_ms: BEAT_MS };
 const EQUITY = { type: "equity", account: "august", points: [], status: {} };
 
 function subscribed(...topics: Topic[]): object {
@@ -36,6 +39,7 @@ function subscribed(...topics: Topic[]): object {
 }
 
 let live: Live;
+let close: () => void;
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -48,17 +52,19 @@ beforeEach(() => {
   vi.stubGlobal("requestAnimationFrame", (act: () => void) => setTimeout(act, 16));
   vi.stubGlobal("cancelAnimationFrame", (id: number) => clearTimeout(id));
   chosen.id = "august";
+  Socket.opened = 0;
+  close = () => undefined;
   live = new Live();
 });
 
 afterEach(() => {
-  live.stop();
+  close();
   vi.unstubAllGlobals();
   vi.useRealTimers();
 });
 
 async function opened(...topics: Topic[]): Promise<Socket> {
-  live.start();
+  close = live.start();
   live.want(topics);
   await vi.advanceTimersByTimeAsync(0);
   Socket.last.say(HELLO);
@@ -94,7 +100,7 @@ test("a stream that is late is not waited for, and what it tells of then is fetc
 });
 
 test("where there is no stream yet one does not wait long", async () => {
-  live.start();
+  close = live.start();
   live.want(["trades"]);
   await vi.advanceTimersByTimeAsync(300);
   expect(live.turnOf(["trades"])).not.toBeNull();
@@ -186,4 +192,35 @@ test("no more is subscribed than a stream takes: all plain topics, and the bars 
   expect(topics).toHaveLength(TOPICS_MAX);
   expect(topics).toEqual(expect.arrayContaining([...plain, ...bars.slice(3)]));
   expect(left).toEqual(bars.slice(0, 3));
+});
+
+test.each([200, BEAT_MS, 12_000, 60_000])("a stream that beats every %i ms is kept as long as it beats", async (beat_ms) => {
+  const socket = await opened("trades");
+  socket.say({ ...HELLO, beat_ms });
+  for (let beat = 0; beat < 10; beat++) {
+    await vi.advanceTimersByTimeAsync(beat_ms);
+    socket.say({ type: "beat", now_ms: 0 });
+  }
+  expect(live.state).toBe("open");
+  expect(Socket.opened).toBe(1);
+});
+
+test("a stream that misses two beats is lost, a second after", async () => {
+  const socket = await opened("trades");
+  await vi.advanceTimersByTimeAsync(500);
+  socket.say({ type: "beat", now_ms: 0 });
+  await vi.advanceTimersByTimeAsync(2 * BEAT_MS + 999);
+  expect(live.state).toBe("open");
+  await vi.advanceTimersByTimeAsync(1);
+  expect(live.state).toBe("lost");
+  expect(live.lostSince).toBe(Date.now());
+});
+
+test("a stream that says something but greets nobody is given up", async () => {
+  close = live.start();
+  for (let second = 0; second < 5; second++) {
+    Socket.last.say({ type: "beat", now_ms: 0 });
+    await vi.advanceTimersByTimeAsync(1_000);
+  }
+  expect(live.state).toBe("lost");
 });
