@@ -6,12 +6,14 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.frames import CloseCode
 
 from crypto_tracker.core.errors import DataError, StoreError
 from crypto_tracker.core.symbols import Symbol
@@ -23,10 +25,12 @@ from crypto_tracker.desk.web import stream as stream_module
 from crypto_tracker.desk.web.hub import Hub, Listener
 from tests.desk.examples import example
 from tests.desk.fake_desk import FakeBook, FakeDesk, FakeWatch
-from tests.desk.served import CONTROL, READ, Tokens, application, running, settings
+from tests.desk.served import CONTROL, READ, Token, Tokens, application, running, settings
 
 SECONDS = 10.0
 WRONG = "ct_00000000_wrong"
+NOTHING = "token-that-may-nothing"
+DOCUMENTED = Path(__file__).parents[2] / "docs" / "api.md"
 
 Story = Callable[[], Coroutine[Any, Any, None]]
 
@@ -117,15 +121,47 @@ def test_a_program_may_send_its_token_as_a_header_instead(address: str) -> None:
     play(story())
 
 
-def test_a_token_that_is_not_known_ends_the_stream_and_says_so(address: str) -> None:
+@pytest.mark.parametrize("in_header", [False, True])
+def test_a_token_that_is_not_known_ends_the_stream_and_says_so(address: str, in_header: bool) -> None:
     async def story() -> None:
-        async with connect(address) as client:
-            await say(client, type="auth", token=WRONG)
+        headers = {"Authorization": f"Bearer {WRONG}"} if in_header else None
+        async with connect(address, additional_headers=headers) as client:
+            if not in_header:
+                await say(client, type="auth", token=WRONG)
             assert "not known" in (await hear(client))["detail"]
             with pytest.raises(websockets.ConnectionClosedError) as closed:
                 await client.recv()
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == stream_module.UNKNOWN
+
+    play(story())
+
+
+@pytest.mark.parametrize("in_header", [False, True])
+def test_a_token_that_may_not_read_ends_the_stream_and_says_so(
+    address: str, tokens: Tokens, in_header: bool
+) -> None:
+    tokens.known[NOTHING] = Token("00000003", "cleo", frozenset())
+
+    async def story() -> None:
+        headers = {"Authorization": f"Bearer {NOTHING}"} if in_header else None
+        async with connect(address, additional_headers=headers) as client:
+            if not in_header:
+                await say(client, type="auth", token=NOTHING)
+            assert (await hear(client))["detail"] == "this needs a token with the scope read"
+            with pytest.raises(websockets.ConnectionClosedError) as closed:
+                await client.recv()
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == stream_module.NOT_ALLOWED
+
+    play(story())
+
+
+def test_a_header_of_another_kind_leaves_time_to_sign_in(address: str) -> None:
+    async def story() -> None:
+        async with connect(address, additional_headers={"Authorization": "Basic YW5uYTpzZWNyZXQ="}) as client:
+            await say(client, type="auth", token=READ)
+            assert (await hear(client))["actor"] == "web:anna"
 
     play(story())
 
@@ -649,6 +685,20 @@ def test_a_client_that_reads_nothing_holds_up_nobody(
 
 
 # --- how it ends
+
+
+def test_every_code_with_which_a_stream_is_closed_is_documented() -> None:
+    words = DOCUMENTED.read_text(encoding="utf-8")
+    for code in (
+        stream_module.UNKNOWN,
+        stream_module.NOT_ALLOWED,
+        stream_module.TOO_LARGE,
+        stream_module.TOO_MANY,
+        stream_module.TRY_LATER,
+        CloseCode.INTERNAL_ERROR,
+        CloseCode.SERVICE_RESTART,
+    ):
+        assert f"\n| {int(code)} | " in words
 
 
 def test_no_look_is_taken_once_nobody_listens(address: str, desk: FakeDesk) -> None:

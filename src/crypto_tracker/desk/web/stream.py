@@ -134,7 +134,7 @@ class _Client:
 
     async def serve(self) -> None:
         try:
-            self._take(self._from_handshake(), bearer(self._websocket.headers))
+            self._take_from_handshake()
         except _Over as over:
             await _close(self._websocket, over)
             return
@@ -164,9 +164,13 @@ class _Client:
         if not self._allowed.done():
             self._allowed.set_exception(over)
 
-    def _from_handshake(self) -> Caller:
+    def _take_from_handshake(self) -> None:
+        """Serve whom the handshake names; raises _Over where it shows a token that opens nothing."""
         caller = getattr(self._websocket.state, "caller", NOBODY)
-        return caller if isinstance(caller, Caller) else NOBODY
+        token = bearer(self._websocket.headers)
+        if token is not None:
+            _may_read(caller)
+        self._take(caller, token)
 
     def _take(self, caller: Caller, token: str | None) -> None:
         """Serve this caller from now on, by this token; raises _Over where there are too many streams."""
@@ -213,8 +217,7 @@ class _Client:
 
     async def _authenticate(self, token: str) -> None:
         caller = await self._held(token)
-        if "read" not in caller.scopes:
-            raise _Over(NOT_ALLOWED, "this needs a token with the scope read")
+        _may_read(caller)
         self._take(caller, token)
 
     async def _held(self, token: str) -> Caller:
@@ -224,8 +227,7 @@ class _Client:
             raise _Over(TOO_MANY, refused.detail) from None
         except CryptoTrackerError as error:
             raise _Over(TRY_LATER, without_paths(str(error))) from None
-        if not caller.actor:
-            raise _Over(UNKNOWN, caller.why_not)
+        _known(caller)
         return caller
 
     # --- what it is told
@@ -250,6 +252,19 @@ class _Client:
             await asyncio.sleep(RECHECK_SECONDS)
             if self._token is not None:
                 await self._held(self._token)
+
+
+def _known(caller: Caller) -> None:
+    """Raise _Over for somebody whose token is not known."""
+    if not caller.actor:
+        raise _Over(UNKNOWN, caller.why_not)
+
+
+def _may_read(caller: Caller) -> None:
+    """Raise _Over for somebody who may not listen."""
+    _known(caller)
+    if "read" not in caller.scopes:
+        raise _Over(NOT_ALLOWED, "this needs a token with the scope read")
 
 
 async def _close(websocket: WebSocket, over: _Over) -> None:
