@@ -154,11 +154,19 @@ def test_the_curve_is_that_of_the_minutes(traded_home: Path, traded_book: Accoun
     assert len(whole.time_ms) <= 5
     assert whole.equity_quote[-1] == pytest.approx(traded_book.status().equity_quote)
     assert whole.note is None
+    assert whole.peak_before_quote == whole.capital_quote
     nothing = traded_book.equity(5, UNTIL_MS + DAY_MS, None)
     assert nothing.time_ms == []
     assert nothing.note == "no minute was stepped in this span"
     with pytest.raises(UsageError, match="points is 0"):
         traded_book.equity(0, None, None)
+
+
+@pytest.mark.parametrize("minutes", [1, 59, 700, 1_500])
+def test_a_part_of_the_curve_says_from_where_it_fell(traded_book: AccountBook, minutes: int) -> None:
+    curve = traded_book.equity(7, UNTIL_MS - minutes * MINUTE_MS, None)
+    peak = max(curve.peak_before_quote, *curve.high_quote)
+    assert 1.0 - curve.equity_quote[-1] / peak == pytest.approx(traded_book.status().drawdown, abs=1e-9)
 
 
 def test_the_regimes_are_those_of_the_minutes(traded_home: Path, traded_book: AccountBook) -> None:

@@ -173,6 +173,27 @@ def test_a_state_is_not_changed_by_what_came_later():
         after.extended(minutes([1], first=3))
 
 
+def test_stretches_begin_at_round_times():
+    found = levels(walk(3_000))  # from 22:30
+    a_day = found.curve(500, START + 61 * MINUTE_MS)
+    assert a_day is not None
+    assert a_day.resolution_ms == 6 * MINUTE_MS
+    assert all(close_ms % (6 * MINUTE_MS) == 0 for close_ms in a_day.close_ms.tolist()[:-1])
+    two_days = found.curve(20, START + 7 * MINUTE_MS)
+    assert two_days is not None
+    assert two_days.resolution_ms == 3 * HOUR_MS
+    assert (two_days.close_ms[0] - START) // MINUTE_MS == 90  # midnight
+
+
+@pytest.mark.parametrize("first", [1, 700, 3_456, 7_000])
+def test_the_peak_before_a_span_is_that_of_every_minute_before_it(first):
+    equity = walk(7_000)
+    found = levels(equity, capital=10**12)
+    expected = max(10**12, int(equity[:first].max()))
+    assert found.peak_before(START + first * MINUTE_MS) == expected
+    assert found.peak_before(None) == found.peak_before(START) == 10**12
+
+
 def test_minutes_that_are_missing_make_no_stretch():
     found = levels([1, 2]).extended(minutes([3, 4], first=3 * 1_440))
     curve = found.curve(1_000)

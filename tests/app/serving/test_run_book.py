@@ -299,6 +299,22 @@ def test_scans_are_what_the_blocks_of_the_run_say(book: RunBook, lively: tuple[P
             assert said == "SKIP"
 
 
+def test_a_setup_stays_one_when_the_portfolio_refused_it(book: RunBook):
+    refused = [
+        item
+        for item in book.decisions(DecisionFilter(verdicts=("SKIP",)), limit=500, cursor=None).items
+        if item.reason == "symbol_limit"
+    ]
+    near = book.decisions(DecisionFilter(verdicts=("NEAR_MISS",)), limit=20, cursor=None).items
+    assert refused
+    assert near
+    for item in (*refused[:20], *near):
+        scan = book.scans(Symbol.parse(item.symbol), item.strategy, item.time_ms, item.time_ms + 1, 1)
+        setup = item.verdict == "SKIP"
+        assert (scan.verdict, scan.reason, scan.setup) == ([item.verdict], [item.reason], [setup])
+        assert (scan.lacks == [None]) is setup
+
+
 # --- explained, drawn, near --------------------------------------------------------------------
 
 
@@ -464,7 +480,7 @@ def test_a_run_can_not_be_told_anything(book: RunBook):
         lambda: book.commands(limit=10, cursor=None),
         lambda: book.audit(limit=10, cursor=None),
         lambda: book.preview_configuration(toml),
-        lambda: book.tell_configuration(toml, "web:anna"),
+        lambda: book.tell_configuration(toml, "web:anna", source="the API"),
     ):
         with pytest.raises(NotLive, match="run 1 is a recorded run, and "):
             refused()
@@ -497,6 +513,8 @@ def test_a_home_without_runs_says_how_one_is_recorded(tmp_path: Path):
 def test_without_recorded_equity_the_curve_is_that_of_closed_trades(changed: Callable[..., RunBook]):
     book = changed("DELETE FROM equity")
     curve = book.equity(500, None, None)
+    assert not curve.marked
+    assert curve.peak_before_quote == curve.capital_quote
     assert curve.note == OF_CLOSED_TRADES
     assert curve.equity_quote[-1] == pytest.approx(10_000 + book.profit(ALL).pnl_quote)
     assert 0.0 < curve.max_drawdown < 0.1

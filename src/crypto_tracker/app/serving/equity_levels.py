@@ -6,6 +6,7 @@ Amounts are integers of 1e-8 quote. Times in the columns are open times of minut
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import chain, count
 
 import numpy as np
 
@@ -16,6 +17,15 @@ from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS
 from crypto_tracker.store.column_rows import EquityRows, MinuteRows
 
 _MOST_ROWS = 65_536  # minutes, or hours, that a curve is made of
+_ROUND_MS = tuple(
+    unit_ms * count
+    for unit_ms, counts in (
+        (MINUTE_MS, (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30)),
+        (HOUR_MS, (1, 2, 3, 4, 6, 8, 12)),
+    )
+    for count in counts
+)
+"""Lengths that divide an hour or a day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -181,8 +191,8 @@ class EquityLevels:
     def curve(self, points: int, start_ms: int | None = None, end_ms: int | None = None) -> Curve | None:
         """The equity of minutes that open in [start_ms, end_ms), in at most `points` stretches.
 
-        None where there is no minute. A long span is made of hours or days, so that what is
-        read does not grow with it; the stretches then begin at whole hours or days, UTC.
+        None where there is no minute. A long span is made of hours or days, so that what is read does not
+        grow with it. Stretches begin at round times, as `laid_out` has them.
         """
         first = 0 if start_ms is None else int(np.searchsorted(self.time_ms, start_ms))
         stop = len(self) if end_ms is None else int(np.searchsorted(self.time_ms, end_ms))
@@ -192,9 +202,7 @@ class EquityLevels:
         unit_ms = next(
             (unit for unit in (MINUTE_MS, HOUR_MS) if (last_ms - begin_ms) // unit < _MOST_ROWS), DAY_MS
         )
-        origin_ms = begin_ms - begin_ms % unit_ms
-        wide = -(-(last_ms + MINUTE_MS - origin_ms) // points)
-        width_ms = -(-wide // unit_ms) * unit_ms
+        origin_ms, width_ms = laid_out(begin_ms, last_ms, points, unit_ms=unit_ms)
         if unit_ms == MINUTE_MS:
             fine = self._minutes(first, stop)
         else:
@@ -204,6 +212,12 @@ class EquityLevels:
             rows=stretched(fine.rows, origin_ms=origin_ms, width_ms=width_ms),
             drawdown=deepest(fine.rows.time_ms, fine.drawdown, origin_ms=origin_ms, width_ms=width_ms),
         )
+
+    def peak_before(self, start_ms: int | None) -> int:
+        """The highest equity at any close of a minute that opened before, the capital included."""
+        stop = 0 if start_ms is None else int(np.searchsorted(self.time_ms, start_ms))
+        before = self._whole_and_edges(self._days, 0, stop).rows
+        return max(self.capital_e8, int(before.high_e8.max(initial=0)))
 
     def daily(self, timezone: str) -> DailyEquity:
         """The equity at the end of each day of a zone; the last of them may still go on."""
@@ -230,6 +244,24 @@ class EquityLevels:
         """The stretches of a level, and single minutes where the span begins or ends within one."""
         from_row, to_row, whole = level.between(first, stop)
         return _joined([self._minutes(first, from_row), whole, self._minutes(to_row, stop)])
+
+
+def laid_out(begin_ms: int, last_ms: int, points: int, *, unit_ms: int) -> tuple[int, int]:
+    """Where the first of at most `points` stretches begins, and how wide they are.
+
+    They hold `begin_ms` to `last_ms`, are whole units wide and divide an hour or a day, so that they begin at
+    round times, UTC; longer ones are whole days.
+
+    >>> laid_out(HOUR_MS + MINUTE_MS, 25 * HOUR_MS, 500, unit_ms=MINUTE_MS) == (HOUR_MS, 3 * MINUTE_MS)
+    True
+    """
+    days = ((multiple, DAY_MS) for multiple in count(DAY_MS, DAY_MS))
+    round_ones = ((width, width) for width in _ROUND_MS if width % unit_ms == 0)
+    for width_ms, base_ms in chain(round_ones, days):
+        origin_ms = begin_ms - begin_ms % base_ms
+        if (last_ms - origin_ms) // width_ms < points:
+            return origin_ms, width_ms
+    raise AssertionError("there is always a number of days that is long enough")  # pragma: no cover
 
 
 def stretched(fine: EquityRows, *, origin_ms: int, width_ms: int) -> EquityRows:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from crypto_tracker.app.serving.equity_levels import EquityLevels, deepest, stretched
+from crypto_tracker.app.serving.equity_levels import EquityLevels, deepest, laid_out, stretched
 from crypto_tracker.app.serving.pairs import PriceNow
 from crypto_tracker.app.serving.ratios_view import ratios_view
 from crypto_tracker.app.serving.run_records import RunRecords
@@ -21,7 +21,8 @@ from crypto_tracker.store.column_rows import EquityRows, MinuteRows
 
 ENDED = "a recorded run: nothing is meant to run"
 OF_CLOSED_TRADES = (
-    "this run was recorded before its equity was kept: the curve is the capital and the trades closed so far"
+    "this run was recorded before its equity was kept: the curve is the capital and the trades closed so "
+    "far, in steps, without what positions gained or lost while they were held"
 )
 
 
@@ -148,10 +149,8 @@ class RunMoney:
         width_ms = bar_ms
         drawdown = self._drawdowns()[np.searchsorted(self.curve.time_ms, rows.time_ms)]
         if len(rows):
-            origin_ms = int(self.curve.time_ms[0]) if start_ms is None else start_ms
-            origin_ms = min(max(origin_ms, self.scope.start_ms), int(rows.time_ms[0]))
-            wide = -(-(int(rows.time_ms[-1]) + bar_ms - origin_ms) // points)
-            width_ms = -(-wide // bar_ms) * bar_ms
+            begin_ms, last_ms = int(rows.time_ms[0]), int(rows.time_ms[-1])
+            origin_ms, width_ms = laid_out(begin_ms, last_ms, points, unit_ms=bar_ms)
             drawdown = deepest(rows.time_ms, drawdown, origin_ms=origin_ms, width_ms=width_ms)
             rows = stretched(rows, origin_ms=origin_ms, width_ms=width_ms)
         note = None if self.marked else OF_CLOSED_TRADES
@@ -166,7 +165,9 @@ class RunMoney:
             low_quote=(rows.low_e8 / QUOTE_SCALE).tolist(),
             high_quote=(rows.high_e8 / QUOTE_SCALE).tolist(),
             drawdown=drawdown.tolist(),
+            peak_before_quote=self._peak_before(start_ms) / QUOTE_SCALE,
             max_drawdown=self.max_drawdown,
+            marked=self.marked,
             note=note,
         )
 
@@ -188,6 +189,11 @@ class RunMoney:
             start_ms=self.scope.start_ms,
             market_change=market_change,
         )
+
+    def _peak_before(self, start_ms: int | None) -> int:
+        """The highest equity recorded before a span, the capital included."""
+        stop = 0 if start_ms is None else int(np.searchsorted(self.curve.time_ms, start_ms))
+        return max(self._capital_e8, int(self.curve.high_e8[:stop].max(initial=0)))
 
     def _of_closed_trades(self) -> EquityRows:
         """The capital and what was made so far, at each exit."""

@@ -194,6 +194,7 @@ def curve_view(
 ) -> views.EquityCurve:
     """The equity of a span in at most so many stretches."""
     curve, capital = levels.curve(points, start_ms, end_ms), levels.capital_e8 / QUOTE_SCALE
+    peak_before = levels.peak_before(start_ms) / QUOTE_SCALE
     if curve is None:
         return views.EquityCurve(
             account=account,
@@ -204,6 +205,7 @@ def curve_view(
             low_quote=[],
             high_quote=[],
             drawdown=[],
+            peak_before_quote=peak_before,
             max_drawdown=levels.max_drawdown,
             note="no minute was stepped " + ("in this span" if len(levels) else "yet"),
         )
@@ -217,6 +219,7 @@ def curve_view(
         low_quote=(rows.low_e8 / QUOTE_SCALE).tolist(),
         high_quote=(rows.high_e8 / QUOTE_SCALE).tolist(),
         drawdown=curve.drawdown.tolist(),
+        peak_before_quote=peak_before,
         max_drawdown=levels.max_drawdown,
     )
 

@@ -195,8 +195,16 @@ class EquityCurve(View):
         list[float],
         Field(description="deepest within each stretch, below the highest point until then; fractions >= 0"),
     ]
+    peak_before_quote: Annotated[
+        Quote,
+        Field(description="highest before the first stretch, at least the capital: what falls falls from it"),
+    ]
     max_drawdown: Fraction
-    note: Annotated[str | None, Field(description="why there is no curve")] = None
+    marked: Annotated[
+        bool,
+        Field(description="whether positions held are in it; false: the capital and closed trades, in steps"),
+    ] = True
+    note: Annotated[str | None, Field(description="why there is no curve, or not the whole truth")] = None
 
 
 class RegimeSpan(View):

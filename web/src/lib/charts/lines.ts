@@ -1,6 +1,6 @@
 /** Series over time with bands behind them and a level across: the equity of an account, for one. */
 
-import { AreaSeries, BaselineSeries, LineSeries, LineStyle } from "lightweight-charts";
+import { AreaSeries, BaselineSeries, LineSeries, LineStyle, LineType } from "lightweight-charts";
 import type { AreaData, IPriceLine, ISeriesApi, LineData, MouseEventParams, Time, WhitespaceData } from "lightweight-charts";
 
 import { Bands } from "./bands";
@@ -240,12 +240,14 @@ function continuedFrom(before: LineSeriesData, now: LineSeriesData): number | un
 function colour(drawn: Drawn, data: LineSeriesData, palette: Palette, level: Level | undefined): void {
   const tone = palette.tones[data.tone];
   const lineStyle = data.dashed === true ? LineStyle.Dashed : LineStyle.Solid;
+  const lineType = data.steps === true ? LineType.WithSteps : LineType.Simple;
   switch (data.kind) {
     case "area":
       drawn.applyOptions({
         lineColor: tone,
         lineWidth: 2,
         lineStyle,
+        lineType,
         topColor: faded(tone, 0.22),
         bottomColor: faded(tone, 0),
       });
@@ -255,6 +257,7 @@ function colour(drawn: Drawn, data: LineSeriesData, palette: Palette, level: Lev
       drawn.applyOptions({
         baseValue: { type: "price", price: level?.value ?? 0 },
         lineWidth: 2,
+        lineType,
         topLineColor: up,
         topFillColor1: faded(up, 0.22),
         topFillColor2: faded(up, 0.03),
@@ -269,6 +272,7 @@ function colour(drawn: Drawn, data: LineSeriesData, palette: Palette, level: Lev
         color: tone,
         lineWidth: data.thin === true ? 1 : 2,
         lineStyle,
+        lineType,
         lastValueVisible: data.thin !== true,
         crosshairMarkerVisible: data.thin !== true,
       });

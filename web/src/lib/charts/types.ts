@@ -13,6 +13,8 @@ export interface LineSeriesData {
   readonly values: readonly (number | null)[];
   readonly dashed?: boolean;
   readonly thin?: boolean;
+  /** Whether it stays what it was until it moves, instead of going straight from point to point. */
+  readonly steps?: boolean;
 }
 
 /** A stretch of time that is shaded. */

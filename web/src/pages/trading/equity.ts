@@ -7,6 +7,10 @@ export const RANGES = { "1d": DAY_MS, "1w": 7 * DAY_MS, "1m": 30 * DAY_MS, all: 
 
 export type Range = keyof typeof RANGES;
 
+export function isRange(text: string | undefined): text is Range {
+  return text !== undefined && Object.hasOwn(RANGES, text);
+}
+
 /** Columns of one length, oldest first. */
 export interface Curve {
   readonly times: readonly number[];
@@ -16,6 +20,8 @@ export interface Curve {
   /** The deepest drawdown within each stretch, 0 or positive. */
   readonly falls: readonly number[];
   readonly resolution: number;
+  /** The highest equity before the first stretch, at least the capital. */
+  readonly peakBefore: number;
   /** Of when the newest value is. */
   readonly until: number;
 }
@@ -28,13 +34,19 @@ export function curveOf(answer: EquityCurve): Curve {
     highs: answer.high_quote,
     falls: answer.drawdown,
     resolution: answer.resolution_ms,
+    peakBefore: answer.peak_before_quote,
     until: answer.time_ms.at(-1) ?? 0,
   };
 }
 
+/** Which stretch the close of a minute belongs to: they end at round times. */
+function stretchOf(curve: Curve, closeMs: number): number {
+  return Math.ceil(closeMs / curve.resolution);
+}
+
 /**
- * The curve with newer points: those of the last stretch change its value, later ones begin another. Undefined where
- * the first of them lies more than a stretch behind the curve: what is between must be fetched.
+ * The curve with newer points: those of the last stretch change it, later ones begin another. Undefined where the
+ * first of them lies more than a stretch behind the curve: what is between must be fetched.
  */
 export function continued(curve: Curve, points: readonly EquityNow[]): Curve | undefined {
   const newer = points.filter((each) => each.time_ms > curve.until);
@@ -50,7 +62,8 @@ export function continued(curve: Curve, points: readonly EquityNow[]): Curve | u
   for (const point of newer) {
     const last = times.length - 1;
     const value = point.equity_quote;
-    if (last >= 0 && point.time_ms - (times[last] ?? 0) < curve.resolution) {
+    if (last >= 0 && stretchOf(curve, point.time_ms) === stretchOf(curve, times[last] ?? 0)) {
+      times[last] = point.time_ms;
       equity[last] = value;
       lows[last] = Math.min(lows[last] ?? value, value);
       highs[last] = Math.max(highs[last] ?? value, value);
@@ -63,7 +76,7 @@ export function continued(curve: Curve, points: readonly EquityNow[]): Curve | u
       falls.push(point.drawdown);
     }
   }
-  return { times, equity, lows, highs, falls, resolution: curve.resolution, until: newest.time_ms };
+  return { ...curve, times, equity, lows, highs, falls, until: newest.time_ms };
 }
 
 /** So many stretches without a point are a gap, and drawn as one. */
@@ -82,9 +95,9 @@ export function gapped(
   times.forEach((time, index) => {
     const gap = time - (times[index - 1] ?? time);
     if (gap > GAP_STRETCHES * resolution) {
-      const step = Math.max(resolution, gap / GAP_POINTS);
-      for (let missing = time - gap + step; missing < time - step / 2; missing += step) {
-        outTimes.push(Math.round(missing));
+      const step = Math.ceil(gap / GAP_POINTS / resolution) * resolution;
+      for (let missing = (Math.floor((time - gap) / step) + 1) * step; missing < time; missing += step) {
+        outTimes.push(missing);
         outValues.push(null);
       }
     }
@@ -94,9 +107,35 @@ export function gapped(
   return { times: outTimes, values: outValues };
 }
 
+/**
+ * A curve that moves only at the times that it has, on an even axis: between two of them it stays what it was, and
+ * so until `until`.
+ */
+export function stepped(
+  times: readonly number[],
+  values: readonly number[],
+  resolution: number,
+  until: number,
+): { times: readonly number[]; values: readonly number[] } {
+  const outTimes: number[] = [];
+  const outValues: number[] = [];
+  times.forEach((time, index) => {
+    const value = values[index];
+    if (value === undefined) return;
+    outTimes.push(time);
+    outValues.push(value);
+    const end = times[index + 1] ?? until;
+    for (let still = (Math.floor(time / resolution) + 1) * resolution; still < end; still += resolution) {
+      outTimes.push(still);
+      outValues.push(value);
+    }
+  });
+  return { times: outTimes, values: outValues };
+}
+
 /** How far the equity at the end of each stretch lies below the highest so far: 0 or negative. */
-export function drawdowns(curve: Curve, peakBefore: number): number[] {
-  let peak = peakBefore;
+export function drawdowns(curve: Curve): number[] {
+  let peak = curve.peakBefore;
   return curve.equity.map((value, index) => {
     peak = Math.max(peak, curve.highs[index] ?? value);
     return peak > 0 ? Math.min(0, value / peak - 1) : 0;
@@ -106,13 +145,4 @@ export function drawdowns(curve: Curve, peakBefore: number): number[] {
 /** How far it lay below at the deepest of each stretch: 0 or negative. */
 export function deepest(curve: Curve): number[] {
   return curve.falls.map((fall) => (fall > 0 ? -fall : 0));
-}
-
-/** The highest equity before `timeMs`, at least the capital. */
-export function peakBefore(all: Curve | undefined, capital: number, timeMs: number): number {
-  let peak = capital;
-  all?.times.forEach((time, index) => {
-    if (time <= timeMs) peak = Math.max(peak, all.highs[index] ?? capital);
-  });
-  return peak;
 }
