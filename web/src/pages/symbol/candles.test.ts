@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { BarNow } from "$lib/api/types";
 import type { Bars } from "$lib/charts/types";
 
-import { BARS_MAX, appended, noBars, prepended, withLive } from "./candles";
+import { BARS_MAX, appended, isTimeframe, noBars, prepended, withLive } from "./candles";
 
 const MINUTE = 60_000;
 
@@ -24,6 +24,12 @@ function live(minute: number, close: number): BarNow {
   const bar = { open: close, high: close, low: close, close, volume: 1, closed: false };
   return { symbol: "BTC/USDT", timeframe: "1m", time_ms: minute * MINUTE, ...bar };
 }
+
+describe("a timeframe of the address", () => {
+  it("is one of those that there are", () => {
+    expect(["1m", "1d", "2h", "constructor", "toString", undefined].filter(isTimeframe)).toEqual(["1m", "1d"]);
+  });
+});
 
 describe("pages of bars", () => {
   it("join without a bar twice", () => {

@@ -16,7 +16,7 @@ export function lengthOf(timeframe: TimeframeCode): number {
 }
 
 export function isTimeframe(text: string | undefined): text is TimeframeCode {
-  return text !== undefined && text in TIMEFRAMES;
+  return text !== undefined && Object.hasOwn(TIMEFRAMES, text);
 }
 
 export function noBars(length_ms: number): Bars {
