@@ -31,6 +31,17 @@ export interface Column<T> {
   hideLabel?: boolean;
 }
 
+/** A list that grows on top; a table tells it whether somebody reads further down. */
+export interface Growing {
+  reading: boolean;
+  /** How many new rows wait, and whether that is only some of them. */
+  readonly waiting: number;
+  readonly atLeast: boolean;
+  /** Counts up whenever it begins anew. */
+  readonly turn: number;
+  unfold(): void;
+}
+
 /** Numbers before words, what is not known last in either direction. */
 export function compare(first: SortValue, second: SortValue, descending: boolean): number {
   const without = (value: SortValue): boolean => value === null || value === undefined || Number.isNaN(value);
