@@ -7,7 +7,7 @@ from typing import Any
 
 from crypto_tracker.core.timeframes import HOUR_MS
 from tests.app.conftest import run_command
-from tests.desk.trading_page import plain, traded_home
+from tests.desk.trading_page import as_shown, plain, traded_home
 from tests.trading import worlds
 
 HOURS = 5
@@ -59,6 +59,6 @@ def gates_told(
 ) -> dict[str, list[tuple[str, bool, str]]]:
     """The same, from an answer whose strategies are named under `name`."""
     return {
-        each[name]: [(gate["gate"], gate["passed"], plain(gate["sentence"])) for gate in each["gates"]]
+        each[name]: [(gate["gate"], gate["passed"], as_shown(gate["sentence"])) for gate in each["gates"]]
         for each in strategies
     }

@@ -12,7 +12,17 @@ from typing import Any
 
 import pytest
 
-from tests.desk.trading_page import Api, Looked, plain, quiet_home, served, traded, traded_home, until
+from tests.desk.trading_page import (
+    Api,
+    Looked,
+    as_shown,
+    plain,
+    quiet_home,
+    served,
+    traded,
+    traded_home,
+    until,
+)
 from tests.trading import worlds
 
 HOURS = 11  # after the stops of the crash, whose cooldowns still last
@@ -82,7 +92,7 @@ def answered(api: Api, kind: str, **arguments: str | int) -> dict[str, Any]:
 def listed(look: Looked, kind: str, item: dict[str, Any]) -> str:
     """The line of the audit list for a command, once it tells the answer."""
     line = look.page.locator(f"li[data-action={kind}]").first
-    until(lambda: item["sentence"].casefold() in plain(line.inner_text()).casefold())
+    until(lambda: as_shown(item["sentence"]).casefold() in plain(line.inner_text()).casefold())
     words = plain(line.inner_text())
     assert item["status"] in words
     assert "local" in words
@@ -265,7 +275,7 @@ def test_a_position_is_sold_from_its_row_after_a_confirmation(look: Looked, api:
     give(look, row.get_by_role("button", name=f"Sell {symbol}"), danger="danger")
     assert page.get_by_role("log", name="Messages").locator("p").count() >= 1
     item = answered(api, "close", symbol=symbol)
-    page.get_by_role("log", name="Messages").get_by_text(item["sentence"]).wait_for()
+    page.get_by_role("log", name="Messages").get_by_text(as_shown(item["sentence"])).wait_for()
 
 
 def test_who_may_only_read_sees_the_buttons_disabled_and_why(chromium: Any, home: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.desk.stormy_home import fits_and_serves_everybody, looked_at, settled, stormy_home, words
-from tests.desk.trading_page import Api, Looked, money, percent, plain, served
+from tests.desk.trading_page import Api, Looked, as_shown, money, percent, plain, served
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_what_stands_against_buying_is_told_with_the_numbers_of_both_latches(loo
     assert "Entries are blocked" in shown
     assert len(entries["why_not"]) == 2, "a person paused it, and it is PANIC"
     for why in entries["why_not"]:
-        assert why[1:] in shown
+        assert as_shown(why)[1:] in shown
     assert (
         f"{percent(max(0.0, entries['day_loss']))} of {percent(entries['day_loss_max'], digits=0)}" in shown
     )

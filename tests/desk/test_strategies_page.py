@@ -9,7 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 
 from crypto_tracker.core.timeframes import HOUR_MS
 from tests.desk.symbol_pages import PHONE, gates_shown, gates_told, is_price, traded_once
-from tests.desk.trading_page import Api, Looked, percent, plain, served, until
+from tests.desk.trading_page import Api, Looked, as_shown, percent, plain, served, until
 
 WORDS = {"ready": "READY", "close": "CLOSE", "neutral": "NEUTRAL", "waiting": "WAITING"}
 
@@ -87,8 +87,8 @@ def test_the_best_five_say_what_would_trigger_them(look: Looked, api: Api) -> No
             assert told == f"{whole(row['readiness'])} of 100, {WORDS[row['band']]}{more}"
             assert is_price(item.locator(".price").inner_text(), row["price"])
             if row["reason"] != "accepted":
-                assert plain(row["sentence"]) in words
-                assert row["trigger"] is None or plain(row["trigger"]) in words
+                assert as_shown(row["sentence"]) in words
+                assert row["trigger"] is None or as_shown(row["trigger"]) in words
             if row["reason"] in {"drop_too_small", "breakout_too_small"}:
                 away = row["trigger_price"] / row["price"] - 1
                 assert f"{percent(away, signed=True, digits=1)} to the trigger" in words
@@ -224,7 +224,7 @@ def test_decisions_are_those_of_the_api_and_open_their_explanation(look: Looked,
         words = plain(shown.inner_text())
         assert item["symbol"] in words
         assert item["strategy"] in words
-        assert plain(item["sentence"]) in words
+        assert as_shown(item["sentence"]) in words
     page.locator("tr[data-row] .why").first.click()
     page.wait_for_url("**why=**")
     first = items[0]

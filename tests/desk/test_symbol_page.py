@@ -11,7 +11,18 @@ from axe_playwright_python.sync_playwright import Axe
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe, from_ms
 from tests.app.conftest import run_command
 from tests.desk.symbol_pages import PHONE, gates_shown, gates_told, is_price, traded_once
-from tests.desk.trading_page import Api, Looked, money, percent, plain, served, traded, traded_home, until
+from tests.desk.trading_page import (
+    Api,
+    Looked,
+    as_shown,
+    money,
+    percent,
+    plain,
+    served,
+    traded,
+    traded_home,
+    until,
+)
 from tests.trading import worlds
 
 SYMBOL = "ETH/USD"
@@ -201,7 +212,7 @@ def test_the_panel_follows_the_bar_under_the_cursor(look: Looked, api: Api) -> N
         panel = page.locator(f"aside [data-strategy={strategy}]")
         page.wait_for_selector(f"aside [data-strategy={strategy}][data-scan='{scans['time_ms'][0]}']")
         words = plain(panel.inner_text())
-        assert plain(scans["sentence"][0]) in words
+        assert as_shown(scans["sentence"][0]) in words
         value = scans["readiness"][0]
         told = panel.get_by_role("meter").get_attribute("aria-valuetext")
         assert told.startswith(f"{int(value)} of 100") if value is not None else told == "not measured"
@@ -275,7 +286,7 @@ def test_the_decisions_of_the_symbol_pin_their_moment(look: Looked, api: Api) ->
     row = page.get_by_role("region", name=f"Decisions of {SYMBOL}").locator("tr[data-row]").first
     row.wait_for()
     assert first["strategy"] in plain(row.inner_text())
-    assert plain(first["sentence"]) in plain(row.inner_text())
+    assert as_shown(first["sentence"]) in plain(row.inner_text())
     row.click()
     page.wait_for_url(f"**at={first['time_ms']}")
 

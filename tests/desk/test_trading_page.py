@@ -15,7 +15,18 @@ from benchmarks.large_account import make_large_home
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS
 from crypto_tracker.store.database import open_engine
 from tests.app.conftest import run_command
-from tests.desk.trading_page import Api, Looked, money, percent, plain, quiet_home, served, traded_home, until
+from tests.desk.trading_page import (
+    Api,
+    Looked,
+    as_shown,
+    money,
+    percent,
+    plain,
+    quiet_home,
+    served,
+    traded_home,
+    until,
+)
 from tests.trading import worlds
 
 HOURS = 13
@@ -161,7 +172,7 @@ def test_a_position_opens_with_its_ladder_its_executions_and_its_reason(look: Lo
     assert ladder.locator("tbody tr").count() == len(detail["orders"])
     fills = story.locator("section", has=page.get_by_role("heading", name="Executions"))
     assert fills.locator("tbody tr").count() == len(detail["fills"])
-    assert detail["decision"]["sentence"] in plain(story.inner_text())
+    assert as_shown(detail["decision"]["sentence"]) in plain(story.inner_text())
     assert story.get_by_role("button", name=re.compile("^Sell")).is_visible()
     look.shoot("position-dark")
     page.keyboard.press("Escape")
@@ -248,7 +259,7 @@ def test_a_link_opens_a_closed_trade_with_what_led_to_it_and_its_costs(look: Loo
     shown = plain(story.inner_text())
     assert arrowed(trade["pnl_quote"]) in shown
     assert trade["exit_reason"].replace("_", " ") in shown
-    assert detail["decision"]["sentence"] in shown
+    assert as_shown(detail["decision"]["sentence"]) in shown
     story.locator("[data-gate]").first.wait_for()
     for fill in detail["fills"]:
         assert money(fill["fee_quote"]) in shown
@@ -306,7 +317,7 @@ def test_the_log_is_that_of_the_api(look: Looked, api: Api) -> None:
     shown = page.get_by_role("list", name="Log, the newest first").locator("li")
     shown.first.wait_for()
     assert shown.count() == len(lines)
-    assert lines[0]["words"] in plain(shown.first.inner_text())
+    assert as_shown(lines[0]["words"]) in plain(shown.first.inner_text())
 
 
 # ----------------------------------------------------------------------------------- a recorded run

@@ -173,6 +173,13 @@ def plain(text: str) -> str:
     return " ".join(text.split())
 
 
+def as_shown(sentence: str) -> str:
+    """A sentence of the API as a browser in UTC shows it: signs as figures have them, moments without a zone."""
+    moments = re.sub(r"(\d{4}-\d\d-\d\d \d\d:\d\d) UTC", r"\1", sentence)
+    minus = re.sub(r"(^|[\s(])-(?=\d)", r"\1−", moments)
+    return plain(re.sub(r"(\d) ?x(?!\w)", r"\1 ×", minus).replace("`", ""))
+
+
 def money(value: float | None, *, signed: bool = False) -> str:
     """An amount as the page writes it: worked out here once more, with the sign of minus."""
     if value is None:

@@ -12,7 +12,7 @@ import numpy as np
 from crypto_tracker.app.explaining import Answers, PortfolioAnswer, Scan, StrategyExplanation, explain_symbol
 from crypto_tracker.app.serving.candles import provider_of, source_of
 from crypto_tracker.app.serving.recent import Recent
-from crypto_tracker.app.serving.scans import read_columns
+from crypto_tracker.app.serving.scans import lacking, read_columns
 from crypto_tracker.app.serving.scope import Scanned, Scope
 from crypto_tracker.app.serving.strategy_view import (
     configuration_of,
@@ -40,11 +40,25 @@ from crypto_tracker.strategies.registry import builtin
 from crypto_tracker.strategies.scan import scan
 
 _AGE_MS = 5 * MINUTE_MS  # by then bars that were fetched, or mended, are seen
-_PANELS: Recent[tuple[Panel, int]] = Recent(96)  # some ten thousand bars each, and when they were read
-_TOLD: Recent[tuple[StrategyExplanation, str | None]] = Recent(2_048, age_ms=_AGE_MS)
+_PANELS_KEPT = 48  # some ten thousand bars each
+_TOLD_KEPT = 512
 _LATE_MS = HOUR_MS  # by then bars that came late are there
 _WARM_UP_MS = 20_000 * DAY_MS
 _WARM_UP_DAYS = 40
+
+
+class _Panels(Recent[tuple[Panel, int]]):
+    """Bars that were read, and when."""
+
+    def __init__(self) -> None:
+        super().__init__(_PANELS_KEPT)
+
+
+class _Told(Recent[tuple[StrategyExplanation, str | None]]):
+    """What was explained lately, and what is to be said of its bars."""
+
+    def __init__(self) -> None:
+        super().__init__(_TOLD_KEPT, age_ms=_AGE_MS)
 
 
 def explain(
@@ -88,8 +102,8 @@ def _explained(
     close_ms = timeframe_of(scope, strategy).floor(moment_ms)
     recorded = read_columns(scope, scanned, symbol, strategy.name, [close_ms])
     version = recorded[0].version if recorded else scope.version
-    key = (scope.home, scope.account, scope.begun_ms, version, symbol, strategy.name, close_ms)
-    kept = _TOLD.get(key, now_ms=scope.now_ms())
+    key, told = (version, symbol, strategy.name, close_ms), scope.memory.of(_Told)
+    kept = told.get(key, now_ms=scope.now_ms())
     if kept is None:
         configuration = configuration_of(scope, version)
         view = _market_view(scope, configuration, strategy, symbol, close_ms)
@@ -100,7 +114,7 @@ def _explained(
             note = f"{strategy.name} said {said} at the time: bars were stored or corrected since"
         kept = (kept[0], note)
         if note is None:  # what was lacking may come
-            _TOLD.put(key, kept, now_ms=scope.now_ms())
+            told.put(key, kept, now_ms=scope.now_ms())
     return kept
 
 
@@ -165,11 +179,12 @@ def _panel(scope: Scope, symbol: Symbol, timeframe: Timeframe, start_ms: int, cl
     What an earlier call has read is not read again, but the latest of it, and all of it some minutes later
     where it was not known of some bars whether there are any.
     """
-    key = (scope.home, provider_of(scope, symbol), scope.history, symbol, timeframe, start_ms)
+    provider_of(scope, symbol)
+    key, panels = (symbol, timeframe, start_ms), scope.memory.of(_Panels)
     source, now_ms = source_of(scope), scope.now_ms()
     needed_ms = timeframe.floor(close_ms)
     settled_ms = timeframe.floor(min(next_month_ms(close_ms - 1), now_ms - _LATE_MS))
-    kept, read_ms = _PANELS.get(key) or (None, now_ms)
+    kept, read_ms = panels.get(key) or (None, now_ms)
     if kept is not None and not 0 <= now_ms - read_ms < _AGE_MS and not kept.covered.all():
         kept = None
     if kept is not None and len(kept) and int(kept.close_time_ms[-1]) >= needed_ms:
@@ -182,7 +197,7 @@ def _panel(scope: Scope, symbol: Symbol, timeframe: Timeframe, start_ms: int, cl
         read_ms = now_ms
     else:
         found = joined(kept.between(start_ms, again_ms), found)
-    _PANELS.put(key, (found, read_ms))
+    panels.put(key, (found, read_ms))
     return found
 
 
@@ -204,6 +219,7 @@ def _view(found: StrategyExplanation, answer: PortfolioAnswer | None) -> views.S
         time_ms=found.scan_time_ms,
         verdict=found.verdict.value,
         reason=found.reason.code,
+        lacks=lacking(found.reason, found.measurements),
         readiness=found.readiness,
         confidence=found.confidence,
         gates=[

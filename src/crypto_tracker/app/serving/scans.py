@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from crypto_tracker.app.endings import portfolio_sentence
-from crypto_tracker.app.screen.words import almost
+from crypto_tracker.app.screen.words import almost, lacks
 from crypto_tracker.app.serving.recent import Recent
 from crypto_tracker.app.serving.scope import Scanned, Scope
 from crypto_tracker.app.serving.strategy_view import facts_of, strategy_of, timeframe_of
@@ -18,13 +18,20 @@ from crypto_tracker.store.trading_records import SetupRecord
 from crypto_tracker.strategies.decisions import ScanColumn, decode_columns, verdict
 
 _KNOWN_MOST = 3_000  # scans of one symbol and strategy
-_KNOWN: Recent[dict[int, ScanColumn]] = Recent(24)
+_KNOWN_KEPT = 24
 
 _WORDS = {
     Reason.ACCEPTED: "every gate was passed",
     Reason.NO_BAR: "nobody traded in this bar",
     Reason.NOT_READY: "bars of the warm-up, or volumes, are missing",
 }
+
+
+class _Known(Recent[dict[int, ScanColumn]]):
+    """The scans that were looked at lately, of each symbol and strategy by their time."""
+
+    def __init__(self) -> None:
+        super().__init__(_KNOWN_KEPT)
 
 
 def scans(
@@ -55,8 +62,10 @@ def scans(
         strategy=strategy,
         timeframe=str(timeframe),
         time_ms=[scan.time_ms for scan in found],
+        setup=[scan.reason == Reason.ACCEPTED for scan in found],
         verdict=[said.value for said, _, _ in judged],
         reason=[reason.code for _, reason, _ in judged],
+        lacks=[lacking(Reason(scan.reason), scan.measurements) for scan in found],
         sentence=[sentence for _, _, sentence in judged],
         readiness=[scan.readiness for scan in found],
         confidence=[scan.confidence for scan in found],
@@ -79,18 +88,8 @@ def read_columns(
 
     A scan never changes, so those that were looked at lately are not read again.
     """
-    whole_ms = None if scope.live else scope.until_ms
-    key = (
-        scope.home,
-        scope.account,
-        scope.begun_ms,
-        scope.version,
-        scope.start_ms,
-        whole_ms,
-        symbol,
-        strategy,
-    )
-    known = _KNOWN.made(key, dict)
+    kept, key = scope.memory.of(_Known), (symbol, strategy)
+    known = kept.made(key, dict)
     there = {time_ms: known[time_ms] for time_ms in times_ms if time_ms in known}
     lacking = [time_ms for time_ms in times_ms if time_ms not in there]
     if lacking:
@@ -99,7 +98,7 @@ def read_columns(
         fresh = {column.time_ms: column for column in columns if column is not None}
         there |= fresh
         if len(known) + len(fresh) > _KNOWN_MOST:
-            _KNOWN.put(key, dict(fresh))
+            kept.put(key, dict(fresh))
         else:
             known.update(fresh)
     return [there[time_ms] for time_ms in times_ms if time_ms in there]
@@ -116,6 +115,11 @@ def judge(scope: Scope, scan: ScanColumn, answer: SetupRecord | None) -> tuple[V
     reason = Reason(scan.reason)
     said = verdict(reason, scan.readiness, scope.near_miss_readiness)
     return said, reason, scan_sentence(reason, scan.measurements)
+
+
+def lacking(reason: Reason, measurements: Mapping[str, float]) -> str | None:
+    """What a scan lacked of a setup, in one or two words; None of a setup, whatever became of it."""
+    return None if reason is Reason.ACCEPTED else lacks(reason, measurements)
 
 
 def scan_sentence(reason: Reason, measurements: Mapping[str, float]) -> str:

@@ -79,8 +79,16 @@ class Scans(View):
     strategy: StrategyName
     timeframe: str
     time_ms: list[int]
+    setup: Annotated[
+        list[bool],
+        Field(description="whether every gate was passed; the verdict of a setup is the portfolio's answer"),
+    ]
     verdict: list[Verdict]
     reason: list[str]
+    lacks: Annotated[
+        list[str | None],
+        Field(description="what it lacked of a setup, in one or two words; null of one", examples=[["drop"]]),
+    ]
     sentence: list[str]
     readiness: list[Readiness]
     confidence: list[MaybeNumber]
@@ -116,6 +124,10 @@ class ScanExplained(View):
     time_ms: Ms
     verdict: Verdict
     reason: str
+    lacks: Annotated[
+        str | None,
+        Field(description="what it lacked of a setup, in one or two words; null of one", examples=["drop"]),
+    ]
     readiness: Readiness
     confidence: MaybeNumber
     gates: list[GateResult]

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 
 import { measurements } from "./measured";
-import { bandOf, whole } from "./readiness";
+import { bandOf, saidOf, whole } from "./readiness";
 
 describe("measurements", () => {
   it("carry the unit of what they measure", () => {
@@ -15,6 +15,15 @@ describe("measurements", () => {
 
   it("say that something was not measured", () => {
     expect(measurements({ drop: null })[0]?.text).toBe("–");
+  });
+});
+
+describe("what a scan came to", () => {
+  it("is a setup also where the portfolio refused it", () => {
+    expect(saidOf({ setup: true, verdict: "SKIP" })).toEqual({ word: "setup, refused", tone: "info", by: "Refused by the portfolio: " });
+    expect(saidOf({ setup: true, verdict: "TAKE" }).word).toBe("setup");
+    expect(saidOf({ setup: false, verdict: "SKIP" }).word).toBe("no setup");
+    expect(saidOf({ setup: false, verdict: "NEAR_MISS" }).word).toBe("near miss");
   });
 });
 

@@ -1,7 +1,7 @@
 /** How near a scan is to a setup, in words and colours. The number always stands beside them. */
 
 import type { Band, Verdict } from "../api/types";
-import { NOTHING, number, words } from "../format";
+import { NOTHING, number } from "../format";
 
 export const BANDS: readonly Band[] = ["ready", "close", "neutral", "waiting"];
 
@@ -38,22 +38,24 @@ export function isStopped(readiness: number | null, setup: boolean): boolean {
   return readiness !== null && readiness >= 100 && !setup;
 }
 
-/** The gate that a reason speaks of, in a word: `volume` of `volume_low`. */
-export function gateOf(reason: string): string {
-  return words(reason).replace(/ (too )?(low|high|small|few|weak|narrow)$/, "");
-}
-
 export const VERDICT_TONES = { TAKE: "up", NEAR_MISS: "warn", SKIP: "muted" } as const satisfies Record<
   Verdict,
   string
 >;
 
-/** What a scan came to, as far as the strategy is concerned. */
-export const SCAN_WORDS: Readonly<Record<Verdict, string>> = {
-  TAKE: "setup",
-  NEAR_MISS: "near miss",
-  SKIP: "no setup",
-};
+interface Said {
+  readonly word: string;
+  readonly tone: "up" | "warn" | "info" | "muted";
+  /** Whose words its sentence are, where that is not plain. */
+  readonly by: string;
+}
+
+/** What a scan came to. Of a setup the verdict is the portfolio's: one that it refused is a setup all the same. */
+export function saidOf(scan: { readonly setup: boolean; readonly verdict: Verdict }): Said {
+  if (!scan.setup) return scan.verdict === "NEAR_MISS" ? { word: "near miss", tone: "warn", by: "" } : { word: "no setup", tone: "muted", by: "" };
+  if (scan.verdict === "SKIP") return { word: "setup, refused", tone: "info", by: "Refused by the portfolio: " };
+  return { word: "setup", tone: "up", by: "" };
+}
 
 /** What a setup came to, in a list of decisions: a setup that the portfolio refused is skipped. */
 export const DECISION_WORDS: Readonly<Record<Verdict, string>> = {

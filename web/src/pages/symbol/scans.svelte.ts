@@ -8,8 +8,11 @@ import { lastAtOrBefore } from "$lib/charts/align";
 
 export interface ScanAt {
   readonly time_ms: number;
+  /** Whether every gate was passed; the verdict of a setup is the portfolio's answer. */
+  readonly setup: boolean;
   readonly verdict: Verdict;
   readonly reason: string;
+  readonly lacks: string | null;
   readonly sentence: string;
   readonly readiness: number | null;
   readonly confidence: number | null;
@@ -103,8 +106,10 @@ function key(strategy: string, start: number): string {
 function scanAt(scans: Scans, at: number, time_ms: number): ScanAt {
   return {
     time_ms,
+    setup: scans.setup[at] ?? false,
     verdict: scans.verdict[at] ?? "SKIP",
     reason: scans.reason[at] ?? "",
+    lacks: scans.lacks[at] ?? null,
     sentence: scans.sentence[at] ?? "",
     readiness: scans.readiness[at] ?? null,
     confidence: scans.confidence[at] ?? null,
