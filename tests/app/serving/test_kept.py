@@ -1,6 +1,6 @@
 """What takes a while is made in the background, seldom, and its errors reach whoever looks."""
 
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 
@@ -128,3 +128,26 @@ def test_who_has_patience_waits_for_the_newer_value_and_gets_the_old_one_when_it
     assert kept.get(patience=0.01) == 2
     maker.leave.set()
     assert looked_until(kept, 3) == 3
+
+
+def test_where_no_thread_can_start_nobody_hangs_and_what_was_made_before_is_served_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_thread(_: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    clock = Clock()
+    maker = Maker(clock)
+    kept = Kept(maker, seconds=60.0, clock=clock)
+    with monkeypatch.context() as machine:
+        machine.setattr(Thread, "start", no_thread)
+        for ask in (kept.get, kept.look):
+            with pytest.raises(StoreError, match=r"no thread to read this in \(can't start new thread\)"):
+                ask()
+    assert kept.get() == 1
+    looked_until(kept, 1)
+    clock.now += 61.0
+    with monkeypatch.context() as machine:
+        machine.setattr(Thread, "start", no_thread)
+        assert (kept.look(), kept.get(patience=PATIENCE)) == (1, 1)
+    assert kept.get(patience=PATIENCE) == 2

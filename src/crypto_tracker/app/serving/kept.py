@@ -6,6 +6,8 @@ from threading import Lock, Thread
 from time import monotonic
 from typing import Generic, TypeVar
 
+from crypto_tracker.core.errors import StoreError
+
 ValueT = TypeVar("ValueT")
 
 _SHARE = 0.05  # of all time, that making one view may take
@@ -16,7 +18,8 @@ class Kept(Generic[ValueT]):
 
     `look` never waits; `get` waits for the very first one, and for a newer one as long as it is told to. What
     takes long is made less often, so that it never takes more than a twentieth of the time. Where it could
-    not be made, whoever looks gets the error, until the next attempt.
+    not be made, whoever looks gets the error, until the next attempt. Where the machine gives no thread to
+    make it in, what was made before is served on; without that it is an error, and the next look tries again.
 
     Parameters
     ----------
@@ -58,22 +61,31 @@ class Kept(Generic[ValueT]):
             if self._newest is not None and 0.0 <= self._clock() - self._made_at < self._lasts:
                 return self._newest
             coming: Future[ValueT] = Future()
+            try:
+                Thread(target=self._work, args=(coming,), name="kept", daemon=True).start()
+            except RuntimeError as error:
+                if self._newest is not None:
+                    return self._newest
+                raise StoreError(
+                    f"the machine gives no thread to read this in ({error}): try again"
+                ) from error
             self._coming = coming
-        Thread(target=self._work, args=(coming,), name="kept", daemon=True).start()
         return coming
 
     def _work(self, coming: Future[ValueT]) -> None:
-        started = self._clock()
+        started, error = self._clock(), None
         try:
             made = self._make()
-        except Exception as error:  # noqa: BLE001 - whoever looks gets it
-            coming.set_exception(error)
-        else:
-            coming.set_result(made)
+        except Exception as raised:  # noqa: BLE001 - whoever looks gets it
+            error = raised
         ended = self._clock()
         with self._lock:
             self._newest, self._coming = coming, None
             self._made_at, self._lasts = ended, max(self._seconds, (ended - started) / _SHARE)
+            if error is None:
+                coming.set_result(made)
+            else:
+                coming.set_exception(error)
 
 
 def _value(made: Future[ValueT]) -> ValueT:
