@@ -221,7 +221,7 @@ def test_a_time_after_the_end_of_a_replay_is_refused(tmp_path):
     opened(tmp_path, "again", end_ms=START + DAY_MS)
     code, _, err = run_command(tmp_path, "pause", "--at", "2025-08-23T00:00")
     assert code == 1
-    assert "ends at 2025-08-23 00:00 UTC: choose an earlier --at" in err
+    assert "ends at 2025-08-23 00:00 UTC: choose an earlier time" in err
 
 
 # ----------------------------------------------------------------------------------------- answers

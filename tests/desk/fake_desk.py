@@ -25,7 +25,6 @@ from tests.desk.examples import example
 NOW_MS = 1_755_864_000_000
 SYMBOLS = frozenset({"BTC/USDT", "ETH/USDT"})
 STRATEGIES = frozenset({"DCA", "SWING"})
-KINDS = frozenset({"pause", "resume", "close"})
 NEXT = "MTAyNA"
 
 
@@ -165,11 +164,10 @@ class FakeBook:
     # --- what people tell it
     def preview(self, wish: control_views.CommandWish) -> control_views.CommandPreview:
         self._live()
-        return example(control_views.CommandPreview, kind=_kind(wish), arguments=wish.arguments)
+        return example(control_views.CommandPreview, kind=wish.kind, arguments=wish.arguments)
 
     def tell(self, wish: control_views.CommandWish, actor: str) -> control_views.CommandItem:
         self._live()
-        _kind(wish)
         self._desk.told.append((self.account, wish, actor))
         return example(control_views.CommandItem, kind=wish.kind, arguments=wish.arguments, actor=actor)
 
@@ -192,11 +190,12 @@ class FakeBook:
         return example(control_views.ConfigurationPreview)
 
     def tell_configuration(
-        self, wish: control_views.ConfigurationWish, actor: str
+        self, wish: control_views.ConfigurationWish, actor: str, *, source: str
     ) -> control_views.CommandItem:
         self._live()
         _toml(wish)
-        self._desk.configured.append((self.account, wish.toml, actor))
+        self._desk.configured.append((self.account, wish.toml, actor, source))
+        self._desk.configured_under.append(wish.command_id)
         return example(control_views.CommandItem, kind="configure", actor=actor)
 
     # --- the rest
@@ -238,7 +237,8 @@ class FakeDesk:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, control_views.CommandWish, str]] = []
-        self.configured: list[tuple[str, str, str]] = []
+        self.configured: list[tuple[str, str, str, str]] = []
+        self.configured_under: list[str | None] = []
         self.topics: list[tuple[str, frozenset[str]]] = []
         self.watches = 0
         self.broken: Exception | None = None
@@ -285,12 +285,6 @@ class FakeDesk:
 
 def broken_store() -> StoreError:
     return StoreError("the database /srv/anna/user_data/accounts/paper/trading.db is locked: try again")
-
-
-def _kind(wish: control_views.CommandWish) -> str:
-    if wish.kind not in KINDS:
-        raise UsageError(f"there is no command {wish.kind[:40]!r}: there are {', '.join(sorted(KINDS))}")
-    return wish.kind
 
 
 def _toml(wish: control_views.ConfigurationWish) -> None:

@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 
 from crypto_tracker.core.errors import CryptoTrackerError, SimulationError
 from crypto_tracker.core.orders import ExitReason
+from crypto_tracker.desk.views.controls import CommandKind, CommandWish
 from crypto_tracker.desk.views.live import CLIENT_MESSAGES, SERVER_MESSAGES
 from crypto_tracker.desk.views.system import Problem
 from crypto_tracker.desk.web.application import openapi_document
 from crypto_tracker.desk.web.gate import HEADERS
 from crypto_tracker.desk.web.parameters import LATEST_MS, SPAN_DAYS_MAX, ExitCode
 from crypto_tracker.desk.web.problems import without_paths
+from crypto_tracker.store.control import ARGUMENTS
 from tests.desk.fake_desk import NEXT, FakeDesk, broken_store
 from tests.desk.served import CONTROL, Client, application, running, settings
 
@@ -71,7 +73,41 @@ def test_freqtrade_names_mean_what_they_say() -> None:
         ("resume", {}),
         ("close", {"symbol": "ETH/USDT"}),
     ]
-    assert desk.configured == [("paper", "[limits]\nmax_open = 20\n", "web:bert")]
+    assert desk.configured == [
+        ("paper", "[limits]\nmax_open = 20\n", "web:bert", "the configuration file of the home")
+    ]
+
+
+@pytest.mark.parametrize("name", ["pause", "stopbuy", "start", "forceexit", "reload_config", "commands"])
+def test_every_command_may_be_sent_again_under_an_id_of_ones_own(name: str) -> None:
+    desk, own = FakeDesk(), "3f2b8c0e9d7a4f61b5c2e8d90a1f7b34"
+    body = {"forceexit": {"symbol": "ETH/USDT"}, "commands": {"kind": "pause"}}.get(name, {})
+    answer = Client(application(desk), CONTROL).post(f"/api/v1/{name}", json=body | {"command_id": own})
+    assert answer.status_code == 202
+    assert [wish.command_id for _, wish, _ in desk.told] + desk.configured_under == [own]
+
+
+def test_what_was_sent_as_a_configuration_says_by_which_way() -> None:
+    desk = FakeDesk()
+    asking = Client(application(desk), CONTROL)
+    assert asking.post("/api/v1/config/apply", json={"toml": ""}).status_code == 202
+    assert [source for *_, source in desk.configured] == ["the API"]
+
+
+def test_every_kind_of_command_is_documented_with_its_arguments() -> None:
+    document = openapi_document("0.5.0")
+    assert set(get_args(CommandKind)) == set(ARGUMENTS) - {"configure"}
+    kinds = document["components"]["schemas"]["CommandWish"]["properties"]["kind"]["enum"]
+    assert kinds == list(get_args(CommandKind))
+    guide = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+    for path in ("/api/v1/commands", "/api/v1/commands/preview"):
+        body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+        assert list(body["examples"]) == kinds
+        for kind, shown in body["examples"].items():
+            wish = CommandWish.model_validate(shown["value"])
+            assert {name: type(value) for name, value in wish.arguments.items()} == ARGUMENTS[kind]
+            row = next(line for line in guide.splitlines() if line.startswith(f"| `{kind}` |"))
+            assert set(re.findall(r"`(\w+)`", row.split("|")[2])) == set(ARGUMENTS[kind])
 
 
 def test_a_command_without_anything_to_say_is_an_empty_object() -> None:
@@ -157,12 +193,20 @@ def test_a_refusal_is_one_sentence_that_helps(path: str, status: int, sentence: 
         ("[]", 422, "the body is no JSON object"),
         ("null", 422, "the body is missing: send one JSON object"),
         ("{}", 422, "the field kind is missing"),
-        ('{"kind": 3}', 422, "the field kind is no text"),
+        ('{"kind": "pause", "arguments": 3}', 422, "the field arguments is no JSON object"),
         ('{"kind": "pause", "whom": 1}', 422, "the field whom is not known"),
         ('{"kind": "pause", "not_before_ms": "soon"}', 422, "the field not_before_ms is no whole number"),
         ('{"kind": "pause", "not_before_ms": true}', 422, "the field not_before_ms is no whole number"),
         ('{"kind": "pause", "not_before_ms": 5.0}', 202, ""),
-        ('{"kind": "dance"}', 400, "there is no command 'dance': there are close, pause, resume"),
+        (
+            '{"kind": "dance"}',
+            422,
+            (
+                "the field kind must be 'pause', 'resume', 'close', 'close_worst', 'regime_force', "
+                "'regime_release', 'cooldown_clear', 'streak_clear', 'strategy_on', 'strategy_off', 'block' or "
+                "'unblock'"
+            ),
+        ),
     ],
 )
 def test_a_body_that_is_not_understood_says_where(body: str, status: int, sentence: str) -> None:

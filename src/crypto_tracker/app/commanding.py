@@ -36,6 +36,10 @@ _NEXT_MINUTE_SECONDS = 100.0  # in which paper trading does: a minute, the grace
 _NAMED = 5  # symbols that a refusal lists
 
 
+class NothingChanges(ConfigError):
+    """A configuration is what the account trades under, or will trade under, already."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """The account that is told something, as it stands before."""
@@ -147,6 +151,12 @@ def tell(
     return _answer(where, command, wait_seconds, now_ms)
 
 
+def note_refused(where: Standing, command: Command, sentence: str) -> None:
+    """Note in the audit a command that was refused at once, as the account stands."""
+    with ControlStore.open(where.place.folder) as control:
+        control.note_refused(command, sentence)
+
+
 def refuse_where_nobody_answers(where: Standing, not_before_ms: int | None) -> None:
     """Raise CryptoTrackerError for a replay that has ended, or that ends before a command could act."""
     end_ms, name = where.account.end_ms, where.place.name
@@ -159,7 +169,7 @@ def refuse_where_nobody_answers(where: Standing, not_before_ms: int | None) -> N
         )
     if not_before_ms is not None and not_before_ms >= end_ms:
         raise CryptoTrackerError(
-            f"the replay of {name} ends at {from_ms(end_ms):%Y-%m-%d %H:%M} UTC: choose an earlier --at"
+            f"the replay of {name} ends at {from_ms(end_ms):%Y-%m-%d %H:%M} UTC: choose an earlier time"
         )
 
 
@@ -219,7 +229,7 @@ def offered(
     if kept is not None:
         raise ConfigError(f"the account {where.place.name} can not take this configuration: {kept}")
     if row.version == replaced.version:
-        raise ConfigError(
+        raise NothingChanges(
             f"nothing in it changes what the account {where.place.name} trades, or will trade once what "
             f"waits has acted: that is {row.version} already. Values that are no part of the version, such "
             "as engine.*, are read from your own configuration when `trade` starts"

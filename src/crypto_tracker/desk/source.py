@@ -3,7 +3,8 @@
 The web server knows these protocols and nothing behind them; `app` joins the two. Every method is called from
 worker threads, several at a time. What cannot be answered raises an error of `core.errors`: NotThere where
 something named does not exist, UsageError for what cannot be asked, StoreError or DataError where the records
-cannot be read, and NotLive where only a trading account could answer.
+cannot be read, NotLive where only a trading account could answer, and CryptoTrackerError itself for what makes
+sense and cannot be done as the account stands.
 """
 
 from collections.abc import Sequence
@@ -213,9 +214,9 @@ class Book(Protocol):
         ...
 
     def tell_configuration(
-        self, wish: control_views.ConfigurationWish, actor: str
+        self, wish: control_views.ConfigurationWish, actor: str, *, source: str
     ) -> control_views.CommandItem:
-        """Offer a configuration, and command the account to take it."""
+        """Offer a configuration, and command the account to take it; `source` says where its text is from."""
         ...
 
     # --- what is known of its data and its targets

@@ -229,6 +229,17 @@ class ControlStore:
             _note(connection, command.created_at_ms, command.actor, command.kind, detail)
         return command
 
+    def note_refused(self, command: Command, sentence: str) -> None:
+        """Note in the audit a command that was refused before anybody stored it."""
+        detail = {
+            "command_id": command.command_id,
+            "arguments": dict(command.arguments),
+            "not_before_ms": command.not_before_ms,
+            "refused": sentence,
+        }
+        with self._writing() as connection:
+            _note(connection, command.created_at_ms, command.actor, command.kind, detail)
+
     def offer_configuration(
         self, row: ConfigurationRow, *, source: str, actor: str, created_at_ms: int
     ) -> None:

@@ -7,9 +7,17 @@ import pytest
 
 from crypto_tracker.app import commanding
 from crypto_tracker.app.serving.account_book import AccountBook
-from crypto_tracker.core.errors import ConfigError, UsageError
+from crypto_tracker.core.errors import ConfigError, CryptoTrackerError, UsageError
 from crypto_tracker.core.timeframes import MINUTE_MS
-from crypto_tracker.desk.views.controls import CommandItem, CommandPreview, CommandWish, ConfigurationWish
+from crypto_tracker.desk.views.controls import (
+    AuditResult,
+    CommandItem,
+    CommandKind,
+    CommandPreview,
+    CommandWish,
+    ConfigurationWish,
+)
+from crypto_tracker.desk.web.problems import status_of
 from tests.app.serving.accounts import MEDDLED_MINUTES, book_of, new_desk, trade_on
 from tests.trading import worlds
 
@@ -17,7 +25,9 @@ Arguments = Mapping[str, str | int]
 CRASHED_MINUTES = 600
 
 
-def wish(kind: str, arguments: Arguments | None = None, not_before_ms: int | None = None) -> CommandWish:
+def wish(
+    kind: CommandKind, arguments: Arguments | None = None, not_before_ms: int | None = None
+) -> CommandWish:
     return CommandWish(kind=kind, arguments=dict(arguments or {}), not_before_ms=not_before_ms)
 
 
@@ -130,23 +140,38 @@ def test_a_command_for_later_is_not_judged_by_the_present(traded_book: AccountBo
     ("kind", "arguments", "sentence"),
     [
         ("resume", {}, "entries are not stopped"),
-        ("close", {"symbol": "XRP"}, "XRP is not traded by this account: it trades BTC/USD"),
-        ("close_worst", {"count": 0}, "the number of positions to close is 0"),
-        ("close_worst", {"count": "two"}, "takes count"),
-        ("regime_force", {"regime": "sunny"}, "'sunny' is no regime"),
         ("regime_release", {}, "no regime is forced"),
         ("cooldown_clear", {"symbol": "BTC/USD"}, "BTC/USD does not cool down"),
         ("streak_clear", {"strategy": "DCA"}, "DCA has no losing streak"),
         ("strategy_on", {"strategy": "DCA"}, "DCA is on already"),
         ("strategy_off", {"strategy": "CHANNEL"}, "CHANNEL is off already"),
-        ("strategy_off", {"strategy": "MOON"}, "MOON is no strategy of this account"),
         ("unblock", {"symbol": "ETH/USD"}, "ETH/USD is not blocked"),
-        ("dance", {}, "'dance' is no command"),
-        ("configure", {"version": "f00"}, "apply it instead"),
     ],
 )
-def test_what_would_be_refused_is_refused_at_once(
-    traded_book: AccountBook, kind: str, arguments: Arguments, sentence: str
+def test_what_the_account_would_refuse_as_it_stands_is_refused_at_once(
+    traded_book: AccountBook, kind: CommandKind, arguments: Arguments, sentence: str
+) -> None:
+    with pytest.raises(CryptoTrackerError, match=sentence) as refused:
+        traded_book.preview(wish(kind, arguments))
+    assert status_of(refused.value) == 409
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "sentence"),
+    [
+        ("close", {"symbol": "XRP"}, "XRP is not traded by this account: it trades BTC/USD"),
+        ("close_worst", {"count": 0}, "the number of positions to close is 0, expected 1 or more"),
+        ("close_worst", {"count": "two"}, "takes count"),
+        (
+            "regime_force",
+            {"regime": "sunny"},
+            "'sunny' is no regime: there are normal, caution, euphoria, panic",
+        ),
+        ("strategy_off", {"strategy": "MOON"}, "MOON is no strategy of this account"),
+    ],
+)
+def test_what_means_nothing_to_the_account_is_no_request_at_all(
+    traded_book: AccountBook, kind: CommandKind, arguments: Arguments, sentence: str
 ) -> None:
     with pytest.raises(UsageError, match=sentence):
         traded_book.preview(wish(kind, arguments))
@@ -167,8 +192,16 @@ def test_what_is_told_waits_for_the_trader_and_is_answered_before_its_next_minut
     newest = own_book.commands(limit=2, cursor=None).items
     assert [each.command_id for each in newest] == [close.command_id, pause.command_id]
     for act in (own_book.preview, lambda asked: own_book.tell(asked, "web:anna")):
-        with pytest.raises(UsageError, match="entries are paused already"):
+        with pytest.raises(CryptoTrackerError, match="entries are paused already") as refused:
             act(wish("pause"))
+        assert status_of(refused.value) == 409
+    tried, *others = own_book.audit(limit=3, cursor=None).items
+    assert (tried.actor, tried.action, tried.result) == (
+        "web:anna",
+        "pause",
+        AuditResult(status="refused", sentence="entries are paused already", time_ms=None),
+    )
+    assert [each.result and each.result.status for each in others] == ["waiting", "waiting"]
 
     trade_on(home, MEDDLED_MINUTES + 2)
     first = answered(own_book, pause)
@@ -183,11 +216,16 @@ def test_what_is_told_waits_for_the_trader_and_is_answered_before_its_next_minut
     assert after.entries.paused
     assert after.entries.paused_since_ms == before.until_ms
     assert "BTC/USD" not in {each.trade.symbol for each in own_book.positions().items}
-    assert own_book.audit(limit=1, cursor=None).items[0].actor == "web:berta"
+    came = [each.result for each in own_book.audit(limit=3, cursor=None).items]
+    assert [each and (each.status, each.time_ms) for each in came] == [
+        ("refused", None),
+        ("applied", before.until_ms),
+        ("applied", before.until_ms),
+    ]
     assert "It ends the pause since 2025-03-02 06:40 UTC." in text(own_book.preview(wish("resume")))
 
 
-KINDS: list[tuple[str, Arguments]] = [
+KINDS: list[tuple[CommandKind, Arguments]] = [
     ("pause", {}),
     ("resume", {}),
     ("close", {"symbol": "ETH/USD"}),
@@ -203,7 +241,7 @@ KINDS: list[tuple[str, Arguments]] = [
 ]
 
 
-def told_anyhow(book: AccountBook, kind: str, arguments: Arguments) -> CommandItem:
+def told_anyhow(book: AccountBook, kind: CommandKind, arguments: Arguments) -> CommandItem:
     """Told past the book, which itself refuses what the trader would."""
     moments = book._moments
     found = commanding.tell(
@@ -222,12 +260,13 @@ def test_a_command_that_is_told_twice_under_one_id_is_one(home: Path, own_book: 
     assert given.command_id == "a" * 32
     assert own_book.tell(asked, "web:anna") == given
     changed = ConfigurationWish(toml=toml_of((*worlds.LIVELY, "limits.max_open = 7")), command_id="b" * 32)
-    offered = own_book.tell_configuration(changed, "web:anna")
-    assert own_book.tell_configuration(changed, "web:anna") == offered
+    offered = own_book.tell_configuration(changed, "web:anna", source="the API")
+    assert own_book.tell_configuration(changed, "web:anna", source="the API") == offered
     newest = own_book.commands(limit=2, cursor=None).items
     assert [each.command_id for each in newest] == ["b" * 32, "a" * 32]
-    with pytest.raises(UsageError, match="is another one: make a new id"):
+    with pytest.raises(CryptoTrackerError, match="is another one: make a new id") as refused:
         own_book.tell(CommandWish(kind="resume", command_id="a" * 32), "web:anna")
+    assert status_of(refused.value) == 409
     trade_on(home, MEDDLED_MINUTES + 1)
     assert own_book.tell(asked, "web:anna").status == "applied"
 
@@ -237,7 +276,7 @@ def test_a_preview_refuses_exactly_what_the_trader_refuses(home: Path, own_book:
     for kind, arguments in KINDS:  # each sees what those before it have done
         try:
             own_book.preview(wish(kind, arguments))
-        except UsageError as error:
+        except CryptoTrackerError as error:
             refused[kind] = str(error)
         told[kind] = told_anyhow(own_book, kind, arguments)
     trade_on(home, MEDDLED_MINUTES + 1)
@@ -256,10 +295,11 @@ def test_a_replay_that_has_ended_is_told_nothing(home: Path) -> None:
         lambda: book.preview(wish("pause")),
         lambda: book.tell(wish("pause"), "web:anna"),
         lambda: book.preview_configuration(ConfigurationWish(toml="")),
-        lambda: book.tell_configuration(ConfigurationWish(toml=""), "web:anna"),
+        lambda: book.tell_configuration(ConfigurationWish(toml=""), "web:anna", source="the API"),
     ):
-        with pytest.raises(UsageError, match=sentence):
+        with pytest.raises(CryptoTrackerError, match=sentence) as refused:
             act()
+        assert status_of(refused.value) == 409
     assert book.commands(limit=5, cursor=None).items == []
     assert book.audit(limit=5, cursor=None).items == []
     desk.close()
@@ -282,9 +322,14 @@ def test_a_configuration_tells_its_changes_and_takes_the_place_of_the_other(
     assert [(each.key, each.old, each.new) for each in shown.changes] == [("limits.max_open", 150, 7)]
     assert shown.consequences[0].startswith("1 value changes")
     assert "6 open positions keep their exits" in " ".join(shown.consequences)
-    with pytest.raises(UsageError, match=f"it would take the place of {shown.replaces}"):
-        own_book.tell_configuration(changed.model_copy(update={"replaces": shown.version}), "web:anna")
-    given = own_book.tell_configuration(changed.model_copy(update={"replaces": shown.replaces}), "web:anna")
+    with pytest.raises(CryptoTrackerError, match=f"it would take the place of {shown.replaces}") as refused:
+        own_book.tell_configuration(
+            changed.model_copy(update={"replaces": shown.version}), "web:anna", source="the API"
+        )
+    assert status_of(refused.value) == 409
+    given = own_book.tell_configuration(
+        changed.model_copy(update={"replaces": shown.replaces}), "web:anna", source="the API"
+    )
     assert (given.kind, given.arguments, given.status) == ("configure", {"version": shown.version}, "waiting")
     trade_on(home, MEDDLED_MINUTES + 1)
     assert answered(own_book, given).status == "applied"
@@ -311,5 +356,6 @@ def test_a_configuration_that_cannot_be_taken_says_why(
 
 
 def test_a_configuration_that_changes_nothing_is_refused(traded_book: AccountBook) -> None:
-    with pytest.raises(ConfigError, match="nothing in it changes"):
+    with pytest.raises(CryptoTrackerError, match="nothing in it changes") as refused:
         traded_book.preview_configuration(ConfigurationWish(toml=toml_of(worlds.LIVELY)))
+    assert status_of(refused.value) == 409

@@ -6,7 +6,6 @@ number of rows by key.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from crypto_tracker.app.serving.candles import candles
 from crypto_tracker.app.serving.column_pages import ColumnPages, Columns
 from crypto_tracker.app.serving.decision_view import decision_views
 from crypto_tracker.app.serving.explanations import explain
+from crypto_tracker.app.serving.home_bars import HomeBars
 from crypto_tracker.app.serving.levels import MARKS_MAX, levels
 from crypto_tracker.app.serving.locks_view import locks_view
 from crypto_tracker.app.serving.market_view import market_view
@@ -73,7 +73,7 @@ class AccountBook(ColumnPages):
 
     def __init__(
         self,
-        home: Path,
+        bars: HomeBars,
         name: str,
         *,
         load: Load,
@@ -81,12 +81,12 @@ class AccountBook(ColumnPages):
         now_ms: Callable[[], int],
         health: Callable[[], system_views.Health],
     ) -> None:
-        self._home = home
+        self._home = bars.home
         self._name = name
         self._load = load
         self._now_ms = now_ms
         self._health = health
-        self._moments = Moments(home, name, strategies=strategies, now_ms=now_ms)
+        self._moments = Moments(bars, name, strategies=strategies, now_ms=now_ms)
         self._ratios: Recent[account_views.Ratios] = Recent(1)
         self._began: Recent[tuple[float | None]] = Recent(1)
         self._sums: Recent[Mapping[Symbol, trade_views.Sums]] = Recent(1)
@@ -125,7 +125,7 @@ class AccountBook(ColumnPages):
         """Figures of the daily equity; of the account's last minute they are made once."""
         moment = self._moments.now()
         followed = moment.followed
-        key = followed.account.created_at_ms, followed.cursor_ms, moment.present.scope.version
+        key = followed.beginning, followed.cursor_ms, moment.present.scope.version
         return self._ratios.made(key, lambda: self._make_ratios(moment))
 
     # --- trades --------------------------------------------------------------------------------
@@ -280,13 +280,10 @@ class AccountBook(ColumnPages):
         return self._commands.preview_configuration(wish)
 
     def tell_configuration(
-        self, wish: control_views.ConfigurationWish, actor: str
+        self, wish: control_views.ConfigurationWish, actor: str, *, source: str
     ) -> control_views.CommandItem:
-        """Offer a configuration, and command the account to take it.
-
-        Raises UsageError where it would take the place of another one than it was previewed to.
-        """
-        return self._commands.tell_configuration(wish, actor)
+        """Offer a configuration, and command the account to take it."""
+        return self._commands.tell_configuration(wish, actor, source=source)
 
     # --- what is known of its data and its targets ---------------------------------------------
 
@@ -345,7 +342,7 @@ class AccountBook(ColumnPages):
             return decision_views(records, rows, present.tiers, seen, present.cursor_ms)
 
     def _sums_of_symbols(self, moment: Moment) -> Mapping[Symbol, trade_views.Sums]:
-        key = moment.present.account.created_at_ms, len(moment.followed.trades)
+        key = moment.followed.beginning, len(moment.followed.trades)
         return self._sums.made(key, self._columns_at(moment).sums_of_symbols)
 
     def _make_ratios(self, moment: Moment) -> account_views.Ratios:
@@ -399,14 +396,14 @@ class AccountBook(ColumnPages):
             known = closes[~np.isnan(closes)]
             return (float(known[0]) if len(known) else None,)
 
-        (began,) = self._began.made((account.created_at_ms, account.start_ms), first_close)
+        (began,) = self._began.made(moment.followed.beginning, first_close)
         return None if began is None else now.reference_price / began - 1.0
 
     def _slow_views(self, moment: Moment) -> SlowViews:
         """What is made now and then, of this account and of none that was begun in its place before."""
         account = moment.present.account
         return self._slow.made(
-            account.created_at_ms,
+            moment.followed.beginning,
             lambda: SlowViews(
                 self._name,
                 lambda: self._moments.now().present.scope,

@@ -3,15 +3,15 @@
 from collections.abc import Callable, Mapping
 from threading import Lock
 
-from crypto_tracker.app.commanding import refuse_where_nobody_answers
+from crypto_tracker.app.commanding import note_refused, refuse_where_nobody_answers
 from crypto_tracker.app.commanding import tell as give
-from crypto_tracker.app.serving.configuration_view import SOURCE, configuration_view, preview_view, wished
+from crypto_tracker.app.serving.configuration_view import configuration_view, preview_view, wished
 from crypto_tracker.app.serving.control_view import audit_page, command_item, command_page
 from crypto_tracker.app.serving.moments import Moment, Moments
 from crypto_tracker.app.serving.page_limits import check_limit
 from crypto_tracker.app.serving.previews import asked, preview, refuse_what_would_be_refused
 from crypto_tracker.app.serving.recent import Recent
-from crypto_tracker.core.errors import CryptoTrackerError, UsageError
+from crypto_tracker.core.errors import CryptoTrackerError
 from crypto_tracker.desk.views import controls as views
 from crypto_tracker.store.control import Command
 from crypto_tracker.store.trading_records import ConfigurationRow
@@ -28,15 +28,19 @@ class AccountCommands:
         self._telling = Lock()  # what is told is checked against all that was told before
 
     def preview(self, wish: views.CommandWish) -> views.CommandPreview:
-        """What a command would do; raises UsageError where it would be refused."""
+        """What a command would do.
+
+        Raises UsageError for what means nothing to the account, and CryptoTrackerError for what it would
+        refuse as it stands.
+        """
         moment = self._moments.now()
         command = asked(moment.present, wish, actor="", now_ms=self._now_ms())
-        self._refuse_where_nobody_answers(moment, wish.not_before_ms)
+        refuse_where_nobody_answers(self._moments.where(moment), wish.not_before_ms)
         refuse_what_would_be_refused(moment.present, command, moment.followed.waiting, moment.row)
         return preview(moment.present, command, self._moments.market(moment))
 
     def tell(self, wish: views.CommandWish, actor: str) -> views.CommandItem:
-        """Give a command; raises UsageError where it would be refused, as `preview` does.
+        """Give a command; raises as `preview` does, and notes in the audit what the account refuses.
 
         The trader answers it before its next minute, and may refuse it still.
         """
@@ -46,8 +50,12 @@ class AccountCommands:
             given = self._given(moment, wish.command_id, command.kind, command.arguments)
             if given is not None:
                 return given
-            self._refuse_where_nobody_answers(moment, wish.not_before_ms)
-            refuse_what_would_be_refused(moment.present, command, moment.followed.waiting, moment.row)
+            refuse_where_nobody_answers(self._moments.where(moment), wish.not_before_ms)
+            try:
+                refuse_what_would_be_refused(moment.present, command, moment.followed.waiting, moment.row)
+            except CryptoTrackerError as error:
+                note_refused(self._moments.where(moment), command, str(error))
+                raise
             return self._give(moment, command)
 
     def commands(self, *, limit: int, cursor: str | None) -> views.CommandPage:
@@ -79,17 +87,20 @@ class AccountCommands:
     def preview_configuration(self, wish: views.ConfigurationWish) -> views.ConfigurationPreview:
         """What a configuration would change."""
         moment = self._moments.now()
-        self._refuse_where_nobody_answers(moment, None)
+        refuse_where_nobody_answers(self._moments.where(moment), None)
         installed = moment.present.scope.installed
         found, _ = preview_view(
             self._moments.where(moment), wished(wish.toml, installed), installed, len(moment.present.held)
         )
         return found
 
-    def tell_configuration(self, wish: views.ConfigurationWish, actor: str) -> views.CommandItem:
+    def tell_configuration(
+        self, wish: views.ConfigurationWish, actor: str, *, source: str
+    ) -> views.CommandItem:
         """Offer a configuration, and command the account to take it.
 
-        Raises UsageError where it would take the place of another one than it was previewed to.
+        Raises ConfigError where it is wrong, and CryptoTrackerError where nothing would change, or where it
+        would take the place of another one than it was previewed to.
         """
         with self._telling:
             moment = self._moments.now()
@@ -99,12 +110,12 @@ class AccountCommands:
             given = self._given(moment, wish.command_id, "configure", arguments)
             if given is not None:
                 return given
-            self._refuse_where_nobody_answers(moment, None)
+            refuse_where_nobody_answers(self._moments.where(moment), None)
             found, row = preview_view(
                 self._moments.where(moment), configuration, installed, len(moment.present.held)
             )
             if wish.replaces is not None and wish.replaces != found.replaces:
-                raise UsageError(
+                raise CryptoTrackerError(
                     f"it would take the place of {found.replaces}, and was looked at as following "
                     f"{wish.replaces}: look at what it changes once more"
                 )
@@ -115,15 +126,9 @@ class AccountCommands:
                 created_at_ms=self._now_ms(),
                 command_id=wish.command_id,
             )
-            return self._give(moment, command, offer=(row, SOURCE))
+            return self._give(moment, command, offer=(row, source))
 
     # --- behind them ---------------------------------------------------------------------------
-
-    def _refuse_where_nobody_answers(self, moment: Moment, not_before_ms: int | None) -> None:
-        try:
-            refuse_where_nobody_answers(self._moments.where(moment), not_before_ms)
-        except CryptoTrackerError as error:
-            raise UsageError(str(error)) from error
 
     def _given(
         self, moment: Moment, command_id: str | None, kind: str, arguments: Mapping[str, str | int]
@@ -136,7 +141,9 @@ class AccountCommands:
         if known is None:
             return None
         if (known.kind, dict(known.arguments)) != (kind, dict(arguments)):
-            raise UsageError(f"the command {command_id} is another one: make a new id for each command")
+            raise CryptoTrackerError(
+                f"the command {command_id} is another one: make a new id for each command"
+            )
         with self._moments.follower.views() as records:
             answers = records.answers_to([command_id])
         return command_item(known, answers, self._moments.where(moment), self._now_ms())

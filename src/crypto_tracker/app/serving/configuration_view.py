@@ -3,16 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from crypto_tracker.app.commanding import Change, Standing, offered, to_be_replaced
+from crypto_tracker.app.commanding import Change, NothingChanges, Standing, offered, to_be_replaced
 from crypto_tracker.config.keys import Key, dotted
 from crypto_tracker.config.layers import TextFile
 from crypto_tracker.config.load import Loaded, values
 from crypto_tracker.config.tree import Configuration, load_configuration
+from crypto_tracker.core.errors import CryptoTrackerError
 from crypto_tracker.desk.views import controls as views
 from crypto_tracker.store.trading_records import ConfigurationRow
 from crypto_tracker.strategies.base import Strategy
-
-SOURCE = "the web page"
 
 
 def configuration_view(
@@ -62,9 +61,12 @@ def preview_view(
 ) -> tuple[views.ConfigurationPreview, ConfigurationRow]:
     """What an account would trade under, and what that changes; `held` counts its open positions.
 
-    Raises ConfigError where it can not take the configuration, or where nothing would change.
+    Raises ConfigError where it can not take the configuration, CryptoTrackerError where nothing would change.
     """
-    row, changes = offered(where, configuration, strategies)
+    try:
+        row, changes = offered(where, configuration, strategies)
+    except NothingChanges as error:
+        raise CryptoTrackerError(str(error)) from error  # right in itself, and not as the account stands
     replaced = to_be_replaced(where).version
     return (
         views.ConfigurationPreview(

@@ -1,12 +1,15 @@
 """What people told an account, and what came of it, as pages show it."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from crypto_tracker.app.commanding import WAITING, Standing, what_it_waits_for
 from crypto_tracker.app.serving.cursors import read, written
 from crypto_tracker.desk.views import controls as views
 from crypto_tracker.store.control import Command, ControlViews
 from crypto_tracker.store.trading_views import Answered, TradingViews
+
+_REFUSED = "refused"  # the part of an act's detail that says why a command was not even stored
 
 
 def command_page(
@@ -62,7 +65,11 @@ def audit_page(
     before = None if cursor is None else _number(cursor)
     found = [] if control is None else control.audit(limit=limit + 1, before=before)
     shown = found[:limit]
-    ids = [str(each.detail["command_id"]) for _, each in shown if "command_id" in each.detail]
+    ids = [
+        str(each.detail["command_id"])
+        for _, each in shown
+        if "command_id" in each.detail and _REFUSED not in each.detail
+    ]
     answers = records.answers_to(ids)
     waiting = [] if control is None else control.commands_named([each for each in ids if each not in answers])
     given = {each.command_id: each for each in waiting}
@@ -73,8 +80,8 @@ def audit_page(
                 at_ms=each.at_ms,
                 actor=each.actor,
                 action=each.action,
-                detail=dict(each.detail),
-                result=_result(str(each.detail.get("command_id", "")), answers, given, where, now_ms),
+                detail={name: value for name, value in each.detail.items() if name != _REFUSED},
+                result=_result(each.detail, answers, given, where, now_ms),
             )
             for number, each in shown
         ],
@@ -83,13 +90,16 @@ def audit_page(
 
 
 def _result(
-    command_id: str,
+    detail: Mapping[str, Any],
     answers: Mapping[str, Answered],
     waiting: Mapping[str, Command],
     where: Standing,
     now_ms: int,
 ) -> views.AuditResult | None:
-    """What came of a command; None where there is none of this id."""
+    """What came of a command; None where an act was none."""
+    if _REFUSED in detail:
+        return views.AuditResult(status="refused", sentence=str(detail[_REFUSED]), time_ms=None)
+    command_id = str(detail.get("command_id", ""))
     given = answers.get(command_id)
     if given is not None:
         return views.AuditResult.model_validate(

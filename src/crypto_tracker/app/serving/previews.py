@@ -14,7 +14,7 @@ from crypto_tracker.app.serving.market_view import MarketNow
 from crypto_tracker.app.serving.present import Present
 from crypto_tracker.app.standing import CONFIGURATION, NO_SHARE, VOLATILITY, StrategyStanding
 from crypto_tracker.core.decisions import Regime
-from crypto_tracker.core.errors import UsageError
+from crypto_tracker.core.errors import CryptoTrackerError, UsageError
 from crypto_tracker.core.money import QUOTE_SCALE, to_e8
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import from_ms
@@ -38,10 +38,9 @@ def asked(present: Present, wish: CommandWish, *, actor: str, now_ms: int) -> Co
 
     Raises UsageError for a command that there is not, or that means nothing to this account.
     """
-    if wish.kind == "configure":
-        raise UsageError("a configuration is offered as a file, and then taken: apply it instead")
     arguments = dict(wish.arguments)
     symbol, strategy = arguments.get("symbol"), arguments.get("strategy")
+    regime, count = arguments.get("regime"), arguments.get("count")
     if isinstance(symbol, str):
         arguments["symbol"] = str(traded_symbol(present.account, symbol))
     if isinstance(strategy, str):
@@ -50,6 +49,12 @@ def asked(present: Present, wish: CommandWish, *, actor: str, now_ms: int) -> Co
             there = ", ".join(present.account.strategies)
             raise UsageError(f"{strategy} is no strategy of this account: it trades {there}")
         arguments["strategy"] = name
+    if isinstance(regime, str) and regime.upper() not in Regime.__members__:
+        raise UsageError(
+            f"{regime!r} is no regime: there are {', '.join(each.name.lower() for each in Regime)}"
+        )
+    if isinstance(count, int) and count < 1:
+        raise UsageError(f"the number of positions to close is {count}, expected 1 or more")
     return Command.new(
         wish.kind,
         arguments,
@@ -63,7 +68,7 @@ def asked(present: Present, wish: CommandWish, *, actor: str, now_ms: int) -> Co
 def refuse_what_would_be_refused(
     present: Present, command: Command, waiting: Sequence[Command], active: ConfigurationRow
 ) -> None:
-    """Raise UsageError with the trader's own sentence, where it would refuse the command now.
+    """Raise CryptoTrackerError with the trader's own sentence, where it would refuse the command now.
 
     What waits ahead of it is taken into account. Of a time to come nothing is known: nothing is refused.
     """
@@ -74,7 +79,7 @@ def refuse_what_would_be_refused(
     answers = answer([*ahead, command], minute_ms=minute_ms, situation=_situation(present, active))
     found = answers.results[-1]
     if found.status == REFUSED:
-        raise UsageError(found.sentence)
+        raise CryptoTrackerError(found.sentence)
 
 
 def preview(present: Present, command: Command, market: MarketNow) -> CommandPreview:

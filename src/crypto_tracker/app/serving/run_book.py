@@ -17,7 +17,7 @@ from crypto_tracker.app.serving.regimes_view import regimes_view
 from crypto_tracker.app.serving.run_decisions import run_decisions, run_log
 from crypto_tracker.app.serving.run_positions import NOT_RECORDED, orders_of
 from crypto_tracker.app.serving.run_watch import RunWatch
-from crypto_tracker.app.serving.runs_kept import KeptRun, run_of
+from crypto_tracker.app.serving.runs_kept import KeptRun
 from crypto_tracker.app.serving.scans import scans
 from crypto_tracker.app.serving.strategy_view import off_by_configuration, strategy_infos
 from crypto_tracker.app.serving.trade_view import fill_view, order_view, trade_view
@@ -47,28 +47,26 @@ NO_SCANS = (
 
 
 class RunBook(ColumnPages):
-    """One recorded run of a home; raises NotThere where there is none of this number.
+    """One recorded run of a home.
 
     Parameters
     ----------
-    installed : every strategy that there is now, by name
+    kept : the run, shared with all other books of it
     now_ms : the clock
     """
 
-    def __init__(
-        self, home: Path, run_id: int, installed: Mapping[str, Strategy], now_ms: Callable[[], int]
-    ) -> None:
+    def __init__(self, kept: KeptRun, now_ms: Callable[[], int]) -> None:
+        self._kept = kept
         self._now_ms = now_ms
-        self._kept: KeptRun = run_of(home, run_id, installed, now_ms)
 
     # --- the account ---------------------------------------------------------------------------
 
     def status(self) -> account_views.Status:
         """The run at its end."""
         scope = self._kept.scope
-        reference = None if scope.reference is None else prices(scope).get(scope.reference)
+        price = None if scope.reference is None else prices(scope).get(scope.reference)
         return self._kept.money.status(
-            now_ms=self._now_ms(), reference=reference, regime=self._kept.market.last
+            now_ms=self._now_ms(), reference=scope.reference, price=price, regime=self._kept.market.last
         )
 
     def balance(self) -> account_views.Balance:
@@ -233,10 +231,10 @@ class RunBook(ColumnPages):
         self._not_live("it keeps the configuration that it was made under: `backtest` tries another")
 
     def tell_configuration(
-        self, wish: control_views.ConfigurationWish, actor: str
+        self, wish: control_views.ConfigurationWish, actor: str, *, source: str
     ) -> control_views.CommandItem:
         """A run keeps its configuration."""
-        del wish, actor
+        del wish, actor, source
         self._not_live("it keeps the configuration that it was made under: `backtest` tries another")
 
     # --- what is known of its data and its targets ---------------------------------------------
@@ -263,15 +261,7 @@ class RunBook(ColumnPages):
         """Nothing is held but what all books of the run share."""
 
     def _columns(self) -> Columns:
-        records, scope, tiers = self._kept.records, self._kept.scope, self._kept.tiers
-        return Columns(
-            trades=records.trades,
-            setups=records.setups,
-            tiers=tiers,
-            timezone=scope.configuration.trading.timezone,
-            read_trades=lambda numbers: [self._view(trade) for trade in records.trades_numbered(numbers)],
-            read_decisions=lambda keys: run_decisions(records, records.setups_keyed(keys), tiers),
-        )
+        return self._kept.columns
 
     def _view(self, trade: Trade) -> trade_views.Trade:
         scope = self._kept.scope

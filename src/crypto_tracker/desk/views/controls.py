@@ -12,6 +12,22 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+CommandKind = Literal[
+    "pause",
+    "resume",
+    "close",
+    "close_worst",
+    "regime_force",
+    "regime_release",
+    "cooldown_clear",
+    "streak_clear",
+    "strategy_on",
+    "strategy_off",
+    "block",
+    "unblock",
+]
+"""What can be told; a configuration is offered, and taken with it."""
+
 Count = Annotated[int, Field(ge=0, le=1_000_000), BeforeValidator(_whole)]
 Moment = Annotated[Ms, Field(ge=0, le=4_102_444_800_000), BeforeValidator(_whole)]
 Argument = Annotated[str, Field(max_length=100)] | Count
@@ -41,16 +57,26 @@ class Wish(View):
 
 
 class CommandWish(Wish):
-    """A command as a person asks for it; `configure` goes through the configuration instead."""
+    """A command as a person asks for it."""
 
-    kind: Annotated[str, Field(max_length=40, examples=["close"])]
+    kind: Annotated[CommandKind, Field(examples=["close"])]
     arguments: Annotated[
         dict[Annotated[str, Field(max_length=40)], Argument],
-        Field(max_length=4, examples=[{"symbol": "ETH/USDT"}], default_factory=dict),
+        Field(
+            max_length=4,
+            description="`symbol` of close, cooldown_clear, block and unblock; `strategy` of streak_clear, "
+            "strategy_on and strategy_off; `count` of close_worst; `regime` (normal, caution, euphoria or "
+            "panic) of regime_force; nothing of the others",
+            examples=[{"symbol": "ETH/USDT"}],
+            default_factory=dict,
+        ),
     ]
     not_before_ms: Annotated[
         Moment | None,
-        Field(description="market time; null to act at once"),
+        Field(
+            description="market time: it acts at the first minute that opens at or after it; null to act at "
+            "once"
+        ),
     ] = None
     command_id: CommandId = None
 
@@ -168,8 +194,11 @@ class ConfigurationPreview(View):
 class ForceExit(Wish):
     """The position that is to be sold."""
 
+    command_id: CommandId = None
     symbol: Annotated[Pair, Field(pattern=r"^[A-Za-z0-9]{1,24}/[A-Za-z0-9]{1,24}(:[A-Za-z0-9]{1,24})?$")]
 
 
-class Nothing(Wish):
-    """An empty object."""
+class Plain(Wish):
+    """Nothing to say but which command it is: an empty object will do."""
+
+    command_id: CommandId = None

@@ -20,6 +20,7 @@ export type Collectors = Schemas["Collectors"];
 export type CommandItem = Schemas["CommandItem"];
 export type CommandPage = Schemas["CommandPage"];
 export type CommandPreview = Schemas["CommandPreview"];
+export type CommandKind = Schemas["CommandWish"]["kind"];
 export type CommandWish = Schemas["CommandWish"];
 export type ConfigurationChange = Schemas["ConfigurationChange"];
 export type ConfigurationPreview = Schemas["ConfigurationPreview"];

@@ -2,7 +2,7 @@
 
 import { mount, unmount, type Component } from "svelte";
 
-import type { ConfigurationPreview } from "../api/types";
+import type { CommandKind, ConfigurationPreview } from "../api/types";
 import CommandDialog from "./CommandDialog.svelte";
 import ConfigurationDialog from "./ConfigurationDialog.svelte";
 import type { Arguments } from "./wording";
@@ -10,7 +10,7 @@ import type { Arguments } from "./wording";
 let open: Record<string, unknown> | undefined;
 
 /** Open the confirmation of a command. It says what the command would do; nothing is sent before it is confirmed. */
-export function askCommand(kind: string, of: Arguments = {}): void {
+export function askCommand(kind: CommandKind, of: Arguments = {}): void {
   show(CommandDialog, { kind, of });
 }
 

@@ -1,5 +1,6 @@
 """What people tell an account. Each command is a row that the trader answers at its next minute."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import Body
@@ -7,23 +8,65 @@ from fastapi import Body
 from crypto_tracker.desk.views.controls import (
     AuditPage,
     CommandItem,
+    CommandKind,
     CommandPage,
     CommandPreview,
     CommandWish,
     ConfigurationPreview,
     ConfigurationWish,
     ForceExit,
-    Nothing,
+    Plain,
     ShowConfiguration,
 )
 from crypto_tracker.desk.web.guard import ControlRoute, ReadRoute, router
 from crypto_tracker.desk.web.parameters import Cursor, Limit
-from crypto_tracker.desk.web.served import Account
+from crypto_tracker.desk.web.served import Account, Asked
 
 routes = router(ReadRoute, "control")
 control_routes = router(ControlRoute, "control")
 
-NoBody = Annotated[Nothing, Body(description="An empty object.")]
+SENT = "the API"
+OF_THE_HOME = "the configuration file of the home"
+
+EXAMPLES: Sequence[tuple[CommandKind, str, dict[str, str | int]]] = (
+    ("pause", "stop entries; what is held keeps its exits", {}),
+    ("resume", "let entries go on after a pause, a halt, a day's loss or a drawdown", {}),
+    ("close", "sell a position at the next open, or cancel an order", {"symbol": "ETH/USDT"}),
+    ("close_worst", "sell the positions with the lowest marked return", {"count": 2}),
+    ("regime_force", "force the regime: normal, caution, euphoria or panic", {"regime": "panic"}),
+    ("regime_release", "leave the regime to the market", {}),
+    ("cooldown_clear", "end the cooldown of a symbol", {"symbol": "ETH/USDT"}),
+    ("streak_clear", "end the rest of a strategy after its losing streak", {"strategy": "DCA"}),
+    ("strategy_on", "let a strategy open positions", {"strategy": "DCA"}),
+    ("strategy_off", "let a strategy open none", {"strategy": "DCA"}),
+    ("block", "buy a symbol no more", {"symbol": "ETH/USDT"}),
+    ("unblock", "let a symbol be bought again", {"symbol": "ETH/USDT"}),
+)
+"""Every kind of command: what it does, and its arguments by example."""
+
+NoBody = Annotated[
+    Plain,
+    Body(
+        description="An empty object, or the id under which the command may be sent again.",
+        openapi_examples={
+            "nothing": {"summary": "nothing to say", "value": {}},
+            "again": {
+                "summary": "may be sent again",
+                "value": {"command_id": "3f2b8c0e9d7a4f61b5c2e8d90a1f7b34"},
+            },
+        },
+    ),
+]
+Wished = Annotated[
+    CommandWish,
+    Body(
+        description="A command with its arguments; each kind has an example.",
+        openapi_examples={
+            kind: {"summary": words, "value": {"kind": kind, "arguments": arguments}}
+            for kind, words, arguments in EXAMPLES
+        },
+    ),
+]
 
 
 @routes.get("/commands")
@@ -45,19 +88,18 @@ def show_config(account: Account) -> ShowConfiguration:
 
 
 @control_routes.post("/commands/preview")
-def preview_command(account: Account, wish: CommandWish) -> CommandPreview:
+def preview_command(account: Account, wish: Wished) -> CommandPreview:
     """What a command would do; nothing is told."""
     return account.book().preview(wish)
 
 
 @control_routes.post("/commands", status_code=202)
-def tell(account: Account, wish: CommandWish) -> CommandItem:
+def tell(account: Account, wish: Wished) -> CommandItem:
     """Give a command.
 
-    It is noted at once; the trader answers at its next minute: see `commands`. Kinds and arguments: `pause`,
-    `resume`, `close` (symbol), `close_worst` (count), `regime_force` (regime), `regime_release`,
-    `cooldown_clear` (symbol), `streak_clear`, `strategy_on`, `strategy_off` (strategy), `block`, `unblock`
-    (symbol).
+    It is noted at once; the trader answers at its next minute: see `commands`. Refused with 409 where the
+    trader would refuse it as the account stands, which the audit notes. With a `command_id` of one's own it
+    may be sent again: that gives no second command.
     """
     return account.book().tell(wish, account.caller.actor)
 
@@ -71,37 +113,40 @@ def preview_config(account: Account, wish: ConfigurationWish) -> ConfigurationPr
 @control_routes.post("/config/apply", status_code=202)
 def apply_config(account: Account, wish: ConfigurationWish) -> CommandItem:
     """Offer a configuration, and command the account to take it at its next minute."""
-    return account.book().tell_configuration(wish, account.caller.actor)
+    return account.book().tell_configuration(wish, account.caller.actor, source=SENT)
 
 
 @control_routes.post("/reload_config", status_code=202)
-def reload_config(account: Account, _body: NoBody) -> CommandItem:
+def reload_config(account: Account, body: NoBody) -> CommandItem:
     """Apply the configuration file of the home, as it is now."""
-    wish = ConfigurationWish(toml=account.served.configuration_file())
-    return account.book().tell_configuration(wish, account.caller.actor)
+    wish = ConfigurationWish(toml=account.served.configuration_file(), command_id=body.command_id)
+    return account.book().tell_configuration(wish, account.caller.actor, source=OF_THE_HOME)
 
 
 @control_routes.post("/pause", status_code=202)
-def pause(account: Account, _body: NoBody) -> CommandItem:
+def pause(account: Account, body: NoBody) -> CommandItem:
     """Stop entries until `start`; what is held keeps its exits."""
-    return account.book().tell(CommandWish(kind="pause", arguments={}), account.caller.actor)
+    return _tell(account, "pause", body.command_id)
 
 
 @control_routes.post("/stopbuy", status_code=202)
-def stopbuy(account: Account, _body: NoBody) -> CommandItem:
+def stopbuy(account: Account, body: NoBody) -> CommandItem:
     """Stop entries: another name of `pause`."""
-    return account.book().tell(CommandWish(kind="pause", arguments={}), account.caller.actor)
+    return _tell(account, "pause", body.command_id)
 
 
 @control_routes.post("/start", status_code=202)
-def start(account: Account, _body: NoBody) -> CommandItem:
+def start(account: Account, body: NoBody) -> CommandItem:
     """Let entries go on after a pause, a halt or the day's loss."""
-    return account.book().tell(CommandWish(kind="resume", arguments={}), account.caller.actor)
+    return _tell(account, "resume", body.command_id)
 
 
 @control_routes.post("/forceexit", status_code=202)
 def forceexit(account: Account, wish: ForceExit) -> CommandItem:
     """Sell a position at the next open, or cancel an order that nothing was filled of."""
-    return account.book().tell(
-        CommandWish(kind="close", arguments={"symbol": wish.symbol}), account.caller.actor
-    )
+    return _tell(account, "close", wish.command_id, symbol=wish.symbol)
+
+
+def _tell(account: Asked, kind: CommandKind, command_id: str | None, **arguments: str) -> CommandItem:
+    wish = CommandWish(kind=kind, arguments=dict(arguments), command_id=command_id)
+    return account.book().tell(wish, account.caller.actor)
