@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from functools import partial
 from threading import Lock, Thread
 from time import monotonic
 from typing import Generic, TypeVar
@@ -73,19 +74,16 @@ class Kept(Generic[ValueT]):
         return coming
 
     def _work(self, coming: Future[ValueT]) -> None:
-        started, error = self._clock(), None
+        started = self._clock()
         try:
-            made = self._make()
-        except Exception as raised:  # noqa: BLE001 - whoever looks gets it
-            error = raised
+            settle = partial(coming.set_result, self._make())
+        except Exception as error:  # noqa: BLE001 - whoever looks gets it
+            settle = partial(coming.set_exception, error)
         ended = self._clock()
         with self._lock:
             self._newest, self._coming = coming, None
             self._made_at, self._lasts = ended, max(self._seconds, (ended - started) / _SHARE)
-            if error is None:
-                coming.set_result(made)
-            else:
-                coming.set_exception(error)
+            settle()
 
 
 def _value(made: Future[ValueT]) -> ValueT:
