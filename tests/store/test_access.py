@@ -9,7 +9,8 @@ from threading import Thread
 
 import pytest
 
-from crypto_tracker.core.errors import UsageError
+from crypto_tracker.core.errors import StoreError, UsageError
+from crypto_tracker.store import access
 from crypto_tracker.store.access import FILE_NAME, AccessStore
 from crypto_tracker.store.database import sqlite_module
 
@@ -122,3 +123,70 @@ def test_many_threads_check_at_once(store):
     for thread in threads:
         thread.join()
     assert sorted(found) == sorted(each.row.name for each in made for _ in range(20))
+
+
+# --- the file is another than before
+
+
+def put_away(home: Path, where: Path) -> None:
+    where.mkdir()
+    for file in home.glob(f"{FILE_NAME}*"):
+        file.rename(where / file.name)
+
+
+def test_where_the_file_is_put_away_nothing_opens_until_there_is_one_again(store, tmp_path):
+    made = store.create("anna", ["read"], now_ms=NOW)
+    assert store.check(made.token, NOW) is not None
+    put_away(tmp_path, tmp_path / "old")
+    for _ in range(2):
+        with pytest.raises(StoreError, match=r"access\.db is gone, .*`crypto-tracker tokens create NAME`"):
+            store.check(made.token, NOW)
+    assert not (tmp_path / FILE_NAME).exists()  # to look makes none
+    with AccessStore.open(tmp_path) as other:
+        fresh = other.create("bert", ["control"], now_ms=NOW)
+    assert store.check(made.token, NOW) is None
+    assert store.check(fresh.token, NOW).name == "bert"
+    assert store.revoke("bert", NOW).token_id == fresh.row.token_id
+    assert store.check(fresh.token, NOW) is None
+
+
+def test_where_another_file_is_put_in_its_place_only_what_stands_in_that_one_counts(tmp_path):
+    home, other = tmp_path / "home", tmp_path / "other"
+    with AccessStore.open(home) as store, AccessStore.open(other) as elsewhere:
+        made = store.create("anna", ["read"], now_ms=NOW)
+        theirs = elsewhere.create("anna", ["read"], now_ms=NOW)
+        elsewhere.close()
+        assert store.check(made.token, NOW) is not None
+        (other / FILE_NAME).replace(home / FILE_NAME)
+        assert store.check(made.token, NOW) is None
+        assert store.check(theirs.token, NOW) is not None
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_file_that_is_no_database_lets_nobody_in_and_a_sound_one_does_again(tmp_path, in_place):
+    with AccessStore.open(tmp_path) as store:
+        made = store.create("anna", ["read"], now_ms=NOW)
+        store.close()  # so that the copy holds everything
+        path, kept = tmp_path / FILE_NAME, (tmp_path / FILE_NAME).read_bytes()
+        assert store.check(made.token, NOW) is not None
+        if in_place:
+            path.write_bytes(b"no database" * 3_000)
+        else:
+            (tmp_path / "new").write_bytes(b"no database" * 3_000)
+            (tmp_path / "new").replace(path)
+        with pytest.raises(StoreError, match=r"access\.db cannot be read \(file is not a database\)"):
+            store.check(made.token, NOW)
+        path.write_bytes(kept)
+        assert store.check(made.token, NOW).name == "anna"
+
+
+def test_a_file_that_stays_locked_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(access, "_BUSY_TIMEOUT_MS", 20)
+    with AccessStore.open(tmp_path) as store:
+        writer = sqlite_module().connect(str(tmp_path / FILE_NAME), isolation_level=None)
+        writer.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match=r"cannot be looked up now \(database is locked\): try again"):
+            store.create("anna", ["read"], now_ms=NOW)
+        with AccessStore.open(tmp_path) as other:
+            assert other.tokens() == []
+        writer.close()
