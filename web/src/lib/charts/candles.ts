@@ -17,7 +17,7 @@ import { decimalsOf } from "$lib/format";
 import { barOf } from "./align";
 import { Bands } from "./bands";
 import type { Zone } from "./clock";
-import { Stage, milliseconds, seconds } from "./engine";
+import { LETTER, Stage, milliseconds, seconds } from "./engine";
 import { Levels } from "./levels";
 import { readable } from "./marks";
 import { faded } from "./palette";
@@ -39,8 +39,6 @@ export interface CandleEvents {
 const PULL = 0.4;
 /** So long after the last movement words at marks look for their room again. */
 const SETTLED_MS = 90;
-/** Of a letter, in heights of letters. */
-const LETTER = 0.62;
 const FIRST_BARS = 420;
 
 export class CandleDrawing {
@@ -83,12 +81,17 @@ export class CandleDrawing {
     for (const primitive of [this.pinned, this.lines, this.trips, this.rulers]) this.candles.attachPrimitive(primitive);
     this.markers = createSeriesMarkers(this.candles, []);
     this.format = options.format;
+    this.stage.keepClear(
+      () => this.tags(),
+      (price) => this.candles.priceToCoordinate(price),
+    );
     this.stage.paint((palette) => this.repaint(palette));
     chart.subscribeCrosshairMove((event) => this.moved(event));
     chart.subscribeClick((event) => this.clicked(event));
     chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
       if (range === null || this.bars === undefined) return;
       this.events.sight(range.from, range.to);
+      this.stage.refigure();
       window.clearTimeout(this.settling);
       this.settling = window.setTimeout(() => this.mark(), SETTLED_MS);
     });
@@ -106,6 +109,7 @@ export class CandleDrawing {
         this.candles.update(candle(bars, index));
         this.volume.update(this.column(bars, index));
       }
+      this.stage.refigure();
       return;
     }
     const size = bars.close.at(-1);
@@ -250,6 +254,15 @@ export class CandleDrawing {
     }));
     this.lines.show(this.levels.map((level) => ({ ...level, paint: faded(seriesColour(level, palette), 0.75) })));
     this.rulers.show(this.exits, tags, palette, this.format);
+    this.stage.refigure();
+  }
+
+  /** Where tags stand on the scale: of the newest close in sight, and of what is held. */
+  private tags(): number[] {
+    const range = this.stage.chart.timeScale().getVisibleLogicalRange();
+    const close = this.bars?.close.slice(0, Math.floor(range?.to ?? 0) + 1).at(-1);
+    const height = close === undefined ? null : this.candles.priceToCoordinate(close);
+    return [...(height === null ? [] : [height]), ...this.rulers.heights()];
   }
 
   private mark(): void {

@@ -1,6 +1,6 @@
-import { describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it, vi } from "vitest";
 
-import { WEIGHTS, onTheWall, tick, unitOf, weight } from "./clock";
+import { WEIGHTS, moment, onTheWall, tick, unitOf, weight } from "./clock";
 
 const at = (text: string): number => Date.parse(`${text}Z`);
 
@@ -35,5 +35,26 @@ describe("zones", () => {
   it("moves a moment to the clock on the wall", () => {
     const ms = at("2025-08-22T12:30");
     expect(new Date(onTheWall(ms, "local")).getUTCHours()).toBe(new Date(ms).getHours());
+  });
+});
+
+describe("what stands under the crosshair", () => {
+  afterAll(() => vi.unstubAllEnvs());
+
+  async function in_(zone: string, text: string): Promise<string> {
+    vi.stubEnv("TZ", zone);
+    vi.resetModules();
+    const clock = await import("./clock");
+    return clock.moment(at(text), "local");
+  }
+
+  it("is the minute of the viewer, and that of UTC beside it", async () => {
+    expect(await in_("America/New_York", "2025-03-23T11:00")).toBe("Sun 23 Mar, 07:00 (11:00 UTC)");
+    expect(await in_("America/New_York", "2025-03-24T02:00")).toBe("Sun 23 Mar, 22:00 (Mon 02:00 UTC)");
+  });
+
+  it("says that it is UTC where the viewer's is no other", async () => {
+    expect(await in_("UTC", "2025-03-23T11:00")).toBe("Sun 23 Mar, 11:00 UTC");
+    expect(moment(at("2025-03-23T00:00"), "utc")).toBe("Sun, 23 Mar 2025 UTC");
   });
 });

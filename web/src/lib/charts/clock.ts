@@ -56,11 +56,12 @@ export function unitOf(heavy: number): Unit {
   return heavy >= WEIGHTS.day ? "day" : "minute";
 }
 
-const FORMATS: Readonly<Record<Unit | "crosshair" | "date", Intl.DateTimeFormatOptions>> = {
+const FORMATS: Readonly<Record<Unit | "crosshair" | "weekday" | "date", Intl.DateTimeFormatOptions>> = {
   year: { year: "numeric" },
   month: { month: "short" },
   day: { day: "numeric", month: "short" },
   minute: { hour: "2-digit", minute: "2-digit", hourCycle: "h23" },
+  weekday: { weekday: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" },
   crosshair: { weekday: "short", day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" },
   date: { weekday: "short", day: "2-digit", month: "short", year: "numeric" },
 };
@@ -83,7 +84,12 @@ export function tick(ms: number, unit: Unit, zone: Zone): string {
   return written(ms, zone, unit);
 }
 
-/** The text under the crosshair: the minute in the viewer's zone, or the day of UTC. */
+/** The text under the crosshair: the minute in the viewer's zone and in UTC, or the day of UTC. */
 export function moment(ms: number, zone: Zone): string {
-  return zone === "utc" ? `${written(ms, zone, "date")} UTC` : written(ms, zone, "crosshair");
+  if (zone === "utc") return `${written(ms, zone, "date")} UTC`;
+  const here = written(ms, zone, "crosshair");
+  const wall = onTheWall(ms, zone);
+  if (wall === ms) return `${here} UTC`;
+  const sameDay = new Date(wall).getUTCDate() === new Date(ms).getUTCDate();
+  return `${here} (${written(ms, "utc", sameDay ? "minute" : "weekday")} UTC)`;
 }

@@ -12,6 +12,7 @@ import type {
   DeepPartial,
   IChartApiBase,
   IHorzScaleBehavior,
+  Logical,
   Mutable,
   TickMark,
   TickMarkWeightValue,
@@ -36,11 +37,19 @@ export function milliseconds(time: Time | undefined): number | undefined {
 }
 
 /** The library's own axis of time, but days begin where they begin in the zone: DST needs no shifted bars. */
-function axisOf(zone: Zone): IHorzScaleBehavior<Time> {
+function axisOf(zone: Zone, fits: (words: string, index: number) => boolean): IHorzScaleBehavior<Time> {
   const Standard = defaultHorzScaleBehavior();
+  let asked = 0;
   class Axis extends Standard {
     override formatTickmark(mark: TickMark): string {
-      return tick(Number(mark.originalTime) * 1000, unitOf(mark.weight), zone);
+      const words = tick(Number(mark.originalTime) * 1000, unitOf(mark.weight), zone);
+      return fits(words, mark.index) ? words : "";
+    }
+
+    /** Words are kept by this key; whether they fit changes as the axis moves, so none are. */
+    override cacheKey(): number {
+      asked += 1;
+      return asked;
     }
 
     override fillWeightsForPoints(points: readonly Mutable<TimeScalePoint>[], start: number): void {
@@ -82,6 +91,11 @@ function themed(palette: Palette): DeepPartial<ChartOptions> {
   };
 }
 
+/** Of a letter, in heights of letters. */
+export const LETTER = 0.62;
+/** So near to a tag, in heights of letters, a figure of the scale would be covered in part. */
+const TAG = 1.5;
+
 export interface StageOptions {
   readonly zone: Zone;
   /** How a value is written on the axis and at the crosshair. */
@@ -97,17 +111,20 @@ export class Stage {
   palette: Palette;
   private readonly repaints: ((palette: Palette) => void)[] = [];
   private readonly unwatch: () => void;
+  private tags: () => readonly number[] = () => [];
+  private heightOf: (value: number) => number | null = () => null;
 
   constructor(
     readonly host: HTMLElement,
     options: StageOptions,
   ) {
     this.palette = readPalette(host);
-    this.chart = createChartEx<Time, IHorzScaleBehavior<Time>>(host, axisOf(options.zone), {
+    this.chart = createChartEx<Time, IHorzScaleBehavior<Time>>(host, axisOf(options.zone, (words, index) => this.fits(words, index)), {
       autoSize: true,
       layout: { attributionLogo: options.logo ?? true },
       localization: {
         priceFormatter: options.format,
+        tickmarksPriceFormatter: (values: number[]) => values.map((value) => (this.covered(value) ? "" : options.format(value))),
         timeFormatter: (time: Time) => moment(milliseconds(time) ?? 0, options.zone),
       },
       crosshair: {
@@ -119,9 +136,10 @@ export class Stage {
         timeVisible: true,
         secondsVisible: false,
         rightOffset: 6,
+        rightBarStaysOnScroll: true,
         minBarSpacing: 0.05,
       },
-      rightPriceScale: { scaleMargins: { top: 0.12, bottom: 0.08 }, minimumWidth: 64 },
+      rightPriceScale: { scaleMargins: { top: 0.12, bottom: 0.08 }, minimumWidth: 64, entireTextOnly: true },
       handleScroll: { vertTouchDrag: false },
     });
     this.chart.applyOptions(themed(this.palette));
@@ -136,6 +154,31 @@ export class Stage {
   paint(repaint: (palette: Palette) => void): void {
     this.repaints.push(repaint);
     repaint(this.palette);
+  }
+
+  /** Keeps the figures of the scale clear of tags on it: where these stand, and at what height a value does. */
+  keepClear(tags: () => readonly number[], heightOf: (value: number) => number | null): void {
+    this.tags = tags;
+    this.heightOf = heightOf;
+  }
+
+  /** Writes the figures of the scale anew, once tags have moved and the scale has not. */
+  refigure(): void {
+    const scale = this.chart.priceScale("right");
+    scale.applyOptions({ scaleMargins: scale.options().scaleMargins });
+  }
+
+  private covered(value: number): boolean {
+    const y = this.heightOf(value);
+    return y !== null && this.tags().some((tag) => Math.abs(tag - y) < TAG * this.palette.size);
+  }
+
+  /** Whether words of the axis of time are not cut by its ends. */
+  private fits(words: string, index: number): boolean {
+    const scale = this.chart.timeScale();
+    const x = scale.logicalToCoordinate(index as Logical);
+    const half = (words.length * LETTER * this.palette.size) / 2;
+    return x === null || (x >= half && x <= scale.width() - half);
   }
 
   /** Scrolls just so far that the point with this index is in sight. */

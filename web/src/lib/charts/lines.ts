@@ -43,7 +43,12 @@ export class LineDrawing {
     private readonly read: (reading: Reading | undefined) => void,
   ) {
     this.stage = new Stage(host, options);
+    this.stage.keepClear(
+      () => this.tags(),
+      (value) => this.first()?.drawn.priceToCoordinate(value) ?? null,
+    );
     this.stage.paint((palette) => this.repaint(palette));
+    this.stage.chart.timeScale().subscribeVisibleLogicalRangeChange(() => this.stage.refigure());
     this.stage.chart.subscribeCrosshairMove((event) => this.moved(event));
     host.addEventListener("pointerdown", this.touch);
     host.addEventListener("wheel", this.touch, { passive: true });
@@ -62,6 +67,18 @@ export class LineDrawing {
     this.shownBands = bands;
     this.repaint(this.stage.palette);
     if (!this.touched) this.fit();
+    this.stage.refigure();
+  }
+
+  /** Where tags stand on the scale: of the newest values in sight. */
+  private tags(): number[] {
+    const range = this.stage.chart.timeScale().getVisibleLogicalRange();
+    return [...this.entries.values()].flatMap(({ data, drawn }) => {
+      if (data.thin === true) return [];
+      const value = data.values.slice(0, Math.floor(range?.to ?? 0) + 1).findLast((each) => each !== null);
+      const height = value === undefined || value === null ? null : drawn.priceToCoordinate(value);
+      return height === null ? [] : [height];
+    });
   }
 
   /** Shows the last `span` milliseconds, or everything. */

@@ -58,6 +58,7 @@ export class Rulers implements ISeriesPrimitive<Time> {
   private rulers: readonly Ruler[] = [];
   private tags: readonly Tag[] = [];
   private palette: Palette | undefined;
+  private format: (price: number) => string = String;
   private axis: readonly ISeriesPrimitiveAxisView[] = [];
   private readonly renderer: IPrimitivePaneRenderer = {
     draw: (target) => {
@@ -86,6 +87,7 @@ export class Rulers implements ISeriesPrimitive<Time> {
     this.rulers = rulers;
     this.tags = tags;
     this.palette = palette;
+    this.format = format;
     this.axis = rulers
       .filter((ruler) => ruler.onAxis)
       .map((ruler) => ({
@@ -95,6 +97,11 @@ export class Rulers implements ISeriesPrimitive<Time> {
         backColor: () => palette.tones[ruler.tone],
       }));
     this.place?.requestUpdate();
+  }
+
+  /** Where tags stand on the axis. */
+  heights(): number[] {
+    return this.axis.map((view) => view.coordinate());
   }
 
   private draw(context: CanvasRenderingContext2D, width: number, height: number): void {
@@ -108,8 +115,13 @@ export class Rulers implements ISeriesPrimitive<Time> {
     for (const ruler of this.rulers) {
       const y = this.place.series.priceToCoordinate(ruler.price);
       const left = ruler.from_ms === null ? 0 : this.left(ruler.from_ms);
-      if (y === null || y < 0 || y > height || left === null || left > width) continue;
+      if (y === null || left === null || left > width) continue;
       const colour = this.palette.tones[ruler.tone];
+      if (y < 0 || y > height) {
+        const edge = (this.palette.size * LINE) / 2 + 1;
+        if (ruler.onAxis) label(y < 0 ? edge : height - edge, beyond(ruler.words, this.format(ruler.price), y < 0), colour);
+        continue;
+      }
       rule(context, Math.max(left, 0), width, y, colour, DASHES[ruler.dash]);
       if (ruler.onAxis) label(y, ruler.words, colour);
       else if (width >= NARROW) last.push(() => label(y, ruler.words, colour));
@@ -149,6 +161,11 @@ export class Rulers implements ISeriesPrimitive<Time> {
     context.fillRect(one.right - 3, one.y - high / 2, 3, high);
     context.fillText(one.words, one.right - 7, one.y + 0.5);
   }
+}
+
+/** Words of a price that lies beyond the pane, above or below. */
+export function beyond(words: string, price: string, above: boolean): string {
+  return `${above ? "↑" : "↓"} ${words}, ${price}`;
 }
 
 /** Without the strategy, whose colour says it too. */

@@ -133,6 +133,18 @@ export function stepped(
   return { times: outTimes, values: outValues };
 }
 
+/** A curve as it is drawn: marked to the market at every minute, or in steps where only closed trades were kept. */
+export function lineOf(
+  curve: Curve,
+  values: readonly number[],
+  marked: boolean,
+  until: number,
+): { times: readonly number[]; values: readonly (number | null)[]; steps: boolean } {
+  const { times, resolution } = curve;
+  const drawn = marked ? gapped(times, values, resolution) : stepped(times, values, resolution, until);
+  return { ...drawn, steps: !marked };
+}
+
 /** How far the equity at the end of each stretch lies below the highest so far: 0 or negative. */
 export function drawdowns(curve: Curve): number[] {
   let peak = curve.peakBefore;
