@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, bindparam, func, select, text, tuple_
 
 from crypto_tracker.core.decisions import Reason, Verdict
-from crypto_tracker.core.errors import DataError
+from crypto_tracker.core.errors import DataError, StoreError
 from crypto_tracker.core.money import to_e8
 from crypto_tracker.core.orders import ExitReason, Fill, Trade
 from crypto_tracker.core.symbols import Symbol
@@ -79,11 +79,14 @@ class RunReader:
         self._home = home
         self._lock = Lock()
         self._engine: Engine | None = None
+        self._closed = False
 
     @contextmanager
     def views(self) -> Iterator["RunViews"]:
         """The runs as they stand now, one state while the block runs; DataError where there are none."""
         with self._lock:
+            if self._closed:
+                raise StoreError(f"the runs under {self._home} were let go of: ask for them again")
             if self._engine is None:
                 self._engine = _opened(self._home)
             engine = self._engine
@@ -91,9 +94,9 @@ class RunReader:
             yield RunViews(connection, self._home)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file for good; who reads it at this moment reads on."""
         with self._lock:
-            engine, self._engine = self._engine, None
+            engine, self._engine, self._closed = self._engine, None, True
         if engine is not None:
             engine.dispose()
 
@@ -197,10 +200,10 @@ class RunViews:
             self._connection,
             "SELECT row_number() OVER (ORDER BY exit_ms, symbol, trade_group_id) - 1, symbol, strategy, "
             "exit_reason, entry_ms, exit_ms, pnl_quote, invested_quote, fee_quote, slippage_quote, "
-            "return_net, trade_group_id FROM trades WHERE run_id = ? AND exit_reason != 'none' "
-            "ORDER BY exit_ms, symbol, trade_group_id",
+            "return_net, CAST(entry_price AS REAL), CAST(exit_price AS REAL), trade_group_id "
+            "FROM trades WHERE run_id = ? AND exit_reason != 'none' ORDER BY exit_ms, symbol, trade_group_id",
             (run_id,),
-            width=12,
+            width=14,
         )
         for place in range(6, 10):
             columns[place] = [to_e8(Decimal(text)) for text in columns[place]]

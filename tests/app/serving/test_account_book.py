@@ -202,7 +202,7 @@ def test_what_reads_much_at_once_waits_for_no_connection(
 
     with ExitStack() as held:  # more than a pool has that waits
         for _ in range(20):
-            assert held.enter_context(views()).cursor_ms() == follower.cursor_ms
+            assert held.enter_context(views()).cursor_ms() == follower.now.cursor_ms
         monkeypatch.setattr(follower, "views", counted)
         monkeypatch.setattr(traded_book._moments.scans, "_seen", Recent(1))
         page = traded_book.decisions(DecisionFilter(verdicts=("NEAR_MISS",)), limit=5, cursor=None)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from crypto_tracker.app.serving.candles import bars_of, candles, close_bars
+from crypto_tracker.app.serving.candles import candles
+from crypto_tracker.app.serving.home_bars import HomeBars
 from crypto_tracker.app.serving.scope import Scope
 from crypto_tracker.core.bars import Panel
 from crypto_tracker.core.errors import DataError, UsageError
@@ -22,7 +23,7 @@ from tests.trading.worlds import configuration
 def scope(home: Path, until: str, **changed: object) -> Scope:
     whole = Scope(
         account="paper",
-        home=home,
+        bars=HomeBars(home),
         symbols=(BTC,),
         reference=BTC,
         providers={BTC: "kraken"},
@@ -130,7 +131,6 @@ def test_an_unknown_volume_is_null(tmp_path: Path):
     with store(tmp_path) as opened:
         opened.write("kraken", BTC, Timeframe.M1, drawn("12:00 1 1 1 1 -"), [(at("12:00"), at("12:01"))])
     assert candles(scope(tmp_path, "12:01"), BTC, Timeframe.M1, 1, None).volume == [None]
-    close_bars(tmp_path)
 
 
 def test_limits_and_symbols_that_can_not_be_are_refused(home: Path):
@@ -164,7 +164,7 @@ def test_threads_share_one_reader(home: Path):
     with ThreadPoolExecutor(8) as pool:
         spans = [at("12:45") + number * MINUTE_MS for number in range(60)]
         found = list(pool.map(lambda before: candles(now, BTC, Timeframe.M1, 3, before), spans))
-        assert len({id(reader) for reader in pool.map(lambda _: bars_of(home), range(16))}) == 1
+        assert len({id(reader) for reader in pool.map(lambda _: now.bars.reader(), range(16))}) == 1
     for before_ms, shown in zip(spans, found, strict=True):
         assert shown.time_ms == [before_ms - each * MINUTE_MS for each in (3, 2, 1)]
 
@@ -178,4 +178,3 @@ def test_a_store_that_was_made_anew_is_opened_anew(home: Path):
         opened.write("kraken", BTC, Timeframe.M1, drawn("12:59 7"), [(at("12:59"), at("13:00"))])
     later = replace(now, now_ms=lambda: at("13:00") + HOUR_MS)
     assert candles(later, BTC, Timeframe.M1, 1, None).close == [7.0]
-    close_bars(home)

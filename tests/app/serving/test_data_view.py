@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from crypto_tracker.app.serving.data_view import data_view, newest_bars
+from crypto_tracker.app.serving.home_bars import HomeBars
 from crypto_tracker.app.serving.scope import Scope
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe, to_ms
@@ -37,7 +38,7 @@ def scope(home: Path) -> Scope:
     symbols = (BTC, ETH, SOL)
     return Scope(
         account="paper",
-        home=home,
+        bars=HomeBars(home),
         symbols=symbols,
         reference=BTC,
         providers=dict.fromkeys(symbols, "kraken"),

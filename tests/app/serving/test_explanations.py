@@ -1,7 +1,6 @@
 """One moment explained: the same whatever was asked before, honest where bars are missing or changed since."""
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import pytest
 
 from crypto_tracker.app.explaining import PortfolioAnswer, Scan
 from crypto_tracker.app.plugins import all_strategies
-from crypto_tracker.app.serving.candles import close_bars
 from crypto_tracker.app.serving.explanations import explain, warm_up
+from crypto_tracker.app.serving.home_bars import HomeBars
 from crypto_tracker.app.serving.run_scope import run_scope
 from crypto_tracker.app.serving.scope import Scope
 from crypto_tracker.core.decisions import Reason
@@ -40,17 +39,16 @@ def scope_of(
 ) -> Scope:
     with RunViews.open(home) as views:
         run = views.run(1)
-    made = run_scope(home, 1, run, all_strategies(home), lambda: now_ms)
+    made = run_scope(HomeBars(home), 1, run, all_strategies(home), lambda: now_ms)
     return replace(made, account=account, until_ms=until_ms)
 
 
 @pytest.fixture
-def home(lively: tuple[Path, Document], tmp_path: Path) -> Iterator[Path]:
+def home(lively: tuple[Path, Document], tmp_path: Path) -> Path:
     """A home of one's own with the bars and the run."""
     to = tmp_path / "home"
     shutil.copytree(lively[0], to)
-    yield to
-    close_bars(to)
+    return to
 
 
 def test_earlier_questions_change_no_answer(home: Path):
@@ -59,7 +57,6 @@ def test_earlier_questions_change_no_answer(home: Path):
     walked = [explain(asked, Recorded(), BTC, moment, (), nobody) for moment in moments]
     for moment, before in zip(moments, walked, strict=True):
         alone = scope_of(home, f"alone at {moment}", until_ms=moment, now_ms=moment)
-        close_bars(home)
         assert explain(alone, Recorded(), BTC, moment, (), nobody) == before
 
 

@@ -61,7 +61,7 @@ def steps() -> list[StepRecord]:
 
 @pytest.fixture
 def follower(tmp_path: Path) -> Iterator[AccountFollower]:
-    opened = AccountFollower(tmp_path / "paper", lambda: 77)
+    opened = AccountFollower(tmp_path / "paper")
     yield opened
     opened.close()
 
@@ -86,7 +86,7 @@ def known(follower: AccountFollower) -> dict[str, Any]:
 
 
 def read_anew(follower: AccountFollower) -> dict[str, Any]:
-    fresh = AccountFollower(follower.folder, lambda: 0)
+    fresh = AccountFollower(follower.folder)
     try:
         fresh.refresh()
         return known(fresh)
@@ -104,20 +104,19 @@ def test_what_was_followed_minute_by_minute_is_what_is_read_at_once(follower):
             assert known(follower) == read_anew(follower)
             with follower.views() as views:
                 assert follower.now.cursor_ms == views.cursor_ms()
-                index = follower.trades.select(TradeFilter(), {})
-                assert to_decimal(follower.trades.totals(index).pnl_e8) == views.sums().pnl_quote
-                assert follower.equity.max_drawdown == views.max_drawdown()
-                assert follower.setup_counts == {
+                index = follower.now.trades.select(TradeFilter(), {})
+                assert to_decimal(follower.now.trades.totals(index).pnl_e8) == views.sums().pnl_quote
+                assert follower.now.equity.max_drawdown == views.max_drawdown()
+                assert follower.now.setups.counts == {
                     (verdict.value, reason.code): count
                     for (verdict, reason), count in views.setup_counts().items()
                 }
     assert generations == list(range(1, 12))
-    assert follower.regimes == ((minute(7), minute(8), int(Regime.PANIC)),)
-    assert {name: block.time_ms for name, block in follower.newest_blocks.items()} == {
+    assert follower.now.regimes == ((minute(7), minute(8), int(Regime.PANIC)),)
+    assert {name: block.time_ms for name, block in follower.now.newest_blocks.items()} == {
         "DCA": minute(7),
         "SWING": minute(2),
     }
-    assert follower.changed_at_ms == 77
 
 
 def test_where_nobody_wrote_nothing_is_read(follower, monkeypatch):
@@ -143,21 +142,26 @@ def test_an_account_that_was_just_opened_has_its_capital_and_nothing_else(follow
     with trading(follower.folder) as store:
         store.create(OPENING)
     follower.refresh()
-    assert follower.equity.last_e8 == to_e8(ACCOUNT.capital_quote)
-    assert (len(follower.trades), len(follower.setups), follower.regimes, follower.newest_blocks) == (
+    assert follower.now.equity.last_e8 == to_e8(ACCOUNT.capital_quote)
+    assert (
+        len(follower.now.trades),
+        len(follower.setups),
+        follower.now.regimes,
+        follower.now.newest_blocks,
+    ) == (
         0,
         0,
         (),
         {},
     )
-    assert follower.cursor_ms == ACCOUNT.start_ms
+    assert follower.now.cursor_ms == ACCOUNT.start_ms
 
 
 def test_before_there_is_an_account_that_is_said_and_afterwards_it_is_followed(follower):
     with pytest.raises(StoreError, match=r"there is no account in .* start it with"):
         follower.refresh()
     with pytest.raises(StoreError, match="was not read yet"):
-        _ = follower.trades
+        _ = follower.now.trades
     follower.folder.mkdir()
     (follower.folder / FILE_NAME).touch()
     with pytest.raises(StoreError, match="was not opened to its end"):
@@ -181,7 +185,7 @@ def test_an_account_that_is_forgotten_and_begun_anew_is_followed_from_its_beginn
         control.add(Command.new("pause", {}, actor="cli:anna", created_at_ms=1))
     follower.refresh()
     state = follower.now
-    assert len(follower.trades) == 1
+    assert len(follower.now.trades) == 1
     assert len(follower.now.waiting) == 1
     with follower.views() as views:
         forget_replay(follower.folder)
@@ -194,7 +198,7 @@ def test_an_account_that_is_forgotten_and_begun_anew_is_followed_from_its_beginn
         store.create(OPENING)
         store.commit(plain_step(0), recorded_at_ms=RECORDED)
         assert follower.refresh() == state.generation + 1
-    assert (len(follower.trades), len(follower.equity), follower.now.waiting) == (0, 1, ())
+    assert (len(follower.now.trades), len(follower.now.equity), follower.now.waiting) == (0, 1, ())
     assert len(state.trades) == 1  # what was seen stays as it was
     assert known(follower) == read_anew(follower)
 
@@ -208,11 +212,11 @@ def test_a_copy_that_is_put_in_place_of_the_file_is_read_from_its_beginning(foll
         for step in steps()[1:]:
             store.commit(step, recorded_at_ms=RECORDED)
     follower.refresh()
-    assert len(follower.equity) == 10
+    assert len(follower.now.equity) == 10
     (follower.folder / "copy").write_bytes(copy)
     (follower.folder / "copy").rename(follower.folder / FILE_NAME)
     follower.refresh()
-    assert (len(follower.equity), len(follower.trades), follower.cursor_ms) == (1, 0, minute(1))
+    assert (len(follower.now.equity), len(follower.now.trades), follower.now.cursor_ms) == (1, 0, minute(1))
 
 
 def test_it_is_followed_by_threads_while_it_is_traded(follower):
@@ -245,7 +249,7 @@ def test_it_is_followed_by_threads_while_it_is_traded(follower):
             thread.join()
     assert failed == []
     follower.refresh()
-    assert (len(follower.equity), len(follower.setups)) == (150, 50)
+    assert (len(follower.now.equity), len(follower.setups)) == (150, 50)
     assert known(follower) == read_anew(follower)
 
 
@@ -267,12 +271,12 @@ def test_stretches_of_a_regime_are_put_together_over_refreshes(follower):
         for number, regime in enumerate(regimes):
             store.commit(plain_step(number, regime=regime), recorded_at_ms=RECORDED)
             follower.refresh()
-    assert follower.regimes == (
+    assert follower.now.regimes == (
         (minute(0), minute(2), int(Regime.CAUTION)),
         (minute(2), minute(3), int(Regime.PANIC)),
         (minute(4), minute(6), int(Regime.CAUTION)),
     )
-    assert follower.regimes == read_anew(follower)["regimes"]
+    assert follower.now.regimes == read_anew(follower)["regimes"]
 
 
 def test_commands_wait_until_they_are_answered_and_in_their_order(follower):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from crypto_tracker.app.serving import levels as module
+from crypto_tracker.app.serving.home_bars import HomeBars
 from crypto_tracker.app.serving.levels import SCANS_MAX, levels, marks
 from crypto_tracker.app.serving.scope import Scope
 from crypto_tracker.core.orders import ExitReason, Fill, FillKind
@@ -31,7 +32,7 @@ def scope(until_ms: int) -> Scope:
     """A book of its own each time: scans that were looked at are remembered."""
     return Scope(
         account=f"drawn {next(_BOOKS)}",
-        home=Path("nowhere"),
+        bars=HomeBars(Path("nowhere")),
         symbols=(BTC,),
         reference=None,
         providers={},

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from crypto_tracker.app.serving.home_bars import HomeBars
 from crypto_tracker.app.serving.moments import Moments
 from crypto_tracker.app.serving.present import Present
 from crypto_tracker.app.serving.status_view import Around, light_of
@@ -19,7 +20,7 @@ from tests.trading import worlds
 
 @pytest.fixture(scope="module")
 def moments(traded_home: Path) -> Iterator[Moments]:
-    found = Moments(traded_home, worlds.ACCOUNT, strategies=builtin, now_ms=lambda: NOW_MS)
+    found = Moments(HomeBars(traded_home), worlds.ACCOUNT, strategies=builtin, now_ms=lambda: NOW_MS)
     yield found
     found.close()
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto_tracker.app.serving import pairs as module
-from crypto_tracker.app.serving.candles import close_bars
+from crypto_tracker.app.serving.home_bars import HomeBars
 from crypto_tracker.app.serving.pairs import UNKNOWN, pairs, prices
 from crypto_tracker.app.serving.scope import Scope
 from crypto_tracker.core.symbols import Symbol
@@ -27,7 +27,7 @@ NOON = at("2025-03-02 12:00")
 def scope(home: Path, until_ms: int = NOON, **changed: object) -> Scope:
     whole = Scope(
         account=f"paper of {home.name}",
-        home=home,
+        bars=HomeBars(home),
         symbols=(ETH, BTC),
         reference=BTC,
         providers={BTC: "kraken", ETH: "kraken", SOL: "kraken"},
@@ -171,4 +171,3 @@ def test_pairs_stand_by_name_with_tier_group_and_result(home: Path):
     assert (btc.score, eth.score) == (0.98, None)
     assert (btc.trades, btc.pnl_quote) == (0, 0.0)
     assert len(btc.day) == 24
-    close_bars(home)

@@ -7,6 +7,7 @@ from time import monotonic, sleep
 import numpy as np
 import pytest
 
+from crypto_tracker.app.serving.home_bars import HomeBars
 from crypto_tracker.app.serving.research_view import (
     KeptResearch,
     Looked,
@@ -169,7 +170,7 @@ def test_what_does_not_exist_yet_is_empty_and_says_what_it_waits_for() -> None:
 def test_what_was_tried_meanwhile_is_told_without_waiting_for_a_minute(tmp_path: Path) -> None:
     traded = Scope(
         account="paper",
-        home=tmp_path,
+        bars=HomeBars(tmp_path),
         symbols=COINS,
         reference=None,
         providers={},

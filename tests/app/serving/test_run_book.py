@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from crypto_tracker.app.plugins import all_strategies
+from crypto_tracker.app.serving.home_bars import HomeBars
 from crypto_tracker.app.serving.run_book import NO_SCANS, RunBook
 from crypto_tracker.app.serving.run_positions import NOT_RECORDED
 from crypto_tracker.app.serving.run_standing import OF_CLOSED_TRADES
-from crypto_tracker.app.serving.runs_kept import close_runs
+from crypto_tracker.app.serving.runs_kept import KeptRuns
 from crypto_tracker.core.decisions import Verdict
 from crypto_tracker.core.errors import UsageError
 from crypto_tracker.core.orders import ExitReason
@@ -31,20 +32,31 @@ from tests.app.conftest import LAST_MS, LIVELY, MARCH_MS, backtest
 NOW_MS = 1_760_000_000_000
 ALL = TradeFilter()
 EVERYTHING = DecisionFilter()
+_OPENED: list[HomeBars | KeptRuns] = []
 
 
 def book_of(home: Path, run_id: int = 1) -> RunBook:
-    return RunBook(home, run_id, all_strategies(home), lambda: NOW_MS)
+    bars = HomeBars(home)
+    runs = KeptRuns(bars, lambda: NOW_MS)
+    _OPENED.extend([bars, runs])
+    return RunBook(runs.of(run_id, all_strategies(home)), lambda: NOW_MS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def let_go() -> Iterator[None]:
+    """Every file is closed behind these tests."""
+    yield
+    for opened in _OPENED:
+        opened.close()
 
 
 @pytest.fixture(scope="module")
-def book(lively: tuple[Path, Document]) -> Iterator[RunBook]:
-    yield book_of(lively[0])
-    close_runs(lively[0])
+def book(lively: tuple[Path, Document]) -> RunBook:
+    return book_of(lively[0])
 
 
 @pytest.fixture
-def changed(lively: tuple[Path, Document], tmp_path: Path) -> Iterator[Callable[[str], RunBook]]:
+def changed(lively: tuple[Path, Document], tmp_path: Path) -> Callable[[str], RunBook]:
     """The book of a copy of the run in whose file something was changed."""
     home = tmp_path / "home"
     shutil.copytree(lively[0], home)
@@ -57,8 +69,7 @@ def changed(lively: tuple[Path, Document], tmp_path: Path) -> Iterator[Callable[
         engine.dispose()
         return book_of(home)
 
-    yield change
-    close_runs(home)
+    return change
 
 
 # --- the same figures as the backtest ----------------------------------------------------------
@@ -554,7 +565,6 @@ def test_without_bars_the_records_are_shown_and_the_rest_says_why(
     assert told.strategies == []
     assert told.note is not None
     assert "there are no bars" in told.note
-    close_runs(home)
 
 
 def test_a_run_on_hours_scans_hours(market_home: Path, tmp_path: Path):
@@ -574,4 +584,3 @@ def test_a_run_on_hours_scans_hours(market_home: Path, tmp_path: Path):
     )
     assert book.pairs().items[0].price is not None
     assert len(book.equity(5_000, None, None).time_ms) == 5 * 24
-    close_runs(home)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from crypto_tracker.app.plugins import all_strategies
-from crypto_tracker.app.serving.candles import close_bars
+from crypto_tracker.app.serving.home_bars import HomeBars
 from crypto_tracker.app.serving.run_book import RunBook
-from crypto_tracker.app.serving.runs_kept import close_runs
+from crypto_tracker.app.serving.runs_kept import KeptRuns
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS
 from crypto_tracker.desk.source import TradeFilter
@@ -30,7 +30,9 @@ def test_august_on_the_pages_is_august_in_the_backtest(market_data: Path, tmp_pa
         "--pairs", "BTC/USDT,ETH/USDT,SUI/USDT",
         "--record-scans",
     )  # fmt: skip
-    book = RunBook(tmp_path, told["run_id"], all_strategies(tmp_path), lambda: 1_760_000_000_000)
+    bars = HomeBars(tmp_path)
+    runs = KeptRuns(bars, lambda: 1_760_000_000_000)
+    book = RunBook(runs.of(told["run_id"], all_strategies(tmp_path)), lambda: 1_760_000_000_000)
     status, ratios = book.status(), book.ratios()
     assert status.equity_quote == pytest.approx(told["equity_final"], abs=1e-8)
     assert status.max_drawdown == pytest.approx(told["max_drawdown"])
@@ -52,5 +54,5 @@ def test_august_on_the_pages_is_august_in_the_backtest(market_data: Path, tmp_pa
                     assert (scan.verdict, scan.reason) == (kept.verdict[0], kept.reason[0])
     drawn = book.levels(Symbol("SUI", "USDT"), end_ms - 10 * DAY_MS, end_ms, ())
     assert all(line.price for each in drawn.strategies for line in each.lines)
-    close_runs(tmp_path)
-    close_bars(tmp_path)
+    runs.close()
+    bars.close()

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 import pytest
 from pydantic import Field
 
+from crypto_tracker.app.serving.home_bars import HomeBars
 from crypto_tracker.app.serving.scope import Scope
 from crypto_tracker.app.serving.strategy_view import (
     configuration_of,
@@ -50,7 +51,7 @@ def scope(*names: str, installed: dict[str, Strategy] | None = None) -> Scope:
     }
     return Scope(
         account="paper",
-        home=Path("nowhere"),
+        bars=HomeBars(Path("nowhere")),
         symbols=(BTC, ETH),
         reference=BTC,
         providers={},

@@ -62,11 +62,11 @@ class AccountScans:
 
         It is read from records that are open already: who holds one connection shall not wait for another.
         """
-        begun_ms = self._follower.now.account.created_at_ms
+        beginning = self._follower.now.beginning
 
         def seen(row: SetupRecord) -> Mapping[str, float]:
             # An account that is made anew decides at the same closes again.
-            key = begun_ms, row.time_ms, row.strategy, row.symbol
+            key = beginning, row.time_ms, row.strategy, row.symbol
             return self._seen.made(key, lambda: _measured(records, row))
 
         return seen

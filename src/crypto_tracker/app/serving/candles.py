@@ -1,10 +1,6 @@
 """Closed bars of one symbol, as the account has them: nothing that closes after its own present."""
 
-from collections import OrderedDict
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from threading import Lock
 
 import numpy as np
 
@@ -18,7 +14,7 @@ from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe
 from crypto_tracker.desk.source import CANDLES_MAX, NotThere
 from crypto_tracker.desk.views import charts as views
 from crypto_tracker.store import intervals
-from crypto_tracker.store.reader import DATABASE_NAME, SOURCES, BarReader
+from crypto_tracker.store.reader import SOURCES
 from crypto_tracker.store.sources import StoredBars
 
 _GROWTH = 4  # each look further back where bars are missing takes so many more
@@ -26,40 +22,6 @@ _AT_ONCE = 16_384  # bars that one look takes at most
 _LOOKED_MAX = 131_072  # rows without a bar that are looked through for one answer: three months of minutes
 _ANSWERS_KEPT = 64
 _ANSWERS_AGE_MS = MINUTE_MS  # by then bars that came late, or were mended, are seen
-
-
-class _Readers:
-    """One reader of bars for each home, open until it is let go of, or its database was made anew."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._open: OrderedDict[Path, tuple[int, BarReader, ExitStack]] = OrderedDict()
-
-    def of(self, home: Path) -> BarReader:
-        """The reader of a home; raises DataError where no bars were ever stored there."""
-        path = home / DATABASE_NAME
-        made = path.stat().st_ino if path.is_file() else -1
-        with self._lock:
-            known = self._open.get(home)
-            if known is not None and known[0] == made:
-                return known[1]
-            if known is not None:
-                del self._open[home]
-                known[2].close()
-            with ExitStack() as opening:
-                reader = opening.enter_context(BarReader.open(home))
-                self._open[home] = (made, reader, opening.pop_all())
-            return reader
-
-    def close(self, home: Path) -> None:
-        """Let go of the reader of a home."""
-        with self._lock:
-            known = self._open.pop(home, None)
-        if known is not None:
-            known[2].close()
-
-
-_READERS = _Readers()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,25 +33,16 @@ class _Bars:
     earlier: bool
 
 
-_ANSWERS: Recent[_Bars] = Recent(_ANSWERS_KEPT, age_ms=_ANSWERS_AGE_MS)
+class _Answers(Recent[_Bars]):
+    """The bars that were asked for lately."""
 
-
-def bars_of(home: Path) -> BarReader:
-    """The bars under a home, through one reader that all threads share; each read is a state of its own.
-
-    Raises DataError where no bars were ever stored there.
-    """
-    return _READERS.of(home)
-
-
-def close_bars(home: Path) -> None:
-    """Let go of the bars under a home; the next reader opens them again."""
-    _READERS.close(home)
+    def __init__(self) -> None:
+        super().__init__(_ANSWERS_KEPT, age_ms=_ANSWERS_AGE_MS)
 
 
 def source_of(scope: Scope) -> StoredBars:
     """The stored bars as the account reads them: of each symbol those of its provider."""
-    return StoredBars(bars_of(scope.home), scope.providers, scope.history)
+    return StoredBars(scope.bars.reader(), scope.providers, scope.history)
 
 
 def provider_of(scope: Scope, symbol: Symbol) -> str:
@@ -122,8 +75,8 @@ def candles(
     end_ms = timeframe.floor(scope.until_ms)
     if before_ms is not None:
         end_ms = max(min(end_ms, timeframe.floor(before_ms + timeframe.ms - 1)), 0)
-    key = (scope.home, provider, scope.history, symbol, timeframe, limit, end_ms)
-    found = _ANSWERS.made(
+    key = (scope.bars.state().made, symbol, timeframe, limit, end_ms)
+    found = scope.memory.of(_Answers).made(
         key, lambda: _newest(scope, symbol, timeframe, limit, end_ms), now_ms=scope.now_ms()
     )
     opened, high, low, close, volume = found.prices.T.tolist()
@@ -181,7 +134,7 @@ def _there(panel: Panel) -> _Bars:
 
 def _known(scope: Scope, symbol: Symbol, timeframe: Timeframe) -> IntArray:
     """The stretches of which anything is known of a symbol, in order and on the grid, (stretches, 2)."""
-    reader = bars_of(scope.home)
+    reader = scope.bars.reader()
     found = intervals.EMPTY
     for provider in {scope.providers[symbol], scope.history} - {""}:
         for stored in SOURCES[timeframe]:

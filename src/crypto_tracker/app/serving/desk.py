@@ -7,24 +7,21 @@ from threading import Lock, Thread
 from crypto_tracker.app.accounts import ACCOUNTS_FOLDER, account_place
 from crypto_tracker.app.serving.account_book import AccountBook
 from crypto_tracker.app.serving.account_item import account_item
-from crypto_tracker.app.serving.candles import close_bars
-from crypto_tracker.app.serving.cursors import read, written
+from crypto_tracker.app.serving.cursors import list_of, read, written
 from crypto_tracker.app.serving.explanations import warm_up
 from crypto_tracker.app.serving.health_view import KeptHealth
+from crypto_tracker.app.serving.home_bars import HomeBars
 from crypto_tracker.app.serving.kept import Kept
 from crypto_tracker.app.serving.page_limits import check_limit
-from crypto_tracker.app.serving.recent import Recent
 from crypto_tracker.app.serving.run_book import RunBook
 from crypto_tracker.app.serving.run_items import account_item_of_run, run_id_of, run_item
-from crypto_tracker.app.serving.runs_kept import close_runs
+from crypto_tracker.app.serving.runs_kept import KeptRuns
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.errors import CryptoTrackerError
 from crypto_tracker.desk.source import Book, NotThere
 from crypto_tracker.desk.views import accounts as account_views
 from crypto_tracker.desk.views import research as research_views
 from crypto_tracker.desk.views import system as system_views
-from crypto_tracker.store.run_views import RunReader, RunSummary
-from crypto_tracker.store.runs import FILE_NAME as RUNS_FILE
 from crypto_tracker.store.trading_journal import FILE_NAME as TRADING_FILE
 from crypto_tracker.store.trading_views import TradingViews
 from crypto_tracker.strategies.base import Strategy
@@ -34,7 +31,7 @@ NEWEST_RUNS = 20
 
 _LISTED_SECONDS = 1.0  # the list is made anew at most so often
 _LIST_PATIENCE_SECONDS = 0.25  # who asks for the list waits so long for a newer one
-_RUNS_KEPT = 8
+_RUNS = list_of("runs")
 _NAMED = 5  # accounts that a refusal lists
 
 
@@ -62,8 +59,8 @@ class HomeDesk:
         self._lock = Lock()
         self._installed: Mapping[str, Strategy] | None = None
         self._books: dict[str, AccountBook] = {}
-        self._run_books: Recent[RunBook] = Recent(_RUNS_KEPT)
-        self._runs = RunReader(home)
+        self._bars = HomeBars(home)
+        self._runs = KeptRuns(self._bars, now_ms)
         self._listed = Kept(self._list, seconds=_LISTED_SECONDS, clock=lambda: now_ms() / 1_000)
         self._unreadable: dict[str, str] = {}
 
@@ -79,12 +76,12 @@ class HomeDesk:
     def runs(self, *, limit: int, cursor: str | None) -> research_views.Runs:
         """Recorded runs, newest first."""
         check_limit(limit)
-        before = None if cursor is None else int(read(cursor, (int,))[0])
-        found = self._recorded(limit + 1, before)
+        before = None if cursor is None else int(read(cursor, (int,), _RUNS)[0])
+        found = self._runs.summaries(limit=limit + 1, before=before)
         shown = found[:limit]
         return research_views.Runs(
             items=[run_item(each) for each in shown],
-            next=written((shown[-1].run_id,)) if len(found) > limit else None,
+            next=written((shown[-1].run_id,), _RUNS) if len(found) > limit else None,
         )
 
     def book(self, account: str | None) -> Book:
@@ -127,8 +124,7 @@ class HomeDesk:
         for book in books:
             book.close()
         self._runs.close()
-        close_runs(self._home)
-        close_bars(self._home)
+        self._bars.close()
 
     # --- behind them ---------------------------------------------------------------------------
 
@@ -163,16 +159,10 @@ class HomeDesk:
                 unreadable[name] = str(error)
         self._unreadable = unreadable
         found.sort(key=lambda item: (not item.running, -item.recorded_at_ms, item.account))
-        return [*found, *map(account_item_of_run, self._recorded(NEWEST_RUNS, None))]
+        return [*found, *map(account_item_of_run, self._runs.summaries(limit=NEWEST_RUNS))]
 
     def _names(self) -> list[str]:
         return sorted(path.parent.name for path in (self._home / ACCOUNTS_FOLDER).glob(f"*/{TRADING_FILE}"))
-
-    def _recorded(self, limit: int, before: int | None) -> list[RunSummary]:
-        if not (self._home / RUNS_FILE).is_file():
-            return []
-        with self._runs.views() as records:
-            return records.runs(limit=limit, before=before)
 
     def _account_book(self, name: str) -> AccountBook:
         there = (account_place(self._home, name).folder / TRADING_FILE).is_file()
@@ -180,7 +170,7 @@ class HomeDesk:
             known = self._books.get(name)
             if there and known is None:
                 known = self._books[name] = AccountBook(
-                    self._home,
+                    self._bars,
                     name,
                     load=self._load,
                     strategies=self._strategies,
@@ -196,15 +186,11 @@ class HomeDesk:
         raise NotThere(f"there is no account {name}: {self._what_there_is()}")
 
     def _run_book(self, run_id: int) -> Book:
-        if not self._is_recorded(run_id):
-            raise NotThere(f"there is no run {run_id}: {self._what_there_is()}")
-        return self._run_books.made(
-            run_id, lambda: RunBook(self._home, run_id, self._strategies(), self._now_ms)
-        )
-
-    def _is_recorded(self, run_id: int) -> bool:
-        found = self._recorded(1, run_id + 1)
-        return bool(found) and found[0].run_id == run_id
+        try:
+            kept = self._runs.of(run_id, self._strategies())
+        except NotThere as error:
+            raise NotThere(f"{error}: {self._what_there_is()}") from error
+        return RunBook(kept, self._now_ms)
 
     def _what_there_is(self) -> str:
         names = [item.account for item in self._items()]

@@ -1,6 +1,6 @@
 """Follows one trading account: what grows with its age is read once, and later only what came since."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,6 +41,7 @@ class Followed:
     Attributes
     ----------
     generation : counts the states that were seen of this account and of those before it in the same place
+    beginning : counts those accounts
     regimes : stretches of time outside NORMAL, in order
     newest_blocks : the last scan of every strategy that has one
     waiting : commands of people that have no answer yet, in the order in which they were given
@@ -48,6 +49,7 @@ class Followed:
     """
 
     generation: int
+    beginning: int
     account: Account
     cursor_ms: int
     trades: TradeColumns
@@ -60,21 +62,17 @@ class Followed:
 
 
 class AccountFollower:
-    """One account of a folder, whoever trades it and however often it is made anew. Threads share it.
+    """One account of a folder, whoever trades it and however often it is made anew. Threads share it."""
 
-    `now_ms` tells when the account was last seen to have changed (`changed_at_ms`).
-    """
-
-    def __init__(self, folder: Path, now_ms: Callable[[], int]) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.changed_at_ms: int | None = None
-        self._now_ms = now_ms
         self._reading = Lock()  # held by the one who brings it up to date
         self._records = _Place(folder / FILE_NAME)
         self._control = _Place(folder / CONTROL_FILE_NAME)
         self._seen: _Seen | None = None  # what `_now` was read from
         self._now: Followed | None = None
         self._generation = 0
+        self._beginning = 0
 
     def refresh(self) -> int:
         """Take in what was committed since, and return the generation; microseconds where nothing was.
@@ -106,44 +104,9 @@ class AccountFollower:
         return self._now
 
     @property
-    def generation(self) -> int:
-        """Counts the states that were seen."""
-        return self._generation
-
-    @property
-    def trades(self) -> TradeColumns:
-        """All closed trades."""
-        return self.now.trades
-
-    @property
-    def equity(self) -> EquityLevels:
-        """The equity at every close."""
-        return self.now.equity
-
-    @property
     def setups(self) -> SetupColumns:
         """All setups and near misses."""
         return self.now.setups
-
-    @property
-    def setup_counts(self) -> Mapping[tuple[str, str], int]:
-        """How many setups and near misses there are of each verdict and reason."""
-        return self.now.setups.counts
-
-    @property
-    def newest_blocks(self) -> Mapping[str, ScanBlock]:
-        """The last scan of every strategy that has one."""
-        return self.now.newest_blocks
-
-    @property
-    def regimes(self) -> tuple[RegimeSpan, ...]:
-        """Stretches of time outside NORMAL, in order."""
-        return self.now.regimes
-
-    @property
-    def cursor_ms(self) -> int:
-        """Open time of the next minute: everything before it is recorded."""
-        return self.now.cursor_ms
 
     @contextmanager
     def views(self) -> Iterator[TradingViews]:
@@ -188,7 +151,8 @@ class AccountFollower:
             views = TradingViews(connection, self.folder)
             account, cursor_ms = views.account(), views.cursor_ms()
             if before is None or before.account != account or before.cursor_ms > cursor_ms:
-                before = _unread(account)
+                self._beginning += 1
+                before = _unread(account, self._beginning)
             now = _read_on(before, views, cursor_ms)
             answered = views.answered_among([command.command_id for command in told])
         self._generation += 1
@@ -198,7 +162,6 @@ class AccountFollower:
             waiting=tuple(command for command in told if command.command_id not in answered),
             last_command=last_command,
         )
-        self.changed_at_ms = self._now_ms()
 
 
 class _Place:
@@ -274,9 +237,10 @@ class _Seen:
     versions: tuple[Any, Any]
 
 
-def _unread(account: Account) -> Followed:
+def _unread(account: Account, beginning: int) -> Followed:
     return Followed(
         generation=0,
+        beginning=beginning,
         account=account,
         cursor_ms=account.start_ms,
         trades=TradeColumns(),

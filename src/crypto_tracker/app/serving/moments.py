@@ -7,16 +7,16 @@ the market, which are read once for each minute of the account that somebody ask
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Lock
 
 from crypto_tracker.app.accounts import AccountPlace, account_place
 from crypto_tracker.app.commanding import Standing
 from crypto_tracker.app.serving.account_item import SYNTHETIC
 from crypto_tracker.app.serving.account_scans import AccountScans
-from crypto_tracker.app.serving.candles import bars_of
+from crypto_tracker.app.serving.book_memory import BookMemory
 from crypto_tracker.app.serving.data_view import newest_bars
 from crypto_tracker.app.serving.follower import AccountFollower, Followed
+from crypto_tracker.app.serving.home_bars import HomeBars
 from crypto_tracker.app.serving.log_view import log_lines
 from crypto_tracker.app.serving.market_view import MarketNow
 from crypto_tracker.app.serving.present import Present
@@ -33,7 +33,7 @@ from crypto_tracker.desk.views.accounts import Status
 from crypto_tracker.desk.views.decisions import LogLine
 from crypto_tracker.desk.views.trades import Sums
 from crypto_tracker.store.control import Check
-from crypto_tracker.store.reader import DATABASE_NAME, BarReader
+from crypto_tracker.store.reader import BarReader
 from crypto_tracker.store.trading import is_traded
 from crypto_tracker.store.trading_records import ConfigurationRow
 from crypto_tracker.strategies.base import Strategy
@@ -74,21 +74,22 @@ class Moments:
 
     def __init__(
         self,
-        home: Path,
+        stored: HomeBars,
         name: str,
         *,
         strategies: Callable[[], Mapping[str, Strategy]],
         now_ms: Callable[[], int],
     ) -> None:
-        self.home = home
+        self.stored = stored
         self.name = name
-        self.folder = account_place(home, name).folder
+        self.folder = account_place(stored.home, name).folder
         self.strategies = strategies
         self.now_ms = now_ms
-        self.follower = AccountFollower(self.folder, now_ms)
+        self.follower = AccountFollower(self.folder)
         self.scans = AccountScans(self.follower)
         self._making = Lock()
         self._moment: Moment | None = None
+        self._memory = (0, BookMemory())
         self._rules: Recent[_Rules] = Recent(_VERSIONS_KEPT)
         self._market: Recent[MarketNow] = Recent(1)
         self._coins: Recent[tuple[CoinStanding, ...]] = Recent(1)
@@ -120,7 +121,7 @@ class Moments:
     def market(self, moment: Moment) -> MarketNow:
         """What bars say of the market at the account's last close."""
         present = moment.present
-        key = moment.followed.account.created_at_ms, present.cursor_ms, present.scope.version
+        key = moment.followed.beginning, present.cursor_ms, present.scope.version
         return self._market.made(key, self._read_market)
 
     def coins(self, moment: Moment) -> tuple[CoinStanding, ...]:
@@ -167,7 +168,7 @@ class Moments:
     def closed(self, moment: Moment) -> Sums:
         """All closed trades added up."""
         trades, tiers = moment.followed.trades, moment.present.tiers
-        key = moment.followed.account.created_at_ms, len(trades)
+        key = moment.followed.beginning, len(trades)
         return self._closed.made(key, lambda: trades.sums(trades.select(TradeFilter(), tiers)))
 
     def log(self, moment: Moment) -> list[LogLine]:
@@ -185,7 +186,7 @@ class Moments:
 
     def bars(self) -> BarReader | None:
         """The stored bars of the home; None where there are none."""
-        return bars_of(self.home) if (self.home / DATABASE_NAME).is_file() else None
+        return self.stored.reader() if self.stored.there else None
 
     @contextmanager
     def reading(self) -> Iterator[Reading]:
@@ -214,20 +215,19 @@ class Moments:
         with self.reading() as reading:
             row = reading.views.configuration()
             rules = self._rules_of(row, reading.account.symbols)
+            scope = self._scope(reading, self._memory_of(followed, reading))
             return Moment(
                 followed=followed,
-                present=Present.read(
-                    reading, self._scope(reading), rules.tiers, generation=followed.generation
-                ),
+                present=Present.read(reading, scope, rules.tiers, generation=followed.generation),
                 row=row,
                 last_check=checks[0] if checks else None,
             )
 
-    def _scope(self, reading: Reading) -> Scope:
+    def _scope(self, reading: Reading, memory: BookMemory) -> Scope:
         account, configuration = reading.account, reading.configuration
         return Scope(
             account=self.name,
-            home=self.home,
+            bars=self.stored,
             symbols=account.symbols,
             reference=account.reference,
             providers=account.providers,
@@ -237,13 +237,21 @@ class Moments:
             configuration=configuration,
             version=reading.version,
             quote=account.symbols[0].quote,
-            begun_ms=account.created_at_ms,
             start_ms=account.start_ms,
             until_ms=reading.cursor_ms,
             live=True,
             near_miss_readiness=configuration.decisions.near_miss_readiness,
             now_ms=self.now_ms,
+            memory=memory,
         )
+
+    def _memory_of(self, followed: Followed, reading: Reading) -> BookMemory:
+        """What is kept of this account, and of none that was begun in its place before."""
+        if reading.account != followed.account:
+            return BookMemory()  # it was begun anew between two reads: this moment will not last
+        if self._memory[0] != followed.beginning:
+            self._memory = (followed.beginning, BookMemory())
+        return self._memory[1]
 
     def _rules_of(self, row: ConfigurationRow, symbols: tuple[Symbol, ...]) -> _Rules:
         def read() -> _Rules:
@@ -269,9 +277,9 @@ class Moments:
 
     def _newest_bar_ms(self, present: Present) -> int | None:
         """The end of the newest stored minute of any symbol that is watched; None where there is none."""
-        if not (self.home / DATABASE_NAME).is_file():
+        if not self.stored.there:
             return None
-        stored, providers = newest_bars(self.home), present.account.providers
+        stored, providers = newest_bars(self.stored.home), present.account.providers
         ends = [
             stored.get((providers[symbol], symbol), {}).get(Timeframe.M1)
             for symbol in present.account.watched

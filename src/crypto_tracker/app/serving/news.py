@@ -37,7 +37,14 @@ POINTS = 240
 
 _GONE_MS = 30_000  # for so long an account may be gone before it is told: a replay may begin anew
 _OF_THE_CLOCK = {"now_ms", "lag_ms"}
-_BARS: Recent[list[live.BarNow]] = Recent(256)
+_BARS_KEPT = 256
+
+
+class _Bars(Recent[list[live.BarNow]]):
+    """What has changed of bars since a close, for all who look at the same."""
+
+    def __init__(self) -> None:
+        super().__init__(_BARS_KEPT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +151,6 @@ class AccountWatch:
                 records,
                 records.setups_keyed(keys),
                 moment.present.tiers,
-                self._moments.scans.seen_in(records),
                 moment.present.cursor_ms,
             )
         return [live.DecisionsEvent(account=self._moments.name, items=items)]
@@ -254,8 +260,8 @@ class AccountWatch:
 
 def bars_since(scope: Scope, wanted: BarTopic, since_ms: int) -> list[live.BarNow]:
     """The bars that have changed since a close of the account: closed ones, then the one that grows."""
-    key = scope.home, scope.account, scope.begun_ms, scope.version, wanted, since_ms, scope.until_ms
-    return _BARS.made(key, lambda: _bars_since(scope, wanted, since_ms))
+    key = wanted, since_ms, scope.until_ms
+    return scope.memory.of(_Bars).made(key, lambda: _bars_since(scope, wanted, since_ms))
 
 
 def _bars_since(scope: Scope, wanted: BarTopic, since_ms: int) -> list[live.BarNow]:

@@ -6,8 +6,8 @@ from threading import Lock
 
 import numpy as np
 
-from crypto_tracker.app.serving.candles import bars_of, source_of
-from crypto_tracker.app.serving.recent import Recent
+from crypto_tracker.app.serving.candles import source_of
+from crypto_tracker.app.serving.home_bars import Basis
 from crypto_tracker.app.serving.scope import Scope
 from crypto_tracker.app.serving.trade_view import tiers_of
 from crypto_tracker.core.arrays import FloatArray, IntArray
@@ -15,13 +15,11 @@ from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS
 from crypto_tracker.desk.views import charts as views
 from crypto_tracker.desk.views.trades import Sums
-from crypto_tracker.store.reader import DATABASE_NAME
 
 HOURS = 24
 _LEAD_MS = HOUR_MS  # how old the price of 24 h ago may be
 _LATE_MS = HOUR_MS  # so much of what was read before is read again, for bars that came late
 _AHEAD_MS = DAY_MS  # of an account that lives in the past so much is read at once
-_BOOKS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,31 +63,35 @@ class _Closes:
         )
 
 
-_CLOSES: Recent[_Closes] = Recent(_BOOKS)
-_PRICES: Recent[tuple[int, Mapping[Symbol, PriceNow]]] = Recent(_BOOKS)
-_READING = Lock()
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Told:
+    """The prices at a close, what they were made of, and the closes that were read for them."""
+
+    until_ms: int
+    basis: Basis
+    prices: Mapping[Symbol, PriceNow]
+    closes: _Closes | None
+
+
+class _Kept:
+    """What was read last for the prices of a book."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()  # held by the one who reads: it is the same for all who wait
+        self.told: _Told | None = None
 
 
 def prices(scope: Scope) -> Mapping[Symbol, PriceNow]:
-    """The price of every symbol at the account's present, and of the reference; made once a minute of it."""
-    symbols = _watched(scope)
-    until_ms = scope.base.floor(scope.until_ms)
-    key = (scope.home, scope.account, scope.base, symbols)
-    found = _PRICES.get(key)
-    if found is None or found[0] != until_ms:
-        with _READING:
-            found = _PRICES.get(key)
-            if found is None or found[0] != until_ms:
-                found = (until_ms, _made(scope, key, symbols, until_ms))
-                _PRICES.put(key, found)
-    return found[1]
+    """The price of every symbol at the account's present, and of the reference; made once a minute of it.
+
+    Where some are not known they are made again once somebody has written bars.
+    """
+    return _told(scope).prices
 
 
 def closes_a_day_ago(scope: Scope, age_ms: int) -> Mapping[Symbol, float]:
     """The last close of each symbol of 24 h ago that was no older than `age_ms` then, where there was one."""
-    prices(scope)
-    key = (scope.home, scope.account, scope.base, _watched(scope))
-    kept, bar_ms = _CLOSES.get(key), scope.base.ms
+    kept, bar_ms = _told(scope).closes, scope.base.ms
     if kept is None:
         return {}
     then = (scope.base.floor(scope.until_ms - DAY_MS) - kept.start_ms) // bar_ms
@@ -140,18 +142,43 @@ def _watched(scope: Scope) -> tuple[Symbol, ...]:
     return tuple(dict.fromkeys((*scope.symbols, *reference)))
 
 
-def _made(
-    scope: Scope, key: tuple[object, ...], symbols: tuple[Symbol, ...], until_ms: int
-) -> Mapping[Symbol, PriceNow]:
-    """The prices at `until_ms`; bars that an earlier call has read are not read again, but the latest."""
-    if not (scope.home / DATABASE_NAME).is_file():
-        return dict.fromkeys(symbols, UNKNOWN)
+def _told(scope: Scope) -> _Told:
+    kept, until_ms = scope.memory.of(_Kept), scope.base.floor(scope.until_ms)
+    found = kept.told
+    if found is None or not _holds(scope, found, until_ms):
+        with kept.lock:
+            found = kept.told
+            if found is None or not _holds(scope, found, until_ms):
+                found = kept.told = _made(scope, found, until_ms)
+    return found
+
+
+def _holds(scope: Scope, told: _Told, until_ms: int) -> bool:
+    return told.until_ms == until_ms and told.basis.holds(scope.bars, scope.now_ms())
+
+
+def _made(scope: Scope, before: _Told | None, until_ms: int) -> _Told:
+    """The prices at `until_ms`; bars that were read for earlier ones are not read again, but the latest."""
+    symbols, state, now_ms = _watched(scope), scope.bars.state(), scope.now_ms()
+    closes, found = None, dict.fromkeys(symbols, UNKNOWN)
+    if scope.bars.there:
+        again = before is None or before.until_ms == until_ms or before.basis.state.made != state.made
+        closes, told = _read_on(scope, None if again or before is None else before.closes, symbols, until_ms)
+        found |= told
+    whole = closes is not None and not any(np.isnan(found[symbol].price) for symbol in symbols)
+    basis = Basis(state=state, whole=whole, at_ms=now_ms)
+    return _Told(until_ms=until_ms, basis=basis, prices=found, closes=closes)
+
+
+def _read_on(
+    scope: Scope, before: _Closes | None, symbols: tuple[Symbol, ...], until_ms: int
+) -> tuple[_Closes | None, Mapping[Symbol, PriceNow]]:
+    """The closes that lead to `until_ms`, and what they say of the symbols that have any."""
     bar_ms = scope.base.ms
     start_ms = until_ms - scope.base.floor(DAY_MS + _LEAD_MS + bar_ms - 1)
-    before = _CLOSES.get(key)
     known = _stored(scope, symbols, () if before is None else before.symbols)
     if not known:
-        return dict.fromkeys(symbols, UNKNOWN)
+        return None, {}
     if before is None or before.symbols != known or not before.start_ms <= start_ms < before.end_ms:
         closes = _read(scope, known, start_ms, _read_to(scope, until_ms))
     elif until_ms > before.end_ms:
@@ -160,13 +187,10 @@ def _made(
         closes = _followed(before.from_on(start_ms, bar_ms), fresh, bar_ms)
     else:
         closes = before
-    _CLOSES.put(key, closes)
     now = (until_ms - closes.start_ms) // bar_ms
     first = (start_ms - closes.start_ms) // bar_ms
     told = _at(closes.close[first:now], closes.traded_quote[first:now], bar_ms)
-    return {symbol: told.get(index, UNKNOWN) for index, symbol in enumerate(known)} | dict.fromkeys(
-        set(symbols) - set(known), UNKNOWN
-    )
+    return closes, {symbol: told[index] for index, symbol in enumerate(known) if index in told}
 
 
 def _read_to(scope: Scope, until_ms: int) -> int:
@@ -177,7 +201,7 @@ def _read_to(scope: Scope, until_ms: int) -> int:
 
 def _stored(scope: Scope, symbols: tuple[Symbol, ...], known: tuple[Symbol, ...]) -> tuple[Symbol, ...]:
     """Those of which there are bars; who is `known` is not asked for again."""
-    reader, before = bars_of(scope.home), set(known)
+    reader, before = scope.bars.reader(), set(known)
     return tuple(
         symbol
         for symbol in symbols

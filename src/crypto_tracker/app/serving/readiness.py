@@ -21,7 +21,14 @@ from crypto_tracker.strategies.levels import trigger
 BANDS = (("ready", 80.0), ("close", 60.0), ("neutral", 30.0))
 """From which readiness on a symbol is in a band; below the last one it is `waiting`."""
 
-_ROWS: Recent[list[tuple[Symbol, dict[str, Any]]]] = Recent(64)
+_ROWS_KEPT = 16
+
+
+class _Rows(Recent[list[tuple[Symbol, dict[str, Any]]]]):
+    """What the newest scans alone said."""
+
+    def __init__(self) -> None:
+        super().__init__(_ROWS_KEPT)
 
 
 def band(readiness: float) -> str:
@@ -58,8 +65,8 @@ def _board(
     timeframe = None if strategy is None else timeframe_of(scope, strategy)
     rows = []
     if block is not None:
-        key = (scope.home, scope.account, scope.begun_ms, scope.version, name, block.time_ms)
-        for symbol, row in _ROWS.made(key, lambda: _rows(scope, block)):
+        key = (scope.version, name, block.time_ms)
+        for symbol, row in scope.memory.of(_Rows).made(key, lambda: _rows(scope, block)):
             price = prices.get(symbol, UNKNOWN)
             rows.append(
                 views.ReadinessRow.model_validate(

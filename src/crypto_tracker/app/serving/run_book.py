@@ -1,7 +1,6 @@
 """The book of a recorded run: shown on the same pages as an account, and never to be told anything."""
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from crypto_tracker.app.endings import portfolio_sentence
@@ -38,7 +37,6 @@ from crypto_tracker.desk.views import strategies as strategy_views
 from crypto_tracker.desk.views import system as system_views
 from crypto_tracker.desk.views import trades as trade_views
 from crypto_tracker.store.trading_records import SetupRecord
-from crypto_tracker.strategies.base import Strategy
 
 NO_SCANS = (
     "this run did not keep its scans: `backtest --record-scans` keeps those of a run, and every account "

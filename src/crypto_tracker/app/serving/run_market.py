@@ -17,17 +17,19 @@ from crypto_tracker.strategies.needs import REFERENCE_LEAD_DAYS
 class RunMarket:
     """How the fast regime went, outside NORMAL, what it was at the end, and how far the reference moved.
 
-    `last` and `change` are None where the bars of the reference are not there.
+    `last` and `change` are None where the bars of the reference are not there; `whole` says whether it is
+    known of every one of them.
     """
 
     spans: tuple[views.RegimeSpan, ...]
     last: Regime | None
     change: float | None
+    whole: bool
 
 
 def run_market(scope: Scope) -> RunMarket:
     """Go through the span of the run by the rules of its configuration, as its backtest did."""
-    nothing = RunMarket(spans=(), last=None, change=None)
+    nothing = RunMarket(spans=(), last=None, change=None, whole=False)
     if scope.reference is None:
         return nothing
     lead_ms = REFERENCE_LEAD_DAYS * DAY_MS
@@ -54,4 +56,5 @@ def run_market(scope: Scope) -> RunMarket:
         ),
         last=Regime(int(state.regime[-1])),
         change=float(close[known[-1]] / close[known[0]] - 1.0),
+        whole=bool(panel.covered[len(panel) - bars :].all()),
     )

@@ -13,6 +13,7 @@ from crypto_tracker.app.serving.scope import Scope
 from crypto_tracker.core.arrays import FloatArray, IntArray
 from crypto_tracker.core.decisions import Regime
 from crypto_tracker.core.money import QUOTE_SCALE
+from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import MINUTE_MS
 from crypto_tracker.desk.source import TradeFilter
 from crypto_tracker.desk.views import accounts as views
@@ -46,7 +47,9 @@ class RunMoney:
         self.drawdown = max(1.0 - self.equity * QUOTE_SCALE / peak, 0.0)
         self.max_drawdown = self._deepest() if records.max_drawdown is None else records.max_drawdown
 
-    def status(self, *, now_ms: int, reference: PriceNow | None, regime: Regime | None) -> views.Status:
+    def status(
+        self, *, now_ms: int, reference: Symbol | None, price: PriceNow | None, regime: Regime | None
+    ) -> views.Status:
         """The run at its end."""
         run, limits = self.records.run, self.scope.configuration.limits
         return views.Status.model_validate(
@@ -65,6 +68,7 @@ class RunMoney:
                 "progress": 1.0,
                 "ended": True,
                 "configuration_version": run.configuration_version,
+                "timezone": self.scope.configuration.trading.timezone,
                 "quote": self.scope.quote,
                 "capital_quote": self.capital,
                 "equity_quote": self.equity,
@@ -100,9 +104,9 @@ class RunMoney:
                 "closed": self.closed,
                 "regime": None if regime is None else regime.name,
                 "regime_forced": False,
-                "reference": None if self.scope.reference is None else str(self.scope.reference),
-                "reference_price": None if reference is None else reference.price,
-                "reference_return_24h": None if reference is None else reference.return_24h,
+                "reference": None if reference is None else str(reference),
+                "reference_price": None if price is None else price.price,
+                "reference_return_24h": None if price is None else price.return_24h,
                 "entries": None,
                 "waiting_commands": 0,
                 "newest_bar_ms": None,

@@ -1,10 +1,12 @@
 """What is known of a book besides its records: its symbols, whose bars they have, its rules, its present."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from crypto_tracker.app.serving.book_memory import BookMemory
+from crypto_tracker.app.serving.home_bars import HomeBars
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.orders import Fill
 from crypto_tracker.core.symbols import Symbol
@@ -21,20 +23,21 @@ class Scope:
     Attributes
     ----------
     account : its id, such as `paper` or `run:17`
+    bars : those of its home
     symbols, strategies : in the order of its records
     providers : whose bars each symbol has, the reference included
     history : whose bars stand in where the provider has none; "" for nobody's
     installed : every strategy that there is now, by name; one of `strategies` may be missing
     configuration, version : under which the next minute is stepped, or the run was made
-    begun_ms : when the account was opened; one may be begun anew in the place of another
     start_ms, until_ms : its span; nothing that closes after `until_ms` may be shown
     live : whether it is a trading account
     near_miss_readiness : from which readiness on a scan that is no setup is a near miss
     base : the bars that its orders meet; a strategy of a finer timeframe scans these
+    memory : what is kept of it between requests
     """
 
     account: str
-    home: Path
+    bars: HomeBars
     symbols: tuple[Symbol, ...]
     reference: Symbol | None
     providers: Mapping[Symbol, str]
@@ -50,7 +53,12 @@ class Scope:
     near_miss_readiness: float
     now_ms: Callable[[], int]
     base: Timeframe = Timeframe.M1
-    begun_ms: int = 0
+    memory: BookMemory = field(default_factory=BookMemory, repr=False)
+
+    @property
+    def home(self) -> Path:
+        """Where everything of it is stored."""
+        return self.bars.home
 
 
 class Scanned(Protocol):

@@ -26,8 +26,22 @@ from crypto_tracker.trading.setting import stored_configuration
 
 _NO_THRESHOLDS = {"exits", "confidence", "readiness"}  # shown apart, or no part of the rule
 
-_CONFIGURATIONS: Recent[Configuration] = Recent(64)
-_FACTS: Recent[Instruments] = Recent(4_096)
+_CONFIGURATIONS_KEPT = 16
+_FACTS_KEPT = 2_048
+
+
+class _Configurations(Recent[Configuration]):
+    """Those under which the book once scanned."""
+
+    def __init__(self) -> None:
+        super().__init__(_CONFIGURATIONS_KEPT)
+
+
+class _Facts(Recent[Instruments]):
+    """What is known of single symbols."""
+
+    def __init__(self) -> None:
+        super().__init__(_FACTS_KEPT)
 
 
 def strategy_of(scope: Scope, name: str) -> Strategy:
@@ -60,7 +74,7 @@ def configuration_of(scope: Scope, version: str) -> Configuration:
         with TradingViews.open(read_account(scope.home, scope.account).folder) as opened:
             return stored_configuration(opened.configuration(version), scope.installed)
 
-    return _CONFIGURATIONS.made((scope.home, scope.account, scope.begun_ms, version), read)
+    return scope.memory.of(_Configurations).made(version, read)
 
 
 def parameters_of(configuration: Configuration, strategy: Strategy) -> Frozen:
@@ -78,8 +92,8 @@ def facts_of(scope: Scope, symbol: Symbol) -> Instruments:
     if symbol not in scope.symbols:
         known = ", ".join(map(str, scope.symbols[:5])) + (" ..." if len(scope.symbols) > 5 else "")
         raise NotThere(f"{scope.account} does not watch {symbol}: it has {known or 'no symbols'}")
-    key = (scope.home, scope.account, scope.begun_ms, scope.version, symbol)
-    return _FACTS.made(key, lambda: instruments(scope.configuration, [symbol]))
+    key = (scope.version, symbol)
+    return scope.memory.of(_Facts).made(key, lambda: instruments(scope.configuration, [symbol]))
 
 
 def strategy_infos(scope: Scope, standings: Mapping[str, StrategyStanding]) -> views.Strategies:
