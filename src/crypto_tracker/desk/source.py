@@ -31,7 +31,19 @@ CANDLES_MAX = 2_000
 POINTS_MAX = 5_000
 SCANS_MAX = 2_000
 
-TradeOrder = Literal["exit_ms", "entry_ms", "pnl_quote", "return_net", "held_ms", "invested_quote"]
+TradeOrder = Literal[
+    "exit_ms",
+    "entry_ms",
+    "held_ms",
+    "pnl_quote",
+    "return_net",
+    "invested_quote",
+    "symbol",
+    "strategy",
+    "exit_reason",
+    "entry_price",
+    "exit_price",
+]
 
 
 class NotThere(CryptoTrackerError):

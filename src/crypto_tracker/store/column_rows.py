@@ -17,7 +17,10 @@ ValueT = TypeVar("ValueT")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TradeRows:
-    """Closed trades in the order in which they closed; all columns have one length."""
+    """Closed trades in the order in which they closed; all columns have one length.
+
+    Prices are near enough to be put in order, and no more: they are stored exactly elsewhere.
+    """
 
     number: IntArray
     symbol: list[str]
@@ -30,6 +33,8 @@ class TradeRows:
     fee_e8: IntArray
     slippage_e8: IntArray
     return_net: FloatArray
+    entry_price: FloatArray
+    exit_price: FloatArray
 
     def __len__(self) -> int:
         return len(self.number)
@@ -82,7 +87,8 @@ class EquityRows:
 
 def trade_rows(columns: Sequence[Sequence[Any]]) -> TradeRows:
     """The rows of these columns, in the order of the fields of `TradeRows`."""
-    number, symbol, strategy, exit_reason, entry, exit_, pnl, invested, fee, slippage, return_net = columns
+    number, symbol, strategy, exit_reason, entry, exit_, pnl, invested, fee, slippage, *others = columns
+    return_net, entry_price, exit_price = (np.array(each, dtype=np.float64) for each in others)
     return TradeRows(
         number=_whole(number),
         symbol=list(symbol),
@@ -94,7 +100,9 @@ def trade_rows(columns: Sequence[Sequence[Any]]) -> TradeRows:
         invested_e8=_whole(invested),
         fee_e8=_whole(fee),
         slippage_e8=_whole(slippage),
-        return_net=np.array(return_net, dtype=np.float64),
+        return_net=return_net,
+        entry_price=entry_price,
+        exit_price=exit_price,
     )
 
 

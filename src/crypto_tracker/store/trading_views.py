@@ -343,10 +343,10 @@ class TradingViews:
         columns = plain_columns(
             self._connection,
             "SELECT trade_number, symbol, strategy, exit_reason, entry_ms, exit_ms, pnl_quote, "  # noqa: S608 - our own names
-            f"invested_quote, fee_quote, slippage_quote, return_net FROM trades {after} "
-            "ORDER BY trade_number LIMIT ?",
+            "invested_quote, fee_quote, slippage_quote, return_net, CAST(entry_price AS REAL), "
+            f"CAST(exit_price AS REAL) FROM trades {after} ORDER BY trade_number LIMIT ?",
             (*values, limit),
-            width=11,
+            width=13,
         )
         return trade_rows(columns)
 

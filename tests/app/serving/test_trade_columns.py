@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -13,11 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crypto_tracker.app.serving.trade_columns import TradeColumns
+from crypto_tracker.app.serving.cursors import written
+from crypto_tracker.app.serving.trade_columns import TradeColumns, page_key
+from crypto_tracker.core.errors import UsageError
 from crypto_tracker.core.money import to_decimal
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import MINUTE_MS
-from crypto_tracker.desk.source import TradeFilter
+from crypto_tracker.desk.source import TradeFilter, TradeOrder
 from crypto_tracker.store.column_rows import TradeRows
 from crypto_tracker.store.database import open_engine
 from crypto_tracker.store.trading_journal import FILE_NAME
@@ -29,7 +31,7 @@ STRATEGIES = ("DCA", "SWING")
 REASONS = ("take_profit", "stop_loss", "data_lost")
 TIERS = {Symbol.parse("BTC/USDT"): "large_cap", Symbol.parse("ETH/USDT"): "large_cap"}
 TIERS[Symbol.parse("PEPE/USDT")] = "memecoin"
-ORDERS: Any = ("exit_ms", "entry_ms", "pnl_quote", "return_net", "held_ms", "invested_quote")
+ORDERS: Any = get_args(TradeOrder)
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Row:
     invested_e8: int
     fee_e8: int
     slippage_e8: int
+    entry_price: float = 1.0
+    exit_price: float = 1.0
 
     @property
     def return_net(self) -> float:
@@ -58,6 +62,8 @@ def row(
     exit_: int = 10,
     pnl: float = 1.0,
     invested: float = 100.0,
+    entry_price: float = 1.0,
+    exit_price: float = 1.0,
 ) -> Row:
     """A trade, its times in minutes after the start."""
     return Row(
@@ -70,6 +76,8 @@ def row(
         invested_e8=round(invested * 1e8),
         fee_e8=30_000_000,
         slippage_e8=1,
+        entry_price=entry_price,
+        exit_price=exit_price,
     )
 
 
@@ -89,6 +97,8 @@ def rows_of(rows: Sequence[Row], first: int = 0) -> TradeRows:
         fee_e8=whole("fee_e8"),
         slippage_e8=whole("slippage_e8"),
         return_net=np.array([each.return_net for each in rows]),
+        entry_price=np.array([each.entry_price for each in rows]),
+        exit_price=np.array([each.exit_price for each in rows]),
     )
 
 
@@ -108,6 +118,8 @@ ROWS = st.lists(
         exit_=st.sampled_from((1, 2, 5, 6, DAY, DAY + 5, 7 * DAY, 40 * DAY)),
         pnl=st.sampled_from((-2.5, -0.00000001, 0.0, 0.00000001, 3.25, 3.25, 70.5)),
         invested=st.sampled_from((50.0, 100.0, 123.45678901)),
+        entry_price=st.sampled_from((0.00000001, 0.1, 118_995.5)),
+        exit_price=st.sampled_from((0.00000002, 0.1, 118_995.5)),
     ),
     max_size=25,
 ).map(lambda rows: sorted(rows, key=lambda each: each.exit_ms))
@@ -241,6 +253,27 @@ def test_trades_that_close_meanwhile_do_not_shift_the_next_page():
     assert second.tolist() == [3, 2, 1]
 
 
+def test_names_that_are_new_meanwhile_do_not_shift_the_next_page():
+    trades = columns_of([row("ETH/USDT", exit_=1), row("PEPE/USDT", exit_=2), row("XRP/USDT", exit_=3)])
+    index = trades.select(TradeFilter(), TIERS)
+    first, key = trades.page(index, "symbol", descending=False, limit=1)
+    assert (first.tolist(), key) == ([0], ("ETH/USDT", 0))
+    later = trades.extended(rows_of([row("BTC/USDT", exit_=4), row("LTC/USDT", exit_=5)], first=3))
+    everything = later.select(TradeFilter(), TIERS)
+    second, _ = later.page(everything, "symbol", descending=False, limit=9, after=key)
+    assert second.tolist() == [4, 1, 2]
+    # A name that no trade has: what follows it is what it would stand before.
+    other, _ = later.page(everything, "symbol", descending=True, limit=9, after=("MKR/USDT", 0))
+    assert other.tolist() == [4, 0, 3]
+
+
+def test_a_cursor_of_another_order_is_refused():
+    with pytest.raises(UsageError, match="begin without one"):
+        page_key(written(("ETH/USDT", 7)), "exit_ms")
+    with pytest.raises(UsageError, match="begin without one"):
+        page_key(written((START, 7)), "symbol")
+
+
 def test_what_was_seen_stays_as_it_is():
     trades = columns_of([row(pnl=1.0)])
     one = trades.extended(rows_of([row("ETH/USDT", pnl=2.0, exit_=11)], first=1))
@@ -316,11 +349,13 @@ def test_pages_together_are_all_trades_in_order_once(rows, where, order, descend
     found: list[int] = []
     key = None
     while True:
-        numbers, key = trades.page(index, order, descending=descending, limit=limit, after=key)
+        numbers, last = trades.page(index, order, descending=descending, limit=limit, after=key)
         assert len(numbers) <= limit
         found += numbers.tolist()
-        if key is None:
+        if last is None:
             break
+        key = page_key(written(last), order)
+        assert key == last
     assert found == wanted
 
 
@@ -356,7 +391,8 @@ def kept(folder: Path, rows: Sequence[Row]) -> None:
                 f"INSERT INTO trades VALUES ({marks})",
                 (
                     number, f"g{number}", each.symbol, each.strategy, each.entry_ms, each.entry_ms, each.exit_ms,
-                    "1", "1", "1", each.invested_e8, each.fee_e8, each.slippage_e8, each.pnl_e8,
+                    f"{each.entry_price:.8f}", f"{each.exit_price:.8f}", "1", each.invested_e8, each.fee_e8,
+                    each.slippage_e8, each.pnl_e8,
                     each.return_net, each.exit_reason, 1, False, False, "v1",
                 ),
             )  # fmt: skip
@@ -392,6 +428,9 @@ def test_sums_are_those_of_the_database_to_the_last_digit(folder, rows, where):
     groups = {each.key: each.sums for each in trades.groups(index, "symbol", TIERS)}
     assert groups.keys() == by_symbol.keys()
     assert all(groups[name].pnl_quote == float(each.pnl_quote) for name, each in by_symbol.items())
+    by_price, _ = trades.page(index, "entry_price", descending=False, limit=1_000)
+    prices = {number: trade.entry_price for number, (trade, _) in zip(numbers, read, strict=True)}
+    assert by_price.tolist() == sorted(numbers, key=lambda number: (prices[number], number))
     assert [trade.trade_group_id for trade, _ in read] == [f"g{number}" for number in numbers]
     assert sum((trade.pnl_quote for trade, _ in read), Decimal(0)) == sums.pnl_quote
 
@@ -412,3 +451,6 @@ def test_a_week_over_the_change_of_the_clock_is_one_week():
     trades = columns_of([row(exit_=(moment - start) // timedelta(minutes=1)) for moment in moments])
     found = trades.periods(trades.select(TradeFilter(), TIERS), "week", "America/New_York", limit=9)
     assert [(each.label, each.sums.trades) for each in found] == [("2025-W45", 1), ("2025-W44", 2)]
+    ended, begun = found[1].end_ms, found[0].start_ms
+    assert ended == begun == int(datetime(2025, 11, 3, tzinfo=zone).timestamp()) * 1_000
+    assert ended - found[1].start_ms == (7 * 24 + 1) * 60 * MINUTE_MS

@@ -68,6 +68,7 @@ def status_view(
             "progress": glance.progress,
             "ended": present.ended and account.end_ms is not None,
             "configuration_version": scope.version,
+            "timezone": scope.configuration.trading.timezone,
             "quote": scope.quote,
             "capital_quote": float(account.capital_quote),
             "equity_quote": float(glance.equity_quote),

@@ -4,6 +4,7 @@ Amounts are integers of 1e-8 quote and are added up as such: what comes out is e
 becomes a float. A row's place in the columns is its place in the order in which trades closed.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -12,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from crypto_tracker.app.serving.coding import coded, wanted
+from crypto_tracker.app.serving.cursors import read
 from crypto_tracker.app.serving.growing import Growing
 from crypto_tracker.app.serving.local_days import local_days, midnight_ms
 from crypto_tracker.core.arrays import BoolArray, FloatArray, IntArray
@@ -24,8 +26,22 @@ from crypto_tracker.store.column_rows import TradeRows
 
 GroupBy = Literal["symbol", "strategy", "tier", "exit_reason"]
 PeriodBy = Literal["day", "week", "month"]
-PageKey = tuple[int | float, int]
+PageKey = tuple[int | float | str, int]
 """What a page ended with: the value that it is ordered by, and the trade's number, which decides ties."""
+
+_NAMES_OF = {"symbol": "symbols", "strategy": "strategies", "exit_reason": "exit_reasons"}
+"""The properties that are held as codes, and where their names stand."""
+
+
+def page_key(cursor: str, order: TradeOrder, of: str = "") -> PageKey:
+    """The key that the cursor of a page in this order was written from; raises UsageError where it is none.
+
+    >>> from crypto_tracker.app.serving.cursors import written
+    >>> page_key(written(("ETH/USDT", 7)), "symbol")
+    ('ETH/USDT', 7)
+    """
+    value, number = read(cursor, (str if order in _NAMES_OF else float, int), of)
+    return value, int(number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +93,10 @@ def _codes() -> Growing[np.int32]:
     return Growing(np.int32)
 
 
+def _fractional() -> Growing[np.float64]:
+    return Growing(np.float64)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TradeColumns:
     """All closed trades of a book in the order in which they closed; never changed, only `extended`.
@@ -97,7 +117,9 @@ class TradeColumns:
     _invested_e8: Growing[np.int64] = field(default_factory=_whole)
     _fee_e8: Growing[np.int64] = field(default_factory=_whole)
     _slippage_e8: Growing[np.int64] = field(default_factory=_whole)
-    _return_net: Growing[np.float64] = field(default_factory=lambda: Growing(np.float64))
+    _return_net: Growing[np.float64] = field(default_factory=_fractional)
+    _entry_price: Growing[np.float64] = field(default_factory=_fractional)
+    _exit_price: Growing[np.float64] = field(default_factory=_fractional)
 
     def __len__(self) -> int:
         return len(self._number)
@@ -155,6 +177,8 @@ class TradeColumns:
             _fee_e8=self._fee_e8.extended(rows.fee_e8),
             _slippage_e8=self._slippage_e8.extended(rows.slippage_e8),
             _return_net=self._return_net.extended(rows.return_net),
+            _entry_price=self._entry_price.extended(rows.entry_price),
+            _exit_price=self._exit_price.extended(rows.exit_price),
         )
 
     # --- which of them -------------------------------------------------------------------------
@@ -202,34 +226,58 @@ class TradeColumns:
         values = self._values(order, index) * sign
         numbers = self.number[index] * sign
         if after is not None:
-            value, number = after[0] * sign, after[1] * sign
+            value, number = self._place(order, after[0]) * sign, after[1] * sign
             behind = (values > value) | ((values == value) & (numbers > number))
-            values, numbers = values[behind], numbers[behind]
+            index, values, numbers = index[behind], values[behind], numbers[behind]
         if len(values) > limit + 1:
             # Only what can be on the page is put in order: with the ties of the last of them.
             near = values <= np.partition(values, limit)[limit]
-            values, numbers = values[near], numbers[near]
-        first = np.lexsort((numbers, values))[: limit + 1]
-        more = len(first) > limit
-        first = first[:limit]
-        last = (
-            None
-            if not (more and limit)
-            else (_plain(values[first[-1]] * sign), int(numbers[first[-1]]) * sign)
-        )
-        return numbers[first] * sign, last
+            index, values, numbers = index[near], values[near], numbers[near]
+        index = index[np.lexsort((numbers, values))[: limit + 1]]
+        more = len(index) > limit > 0
+        index = index[:limit]
+        last = (self._value(order, int(index[-1])), int(self.number[index[-1]])) if more else None
+        return self.number[index], last
 
     def _values(self, order: TradeOrder, index: IntArray) -> Any:
+        """What trades are put in order by: of what is named, the place of its name among all names."""
         if order == "held_ms":
             return self.exit_ms[index] - self.entry_ms[index]
+        if order in _NAMES_OF:
+            return np.argsort(np.argsort(self._names(order)))[self._column(order)[index]]
+        return self._column(order)[index]
+
+    def _value(self, order: TradeOrder, place: int) -> int | float | str:
+        """The same of one trade, as the key of a page has it: the name itself, as others may come between."""
+        if order in _NAMES_OF:
+            return self._names(order)[int(self._column(order)[place])]
+        return self._values(order, np.array([place]))[0].item()  # type: ignore[no-any-return]
+
+    def _place(self, order: TradeOrder, value: float | str) -> float:
+        """Where the value of a key stands among those of `_values`."""
+        if not isinstance(value, str):
+            return value
+        names = sorted(self._names(order))
+        place = bisect_left(names, value)
+        return place if names[place : place + 1] == [value] else place - 0.5
+
+    def _names(self, order: str) -> tuple[str, ...]:
+        return tuple(map(str, getattr(self, _NAMES_OF[order])))
+
+    def _column(self, order: TradeOrder) -> Any:
         columns: dict[str, Any] = {
-            "exit_ms": self.exit_ms,
-            "entry_ms": self.entry_ms,
-            "pnl_quote": self.pnl_e8,
-            "return_net": self.return_net,
-            "invested_quote": self._invested_e8.values,
+            "exit_ms": self._exit_ms,
+            "entry_ms": self._entry_ms,
+            "pnl_quote": self._pnl_e8,
+            "return_net": self._return_net,
+            "invested_quote": self._invested_e8,
+            "symbol": self._symbol,
+            "strategy": self._strategy,
+            "exit_reason": self._exit_reason,
+            "entry_price": self._entry_price,
+            "exit_price": self._exit_price,
         }
-        return columns[order][index]
+        return columns[order].values
 
     # --- what they add up to -------------------------------------------------------------------
 
@@ -253,11 +301,7 @@ class TradeColumns:
             names, of_symbol = coded((), named)
             codes = of_symbol[self._symbol.values[index]] if named else self._symbol.values[index]
         else:
-            column = {"symbol": self._symbol, "strategy": self._strategy, "exit_reason": self._exit_reason}[
-                by
-            ]
-            names = tuple(map(str, self.symbols)) if by == "symbol" else getattr(self, _NAMES_OF[by])
-            codes = column.values[index]
+            names, codes = self._names(by), self._column(by)[index]
         # A stable sort of small codes is a counting sort.
         order = np.argsort(codes.astype(np.int16), kind="stable")
         ordered = codes[order]
@@ -288,6 +332,7 @@ class TradeColumns:
         found = [
             Period(
                 start_ms=midnight_ms(firsts[opening[place]], timezone),
+                end_ms=midnight_ms(_NEXT_DAY[by](firsts[opening[place]]), timezone),
                 label=_LABEL[by](firsts[opening[place]]),
                 sums=each.view(),
             )
@@ -334,9 +379,6 @@ class TradeColumns:
         ]  # fmt: skip
 
 
-_NAMES_OF = {"strategy": "strategies", "exit_reason": "exit_reasons"}
-
-
 def _monday(day: date) -> date:
     return day - timedelta(days=day.weekday())
 
@@ -351,15 +393,16 @@ _FIRST_DAY: Mapping[PeriodBy, Callable[[date], date]] = {
     "week": _monday,
     "month": lambda day: day.replace(day=1),
 }
+_NEXT_DAY: Mapping[PeriodBy, Callable[[date], date]] = {
+    "day": lambda day: day + timedelta(days=1),
+    "week": lambda day: day + timedelta(days=7),
+    "month": lambda day: (day + timedelta(days=31)).replace(day=1),
+}
 _LABEL: Mapping[PeriodBy, Callable[[date], str]] = {
     "day": date.isoformat,
     "week": _week,
     "month": lambda day: f"{day:%Y-%m}",
 }
-
-
-def _plain(value: Any) -> int | float:
-    return value.item()  # type: ignore[no-any-return]
 
 
 def _quote(amount_e8: int) -> float:

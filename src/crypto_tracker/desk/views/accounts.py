@@ -15,6 +15,7 @@ from crypto_tracker.desk.views.base import (
     Quote,
     Sentence,
     StrategyName,
+    Timezone,
     Version,
     View,
 )
@@ -123,6 +124,7 @@ class Status(View):
     progress: MaybeFraction
     ended: Annotated[bool, Field(description="whether it came to its end, and is not just stopped")] = False
     configuration_version: Version
+    timezone: Timezone
     quote: str
     capital_quote: Quote
     equity_quote: Quote

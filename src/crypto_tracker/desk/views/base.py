@@ -35,6 +35,9 @@ AccountId = Annotated[
     str,
     Field(description="an account, such as `paper`, or a recorded run, such as `run:17`", examples=["paper"]),
 ]
+Timezone = Annotated[
+    str, Field(description="whose days, weeks and months are meant", examples=["America/New_York"])
+]
 Version = Annotated[str, Field(description="of the configuration", examples=["f744a98dffad"])]
 Sentence = Annotated[str, Field(examples=["the market is in PANIC, which opens nothing"])]
 Share = Annotated[float, Field(ge=0.0, le=1.0, description="between 0 and 1", examples=[0.62])]

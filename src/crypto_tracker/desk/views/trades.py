@@ -16,6 +16,7 @@ from crypto_tracker.desk.views.base import (
     Quantity,
     Quote,
     StrategyName,
+    Timezone,
     Version,
     View,
 )
@@ -153,9 +154,10 @@ class Performance(View):
 
 
 class Period(View):
-    """The trades that closed in one day, week or month of the trading time zone."""
+    """The trades that closed in one day, week or month of the trading time zone, [start_ms, end_ms)."""
 
     start_ms: Ms
+    end_ms: Ms
     label: Annotated[str, Field(examples=["2025-08-22"])]
     sums: Sums
 
@@ -164,4 +166,5 @@ class Periods(View):
     """Performance by window, newest first; windows without a trade are left out."""
 
     by: Literal["day", "week", "month"]
+    timezone: Timezone
     items: list[Period]
