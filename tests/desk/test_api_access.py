@@ -1,17 +1,22 @@
 """Nobody gets an answer without the scope that a route names, however it is asked."""
 
+import asyncio
+from threading import Event
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto_tracker.core.errors import StoreError
-from crypto_tracker.desk.web.application import openapi_document
+from crypto_tracker.desk.views.controls import CommandItem, CommandWish
+from crypto_tracker.desk.web import guard
+from crypto_tracker.desk.web.application import THREADS, openapi_document
 from crypto_tracker.desk.web.gatekeeper import WRONG_TOKENS_PER_MINUTE
 from crypto_tracker.desk.web.limits import Buckets
 from crypto_tracker.desk.web.origins import is_this_machine
-from tests.desk.fake_desk import FakeDesk
+from tests.desk.fake_desk import FakeBook, FakeDesk
 from tests.desk.served import CONTROL, READ, Client, Tokens, application, settings
 
 DOCUMENT = openapi_document("0.5.0")
@@ -270,6 +275,68 @@ def test_no_other_site_may_read_answers() -> None:
     )
     assert preflight.status_code == 405
     assert not [name for name in preflight.headers if name.startswith("access-control-")]
+
+
+# --- commands
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "name"),
+    [
+        ("commands", '{"kind": "pause", "kind": "resume"}', "kind"),
+        ("commands", '{"kind": "close", "arguments": {"symbol": "A/B", "symbol": "C/D"}}', "symbol"),
+        ("pause", '{"x\\u0000": 1, "x\\u0000": 1}', "x?"),
+    ],
+)
+def test_a_field_that_stands_there_twice_is_refused_and_nothing_is_told(
+    path: str, body: str, name: str
+) -> None:
+    desk = FakeDesk()
+    answer = Client(application(desk), CONTROL).post(
+        f"/api/v1/{path}", content=body, headers={"Content-Type": "application/json"}
+    )
+    assert (answer.status_code, desk.told) == (422, [])
+    assert answer.json()["detail"] == f"the field {name} stands there twice: send it once"
+
+
+def test_commands_that_wait_hold_up_nobody_who_reads_and_are_not_waited_for_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk, written = FakeDesk(), Event()
+    begun: list[str] = []
+    tell = FakeBook.tell
+
+    def tell_once_it_is_written(book: FakeBook, wish: CommandWish, actor: str) -> CommandItem:
+        begun.append(actor)
+        assert written.wait(20.0)
+        return tell(book, wish, actor)
+
+    monkeypatch.setattr(FakeBook, "tell", tell_once_it_is_written)
+    monkeypatch.setattr(guard, "TURN_SECONDS", 0.1)
+    app = application(desk)
+    most = guard.COMMANDS_AT_ONCE
+
+    async def ask() -> tuple[list[httpx.Response], list[httpx.Response]]:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app),
+            base_url="http://localhost/api/v1",
+            headers={"Authorization": f"Bearer {CONTROL}"},
+        ) as client:
+            given = [asyncio.create_task(client.post("/pause", json={})) for _ in range(THREADS + most + 2)]
+            sent_away = asyncio.as_completed(given, timeout=20.0)
+            for _ in range(THREADS + 2):
+                await next(sent_away)
+            read = [await client.get(f"/{name}") for name in ("status", "trades", "decisions")]
+            written.set()
+            return read, await asyncio.gather(*given)
+
+    read, given = asyncio.run(ask())
+    assert [each.status_code for each in read] == [200] * 3
+    codes = [each.status_code for each in given]
+    assert (codes.count(202), codes.count(503), len(begun)) == (most, THREADS + 2, most)
+    refused = next(each for each in given if each.status_code == 503)
+    assert refused.headers["retry-after"] == "1"
+    assert "try again" in refused.json()["detail"]
 
 
 # --- how often

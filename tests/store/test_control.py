@@ -203,7 +203,7 @@ from pathlib import Path
 from crypto_tracker.store.control import Command, ControlStore
 folder, actor, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 for number in range(count):
-    with ControlStore.open(folder) as store:
+    with ControlStore.open(folder, busy_timeout_ms=30_000) as store:
         store.add(Command.new("close_worst", {"count": number + 1}, actor=actor, created_at_ms=number))
 """
 

@@ -20,7 +20,7 @@ from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, from_ms, to_ms
 from crypto_tracker.store.books import BookStore, KeptBooks
 from crypto_tracker.store.choice import Choice
 from crypto_tracker.store.control import FILE_NAME as CONTROL_FILE
-from crypto_tracker.store.control import Command, ControlStore
+from crypto_tracker.store.control import PATIENT_MS, Command, ControlStore
 from crypto_tracker.store.database import writer_lock
 from crypto_tracker.store.feed import MinuteFeed
 from crypto_tracker.store.trading import LOCK_NAME, TradingStore
@@ -213,7 +213,7 @@ def trading_session(
             account = _open(home, store, strategies, configuration, wish(), now_ms=to_ms(now()))
         history = history_of(store.journal, strategies)
         feed = closing.enter_context(MinuteFeed.open(home, _watched(account), history=history))
-        control = closing.enter_context(ControlStore.open(folder))
+        control = closing.enter_context(ControlStore.open(folder, busy_timeout_ms=PATIENT_MS))
         orders = Orders(control, store.journal.answered_commands())
         books = KeptBooks(BookStore(home), _watched(account))
         trader = recover(store.journal, feed, strategies, orders, books)

@@ -22,7 +22,10 @@ from crypto_tracker.store.database import CONTROL, open_engine, upgrade
 from crypto_tracker.store.trading_records import ConfigurationRow
 
 FILE_NAME = "control.db"
-BUSY_TIMEOUT_MS = 30_000
+BUSY_TIMEOUT_MS = 2_000
+"""How long a person who tells something waits for another process that writes: writing takes milliseconds."""
+PATIENT_MS = 30_000
+"""How long a program does, that would have to give up its work."""
 
 ARGUMENTS: Mapping[str, Mapping[str, type]] = {
     "pause": {},

@@ -1,11 +1,14 @@
 """What a command would do is told with present numbers; what is told comes to the trader and is answered."""
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
 from crypto_tracker.app import commanding
+from crypto_tracker.app.accounts import account_place
 from crypto_tracker.app.serving.account_book import AccountBook
 from crypto_tracker.core.errors import ConfigError, CryptoTrackerError, UsageError
 from crypto_tracker.core.timeframes import MINUTE_MS
@@ -18,6 +21,8 @@ from crypto_tracker.desk.views.controls import (
     ConfigurationWish,
 )
 from crypto_tracker.desk.web.problems import status_of
+from crypto_tracker.store.control import FILE_NAME, ControlStore
+from crypto_tracker.store.database import sqlite_module
 from tests.app.serving.accounts import MEDDLED_MINUTES, book_of, new_desk, trade_on
 from tests.trading import worlds
 
@@ -269,6 +274,31 @@ def test_a_command_that_is_told_twice_under_one_id_is_one(home: Path, own_book: 
     assert status_of(refused.value) == 409
     trade_on(home, MEDDLED_MINUTES + 1)
     assert own_book.tell(asked, "web:anna").status == "applied"
+
+
+def test_while_another_process_writes_nobody_waits_long_and_nothing_is_half_told(
+    home: Path, own_book: AccountBook
+) -> None:
+    before = [each.command_id for each in own_book.commands(limit=50, cursor=None).items]
+    path = account_place(home, worlds.ACCOUNT).folder / FILE_NAME
+    with ControlStore.open(path.parent):
+        pass
+    writer = sqlite_module().connect(path, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    began = monotonic()
+    with ThreadPoolExecutor(8) as threads:
+        given = [threads.submit(own_book.tell, wish("pause"), "web:anna") for _ in range(8)]
+        assert own_book.status().account  # what is read waits for none of them
+        assert monotonic() - began < 1.0
+        told = [str(each.exception()) for each in given]
+    assert monotonic() - began < 5.0  # two seconds and a half, and a busy machine
+    writer.close()
+    assert all("try again" in each for each in told)
+    assert {"control.db is being written" in each or "told before is still" in each for each in told} == {
+        True
+    }
+    assert [each.command_id for each in own_book.commands(limit=50, cursor=None).items] == before
+    assert own_book.tell(wish("pause"), "web:anna").status == "waiting"
 
 
 def test_a_preview_refuses_exactly_what_the_trader_refuses(home: Path, own_book: AccountBook) -> None:

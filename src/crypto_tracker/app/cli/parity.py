@@ -115,10 +115,10 @@ def _record(session: Session, place: "AccountPlace", outcome: "Outcome", documen
     import json
 
     from crypto_tracker.core.timeframes import to_ms
-    from crypto_tracker.store.control import Check, ControlStore
+    from crypto_tracker.store.control import PATIENT_MS, Check, ControlStore
 
     proof = outcome.proof
-    with ControlStore.open(place.folder) as control:
+    with ControlStore.open(place.folder, busy_timeout_ms=PATIENT_MS) as control:
         control.add_check(
             Check(
                 kind="parity",

@@ -1,6 +1,7 @@
 """What people tell one trading account: looked at first, then given; and what they told it before."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from threading import Lock
 
 from crypto_tracker.app.commanding import note_refused, refuse_where_nobody_answers
@@ -11,11 +12,13 @@ from crypto_tracker.app.serving.moments import Moment, Moments
 from crypto_tracker.app.serving.page_limits import check_limit
 from crypto_tracker.app.serving.previews import asked, preview, refuse_what_would_be_refused
 from crypto_tracker.app.serving.recent import Recent
-from crypto_tracker.core.errors import CryptoTrackerError
+from crypto_tracker.core.errors import CryptoTrackerError, StoreError
 from crypto_tracker.desk.views import controls as views
 from crypto_tracker.store.control import Command
 from crypto_tracker.store.trading_records import ConfigurationRow
 from crypto_tracker.trading.setting import configuration_row
+
+_TURN_SECONDS = 0.5  # beside what a file that another process writes is waited for
 
 
 class AccountCommands:
@@ -44,7 +47,7 @@ class AccountCommands:
 
         The trader answers it before its next minute, and may refuse it still.
         """
-        with self._telling:
+        with _in_turn(self._telling):
             moment = self._moments.now()
             command = asked(moment.present, wish, actor=actor, now_ms=self._now_ms())
             given = self._given(moment, wish.command_id, command.kind, command.arguments)
@@ -102,7 +105,7 @@ class AccountCommands:
         Raises ConfigError where it is wrong, and CryptoTrackerError where nothing would change, or where it
         would take the place of another one than it was previewed to.
         """
-        with self._telling:
+        with _in_turn(self._telling):
             moment = self._moments.now()
             installed = moment.present.scope.installed
             configuration = wished(wish.toml, installed)
@@ -163,3 +166,14 @@ class AccountCommands:
             command_id=command.command_id,
         )
         return command_item(found.command, {}, where, now_ms)
+
+
+@contextmanager
+def _in_turn(turn: Lock) -> Iterator[None]:
+    """Hold the turn while the block runs; raises StoreError where those before do not come to an end."""
+    if not turn.acquire(timeout=_TURN_SECONDS):
+        raise StoreError("what was told before is still being written: try again")
+    try:
+        yield
+    finally:
+        turn.release()

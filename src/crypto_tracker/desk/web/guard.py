@@ -1,18 +1,27 @@
 """Who may ask what: each route names the scope that it needs, and answers nobody without it."""
 
+import asyncio
+import json
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial, wraps
 from typing import Any, ClassVar, Literal, Protocol, get_origin
 
+from anyio import CapacityLimiter
+from anyio.lowlevel import RunVar
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
 from crypto_tracker.desk.web.origins import OTHER_PAGE
-from crypto_tracker.desk.web.problems import Refused, documented, refuse_unknown
+from crypto_tracker.desk.web.problems import Refused, documented, refuse_unknown, short
 
 PREFIX = "/api/v1"
+COMMANDS_AT_ONCE = 4
+TURN_SECONDS = 0.5
+"""How long a command waits for its turn: those before it may wait for a file that another process writes."""
 
 ScopeName = Literal["read", "control"]
 
@@ -109,7 +118,7 @@ class OpenRoute(APIRoute):
                 require(caller_of(request), self.needs)
             self.check(request)
             refuse_unknown(request.query_params.multi_items(), known)
-            return await handle(request)
+            return await handle(_Strict(request.scope, request.receive))
 
         return guarded
 
@@ -122,10 +131,17 @@ class ReadRoute(OpenRoute):
 
 
 class ControlRoute(OpenRoute):
-    """Lets a person act: needs the scope `control`, JSON, and a page of ours where a page asks."""
+    """Lets a person act: needs the scope `control`, JSON, and a page of ours where a page asks.
+
+    What acts has threads of its own, as it may wait for a file that another process writes: who only reads
+    never waits behind it.
+    """
 
     needs: ClassVar[ScopeName | None] = "control"
     problems: ClassVar[Sequence[int]] = (400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503)
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **settings: Any) -> None:
+        super().__init__(path, _in_turn(endpoint), **settings)
 
     def check(self, request: Request) -> None:
         """Refuse other sites' pages, and bodies such as their forms could send."""
@@ -133,6 +149,62 @@ class ControlRoute(OpenRoute):
             raise Refused(403, OTHER_PAGE)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise Refused(415, "the request is no JSON: send the header `Content-Type: application/json`")
+
+
+class _Strict(Request):
+    """A request whose JSON says everything once."""
+
+    async def json(self) -> Any:
+        """The body; raises Refused where an object has a field twice: nobody knows which of them is meant."""
+        return json.loads(await self.body(), object_pairs_hook=_each_once)
+
+
+def _each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise Refused(422, f"the field {short(name)} stands there twice: send it once")
+        found[name] = value
+    return found
+
+
+class _Turns:
+    """The threads of commands: as many commands act at once, and those that come later wait a moment."""
+
+    def __init__(self) -> None:
+        self._free = asyncio.Semaphore(COMMANDS_AT_ONCE)
+        self._threads = CapacityLimiter(COMMANDS_AT_ONCE)
+
+    async def run(self, act: Callable[[], Any]) -> Any:
+        """Act in a thread; raises Refused where those before do not come to an end."""
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await self._free.acquire()
+        except TimeoutError:
+            sentence = f"{COMMANDS_AT_ONCE} commands are still waiting to be written: try again in a moment"
+            raise Refused(503, sentence, {"Retry-After": "1"}) from None
+        try:
+            return await run_sync(act, limiter=self._threads)
+        finally:
+            self._free.release()
+
+
+_TURNS: RunVar[_Turns] = RunVar("turns of commands")  # one for each server: each has its own loop
+
+
+def _in_turn(endpoint: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """The endpoint, which stands where it would wait, in a thread of those for commands."""
+
+    @wraps(endpoint)
+    async def acted(**given: Any) -> Any:
+        try:
+            turns = _TURNS.get()
+        except LookupError:
+            turns = _Turns()
+            _TURNS.set(turns)
+        return await turns.run(partial(endpoint, **given))
+
+    return acted
 
 
 def router(route: type[OpenRoute], tag: str) -> APIRouter:

@@ -184,10 +184,11 @@ def _where(place: Sequence[Any]) -> str:
     if not names:
         return "the body"
     inside = {"query": "the parameter", "path": "the address: its", "body": "the field"}
-    return f"{inside.get(str(place[0]), 'the part')} {_short('.'.join(names))}"
+    return f"{inside.get(str(place[0]), 'the part')} {short('.'.join(names))}"
 
 
-def _short(text: str, length: int = 60) -> str:
+def short(text: str, length: int = 60) -> str:
+    """What somebody sent, as far as a sentence can repeat it."""
     printable = "".join(letter if letter.isprintable() else "?" for letter in text)
     return printable if len(printable) <= length else printable[: length - 1] + "…"
 
@@ -229,7 +230,7 @@ def refuse_unknown(given: Iterable[tuple[str, str]], known: Mapping[str, bool]) 
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             meant = f"did you mean {near[0]}?" if near else _there_are(known)
-            raise Refused(422, f"there is no parameter {_short(name)!r} here: {meant}")
+            raise Refused(422, f"there is no parameter {short(name)!r} here: {meant}")
         if name in seen and not known[name]:
             raise Refused(422, f"the parameter {name} stands there twice: send it once")
         seen.add(name)
