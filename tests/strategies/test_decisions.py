@@ -16,6 +16,7 @@ from crypto_tracker.strategies.decisions import (
     ScanBlock,
     decode_block,
     decode_column,
+    decode_some,
     encode_block,
     near_misses,
     scan_block,
@@ -157,6 +158,15 @@ def test_one_symbol_of_a_block_is_what_the_whole_block_says_of_it():
 
 def test_a_symbol_that_is_not_in_a_block_has_no_column():
     assert decode_column(encode_block(drawn()), Symbol("BTC", "USDT")) is None
+
+
+def test_some_symbols_of_a_block_come_in_the_order_in_which_they_were_asked_for():
+    data, btc, c0 = encode_block(drawn()), Symbol("BTC", "USDT"), Symbol("C0", "USDT")
+    last = decode_block(data).symbols[-1]
+    assert str(decode_some(data, [last, btc, c0])) == str(
+        [decode_column(data, each) for each in (last, btc, c0)]
+    )
+    assert decode_some(data, []) == []
 
 
 def test_blocks_that_differ_in_their_time_alone_keep_their_times():

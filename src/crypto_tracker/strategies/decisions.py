@@ -12,7 +12,7 @@ for what was not measured.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
@@ -136,6 +136,13 @@ def decode_block(data: bytes) -> ScanBlock:
 def decode_column(data: bytes, symbol: Symbol) -> ScanColumn | None:
     """One symbol of the block that `encode_block` wrote, None where it is not in it; errors as above."""
     return next(decode_columns([data], symbol))
+
+
+def decode_some(data: bytes, symbols: Sequence[Symbol]) -> list[ScanColumn | None]:
+    """Some symbols of one block, None for each that is not in it; errors as above."""
+    opened = _opened(data, zstandard.ZstdDecompressor())
+    places = [opened.layout.places.get(symbol) for symbol in symbols]
+    return [None if place is None else _column_of(opened, place) for place in places]
 
 
 def decode_columns(blocks: Iterable[bytes], symbol: Symbol) -> Iterator[ScanColumn | None]:

@@ -18,7 +18,6 @@ from crypto_tracker.app.decided import setups_decided
 from crypto_tracker.app.screen.account import AccountObserver
 from crypto_tracker.app.serving import regimes_view
 from crypto_tracker.app.serving.account_book import AccountBook
-from crypto_tracker.app.serving.recent import Recent
 from crypto_tracker.app.standing import Reading, breadth, protection, reading, status
 from crypto_tracker.core.decisions import Regime
 from crypto_tracker.core.errors import UsageError
@@ -204,7 +203,6 @@ def test_what_reads_much_at_once_waits_for_no_connection(
         for _ in range(20):
             assert held.enter_context(views()).cursor_ms() == follower.now.cursor_ms
         monkeypatch.setattr(follower, "views", counted)
-        monkeypatch.setattr(traded_book._moments.scans, "_seen", Recent(1))
         page = traded_book.decisions(DecisionFilter(verdicts=("NEAR_MISS",)), limit=5, cursor=None)
     assert page.items
 

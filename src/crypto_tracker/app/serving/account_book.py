@@ -141,9 +141,7 @@ class AccountBook(ColumnPages):
             if trade is None:
                 raise NotThere(f"{self._name} has no trade {trade_group_id}")
             setups = records.setups_keyed([(to_ms(trade.decision_time), str(trade.symbol), trade.strategy)])
-            decisions = decision_views(
-                records, setups, present.tiers, self._moments.scans.seen_in(records), present.cursor_ms
-            )
+            decisions = decision_views(records, setups, present.tiers, present.cursor_ms)
             orders = records.orders([trade_group_id]).get(trade_group_id, [])
             fills = records.fills(trade_group_id)
         position = None if record is None or closed is not None else present.position_of(record)
@@ -338,8 +336,7 @@ class AccountBook(ColumnPages):
     def _decision_views(self, moment: Moment, keys: Sequence[SetupKey]) -> list[decided_views.Decision]:
         present = moment.present
         with self._moments.follower.views() as records:
-            rows, seen = records.setups_keyed(keys), self._moments.scans.seen_in(records)
-            return decision_views(records, rows, present.tiers, seen, present.cursor_ms)
+            return decision_views(records, records.setups_keyed(keys), present.tiers, present.cursor_ms)
 
     def _sums_of_symbols(self, moment: Moment) -> Mapping[Symbol, trade_views.Sums]:
         key = moment.followed.beginning, len(moment.followed.trades)

@@ -1,9 +1,10 @@
 """Setups and near misses of an account as pages show them, with what became of them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from crypto_tracker.app.decided import Decided, decided
 from crypto_tracker.app.screen import words
+from crypto_tracker.app.serving.measured import Measured, key_of, measured
 from crypto_tracker.app.serving.trade_view import trade_view
 from crypto_tracker.core.decisions import Reason
 from crypto_tracker.core.symbols import Symbol
@@ -11,15 +12,17 @@ from crypto_tracker.desk.views import decisions as views
 from crypto_tracker.store.trading_records import SetupRecord
 from crypto_tracker.store.trading_views import TradingViews
 
-Seen = Callable[[SetupRecord], Mapping[str, float]]
-"""Answers with what a strategy measured in the scan of a setup or near miss; empty where it is not kept."""
-
 
 def decision_views(
-    records: TradingViews, rows: Sequence[SetupRecord], tiers: Mapping[Symbol, str], seen: Seen, until_ms: int
+    records: TradingViews, rows: Sequence[SetupRecord], tiers: Mapping[Symbol, str], until_ms: int
 ) -> list[views.Decision]:
     """Setups and near misses in the order of the rows."""
-    return [_decision(each, tiers, seen, until_ms) for each in decided(records, rows)]
+    found = decided(records, rows)
+    # Where the strategy itself said no, its sentence is made of what it measured.
+    seen = measured(
+        records, [each.setup for each in found if each.sentence is None and each.setup is not None]
+    )
+    return [_decision(each, tiers, seen, until_ms) for each in found]
 
 
 def count_views(counts: Mapping[tuple[str, str], int]) -> views.ReasonCounts:
@@ -40,11 +43,11 @@ def count_views(counts: Mapping[tuple[str, str], int]) -> views.ReasonCounts:
     )
 
 
-def _decision(each: Decided, tiers: Mapping[Symbol, str], seen: Seen, until_ms: int) -> views.Decision:
+def _decision(each: Decided, tiers: Mapping[Symbol, str], seen: Measured, until_ms: int) -> views.Decision:
     setup = each.setup
     sentence = each.sentence
     if sentence is None:  # the strategy itself said no
-        sentence = words.almost(each.reason, {} if setup is None else seen(setup))
+        sentence = words.almost(each.reason, {} if setup is None else seen.get(key_of(setup), {}))
     return views.Decision.model_validate(
         {
             "time_ms": each.time_ms,

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from crypto_tracker.app.endings import portfolio_sentence, trade_ending
 from crypto_tracker.app.screen import words
+from crypto_tracker.app.serving.measured import Measured, key_of, measured
 from crypto_tracker.app.serving.run_records import RunRecords
 from crypto_tracker.app.serving.scans import scan_sentence
 from crypto_tracker.app.serving.trade_view import trade_view
@@ -16,9 +17,6 @@ from crypto_tracker.desk.source import DecisionFilter
 from crypto_tracker.desk.views import decisions as views
 from crypto_tracker.simulation.ledger import trade_group_id
 from crypto_tracker.store.trading_records import SetupRecord
-from crypto_tracker.strategies.decisions import decode_column
-
-Measured = Mapping[tuple[int, Symbol, str], Mapping[str, float]]
 
 
 def run_decisions(
@@ -28,21 +26,6 @@ def run_decisions(
     seen = measured(records, rows)
     trades = records.ended([group_of(row) for row in rows if row.verdict is Verdict.TAKE])
     return [_decision(records, row, seen, trades, tiers) for row in rows]
-
-
-def measured(records: RunRecords, rows: Sequence[SetupRecord]) -> Measured:
-    """What the strategies measured in these scans, as far as the run kept its scans."""
-    times: dict[str, dict[int, list[Symbol]]] = {}
-    for row in rows:
-        times.setdefault(row.strategy, {}).setdefault(row.time_ms, []).append(row.symbol)
-    found: dict[tuple[int, Symbol, str], Mapping[str, float]] = {}
-    for strategy, symbols_at in times.items():
-        for time_ms, block in records.encoded_blocks(strategy, sorted(symbols_at)):
-            for symbol in symbols_at[time_ms]:
-                column = decode_column(block, symbol)
-                if column is not None:
-                    found[time_ms, symbol, strategy] = column.measurements
-    return found
 
 
 def group_of(row: SetupRecord) -> str:
@@ -55,7 +38,7 @@ def run_log(records: RunRecords, limit: int, *, until_ms: int) -> list[views.Log
     places = records.setups.page(DecisionFilter(), limit=limit)
     rows = records.setups_keyed(records.setups.keys(places))
     seen = measured(records, rows)
-    lines = [_line(row, seen.get((row.time_ms, row.symbol, row.strategy), {}), until_ms) for row in rows]
+    lines = [_line(row, seen.get(key_of(row), {}), until_ms) for row in rows]
     newest = records.trades.number[-limit:].tolist()
     lines += [_closed(trade) for trade in records.trades_numbered(newest)]
 
@@ -72,7 +55,7 @@ def _decision(
 ) -> views.Decision:
     order = None
     if row.verdict is Verdict.NEAR_MISS:
-        sentence = scan_sentence(row.reason, seen.get((row.time_ms, row.symbol, row.strategy), {}))
+        sentence = scan_sentence(row.reason, seen.get(key_of(row), {}))
     elif row.verdict is Verdict.TAKE:
         order, sentence = _ending(records, row, trades.get(group_of(row)), tiers)
     else:
