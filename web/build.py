@@ -239,10 +239,11 @@ def lay(made: Path) -> None:
     """Put a build in the place of the one before: whoever reads meanwhile sees the one or the other.
 
     Names carry a hash of their content, so new files disturb nobody; then the page that names them is
-    replaced in one step, and only then the files go that it no longer names.
+    replaced in one step, its packed form before it, and only then the files go that it no longer names.
     """
     new = [path.relative_to(made) for path in made.rglob("*") if path.is_file()]
-    for name in sorted(new, key=lambda name: name.name.startswith("index.html")):
+    page = "index.html"
+    for name in sorted(new, key=lambda name: (name.name.startswith(page), name.name == page)):
         target = STATIC / name
         target.parent.mkdir(parents=True, exist_ok=True)
         (made / name).replace(target)

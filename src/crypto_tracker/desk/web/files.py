@@ -1,6 +1,8 @@
 """The built page: its files, and the page itself for every address that is one of its views."""
 
+import gzip
 import mimetypes
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -16,9 +18,11 @@ from crypto_tracker.desk.web.problems import Refused
 
 INDEX = "index.html"
 HASHED = "assets/"  # the build names what is in here by its content
+PACKED = ".gz"
 
 _FOR_EVER = "public, max-age=31536000, immutable"
 _ASK_AGAIN = "no-cache"
+_LOOKS = 3  # at a folder while it is built anew
 _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -47,11 +51,15 @@ class _File:
 
 
 class Pages:
-    """The files of one folder, held in memory; read again when the page is built anew."""
+    """The files of one folder, held in memory; read again when the page is built anew.
+
+    A build puts its files there one after the other: what is served meanwhile is the page before, or the new
+    one, each file by itself as a whole.
+    """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self._stamp: int | None = None
+        self._stamp: tuple[tuple[int, int, int] | None, ...] = ()
         self._files: Mapping[str, _File] = {}
 
     @property
@@ -94,28 +102,59 @@ class Pages:
     def _current(self) -> Mapping[str, _File]:
         if self._folder is None:
             return {}
-        try:
-            stamp = (self._folder / INDEX).stat().st_mtime_ns
-        except FileNotFoundError:
+        stamp = tuple(_stamp(self._folder / name) for name in (INDEX, INDEX + PACKED))
+        if stamp[0] is None:
             return {}
         if stamp != self._stamp:
-            self._files = _read(self._folder)
-            self._stamp = stamp
+            found = _read(self._folder)
+            if found is None:
+                return self._files  # and look again at the next request
+            self._files, self._stamp = found, stamp
         return self._files
 
 
-def _read(folder: Path) -> Mapping[str, _File]:
-    """Every file below the folder by its path in an address; nothing else is ever served."""
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _read(folder: Path) -> Mapping[str, _File] | None:
+    """Every file below the folder by its path in an address; nothing else is ever served.
+
+    None where files go at every look, since a build is just putting its own in their place.
+    """
+    for _ in range(_LOOKS):
+        try:
+            return _read_once(folder)
+        except FileNotFoundError:
+            continue
+    return None
+
+
+def _read_once(folder: Path) -> Mapping[str, _File]:
     bodies = {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not path.is_symlink()
     }
     return {
-        name: _File(body=body, packed=bodies.get(f"{name}.gz"), headers=_headers(name, body))
+        name: _File(body=body, packed=_same(bodies.get(name + PACKED), body), headers=_headers(name, body))
         for name, body in bodies.items()
-        if not name.endswith(".gz")
+        if not name.endswith(PACKED)
     }
+
+
+def _same(packed: bytes | None, body: bytes) -> bytes | None:
+    """What is packed, where it is this body: while a build is put there it may be the one before."""
+    if packed is None:
+        return None
+    try:
+        return packed if gzip.decompress(packed) == body else None
+    except (EOFError, OSError, zlib.error):  # it is being written
+        return None
 
 
 def _headers(name: str, body: bytes) -> Mapping[str, str]:
