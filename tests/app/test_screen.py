@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
@@ -293,13 +295,28 @@ def test_numbers_that_are_not_known_yet_are_dashes():
 
 def test_a_number_that_misses_its_threshold_never_reads_as_if_it_met_it():
     assert volume_explanation(0.9984, 1.0, window=20, passed=False).sentence == (
-        "the volume is 0.998 x its 20-bar mean; a setup needs 1 x"
+        "the volume is 0.99 x its 20-bar mean; a setup needs 1 x"
     )
-    assert words.almost(Reason.RSI_LOW, {"rsi": 49.96}) == "RSI is only 49"
+    assert words.almost(Reason.VOLUME_LOW, {"volume_ratio": 0.9984}) == "volume is 0.99 x its mean"
+    assert words.almost(Reason.RSI_LOW, {"rsi": 49.96}) == "RSI is only 49.9"
     assert words.almost(Reason.DROP_TOO_SMALL, {"drop": 0.024999}) == "fell only 2.49 % in 4 h"
     assert words.almost(Reason.DROP_TOO_SMALL, {"drop": 0.29}) == "fell only 29.00 % in 4 h"
     assert words.almost(Reason.BREAKOUT_TOO_SMALL, {"breakout": 0.99999}) == "0.01 % below resistance"
     assert words.almost(Reason.NOT_IN_BUY_ZONE, {"place": 0.2001}) == "at 21 % of its channel, too high"
+
+
+@given(
+    measured=st.floats(0.0, 3.0).map(lambda value: round(value, 5)),
+    needed=st.integers(1, 300).map(lambda cents: cents / 100),
+)
+def test_one_number_is_told_alike_wherever_and_compares_with_its_threshold_as_it_does(
+    measured: float, needed: float
+):
+    gate = volume_explanation(measured, needed, window=20, passed=measured >= needed).sentence
+    near = words.almost(Reason.VOLUME_LOW, {"volume_ratio": measured})
+    shown = near.removeprefix("volume is ").removesuffix(" x its mean")
+    assert f"the volume is {shown} x" in gate
+    assert (float(shown) >= needed) == (measured >= needed)
 
 
 def test_a_price_below_its_channel_is_not_too_high():

@@ -149,7 +149,7 @@ def test_a_scan_without_warm_up_or_bar_says_so_and_nothing_else():
     assert young.reason is Reason.NOT_READY
     assert np.isnan(young.readiness)
     assert np.isnan(young.confidence)
-    assert "97.92 % of the bars" in young.told()[-1]  # 47 of 48
+    assert "97.91 % of the bars" in young.told()[-1]  # 47 of 48
     old_enough = Scanned(Dca(), view(bars(Timeframe.M5, [100.0] * 47 + [90.0])), numbers("DCA"))
     assert old_enough.reason is Reason.ACCEPTED
     missing = Scanned(Dca(), view(bars(Timeframe.M5, [100.0] * 60 + [np.nan])), numbers("DCA"))

@@ -24,6 +24,7 @@ from crypto_tracker.strategies.gates import (
     number,
     percent,
     price,
+    share_of_height,
     where_scanned,
 )
 
@@ -198,9 +199,10 @@ class Channel:
 
 
 def _place(place: float, bottom_share: float) -> str:
+    share = share_of_height(place, beside=bottom_share)
     if place < 0.0:
-        return f"{percent(-place)} of the height below the lower line: the channel is broken"
-    return f"at {percent(place, beside=bottom_share)} of the height"
+        return f"{share} of the height below the lower line: the channel is broken"
+    return f"at {share} of the height"
 
 
 def _said(reason: Reason, passed: bool, measured: float, required: float, sentence: str) -> Explanation:

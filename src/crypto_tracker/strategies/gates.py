@@ -1,5 +1,6 @@
 """Gates: the tests that a scan must pass, one after the other, and how their results are put together."""
 
+import math
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -33,6 +34,7 @@ def at_most(measured: FloatArray, required: float | FloatArray) -> BoolArray:
 
 
 _DIGITS_MOST = 9  # decimals of a number that lies close to its threshold
+_CUT_NOISE = 1e-4  # of the last digit that is shown: what records of measurements, in float32, are off
 
 Gate = tuple[Reason, BoolArray]  # what is said of the scans that fail it, and where it is passed
 
@@ -81,7 +83,8 @@ def data_explanations(detection: Detection, features: Features, row: int, column
     if ready:
         seen = "the warm-up is complete"
     elif history < 1.0:
-        seen = f"{percent(history)} of the bars that the warm-up needs exist; a scan needs all of them"
+        share = percent(history, beside=1.0)
+        seen = f"{share} of the bars that the warm-up needs exist; a scan needs all of them"
     else:
         seen = "a measurement is missing: bars or volumes are lacking among the last ones"
     warmup = Explanation(
@@ -102,33 +105,77 @@ def volume_explanation(ratio: float, required: float, *, window: int, passed: bo
     )
 
 
-def number(value: float, digits: int, *, beside: float) -> str:
-    """A number with so many decimals, and more where it would else read like the other that it is not.
+def cut(value: float, digits: int) -> float:
+    """A measurement as it is shown, cut off downwards behind so many decimals and never rounded up.
 
-    >>> number(0.9984, 2, beside=1.0), number(0.4, 2, beside=1.0), number(1.0, 2, beside=1.0)
-    ('0.998', '0.40', '1.00')
+    So it meets every threshold of so many decimals that the measurement itself meets, and no other: what one
+    reads is true. What lies within the rounding of binary numbers below a shown number is that number.
+
+    >>> cut(0.9984, 2), cut(-0.00141, 4), cut(0.1 + 0.2, 1)
+    (0.99, -0.0015, 0.3)
     """
-    return f"{value:.{_telling(value, beside, digits)}f}"
+    if not math.isfinite(value):
+        return value
+    unit = 10.0**digits
+    near = round(value * unit)
+    return (near if abs(value * unit - near) < _CUT_NOISE else math.floor(value * unit)) / unit
+
+
+def number(value: float, digits: int, *, beside: float) -> str:
+    """A measurement with so many decimals (see `cut`), and more where it would not read as it was judged.
+
+    >>> number(0.9984, 2, beside=1.0), number(0.4, 2, beside=1.0), number(1.0049, 2, beside=1.004)
+    ('0.99', '0.40', '1.004')
+    """
+    seen, digits = _seen(value, beside, float(f"{beside:g}"), digits)
+    return f"{seen:.{digits}f}"
 
 
 def percent(fraction: float, *, beside: float | None = None) -> str:
-    """A fraction as people read it, with more digits where it would else read like the other beside it.
+    """A fraction as people read it; a measurement `beside` its threshold is cut off as `number` does it.
 
     >>> percent(0.0251), percent(-0.3), percent(0.00004), percent(0.024997, beside=0.025)
-    ('2.51 %', '-30 %', '0.004 %', '2.4997 %')
+    ('2.51 %', '-30 %', '0.004 %', '2.49 %')
     """
-    digits = 2 if abs(fraction) >= 0.001 else 4
+    shown, digits = round(100.0 * fraction, _percent_digits(fraction)), _percent_digits(fraction)
     if beside is not None:
-        digits = _telling(100.0 * fraction, 100.0 * beside, digits)
-    return f"{round(100.0 * fraction, digits):.{6 if digits <= 4 else 12}g} %"
+        other = 100.0 * beside
+        shown, digits = _seen(100.0 * fraction, other, round(other, _percent_digits(beside)), digits)
+    return f"{shown:.{6 if digits <= 4 else 12}g} %"
 
 
-def _telling(value: float, other: float, digits: int) -> int:
-    """So many decimals, or as many more as tell two numbers apart that are not the same but for rounding."""
-    if abs(value - other) > ROUNDING * abs(other):
-        while digits < _DIGITS_MOST and round(value, digits) == round(other, digits):
-            digits += 1
-    return digits
+def share_of_height(place: float, *, beside: float) -> str:
+    """A place in a channel in whole percent of its height; `beside` is the most that it may be.
+
+    What must be low enough is cut off upwards, and what lies below the line downwards.
+
+    >>> share_of_height(0.2507, beside=0.25), share_of_height(0.25, beside=0.25)
+    ('26 %', '25 %')
+    >>> share_of_height(0.253, beside=0.255), share_of_height(-0.831, beside=0.25)
+    ('25 %', '84 %')
+    """
+    if place < 0.0:
+        return f"{-cut(100.0 * place, 0):.0f} %"
+    shown, digits = _seen(-100.0 * place, -100.0 * beside, -round(100.0 * beside, 2), 0)
+    return f"{abs(shown):.{digits}f} %"
+
+
+def _percent_digits(fraction: float) -> int:
+    return 2 if abs(fraction) >= 0.001 else 4
+
+
+def _seen(value: float, other: float, other_shown: float, digits: int) -> tuple[float, int]:
+    """A measurement as it is shown beside a threshold, and with how many decimals: cut off.
+
+    A threshold that is itself rounded may read as met where it is not, or the other way round: then the
+    nearest number is tried, and more decimals.
+    """
+    met = value >= other - ROUNDING * abs(other)
+    for decimals in range(digits, _DIGITS_MOST):
+        for seen in (cut(value, decimals), round(value, decimals)):
+            if (seen >= other_shown) == met:
+                return seen, decimals
+    return value, _DIGITS_MOST
 
 
 def price(value: float) -> str:

@@ -169,7 +169,8 @@ class Swing:
         at = {name: float(values[row, column]) for name, values in features.values.items()}
         trigger = at["resistance"] * numbers.breakout
         above = at["breakout"] - 1.0
-        place = f"{percent(abs(above), beside=numbers.breakout - 1.0)} {'above' if above >= 0.0 else 'below'}"
+        distance = percent(above, beside=numbers.breakout - 1.0).lstrip("-")
+        place = f"{distance} {'above' if above >= 0.0 else 'below'}"
         mode = "strict mode" if numbers.strict else "normal mode"
         order = "above" if passed[Reason.TREND_DOWN] else "not above"
         return [

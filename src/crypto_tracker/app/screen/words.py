@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from crypto_tracker.app.screen.text import age, percent
 from crypto_tracker.core.decisions import Reason, Regime
+from crypto_tracker.strategies.gates import cut
 
 # What a symbol that is no setup still lacks, in one or two words.
 LACKS = {
@@ -73,9 +74,6 @@ REGIME_WORDS = {
 }
 
 
-_NOISE = 1e-6  # of the last digit that is shown: what binary numbers are off
-
-
 def refusal(reason: Reason, strategy: str, measured: float, limit: float, now_ms: int) -> str:
     """Why the portfolio did not take a setup, or how its order ended."""
     sentences = {
@@ -116,20 +114,21 @@ def refusal(reason: Reason, strategy: str, measured: float, limit: float, now_ms
 def entry(strategy: str, seen: Mapping[str, float], confidence: float) -> str:
     """What a strategy saw when it bought, from its own measurements."""
     sure = f"conf {confidence:.2f}"
-    volume = f"volume {seen['volume_ratio']:.1f}x, " if "volume_ratio" in seen else ""
+    volume = f"volume {cut(seen['volume_ratio'], 1):.1f}x, " if "volume_ratio" in seen else ""
     if "drop" in seen:
-        return f"fell {percent(seen['drop'], signed=False)} in 4 h, {volume}{sure}"
+        return f"fell {percent(cut(seen['drop'], 4), signed=False)} in 4 h, {volume}{sure}"
     if "breakout" in seen:
-        return f"{percent(seen['breakout'] - 1.0, signed=False)} above resistance, {volume}{sure}"
+        return f"{percent(cut(seen['breakout'] - 1.0, 4), signed=False)} above resistance, {volume}{sure}"
     if "place" in seen and "strength" in seen:
-        return f"at {100 * seen['place']:.0f} % of a channel of strength {seen['strength']:.2f}, {sure}"
+        strength = f"{cut(seen['strength'], 2):.2f}"
+        return f"at {-cut(-100 * seen['place'], 0):.0f} % of a channel of strength {strength}, {sure}"
     return f"{strategy} setup, {volume}{sure}"
 
 
 def almost(reason: Reason, seen: Mapping[str, float]) -> str:
     """What stopped a scan that came near, from its own measurements.
 
-    Numbers are rounded away from what a setup needs, so that none reads as if it were enough.
+    Numbers are cut off as the gates of a strategy do it, so that none reads as if it were enough.
 
     >>> almost(Reason.VOLUME_LOW, {"volume_ratio": 0.77}), almost(Reason.VOLUME_LOW, {"volume_ratio": 0.998})
     ('volume is 0.77 x its mean', 'volume is 0.99 x its mean')
@@ -141,18 +140,18 @@ def almost(reason: Reason, seen: Mapping[str, float]) -> str:
     told: dict[Reason, tuple[str, Callable[[float], str]]] = {
         Reason.DROP_TOO_SMALL: (
             "drop",
-            lambda drop: f"fell only {percent(_below(drop, 4), signed=False)} in 4 h",
+            lambda drop: f"fell only {percent(cut(drop, 4), signed=False)} in 4 h",
         ),
-        Reason.VOLUME_LOW: ("volume_ratio", lambda ratio: f"volume is {_below(ratio, 2):.2f} x its mean"),
+        Reason.VOLUME_LOW: ("volume_ratio", lambda ratio: f"volume is {cut(ratio, 2):.2f} x its mean"),
         Reason.BREAKOUT_TOO_SMALL: ("breakout", _from_resistance),
-        Reason.RSI_LOW: ("rsi", lambda rsi: f"RSI is only {_below(rsi, 0):.0f}"),
+        Reason.RSI_LOW: ("rsi", lambda rsi: f"RSI is only {cut(rsi, 1):.1f}"),
         Reason.CHANNEL_WEAK: (
             "strength",
-            lambda strength: f"channel of strength {_below(strength, 2):.2f} is too weak",
+            lambda strength: f"channel of strength {cut(strength, 2):.2f} is too weak",
         ),
         Reason.CHANNEL_TOO_NARROW: (
             "width",
-            lambda width: f"channel is only {percent(_below(width, 4), signed=False)} wide",
+            lambda width: f"channel is only {percent(cut(width, 4), signed=False)} wide",
         ),
         Reason.NOT_IN_BUY_ZONE: ("place", _beside_the_zone),
     }
@@ -162,7 +161,7 @@ def almost(reason: Reason, seen: Mapping[str, float]) -> str:
 
 
 def _from_resistance(breakout: float) -> str:
-    above = _below(breakout - 1.0, 4)
+    above = cut(breakout - 1.0, 4)
     distance = percent(abs(above), signed=False)
     return f"only {distance} above resistance" if above >= 0.0 else f"{distance} below resistance"
 
@@ -170,14 +169,7 @@ def _from_resistance(breakout: float) -> str:
 def _beside_the_zone(place: float) -> str:
     if place < 0.0:
         return "below its channel: broken"
-    return f"at {-_below(-100 * place, 0):.0f} % of its channel, too high"
-
-
-def _below(value: float, digits: int) -> float:
-    """A value rounded down, as one that is too small shall not read as if it were not."""
-    unit = 10.0**digits
-    near = round(value * unit)
-    return (near if abs(value * unit - near) < _NOISE else math.floor(value * unit)) / unit
+    return f"at {-cut(-100 * place, 0):.0f} % of its channel, too high"
 
 
 def stopped(reason: Reason) -> str:

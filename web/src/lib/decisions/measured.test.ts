@@ -9,6 +9,18 @@ describe("measurements", () => {
     expect(text.map((one) => one.text)).toEqual(["118,995.50", "2.13 %", "1.60 × mean", "bull", "−0.60 %"]);
   });
 
+  it("are cut off as the sentences beside them are, so that none reads as enough that is not", () => {
+    const text = measurements({ drop: 0.01449, volume_ratio: 0.998, breakout: 0.99859, rsi: 49.96, strength: 0.7399, width: 0.01409 });
+    expect(text.map((one) => one.text)).toEqual(["1.44 %", "0.99 × mean", "−0.15 %", "49.9", "0.73", "1.40 %"]);
+    expect(measurements({ drop: 0.0145, strength: Math.fround(0.74) }).map((one) => one.text)).toEqual(["1.45 %", "0.74"]);
+  });
+
+  it("say where in its channel the price is: above or below the lower line", () => {
+    const place = (value: number): string => measurements({ place: value }).map((one) => `${one.label}: ${one.text}`).join();
+    expect(place(0.2507)).toBe("in the channel: 26 % up");
+    expect(place(-0.831)).toBe("in the channel: 84 % below");
+  });
+
   it("of a strategy that nobody knows here are plain numbers", () => {
     expect(measurements({ z_score: -1.25 })).toEqual([{ name: "z_score", label: "z score", text: "−1.2500" }]);
   });

@@ -4,8 +4,24 @@ import { NOTHING, number, percent, price, words } from "../format";
 
 type Written = (value: number) => string;
 
-const share: Written = (value) => percent(value);
-const times: Written = (value) => `${number(value)} × mean`;
+const CUT_NOISE = 1e-4; // of the last digit that is shown: what records of measurements, in float32, are off
+
+/**
+ * What must reach a threshold is cut off downwards and never rounded up, as in the sentences of the server: it meets
+ * every threshold of so many decimals that the measurement itself meets, and no other.
+ */
+function cut(value: number, digits: number): number {
+  const unit = 10 ** digits;
+  const near = Math.round(value * unit);
+  return (Math.abs(value * unit - near) < CUT_NOISE ? near : Math.floor(value * unit)) / unit;
+}
+
+const share: Written = (value) => percent(cut(value, 4));
+const gain: Written = (value) => percent(cut(value, 4), { signed: true });
+const times: Written = (value) => `${number(cut(value, 2))} × mean`;
+/** Of the height of the channel; what must be low enough is cut off upwards. */
+const place: Written = (value) =>
+  value < 0 ? `${number(-cut(100 * value, 0), { digits: 0 })} % below` : `${number(-cut(-100 * value, 0), { digits: 0 })} % up`;
 const whole: Written = (value) => number(value, { digits: 0 });
 const yes: Written = (value) => (value > 0 ? "yes" : "no");
 
@@ -17,8 +33,8 @@ const KNOWN: Readonly<Record<string, readonly [string, Written]>> = {
   volume_ratio: ["volume", times],
   slow_regime: ["slow regime", (value) => SLOW_REGIMES[value] ?? number(value)],
   resistance: ["resistance", price],
-  breakout: ["from resistance", (value) => percent(value - 1, { signed: true })],
-  rsi: ["RSI", (value) => number(value, { digits: 1 })],
+  breakout: ["from resistance", (value) => gain(value - 1)],
+  rsi: ["RSI", (value) => number(cut(value, 1), { digits: 1 })],
   macd_hist: ["MACD hist.", (value) => (value < 0 ? "−" : "+") + price(Math.abs(value))],
   ema_20_4h: ["EMA20 4h", price],
   ema_50_4h: ["EMA50 4h", price],
@@ -29,12 +45,12 @@ const KNOWN: Readonly<Record<string, readonly [string, Written]>> = {
   lower: ["lower line", price],
   slope: ["slope a bar", (value) => percent(value, { signed: true, digits: 3 })],
   direction: ["direction", (value) => (value > 0 ? "ascending" : value < 0 ? "descending" : "horizontal")],
-  strength: ["strength", (value) => number(value)],
+  strength: ["strength", (value) => number(cut(value, 2))],
   touches_upper: ["touches above", whole],
   touches_lower: ["touches below", whole],
   width: ["width", share],
-  place: ["place", (value) => percent(value, { digits: 0 })],
-  target: ["target", (value) => percent(value, { signed: true })],
+  place: ["in the channel", place],
+  target: ["target", gain],
 };
 
 export interface Measurement {
