@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto_tracker.app.serving.cursors import read, written
+from crypto_tracker.app.serving.cursors import list_of, read, written
 from crypto_tracker.core.errors import UsageError
 
 NUMBERS = st.integers(-(2**53), 2**53)
@@ -51,3 +51,14 @@ def test_a_key_of_another_list_is_refused(key: tuple[int | float | str, ...]) ->
 def test_what_is_no_list_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is no cursor of this list"):
         read(text, (int,))
+
+
+def test_a_cursor_of_another_list_is_refused() -> None:
+    newest, best = list_of("trades", "august", "exit_ms"), list_of("trades", "august", "pnl_quote")
+    cursor = written((7.0, 7), newest)
+    assert read(cursor, (float, int), newest) == (7.0, 7)
+    for other in (best, list_of("trades", "paper", "exit_ms"), list_of("decisions", "august")):
+        with pytest.raises(UsageError, match="begin without one"):
+            read(cursor, (float, int), other)
+    with pytest.raises(UsageError, match="begin without one"):
+        read(written((7.0, 7)), (float, int), newest)

@@ -316,6 +316,8 @@ class AccountBook(ColumnPages):
     def _columns_at(self, moment: Moment) -> Columns:
         present = moment.present
         return Columns(
+            book=self._name,
+            strategies=present.account.strategies,
             trades=moment.followed.trades,
             setups=moment.followed.setups,
             tiers=present.tiers,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crypto_tracker.app.commanding import WAITING, Standing, what_it_waits_for
-from crypto_tracker.app.serving.cursors import read, written
+from crypto_tracker.app.serving.cursors import list_of, read, written
 from crypto_tracker.desk.views import controls as views
 from crypto_tracker.store.control import Command, ControlViews
 from crypto_tracker.store.trading_views import Answered, TradingViews
@@ -22,13 +22,14 @@ def command_page(
     now_ms: int,
 ) -> views.CommandPage:
     """One page of commands with their answers, newest first; `control` is None where nobody told anything."""
-    before = None if cursor is None else _number(cursor)
+    mark = list_of("commands", where.place.name)
+    before = None if cursor is None else int(read(cursor, (int,), mark)[0])
     found = [] if control is None else control.commands(limit=limit + 1, before=before)
     shown = found[:limit]
     answers = records.answers_to([command.command_id for _, command in shown])
     return views.CommandPage(
         items=[command_item(command, answers, where, now_ms) for _, command in shown],
-        next=written((shown[-1][0],)) if len(found) > limit else None,
+        next=written((shown[-1][0],), mark) if len(found) > limit else None,
     )
 
 
@@ -62,7 +63,8 @@ def audit_page(
     now_ms: int,
 ) -> views.AuditPage:
     """One page of what people did and what came of it, newest first."""
-    before = None if cursor is None else _number(cursor)
+    mark = list_of("audit", where.place.name)
+    before = None if cursor is None else int(read(cursor, (int,), mark)[0])
     found = [] if control is None else control.audit(limit=limit + 1, before=before)
     shown = found[:limit]
     ids = [
@@ -85,7 +87,7 @@ def audit_page(
             )
             for number, each in shown
         ],
-        next=written((shown[-1][0],)) if len(found) > limit else None,
+        next=written((shown[-1][0],), mark) if len(found) > limit else None,
     )
 
 
@@ -109,7 +111,3 @@ def _result(
     if command is None:
         return None
     return views.AuditResult(status=WAITING, sentence=what_it_waits_for(where, command, now_ms), time_ms=None)
-
-
-def _number(cursor: str) -> int:
-    return int(read(cursor, (int,))[0])

@@ -86,6 +86,7 @@ class KeptRun:
         view = partial(trade_view, version=scope.version, until_ms=scope.until_ms)
         return Columns(
             book=scope.account,
+            strategies=scope.strategies,
             trades=records.trades,
             setups=records.setups,
             tiers=tiers,
