@@ -9,6 +9,7 @@ export type Agreement = Schemas["Agreement"];
 export type Allocation = Schemas["Allocation"];
 export type AuditItem = Schemas["AuditItem"];
 export type AuditPage = Schemas["AuditPage"];
+export type AuditResult = Schemas["AuditResult"];
 export type Authenticate = Schemas["Authenticate"];
 export type Balance = Schemas["Balance"];
 export type BarNow = Schemas["BarNow"];

@@ -1,19 +1,14 @@
-/** What people did, with the trader's answers: the newest page again and again, older ones when one asks. */
+/** What people did, each with what came of it: the newest page again and again, older ones when one asks. */
 
 import { Problem } from "../api/client";
-import type { AuditItem, AuditPage, CommandItem, CommandPage } from "../api/types";
-import { unknown } from "../rows";
+import type { AuditItem, AuditPage } from "../api/types";
 
-export interface Pages {
-  audit: (cursor: string | null) => Promise<AuditPage>;
-  commands: (cursor: string | null) => Promise<CommandPage>;
-}
+/** So many the server gives at once. */
+const LIMIT_MAX = 500;
 
 export class Acts {
   /** The newest first; undefined until the first answer. */
   items = $state.raw<readonly AuditItem[] | undefined>(undefined);
-  /** The commands by their id. */
-  answers = $state.raw<ReadonlyMap<string, CommandItem>>(new Map());
   /** Whether there are older ones. */
   more = $state(false);
   problem = $state.raw<Problem | undefined>(undefined);
@@ -21,64 +16,51 @@ export class Acts {
   loading = $state(false);
 
   #cursor: string | null = null;
-  #commands: string | null = null;
-  #number = 0;
+  #asked = 0;
 
-  constructor(readonly pages: Pages) {}
+  constructor(
+    readonly page: (limit: number, cursor: string | null) => Promise<AuditPage>,
+    readonly limit: number,
+  ) {}
 
-  /** The newest page; what stands behind it stays, where it joins. */
+  /** The newest, down to the oldest that is shown and still waits for its answer; what stands behind stays. */
   async refresh(): Promise<void> {
-    const number = ++this.#number;
+    const number = ++this.#asked;
     await this.#told(async () => {
-      const [audit, commands] = await Promise.all([this.pages.audit(null), this.pages.commands(null)]);
-      if (number !== this.#number) return;
+      const newest = await this.page(this.#limitToWaiting(), null);
+      if (number !== this.#asked) return;
+      const last = newest.items.at(-1)?.number ?? Infinity;
       const before = this.items ?? [];
-      const known = new Set(before.map(keyOf));
-      const joins = audit.items.some((item) => known.has(keyOf(item)));
-      if (joins) {
-        this.items = [...unknown(audit.items, before, keyOf), ...before];
-      } else {
-        this.items = audit.items;
-        this.#cursor = audit.next;
-        this.#commands = commands.next;
-        this.more = audit.next !== null;
-        this.answers = new Map();
-      }
-      this.#learn(commands.items);
+      const joins = before.some((item) => item.number >= last);
+      this.items = [...newest.items, ...(joins ? before.filter((item) => item.number < last) : [])];
+      if (joins && before.some((item) => item.number < last)) return;
+      this.#behind(newest);
     });
   }
 
   /** The page behind the last act. */
   async older(): Promise<void> {
-    if (this.loading || this.#cursor === null) return;
+    const cursor = this.#cursor;
+    if (this.loading || cursor === null) return;
     this.loading = true;
     await this.#told(async () => {
-      const cursor = this.#cursor;
-      const page = await this.pages.audit(cursor);
+      const page = await this.page(this.limit, cursor);
       if (cursor !== this.#cursor) return; // meanwhile the list began anew
-      const before = this.items ?? [];
-      this.items = [...before, ...unknown(page.items, before, keyOf)];
-      this.#cursor = page.next;
-      this.more = page.next !== null;
-      await this.#answersDownTo(page.items.at(-1)?.at_ms ?? 0);
+      this.items = [...(this.items ?? []), ...page.items];
+      this.#behind(page);
     });
     this.loading = false;
   }
 
-  /** Commands have pages of their own: as many as the acts that are shown need. */
-  async #answersDownTo(oldestMs: number): Promise<void> {
-    while (this.#commands !== null) {
-      const cursor: string = this.#commands;
-      const page = await this.pages.commands(cursor);
-      if (cursor !== this.#commands) return;
-      this.#learn(page.items);
-      this.#commands = page.next;
-      if ((page.items.at(-1)?.created_at_ms ?? 0) < oldestMs) return;
-    }
+  #behind(page: AuditPage): void {
+    this.#cursor = page.next;
+    this.more = page.next !== null;
   }
 
-  #learn(commands: readonly CommandItem[]): void {
-    this.answers = new Map([...this.answers, ...commands.map((each): [string, CommandItem] => [each.command_id, each])]);
+  /** As many as reach the last of those that wait, and some that may have come on top of them. */
+  #limitToWaiting(): number {
+    const at = (this.items ?? []).findLastIndex((item) => item.result?.status === "waiting");
+    return at < 0 ? this.limit : Math.min(LIMIT_MAX, at + 1 + this.limit);
   }
 
   async #told(act: () => Promise<void>): Promise<void> {
@@ -90,9 +72,4 @@ export class Acts {
       this.problem = error;
     }
   }
-}
-
-/** An act has no number: who did what, when. */
-function keyOf(item: AuditItem): string {
-  return `${String(item.at_ms)} ${item.actor} ${item.action} ${JSON.stringify(item.detail)}`;
 }

@@ -27,7 +27,7 @@ test("an act that has no words of its own is named by its code", () => {
 });
 
 test("the audit keeps a command's arguments within its detail, those of an offer beside it", () => {
-  const at = { at_ms: 0, actor: "web:anna" };
+  const at = { number: 1, at_ms: 0, actor: "web:anna", result: null };
   expect(saidOf({ ...at, action: "block", detail: { command_id: "1", arguments: { symbol: "ETH/USDT" } } })).toBe(
     "Block ETH/USDT",
   );
