@@ -89,12 +89,21 @@ async function send<T>(path: string, query: Query, init: RequestInit, token = se
     response = await fetch(url, { ...init, headers, credentials: "omit", cache: "no-store" });
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
-    throw new Problem(0, "No connection", "The server does not answer. The page tries again by itself.");
+    const heals = init.method === "GET" ? " The page tries again by itself." : "";
+    throw new Problem(0, "No connection", `The server does not answer.${heals}`);
   }
-  if (response.ok) return (await response.json()) as T;
+  if (response.ok) return await answerOf<T>(response);
   const problem = await problemOf(response);
   if (problem.status === 401 && session.token === token) session.refuse();
   throw problem;
+}
+
+async function answerOf<T>(response: Response): Promise<T> {
+  try {
+    return (await response.json()) as T;
+  } catch {
+    throw new Problem(0, "No whole answer", "The answer of the server was cut off.");
+  }
 }
 
 async function problemOf(response: Response): Promise<Problem> {

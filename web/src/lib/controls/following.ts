@@ -1,14 +1,34 @@
-/** Following a command until the trader has answered it. */
+/** Following commands until the trader has answered them: the log of the stream tells when to look. */
 
-import { get, Problem } from "../api/client";
-import type { CommandItem, CommandPage } from "../api/types";
+import { chosen } from "../account.svelte";
+import { Problem } from "../api/client";
+import { live } from "../api/live.svelte";
+import type { CommandItem } from "../api/types";
 import { told } from "../format";
+import { session } from "../session.svelte";
 import { toast, toasts } from "../toast.svelte";
+import { givenAmong } from "./given";
 
-const LOOK_MS = 700;
-const PATIENCE_MS = 15 * 60_000; // after which the audit list alone tells the answer
+/** The answer may have come before anybody listened for it. */
+const FIRST_LOOK_MS = 700;
+/** After a look that failed. */
+const RETRY_MS = 5_000;
 
+interface Followed {
+  words: string;
+  /** What was said when it was given. */
+  said: string;
+  account: string;
+  token: string | null;
+  createdMs: number;
+}
+
+const waiting = new Map<string, Followed>();
 const listeners = new Set<() => void>();
+let end: (() => void) | undefined;
+let timer = 0;
+let looking = false;
+let again = false;
 
 /** Call `listener` whenever a command was given or answered; returns what ends that. */
 export function onCommands(listener: () => void): () => void {
@@ -17,42 +37,84 @@ export function onCommands(listener: () => void): () => void {
 }
 
 /** Tell that a command was given, and then, once, what the trader answered. */
-export async function followed(words: string, given: CommandItem, account: string): Promise<void> {
-  const sent = given.status === "waiting" ? `${words}: ${told(given.sentence)}` : null;
-  if (sent !== null) toast("info", sent);
-  const answer = await answered(given, account);
-  for (const item of toasts.items) if (item.text === sent) toasts.remove(item.id);
-  if (answer === undefined) toast("warn", `${words}: nobody has answered yet. The list of commands tells when.`);
-  else if (answer.status === "applied") toast("up", `${words}: ${told(answer.sentence)}`);
+export function follow(words: string, given: CommandItem, account: string): void {
+  announce();
+  if (given.status !== "waiting") {
+    tell(words, given);
+    return;
+  }
+  const said = `${words}: ${told(given.sentence)}`;
+  toast("info", said);
+  waiting.set(given.command_id, { words, said, account, token: session.token, createdMs: given.created_at_ms });
+  listen();
+  lookIn(FIRST_LOOK_MS);
+}
+
+function tell(words: string, answer: CommandItem): void {
+  if (answer.status === "applied") toast("up", `${words}: ${told(answer.sentence)}`);
   else toast("warn", `Refused – ${words}: ${told(answer.sentence)}`);
 }
 
-/** The command once the trader has answered it; undefined where it still waits after a quarter of an hour. */
-export async function answered(given: CommandItem, account: string): Promise<CommandItem | undefined> {
-  announce();
-  if (given.status !== "waiting") return given;
-  const until = Date.now() + PATIENCE_MS;
-  let pause = LOOK_MS;
-  while (Date.now() < until) {
-    await new Promise((resolve) => setTimeout(resolve, pause));
-    pause = Math.min(pause * 1.2, 5_000);
-    const found = await look(given.command_id, account);
-    if (found !== undefined && found.status !== "waiting") {
-      announce();
-      return found;
-    }
-  }
-  return undefined;
+/** The stream tells the log at once where it is asked for it, or again, and whenever a command was answered. */
+function listen(): void {
+  if (end !== undefined) return;
+  const release = live.want(["log"]);
+  const off = live.on("log", () => void look());
+  end = () => {
+    release();
+    off();
+    end = undefined;
+    clearTimeout(timer);
+  };
 }
 
-async function look(commandId: string, account: string): Promise<CommandItem | undefined> {
-  try {
-    const page = await get<CommandPage>("commands", { account, limit: 50 });
-    return page.items.find((each) => each.command_id === commandId);
-  } catch (error) {
-    if (error instanceof Problem) return undefined; // the banner tells it: the next look may find the answer
-    throw error;
+function lookIn(ms: number): void {
+  clearTimeout(timer);
+  timer = window.setTimeout(() => void look(), ms);
+}
+
+/** Look once for the answers of all commands of the account that is looked at; those of another one wait for it. */
+async function look(): Promise<void> {
+  if (looking) {
+    again = true;
+    return;
   }
+  looking = true;
+  try {
+    do {
+      again = false;
+      await lookOnce();
+    } while (again);
+  } finally {
+    looking = false;
+  }
+  if (waiting.size === 0) end?.();
+}
+
+async function lookOnce(): Promise<void> {
+  for (const [number, each] of waiting) if (session.refused || each.token !== session.token) waiting.delete(number);
+  const account = chosen.id;
+  const own = [...waiting].filter(([, each]) => each.account === account);
+  if (account === null || own.length === 0) return;
+  let found: ReadonlyMap<string, CommandItem>;
+  try {
+    found = await givenAmong(own.map(([number]) => number), account, Math.min(...own.map(([, each]) => each.createdMs)));
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    if (error.passing) lookIn(RETRY_MS); // the banner tells it
+    return;
+  }
+  let answered = false;
+  for (const [number, each] of own) {
+    const item = found.get(number);
+    if (item?.status === "waiting") continue;
+    waiting.delete(number);
+    answered = true;
+    for (const shown of toasts.items) if (shown.text === each.said) toasts.remove(shown.id);
+    if (item === undefined) toast("warn", `${each.words}: it stands no longer among the commands of ${account}.`);
+    else tell(each.words, item);
+  }
+  if (answered) announce();
 }
 
 function announce(): void {
