@@ -1,9 +1,15 @@
 /** Whether this person may command the account that is open, and why not. */
 
+import { live } from "../api/live.svelte";
 import { app } from "../app.svelte";
 
 /** Why no command can be given now; null where one can. */
 export function whyNoCommand(): string | null {
+  return whyNotAllowed() ?? (live.state === "lost" ? "No connection: nothing can be sent until it is back." : null);
+}
+
+/** Why this person may give none, whether the server can be reached or not; null where they may. */
+export function whyNotAllowed(): string | null {
   const account = app.account ?? app.status?.account ?? null;
   if (account === null) return "No account is open.";
   if (account.startsWith("run:")) return "A recorded run is over: it takes no commands.";
