@@ -167,6 +167,21 @@ def test_an_account_that_is_gone_is_not_there(home: Path, desk: HomeDesk) -> Non
         desk.book("../trader")
 
 
+def test_an_account_that_is_gone_is_neither_named_nor_meant_while_the_list_is_old(
+    home: Path, desk: HomeDesk
+) -> None:
+    """The clock of this desk stands still, so that its list is never made anew."""
+    run = record_run(home)
+    listed = [item.account for item in desk.accounts().items]
+    assert listed == ["trader", f"run:{run}"]
+    assert isinstance(desk.book(None), AccountBook)
+    shutil.rmtree(worlds.account_folder(home))
+    assert [item.account for item in desk.accounts().items] == [f"run:{run}"]
+    assert isinstance(desk.book(None), RunBook)
+    with pytest.raises(NotThere, match=f"there is no account trader: there is run:{run}$"):
+        desk.book("trader")
+
+
 def test_an_account_begun_anew_in_place_shows_nothing_of_the_one_before(home: Path, desk: HomeDesk) -> None:
     before = desk.book("trader").data().until_ms
     folder = worlds.account_folder(home)

@@ -66,7 +66,7 @@ class HomeDesk:
 
     def accounts(self) -> account_views.Accounts:
         """Every account that can be read, and the newest recorded runs; `unreadable` names the others."""
-        return account_views.Accounts(items=self._listed.get(patience=_LIST_PATIENCE_SECONDS))
+        return account_views.Accounts(items=self._items(patience=_LIST_PATIENCE_SECONDS))
 
     @property
     def unreadable(self) -> Mapping[str, str]:
@@ -143,9 +143,13 @@ class HomeDesk:
             self._installed = self._load()[1]
         return self._installed
 
-    def _items(self) -> list[account_views.AccountItem]:
-        """The list as it was a moment ago: a request waits for the very first one alone."""
-        return self._listed.get()
+    def _items(self, *, patience: float = 0.0) -> list[account_views.AccountItem]:
+        """The list as it was a moment ago, without accounts that were deleted since.
+
+        A request waits for the very first one, and `patience` seconds for a newer one.
+        """
+        listed, there = self._listed.get(patience=patience), frozenset(self._names())
+        return [item for item in listed if item.account in there or run_id_of(item.account) is not None]
 
     def _list(self) -> list[account_views.AccountItem]:
         """The accounts, those that run and those that were started last first, then the newest runs."""
