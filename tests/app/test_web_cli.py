@@ -19,6 +19,8 @@ import pytest
 from websockets.sync.client import connect
 
 from crypto_tracker.app import web
+from crypto_tracker.app.cli.common import Session
+from crypto_tracker.app.cli.web import _from_the_root
 from crypto_tracker.app.supervising import PARENT_VARIABLE
 from crypto_tracker.app.web import Configured
 from crypto_tracker.config.tree import Configuration, load_configuration
@@ -262,6 +264,18 @@ def test_what_does_not_become_a_request_is_given_up(monkeypatch: pytest.MonkeyPa
         with connect(f"ws://127.0.0.1:{port}/api/v1/ws") as stream:
             kinds = [json.loads(stream.recv(SECONDS))["type"] for _ in range(2)]
         assert kinds == ["hello", "beat"]
+
+
+def test_the_files_of_a_server_are_named_from_the_root_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for own, expected in ((Path("own.toml"), tmp_path / "own.toml"), (None, None)):
+        named = _from_the_root(
+            Session(home=Path("anna"), config_path=own, assignments=("limits.max_open = 7",), environment={})
+        )
+        assert (named.home, named.config_path) == (tmp_path / "anna", expected)
+        assert named.assignments == ("limits.max_open = 7",)
 
 
 def test_the_configuration_is_read_again_once_its_file_has_changed(tmp_path: Path) -> None:

@@ -254,9 +254,28 @@ def test_no_folder_of_a_path_is_ever_told(parts: list[str], sentence: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("sentence", "told"),
+    [
+        ("user_data/anna/secret/config.toml: limits is no table", "config.toml: limits is no table"),
+        ("the database user_data/market.db is locked", "the database market.db is locked"),
+        ("(user_data/market.db-wal)", "(market.db-wal)"),
+        ("../anna/user_data cannot be made", "user_data cannot be made"),
+        ("put ~/.secret/runs.db back", "put runs.db back"),
+        ("'./anna/bars.csv.zst' ends early", "'bars.csv.zst' ends early"),
+        ("anna\\user_data\\market.db", "market.db"),
+    ],
+)
+def test_a_path_that_does_not_start_at_the_root_is_told_by_its_last_part(sentence: str, told: str) -> None:
+    assert without_paths(sentence) == told
+
+
+@pytest.mark.parametrize(
     "sentence",
     [
         "BTC/USDT and ETH/USDT are 1/3 of it",
+        "it trades ETH/USDT. There is no America/Argentina/Buenos_Aires.",
+        "behind a proxy: see docs/api.md and /api/v1/openapi.json",
+        "read/control, and/or 1.5/2.5 of BTC/USDT...",
         "see /api/v1/openapi.json",
         "listen on http://127.0.0.1:8080/ instead",
         "read 3/4, and 24h/7d",

@@ -70,7 +70,7 @@ def web(
     from crypto_tracker.desk.web.application import create_app
     from crypto_tracker.store.access import AccessStore
 
-    session = session_of(context)
+    session = _from_the_root(session_of(context))
     end_with_parent(session.environment)
     settings = checked(_settings(session.configuration, host, port, open_to_loopback))
     logging.basicConfig(format="%(levelname)s %(message)s")
@@ -102,6 +102,16 @@ def web(
     finally:
         desk.close()
     raise SystemExit(int(ExitCode.INTERRUPTED))
+
+
+def _from_the_root(session: Session) -> Session:
+    """The session with files named from the root on: of such names answers tell the last part only."""
+    from dataclasses import replace
+
+    named = session.config_path
+    return replace(
+        session, home=session.home.absolute(), config_path=None if named is None else named.absolute()
+    )
 
 
 def _port(settings: "Web", named: int | None) -> int:

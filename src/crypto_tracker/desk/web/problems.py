@@ -24,7 +24,14 @@ from crypto_tracker.desk.views.system import Problem
 
 MEDIA_TYPE = "application/problem+json"
 
-_PATH = re.compile(r"(?<![\w/:])(?!/api/v1/)(?:[A-Za-z]:)?(?:[/\\][\w.+@ -]*[\w.+@-])+(?:[/\\]|(?=[^\w]|$))")
+_PATH = re.compile(
+    # from the root on
+    r"(?<![\w/:])(?!/api/v1/)(?:[A-Za-z]:)?(?:[/\\][\w.+@ -]*[\w.+@-])+(?:[/\\]|(?=[^\w]|$))"
+    # from ., .. or ~ on
+    r"|(?<![\w/\\:.~+@-])(?:~|\.\.?)(?:[/\\][\w.+@-]*[\w+@-])+"
+    # such as user_data/market.db: symbols, shares and time zones have slashes too, but no ending
+    r"|(?<![\w/\\:.~+@-])(?:[\w.+@-]+[/\\])+[\w+@-][\w.+@-]*\.(?!md\b)[a-z][\w-]+"
+)
 _STATUS: Sequence[tuple[type[CryptoTrackerError], int]] = (
     (NotThere, 404),
     (NotLive, 409),
@@ -102,10 +109,16 @@ def without_paths(sentence: str) -> str:
 
     >>> without_paths("the database /srv/anna/user_data/market.db is locked: try again")
     'the database market.db is locked: try again'
+    >>> without_paths("user_data/anna/config.toml cannot be read")
+    'config.toml cannot be read'
     >>> without_paths("ETH/USDT is 1/3 of it")
     'ETH/USDT is 1/3 of it'
     """
-    return _PATH.sub(lambda found: re.split(r"[/\\]", found.group().rstrip("/\\"))[-1], sentence)
+    return _PATH.sub(_last_part, sentence)
+
+
+def _last_part(path: re.Match[str]) -> str:
+    return re.split(r"[/\\]", path.group().rstrip("/\\"))[-1]
 
 
 def status_of(error: CryptoTrackerError) -> int:
