@@ -105,6 +105,11 @@ def synthetic_market() -> SyntheticMarket:
 
 def configuration(assignments: Iterable[str] = LIVELY) -> Configuration:
     """The defaults, with some values set."""
+    return _configuration(tuple(assignments))
+
+
+@cache
+def _configuration(assignments: tuple[str, ...]) -> Configuration:
     models = {name: strategy.parameters_model for name, strategy in builtin().items()}
     return load_configuration(models, file=None, environment={}, assignments=[*assignments, *TICKS]).tree
 

@@ -112,8 +112,9 @@ def merge(layers: Sequence[Sequence[Setting]], tree: type[BaseModel]) -> Merged:
             node = child
         if setting.value == {} and isinstance(node.get(setting.key[-1]), dict):
             continue  # an empty table adds nothing
-        for key in [key for key in origins if key[: len(setting.key)] == setting.key]:
-            del origins[key]
+        if setting.key[-1] in node:
+            for key in [key for key in origins if key[: len(setting.key)] == setting.key]:
+                del origins[key]
         node[setting.key[-1]] = setting.value
         origins[setting.key] = setting.origin
     if unknown:
