@@ -156,7 +156,7 @@ def test_the_bar_tells_what_the_account_is_worth_and_why_its_light_is_not_green(
         bar.get_by_text("10,055.09").wait_for()
         words = " ".join(bar.inner_text().split())
         assert "Equity 10,055.09 USDT" in words
-        assert "Today ▼−48.20 −0.48 %" in words
+        assert "New York day ▼−48.20 −0.48 %" in words
         assert "Regime CAUTION" in words
         assert "SYNTHETIC" not in words
         bar.get_by_role("button", name="Engine: Attention").click()
@@ -184,7 +184,7 @@ def test_another_account_is_chosen_and_what_was_filtered_stays_behind(chromium, 
         words = " ".join(bar.inner_text().split())
         assert "SYNTHETIC" in words
         assert "Return ▲+26.04 %" in words
-        assert "Today" not in words
+        assert "day ▼" not in words
         assert bar.get_by_role("button", name="Engine: Recorded").is_visible()
 
 

@@ -126,3 +126,9 @@ test("bytes are counted in thousands", () => {
   expect(format.bytes(1_500_000_000)).toBe("1.5 GB");
   expect(format.bytes(999_999)).toBe("1 MB");
 });
+
+test("a date without a clock is that of UTC, wherever one looks from", () => {
+  expect(format.dateUtc(Date.UTC(2025, 9, 15))).toBe("2025-10-15");
+  expect(format.dateUtc(Date.UTC(2025, 10, 19, 23, 59))).toBe("2025-11-19");
+  expect(format.dateUtc(null)).toBe("–");
+});

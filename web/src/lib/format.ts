@@ -170,6 +170,11 @@ export function dateLocal(ms: Maybe): string {
   return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
 }
 
+/** `2025-08-22` of UTC: a date without a clock, such as the span of a backtest, is the same for everybody. */
+export function dateUtc(ms: Maybe): string {
+  return known(ms) ? new Date(ms).toISOString().slice(0, 10) : NOTHING;
+}
+
 /** `14:03`, in the zone of the viewer. */
 export function timeLocal(ms: Maybe, options: { seconds?: boolean } = {}): string {
   if (!known(ms)) return NOTHING;

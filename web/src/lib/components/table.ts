@@ -17,7 +17,7 @@ export interface Column<T> {
   cell?: Snippet<[T]>;
   /** Numbers stand at the right. */
   align?: "start" | "end";
-  /** CSS width, such as "8rem"; columns share what is left. */
+  /** CSS width, such as "8rem", so that columns stay where they are while values change; they share what is left. */
   width?: string;
   /** On a phone it stands in the row that opens, not in the table. */
   secondary?: boolean;

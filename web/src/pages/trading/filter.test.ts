@@ -60,7 +60,7 @@ test("every part of the filter stands in the address and is asked of the API", (
 });
 
 test("what an address can not mean is left out", () => {
-  for (const wrong of ["outcome=draw", "span=yesterday", "span=5-4", "span=1-", "span=-3-4"]) {
+  for (const wrong of ["outcome=draw", "span=yesterday", "span=5-4", "span=1-", "span=-3-4", "span=constructor"]) {
     expect(isNarrow(filterOf(address(wrong)))).toBe(false);
   }
 });
@@ -93,6 +93,7 @@ test("the order is the newest exit first, unless the address names another", () 
   expect(orderOf(address(""))).toEqual({ order: "exit_ms", descending: true });
   expect(orderOf(address("sort=pnl_quote"))).toEqual({ order: "pnl_quote", descending: true });
   expect(orderOf(address("sort=-held_ms"))).toEqual({ order: "held_ms", descending: false });
+  expect(orderOf(address("sort=-symbol"))).toEqual({ order: "symbol", descending: false });
   expect(orderOf(address("sort=name"))).toEqual({ order: "exit_ms", descending: true });
 });
 

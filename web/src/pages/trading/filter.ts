@@ -1,10 +1,11 @@
 /** Which closed trades are shown: as the address spells it, as the API is asked, and as it judges one trade. */
 
 import type { Trade } from "../../lib/api/types";
+import type { Span } from "../../lib/days";
+
+export type { Span };
 
 export type Outcome = "win" | "loss";
-
-export type TradeOrder = "exit_ms" | "entry_ms" | "pnl_quote" | "return_net" | "held_ms" | "invested_quote";
 
 /** Empty and null do not narrow. `span` is `1d`, `7d`, `30d` (up to the account's present) or `START-END` in ms. */
 export interface TradeFilter {
@@ -14,12 +15,6 @@ export interface TradeFilter {
   readonly reason: readonly string[];
   readonly outcome: Outcome | null;
   readonly span: string | null;
-}
-
-/** The span [start_ms, end_ms) of exits; a side that is left out is open. */
-export interface Span {
-  readonly start_ms?: number;
-  readonly end_ms?: number;
 }
 
 /** The query of an address: the router's `route` is one. */
@@ -36,14 +31,22 @@ export const DAY_MS = 86_400_000;
 
 export const SPANS: Readonly<Record<string, number>> = { "1d": DAY_MS, "7d": 7 * DAY_MS, "30d": 30 * DAY_MS };
 
-export const ORDERS: readonly TradeOrder[] = [
+/** What the API puts trades in order by. */
+export const ORDERS = [
   "exit_ms",
   "entry_ms",
+  "held_ms",
   "pnl_quote",
   "return_net",
-  "held_ms",
   "invested_quote",
-];
+  "symbol",
+  "strategy",
+  "exit_reason",
+  "entry_price",
+  "exit_price",
+] as const;
+
+export type TradeOrder = (typeof ORDERS)[number];
 
 /** The filter that an address names; what it can not mean is left out. */
 export function filterOf(address: Address): TradeFilter {
@@ -54,7 +57,7 @@ export function filterOf(address: Address): TradeFilter {
     tier: address.all("tier"),
     reason: address.all("reason"),
     outcome: outcome === "win" || outcome === "loss" ? outcome : null,
-    span: span !== undefined && (span in SPANS || fixedSpan(span) !== null) ? span : null,
+    span: span !== undefined && (Object.hasOwn(SPANS, span) || fixedSpan(span) !== null) ? span : null,
   };
 }
 
@@ -84,7 +87,7 @@ export function isNarrow(filter: TradeFilter): boolean {
 /** What `span` means for an account that stands at `untilMs`. */
 export function spanOf(span: string | null, untilMs: number): Span {
   if (span === null) return {};
-  const length = SPANS[span];
+  const length = Object.hasOwn(SPANS, span) ? SPANS[span] : undefined;
   if (length !== undefined) return { start_ms: untilMs - length };
   return fixedSpan(span) ?? {};
 }
@@ -132,7 +135,8 @@ export function orderOf(address: Address): { order: TradeOrder; descending: bool
   return order === undefined ? { order: "exit_ms", descending: true } : { order, descending: !ascending };
 }
 
-function fixedSpan(text: string): { start_ms: number; end_ms: number } | null {
+/** The two moments of a span that names them; null of any other. */
+export function fixedSpan(text: string): { start_ms: number; end_ms: number } | null {
   const match = /^(\d{1,15})-(\d{1,15})$/.exec(text);
   if (match === null) return null;
   const start = Number(match[1]);
