@@ -57,7 +57,10 @@ class SetupOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """A run in a list: what it was, and what its trades add up to. `judged` are those with a result."""
+    """A run in a list: what it was, and what its trades add up to.
+
+    `judged` are those with a result; `left_quote` is what those left open had made at the last close.
+    """
 
     run_id: int
     run: Run
@@ -69,6 +72,7 @@ class RunSummary:
     open_trades: int
     pnl_quote: Decimal
     invested_quote: Decimal
+    left_quote: Decimal
     equity_quote: Decimal | None  # at the end; None where it was not kept
 
 
@@ -140,7 +144,14 @@ class RunViews:
         )
         if before is not None:
             query = query.where(columns.run_id < before)
-        return [_summary(row) for row in self._connection.execute(query)]
+        return [_summary(row, self._left(row)) for row in self._connection.execute(query)]
+
+    def _left(self, row: Row[Any]) -> Decimal:
+        columns = tables.trades.c
+        still = columns.exit_reason == ExitReason.NONE.code
+        query = select(columns.pnl_quote).where(columns.run_id == row.run_id, still)
+        made = self._connection.execute(query).scalars() if row.open_trades else ()
+        return sum(made, Decimal(0))
 
     def summary(self, run_id: int) -> RunSummary:
         """One run with what its trades add up to; raises DataError where there is none of this number."""
@@ -383,7 +394,7 @@ def _setup(row: Row[Any]) -> SetupRow:
     )
 
 
-def _summary(row: Row[Any]) -> RunSummary:
+def _summary(row: Row[Any], left_quote: Decimal) -> RunSummary:
     return RunSummary(
         run_id=row.run_id,
         run=_run(row),
@@ -395,5 +406,6 @@ def _summary(row: Row[Any]) -> RunSummary:
         open_trades=row.open_trades,
         pnl_quote=row.pnl_quote,
         invested_quote=row.invested_quote,
+        left_quote=left_quote,
         equity_quote=row.equity_quote,
     )

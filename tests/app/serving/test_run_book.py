@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import pytest
 from crypto_tracker.app.plugins import all_strategies
 from crypto_tracker.app.serving.home_bars import HomeBars
 from crypto_tracker.app.serving.run_book import NO_SCANS, RunBook
+from crypto_tracker.app.serving.run_items import account_item_of_run, run_item
 from crypto_tracker.app.serving.run_positions import NOT_RECORDED
-from crypto_tracker.app.serving.run_standing import OF_CLOSED_TRADES
+from crypto_tracker.app.serving.run_scope import run_scope
+from crypto_tracker.app.serving.run_standing import NO_DAYS, OF_CLOSED_TRADES
 from crypto_tracker.app.serving.runs_kept import KeptRuns
 from crypto_tracker.core.decisions import Verdict
 from crypto_tracker.core.errors import UsageError
@@ -530,7 +533,29 @@ def test_without_recorded_equity_the_curve_is_that_of_closed_trades(changed: Cal
     assert curve.equity_quote[-1] == pytest.approx(10_000 + book.profit(ALL).pnl_quote)
     assert 0.0 < curve.max_drawdown < 0.1
     assert book.ratios().sharpe is None
+    assert book.ratios().note == NO_DAYS
     assert book.ratios().profit_factor == pytest.approx(book.profit(ALL).profit_factor)
+
+
+def test_lists_of_runs_say_the_same_of_a_run_without_recorded_equity_as_its_own_pages(
+    changed: Callable[..., RunBook],
+):
+    book = changed("DELETE FROM equity", "UPDATE totals SET equity_quote = NULL")
+    summary, status = book._kept.records.summary, book.status()
+    assert summary.equity_quote is None
+    for item in (run_item(summary), account_item_of_run(summary)):
+        assert item.return_net == pytest.approx(status.return_net)
+    assert account_item_of_run(summary).equity_quote == pytest.approx(status.equity_quote)
+
+
+def test_a_run_has_the_quote_of_its_symbols_whatever_its_configuration_says(
+    lively: tuple[Path, Document], book: RunBook
+):
+    scope, run = book._kept.scope, book._kept.records.run
+    pairs = replace(run, symbols=tuple(Symbol(each.base, "EUR") for each in run.symbols))
+    found = run_scope(scope.bars, 1, pairs, all_strategies(lively[0]), lambda: NOW_MS)
+    assert scope.quote == "USD"
+    assert found.quote == account_item_of_run(replace(book._kept.records.summary, run=pairs)).quote == "EUR"
 
 
 def test_a_run_without_its_scans_says_so_and_explains_all_the_same(changed: Callable[..., RunBook]):

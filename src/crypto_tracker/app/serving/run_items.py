@@ -1,6 +1,7 @@
 """Recorded runs as items of lists."""
 
 import json
+from decimal import Decimal
 
 from crypto_tracker.desk.views.accounts import AccountItem
 from crypto_tracker.desk.views.research import RunItem
@@ -63,7 +64,7 @@ def account_item_of_run(summary: RunSummary) -> AccountItem:
             "strategies": list(run.strategies),
             "configuration_version": run.configuration_version,
             "capital_quote": _capital(summary),
-            "equity_quote": None if summary.equity_quote is None else float(summary.equity_quote),
+            "equity_quote": float(_equity(summary)),
             "return_net": _return_net(summary),
             "trades": summary.trades,
             "open_positions": summary.open_trades,
@@ -76,6 +77,12 @@ def _capital(summary: RunSummary) -> float:
     return float(json.loads(summary.run.configuration)["trading"]["capital_quote"])
 
 
-def _return_net(summary: RunSummary) -> float | None:
-    capital = _capital(summary)
-    return None if summary.equity_quote is None else float(summary.equity_quote) / capital - 1.0
+def _equity(summary: RunSummary) -> Decimal:
+    """What it was worth at the end: the capital and what its trades made, where the equity was not kept."""
+    if summary.equity_quote is not None:
+        return summary.equity_quote
+    return Decimal(str(_capital(summary))) + summary.pnl_quote + summary.left_quote
+
+
+def _return_net(summary: RunSummary) -> float:
+    return float(_equity(summary)) / _capital(summary) - 1.0

@@ -39,7 +39,7 @@ def run_scope(
         installed=installed,
         configuration=configuration,
         version=run.configuration_version,
-        quote=configuration.trading.quote,
+        quote=run.symbols[0].quote if run.symbols else configuration.trading.quote,
         start_ms=run.start_ms,
         until_ms=run.end_ms,
         live=False,

@@ -26,6 +26,8 @@ OF_CLOSED_TRADES = (
     "far, in steps, without what positions gained or lost while they were held"
 )
 
+NO_DAYS = "this run was recorded before its equity was kept: what it was worth day by day is not known"
+
 
 class RunMoney:
     """The amounts of a run. Its equity is the capital, what its trades made and what was still held."""
@@ -186,13 +188,14 @@ class RunMoney:
                 regime=np.zeros(len(rows), dtype=np.int8),
             )
             levels = replace(levels.extended(closes), max_drawdown=self.max_drawdown)
-        return ratios_view(
+        found = ratios_view(
             levels,
             self.totals,
             timezone=self.scope.configuration.trading.timezone,
             start_ms=self.scope.start_ms,
             market_change=market_change,
         )
+        return found if self.marked else found.model_copy(update={"note": NO_DAYS})
 
     def _peak_before(self, start_ms: int | None) -> int:
         """The highest equity recorded before a span, the capital included."""

@@ -235,3 +235,4 @@ class Ratios(View):
     profit_factor: MaybeNumber
     expectancy_quote: MaybeNumber
     market_change: Annotated[MaybeFraction, Field(description="of the reference over the same time")]
+    note: Annotated[str | None, Field(description="why the figures of days are not known")] = None
