@@ -12,7 +12,8 @@ from crypto_tracker.store.reader import DATABASE_NAME, BarReader
 
 ValueT = TypeVar("ValueT")
 
-_PATIENCE_MS = 10_000  # what lacks bars is made again at most so often
+_PATIENCE_MS = 10_000  # what lacks bars is made again at most so often ...
+_SHARE = 0.05  # ... and takes at most so much of all time
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +72,18 @@ class HomeBars:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Basis:
-    """What something was made of: the bars as they were, whether none were lacking, and when."""
+    """What something was made of: the bars as they were, whether none lacked, and how long it lasts."""
 
     state: BarsState
     whole: bool
     at_ms: int
+    lasts_ms: int
+
+    @classmethod
+    def of(cls, state: BarsState, *, whole: bool, started_ms: int, ended_ms: int) -> "Basis":
+        """That of something whose making took this long."""
+        lasts_ms = max(_PATIENCE_MS, round((ended_ms - started_ms) / _SHARE))
+        return cls(state=state, whole=whole, at_ms=ended_ms, lasts_ms=lasts_ms)
 
     def holds(self, bars: HomeBars, now_ms: int) -> bool:
         """Whether the same would be made of the bars now, as far as a look at their files can tell.
@@ -85,7 +93,7 @@ class Basis:
         now = bars.state()
         if now.made != self.state.made:
             return False
-        return self.whole or now == self.state or 0 <= now_ms - self.at_ms < _PATIENCE_MS
+        return self.whole or now == self.state or 0 <= now_ms - self.at_ms < self.lasts_ms
 
 
 class OfBars(Generic[ValueT]):
@@ -112,9 +120,10 @@ class OfBars(Generic[ValueT]):
             with self._lock:
                 kept = self._kept
                 if kept is None or not kept[0].holds(self._bars, self._now_ms()):
-                    state, now_ms = self._bars.state(), self._now_ms()
+                    state, started_ms = self._bars.state(), self._now_ms()
                     value, whole = self._make()
-                    kept = self._kept = Basis(state=state, whole=whole, at_ms=now_ms), value
+                    basis = Basis.of(state, whole=whole, started_ms=started_ms, ended_ms=self._now_ms())
+                    kept = self._kept = basis, value
         return kept[1]
 
 

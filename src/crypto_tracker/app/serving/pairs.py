@@ -159,14 +159,14 @@ def _holds(scope: Scope, told: _Told, until_ms: int) -> bool:
 
 def _made(scope: Scope, before: _Told | None, until_ms: int) -> _Told:
     """The prices at `until_ms`; bars that were read for earlier ones are not read again, but the latest."""
-    symbols, state, now_ms = _watched(scope), scope.bars.state(), scope.now_ms()
+    symbols, state, started_ms = _watched(scope), scope.bars.state(), scope.now_ms()
     closes, found = None, dict.fromkeys(symbols, UNKNOWN)
     if scope.bars.there:
         again = before is None or before.until_ms == until_ms or before.basis.state.made != state.made
         closes, told = _read_on(scope, None if again or before is None else before.closes, symbols, until_ms)
         found |= told
     whole = closes is not None and not any(np.isnan(found[symbol].price) for symbol in symbols)
-    basis = Basis(state=state, whole=whole, at_ms=now_ms)
+    basis = Basis.of(state, whole=whole, started_ms=started_ms, ended_ms=scope.now_ms())
     return _Told(until_ms=until_ms, basis=basis, prices=found, closes=closes)
 
 
