@@ -259,6 +259,31 @@ def told_anyhow(book: AccountBook, kind: CommandKind, arguments: Arguments) -> C
     )
 
 
+class AlwaysUnderWay:
+    """The lock of a follower that another thread is about to bring up to date whenever nobody waits for it."""
+
+    def acquire(self, blocking: bool = True) -> bool:
+        return blocking
+
+    def release(self) -> None:
+        """Nothing is held."""
+
+
+def test_what_is_told_is_held_against_what_was_told_a_moment_ago_while_others_read(
+    own_book: AccountBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = own_book.positions().items[0].trade
+    sell = wish("close", {"symbol": held.symbol})
+    monkeypatch.setattr(own_book.watch()._moments.follower, "_reading", AlwaysUnderWay())
+    assert own_book.tell(sell, "web:anna").status == "waiting"
+    with pytest.raises(CryptoTrackerError, match="is under way already"):
+        own_book.preview(sell)
+    with pytest.raises(CryptoTrackerError, match="is under way already"):
+        own_book.tell(sell, "web:anna")
+    told = own_book.commands(limit=50, cursor=None).items
+    assert [item.actor for item in told].count("web:anna") == 1
+
+
 def test_a_command_that_is_told_twice_under_one_id_is_one(home: Path, own_book: AccountBook) -> None:
     asked = CommandWish(kind="pause", command_id="a" * 32)
     given = own_book.tell(asked, "web:anna")

@@ -516,8 +516,8 @@ def test_a_run_that_is_not_there_is_named(lively: tuple[Path, Document]):
         book_of(lively[0], 7)
 
 
-def test_a_home_without_runs_says_how_one_is_recorded(tmp_path: Path):
-    with pytest.raises(NotThere, match="`crypto-tracker backtest` records one"):
+def test_a_home_without_runs_has_no_run(tmp_path: Path):
+    with pytest.raises(NotThere, match="there is no run 1"):
         book_of(tmp_path)
 
 

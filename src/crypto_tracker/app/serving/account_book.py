@@ -304,8 +304,12 @@ class AccountBook(ColumnPages):
         """Something that tells what is new."""
         return AccountWatch(self._moments, self._health)
 
+    def forget(self) -> None:
+        """Let go of an account that is not there any more; one that is begun in its place is read anew."""
+        self._moments.forget()
+
     def close(self) -> None:
-        """Let go of every file."""
+        """Let go of every file for good."""
         self._moments.close()
 
     # --- behind them ---------------------------------------------------------------------------

@@ -36,7 +36,7 @@ class AccountCommands:
         Raises UsageError for what means nothing to the account, and CryptoTrackerError for what it would
         refuse as it stands.
         """
-        moment = self._moments.now()
+        moment = self._moments.now(wait=True)
         command = asked(moment.present, wish, actor="", now_ms=self._now_ms())
         refuse_where_nobody_answers(self._moments.where(moment), wish.not_before_ms)
         refuse_what_would_be_refused(moment.present, command, moment.followed.waiting, moment.row)
@@ -48,7 +48,7 @@ class AccountCommands:
         The trader answers it before its next minute, and may refuse it still.
         """
         with _in_turn(self._telling):
-            moment = self._moments.now()
+            moment = self._moments.now(wait=True)
             command = asked(moment.present, wish, actor=actor, now_ms=self._now_ms())
             given = self._given(moment, wish.command_id, command.kind, command.arguments)
             if given is not None:
@@ -89,7 +89,7 @@ class AccountCommands:
 
     def preview_configuration(self, wish: views.ConfigurationWish) -> views.ConfigurationPreview:
         """What a configuration would change."""
-        moment = self._moments.now()
+        moment = self._moments.now(wait=True)
         refuse_where_nobody_answers(self._moments.where(moment), None)
         installed = moment.present.scope.installed
         found, _ = preview_view(
@@ -106,7 +106,7 @@ class AccountCommands:
         would take the place of another one than it was previewed to.
         """
         with _in_turn(self._telling):
-            moment = self._moments.now()
+            moment = self._moments.now(wait=True)
             installed = moment.present.scope.installed
             configuration = wished(wish.toml, installed)
             arguments = {"version": configuration_row(configuration).version}

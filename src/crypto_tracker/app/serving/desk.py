@@ -1,6 +1,7 @@
 """Everything under one home, for the pages: its accounts, its recorded runs, and how all parts are."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock, Thread
 
@@ -17,7 +18,7 @@ from crypto_tracker.app.serving.run_book import RunBook
 from crypto_tracker.app.serving.run_items import account_item_of_run, run_id_of, run_item
 from crypto_tracker.app.serving.runs_kept import KeptRuns
 from crypto_tracker.config.tree import Configuration
-from crypto_tracker.core.errors import CryptoTrackerError
+from crypto_tracker.core.errors import CryptoTrackerError, StoreError
 from crypto_tracker.desk.source import Book, NotThere
 from crypto_tracker.desk.views import accounts as account_views
 from crypto_tracker.desk.views import research as research_views
@@ -62,16 +63,11 @@ class HomeDesk:
         self._bars = HomeBars(home)
         self._runs = KeptRuns(self._bars, now_ms)
         self._listed = Kept(self._list, seconds=_LISTED_SECONDS, clock=lambda: now_ms() / 1_000)
-        self._unreadable: dict[str, str] = {}
+        self._closed = False
 
     def accounts(self) -> account_views.Accounts:
-        """Every account that can be read, and the newest recorded runs; `unreadable` names the others."""
+        """Every account that can be read, and the newest recorded runs; `health` says why others cannot."""
         return account_views.Accounts(items=self._items(patience=_LIST_PATIENCE_SECONDS))
-
-    @property
-    def unreadable(self) -> Mapping[str, str]:
-        """The accounts that the list leaves out, and why: being opened, damaged, of another version."""
-        return dict(self._unreadable)
 
     def runs(self, *, limit: int, cursor: str | None) -> research_views.Runs:
         """Recorded runs, newest first."""
@@ -118,9 +114,9 @@ class HomeDesk:
         return self._health.collectors()
 
     def close(self) -> None:
-        """Let go of every file."""
+        """Let go of every file for good."""
         with self._lock:
-            books, self._books = list(self._books.values()), {}
+            books, self._books, self._closed = list(self._books.values()), {}, True
         for book in books:
             book.close()
         self._runs.close()
@@ -153,15 +149,13 @@ class HomeDesk:
 
     def _list(self) -> list[account_views.AccountItem]:
         """The accounts, those that run and those that were started last first, then the newest runs."""
-        found, unreadable = [], {}
+        found = []
         for name in self._names():
-            try:
+            # One that is being opened, is damaged or of another version is left out: health names it.
+            with suppress(CryptoTrackerError):
                 place = account_place(self._home, name)
                 with TradingViews.open(place.folder) as records:
                     found.append(account_item(name, records, running=place.running))
-            except CryptoTrackerError as error:
-                unreadable[name] = str(error)
-        self._unreadable = unreadable
         found.sort(key=lambda item: (not item.running, -item.recorded_at_ms, item.account))
         return [*found, *map(account_item_of_run, self._runs.summaries(limit=NEWEST_RUNS))]
 
@@ -171,6 +165,10 @@ class HomeDesk:
     def _account_book(self, name: str) -> AccountBook:
         there = (account_place(self._home, name).folder / TRADING_FILE).is_file()
         with self._lock:
+            if self._closed:
+                raise StoreError(
+                    f"the accounts under {self._home} were let go of: this process is about to end"
+                )
             known = self._books.get(name)
             if there and known is None:
                 known = self._books[name] = AccountBook(
@@ -181,12 +179,11 @@ class HomeDesk:
                     now_ms=self._now_ms,
                     health=self._health.view,
                 )
-            elif not there:
-                self._books.pop(name, None)
         if there and known is not None:
             return known
         if known is not None:
-            known.close()
+            # It stays the one book of the name: streams hold it, and a replay may begin anew in a moment.
+            known.forget()
         raise NotThere(f"there is no account {name}: {self._what_there_is()}")
 
     def _run_book(self, run_id: int) -> Book:

@@ -74,13 +74,14 @@ class AccountFollower:
         self._generation = 0
         self._beginning = 0
 
-    def refresh(self) -> int:
+    def refresh(self, *, wait: bool = False) -> int:
         """Take in what was committed since, and return the generation; microseconds where nothing was.
 
-        Where another thread is just doing that, the state before stays and nobody waits. Raises StoreError
-        where there is no account, or it was not opened to its end.
+        Where another thread is just doing that, the state before stays and nobody waits; with `wait`,
+        everything is taken in that was committed before this call. Raises StoreError where there is no
+        account, or it was not opened to its end.
         """
-        if not self._reading.acquire(blocking=self._now is None):
+        if not self._reading.acquire(blocking=wait or self._now is None):
             return self._generation
         try:
             records, control = self._account_file(), self._control.file()
@@ -124,8 +125,15 @@ class AccountFollower:
         with file.engine.connect() as connection:
             yield ControlViews(connection)
 
+    def forget(self) -> None:
+        """Let go of the files and of what was read: there is no account any more, or not for a moment."""
+        with self._reading:
+            self._seen = self._now = None
+            self._records.let_go()
+            self._control.let_go()
+
     def close(self) -> None:
-        """Let go of the files."""
+        """Let go of the files for good."""
         self._records.close()
         self._control.close()
 
@@ -171,28 +179,37 @@ class _Place:
         self._path = path
         self._lock = Lock()
         self._file: _File | None = None
+        self._closed = False
 
     def file(self) -> "_File | None":
         """The file that stands there now, opened anew where it is another than before."""
         try:
             status = self._path.stat()
         except FileNotFoundError:
-            self.close()
+            self.let_go()
             return None
         identity = status.st_dev, status.st_ino
         with self._lock:
+            if self._closed:
+                raise StoreError(f"{self._path} was let go of: this process is about to end")
             if self._file is None or self._file.identity != identity:
                 before, self._file = self._file, _File(self._path, identity)
                 if before is not None:
                     before.close()
             return self._file
 
-    def close(self) -> None:
-        """Let go of the file."""
+    def let_go(self) -> None:
+        """Let go of the file; who asks again opens what stands there then."""
         with self._lock:
             file, self._file = self._file, None
         if file is not None:
             file.close()
+
+    def close(self) -> None:
+        """Let go of the file for good."""
+        with self._lock:
+            self._closed = True
+        self.let_go()
 
 
 class _File:

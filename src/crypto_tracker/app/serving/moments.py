@@ -98,9 +98,12 @@ class Moments:
         self._log: Recent[list[LogLine]] = Recent(1)
         self._newest_bar: Recent[tuple[int | None]] = Recent(1, age_ms=_NEWEST_BAR_AGE_MS)
 
-    def now(self) -> Moment:
-        """The account as it stands; raises StoreError where there is none, or it is being opened."""
-        self.follower.refresh()
+    def now(self, *, wait: bool = False) -> Moment:
+        """The account as it stands; raises StoreError where there is none, or it is being opened.
+
+        While another thread reads what is new, it may be the state before; not so with `wait`.
+        """
+        self.follower.refresh(wait=wait)
         followed, known = self.follower.now, self._moment
         if known is not None and known.followed is followed:
             return known
@@ -113,7 +116,7 @@ class Moments:
                 known = self._moment = self._read(followed)
                 if known.present.cursor_ms == followed.cursor_ms:
                     break
-                self.follower.refresh()
+                self.follower.refresh(wait=wait)
         if known is None:  # pragma: no cover - the first round makes one
             raise RuntimeError("no moment was read")
         return known
@@ -203,8 +206,14 @@ class Moments:
                 version=row.version,
             )
 
+    def forget(self) -> None:
+        """Let go of an account that is not there: of its files, and of all that was read of it."""
+        self.follower.forget()
+        with self._making:
+            self._moment, self._memory = None, (0, BookMemory())
+
     def close(self) -> None:
-        """Let go of every file."""
+        """Let go of every file for good."""
         self.follower.close()
 
     # --- reading -------------------------------------------------------------------------------
