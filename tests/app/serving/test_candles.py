@@ -148,15 +148,19 @@ def test_a_home_without_bars_says_how_they_come(tmp_path: Path):
         candles(scope(tmp_path, "13:00"), BTC, Timeframe.M1, 1, None)
 
 
-def test_bars_that_came_late_are_seen_within_a_minute_of_the_clock(home: Path):
-    clock = [at("13:00")]
-    now = scope(home, "13:00", now_ms=lambda: clock[0])
-    before = candles(now, BTC, Timeframe.M1, 25, None)
+def test_bars_that_came_late_are_seen_as_soon_as_they_are_stored(home: Path, monkeypatch: pytest.MonkeyPatch):
+    now = scope(home, "13:00")
+    now.bars.reader()  # to open the store changes its files too
+    reads = []
+    read = StoredBars.panel
+    monkeypatch.setattr(StoredBars, "panel", lambda *asked: reads.append(asked) or read(*asked))
+    before = candles(now, BTC, Timeframe.M1, 10, None)
+    assert before.time_ms[0] == at("12:50")
+    assert candles(now, BTC, Timeframe.M1, 10, None) == before
+    assert len(reads) == 1, "what nobody wrote to is read once"
     with store(home) as opened:
-        opened.write("kraken", BTC, Timeframe.M1, drawn("12:39 90"), [(at("12:39"), at("12:40"))])
-    assert candles(now, BTC, Timeframe.M1, 25, None) == before
-    clock[0] += MINUTE_MS
-    assert at("12:39") in candles(now, BTC, Timeframe.M1, 25, None).time_ms
+        opened.write("kraken", BTC, Timeframe.M1, drawn("12:59 90"), [(at("12:59"), at("13:00"))])
+    assert candles(now, BTC, Timeframe.M1, 10, None).close[-1] == 90.0
 
 
 def test_threads_share_one_reader(home: Path):

@@ -10,6 +10,7 @@ import pytest
 
 from crypto_tracker.app.serving.account_book import AccountBook
 from crypto_tracker.app.serving.desk import HomeDesk
+from crypto_tracker.core.clock import ManualClock
 from crypto_tracker.core.errors import StoreError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe
@@ -17,7 +18,9 @@ from crypto_tracker.desk.source import DecisionFilter, TradeFilter
 from crypto_tracker.desk.views import live
 from crypto_tracker.desk.views.base import View
 from crypto_tracker.desk.views.controls import CommandWish
+from crypto_tracker.store.bars import BarStore
 from tests.app.serving.accounts import MEDDLED_MINUTES, NOW_MS, book_of, load, new_desk, trade_on
+from tests.store.shelf import drawn_minute
 from tests.trading import worlds
 
 SYMBOL = Symbol("BTC", "USD")
@@ -137,6 +140,54 @@ def test_bars_are_the_closed_candles_and_the_one_that_grows(home: Path, book: Ac
     assert every.time_ms[0] == before_ms
     assert [bar.time_ms for bar in events["1m"]] == every.time_ms
     assert all(bar.closed for bar in events["1m"])
+
+
+def write_minute(home: Path, minute_ms: int, price: float) -> None:
+    """Store a minute with this one price, where another one stands, or none."""
+    with BarStore.open(home, market_data=worlds.market_data(), clock=ManualClock(worlds.NOW)) as store:
+        bar = drawn_minute(minute_ms, price)
+        store.write(worlds.PROVIDER, SYMBOL, Timeframe.M1, bar, [(minute_ms, minute_ms + MINUTE_MS)])
+
+
+def test_a_bar_that_came_late_is_told_together_with_all_that_are_made_of_it(
+    home: Path, book: AccountBook
+) -> None:
+    watch, until_ms = book.watch(), book.status().until_ms
+    assert until_ms % Timeframe.M15.ms == 10 * MINUTE_MS
+    topics = frozenset(f"bars:{SYMBOL}@{timeframe}" for timeframe in ("1m", "5m", "15m"))
+    assert watch.news(topics) == []
+    five = book.candles(SYMBOL, Timeframe.M5, 1, None)
+    low = 0.999 * min(five.low)
+    write_minute(home, until_ms - 2 * MINUTE_MS, low)
+    told = {
+        bar.timeframe: bar
+        for event in watch.news(topics)
+        if isinstance(event, live.BarsEvent)
+        for bar in event.items
+    }
+    assert {name: (bar.time_ms, bar.low, bar.closed) for name, bar in told.items()} == {
+        "1m": (until_ms - 2 * MINUTE_MS, low, True),
+        "5m": (until_ms - 5 * MINUTE_MS, low, True),
+        "15m": (until_ms - 10 * MINUTE_MS, low, False),
+    }
+    assert told["5m"].close == five.close[0]
+    assert book.candles(SYMBOL, Timeframe.M5, 1, None).low == [low]
+    assert watch.news(topics) == []
+
+
+def test_what_came_late_beside_a_new_minute_is_told_and_nothing_else_is_told_again(
+    home: Path, book: AccountBook
+) -> None:
+    watch, until_ms = book.watch(), book.status().until_ms
+    topics = frozenset({f"bars:{SYMBOL}@1m"})
+    watch.news(topics)
+    price = book.candles(SYMBOL, Timeframe.M1, 1, None).close[0]
+    write_minute(home, until_ms - 30 * MINUTE_MS, price)
+    write_minute(home, until_ms - 61 * MINUTE_MS, price)  # too long ago: the page shows it when it is fetched
+    trade_on(home, MEDDLED_MINUTES + 2)
+    (event,) = watch.news(topics)
+    assert isinstance(event, live.BarsEvent)
+    assert [bar.time_ms for bar in event.items] == [until_ms - 30 * MINUTE_MS, until_ms, until_ms + MINUTE_MS]
 
 
 def test_a_command_that_waits_shows_in_the_status(book: AccountBook) -> None:

@@ -10,7 +10,7 @@ from crypto_tracker.core.arrays import FloatArray, IntArray
 from crypto_tracker.core.bars import Panel
 from crypto_tracker.core.errors import DataError, UsageError
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe
+from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.desk.source import CANDLES_MAX, NotThere
 from crypto_tracker.desk.views import charts as views
 from crypto_tracker.store import intervals
@@ -21,7 +21,6 @@ _GROWTH = 4  # each look further back where bars are missing takes so many more
 _AT_ONCE = 16_384  # bars that one look takes at most
 _LOOKED_MAX = 131_072  # rows without a bar that are looked through for one answer: three months of minutes
 _ANSWERS_KEPT = 64
-_ANSWERS_AGE_MS = MINUTE_MS  # by then bars that came late, or were mended, are seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +33,10 @@ class _Bars:
 
 
 class _Answers(Recent[_Bars]):
-    """The bars that were asked for lately."""
+    """The bars that were asked for lately, in each state of the store: one may come late, or be mended."""
 
     def __init__(self) -> None:
-        super().__init__(_ANSWERS_KEPT, age_ms=_ANSWERS_AGE_MS)
+        super().__init__(_ANSWERS_KEPT)
 
 
 def source_of(scope: Scope) -> StoredBars:
@@ -75,10 +74,8 @@ def candles(
     end_ms = timeframe.floor(scope.until_ms)
     if before_ms is not None:
         end_ms = max(min(end_ms, timeframe.floor(before_ms + timeframe.ms - 1)), 0)
-    key = (scope.bars.state().made, symbol, timeframe, limit, end_ms)
-    found = scope.memory.of(_Answers).made(
-        key, lambda: _newest(scope, symbol, timeframe, limit, end_ms), now_ms=scope.now_ms()
-    )
+    key = (scope.bars.state(), symbol, timeframe, limit, end_ms)
+    found = scope.memory.of(_Answers).made(key, lambda: _newest(scope, symbol, timeframe, limit, end_ms))
     opened, high, low, close, volume = found.prices.T.tolist()
     return views.Candles(
         symbol=str(symbol),

@@ -1,6 +1,6 @@
 """What is new in a trading account: one watch for each live stream, over what all streams share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from crypto_tracker.app.serving.candles import provider_of, source_of
 from crypto_tracker.app.serving.decision_view import decision_views
 from crypto_tracker.app.serving.equity_levels import EquityLevels
+from crypto_tracker.app.serving.home_bars import BarsState
 from crypto_tracker.app.serving.moments import Moment, Moments
 from crypto_tracker.app.serving.present import Present
 from crypto_tracker.app.serving.recent import Recent
@@ -18,7 +19,7 @@ from crypto_tracker.core.bars import Panel
 from crypto_tracker.core.errors import DataError, StoreError, UsageError
 from crypto_tracker.core.money import QUOTE_SCALE
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe
+from crypto_tracker.core.timeframes import HOUR_MS, MINUTE_MS, Timeframe
 from crypto_tracker.desk.source import NotThere
 from crypto_tracker.desk.views import live
 from crypto_tracker.desk.views.accounts import Status
@@ -35,13 +36,16 @@ AT_ONCE = 500
 POINTS = 240
 """Points of the equity in one message: of a longer stretch every second, third ... is told."""
 
+LATE_MS = HOUR_MS
+"""How far back bars are held against those that were told: one may come late, or be mended."""
+
 _GONE_MS = 30_000  # for so long an account may be gone before it is told: a replay may begin anew
 _OF_THE_CLOCK = {"now_ms", "lag_ms"}
 _BARS_KEPT = 256
 
 
 class _Bars(Recent[list[live.BarNow]]):
-    """What has changed of bars since a close, for all who look at the same."""
+    """The newest bars, for all who look at the same."""
 
     def __init__(self) -> None:
         super().__init__(_BARS_KEPT)
@@ -65,6 +69,15 @@ def bar_topic(topic: str) -> BarTopic:
     return BarTopic(Symbol.parse(symbol), Timeframe.parse(timeframe))
 
 
+@dataclass(frozen=True, slots=True)
+class _ToldBars:
+    """What was told of a topic: up to which close, in which state of the store, and its newest bars."""
+
+    until_ms: int
+    state: BarsState
+    bars: Mapping[int, live.BarNow]
+
+
 class AccountWatch:
     """Tells what was recorded since it was asked last; not for several threads at once."""
 
@@ -82,7 +95,7 @@ class AccountWatch:
         self._regime: tuple[str, bool] | None = None
         self._log: list[LogLine] | None = None
         self._told_health: Health | None = None
-        self._bars: dict[str, int] = {}
+        self._bars: dict[str, _ToldBars] = {}
 
     def news(self, topics: frozenset[str]) -> Sequence[View]:
         """Events for these topics since the last call; an account that is made anew is to be fetched anew.
@@ -207,17 +220,27 @@ class AccountWatch:
 
     def _new_bars(self, topic: str, moment: Moment) -> list[View]:
         scope, before = moment.present.scope, self._bars.get(topic)
+        state = scope.bars.state()
+        if before is not None and (before.until_ms, before.state) == (scope.until_ms, state):
+            return []
+        since_ms = scope.until_ms if before is None else before.until_ms
         try:
             wanted = bar_topic(topic)
             provider_of(scope, wanted.symbol)
-            late = before is not None and (scope.until_ms - before) // wanted.timeframe.ms > AT_ONCE
-            new = not (late or before is None or before == scope.until_ms)
-            items = bars_since(scope, wanted, before) if new and before is not None else []
+            missed = (scope.until_ms - since_ms) // wanted.timeframe.ms > AT_ONCE
+            first_ms = wanted.timeframe.floor((scope.until_ms if missed else since_ms) - LATE_MS)
+            found = bars_since(scope, wanted, first_ms, state)
         except (NotThere, UsageError, DataError):
             return []
-        self._bars[topic] = scope.until_ms
-        if late:
-            return [self._resync()]
+        now = {bar.time_ms: bar for bar in found}
+        self._bars[topic] = _ToldBars(scope.until_ms, state, now)
+        if before is None:
+            return []
+        if missed or any(
+            bar.closed for bar in before.bars.values() if bar.time_ms >= first_ms and bar.time_ms not in now
+        ):
+            return [self._resync()]  # a bar that is no more cannot be told
+        items = [bar for bar in found if before.bars.get(bar.time_ms) != bar]
         return [live.BarsEvent(account=self._moments.name, items=items)] if items else []
 
     # --- what was told -------------------------------------------------------------------------
@@ -255,19 +278,19 @@ class AccountWatch:
             self._log = None
         if "health" not in topics:
             self._told_health = None
-        self._bars = {topic: until_ms for topic, until_ms in self._bars.items() if topic in topics}
+        self._bars = {topic: told for topic, told in self._bars.items() if topic in topics}
 
 
-def bars_since(scope: Scope, wanted: BarTopic, since_ms: int) -> list[live.BarNow]:
-    """The bars that have changed since a close of the account: closed ones, then the one that grows."""
-    key = wanted, since_ms, scope.until_ms
-    return scope.memory.of(_Bars).made(key, lambda: _bars_since(scope, wanted, since_ms))
+def bars_since(scope: Scope, wanted: BarTopic, first_ms: int, state: BarsState) -> list[live.BarNow]:
+    """The bars from the one that opens at `first_ms` on: closed ones, then the one that grows."""
+    key = wanted, first_ms, scope.until_ms, state
+    return scope.memory.of(_Bars).made(key, lambda: _bars_since(scope, wanted, first_ms))
 
 
-def _bars_since(scope: Scope, wanted: BarTopic, since_ms: int) -> list[live.BarNow]:
+def _bars_since(scope: Scope, wanted: BarTopic, first_ms: int) -> list[live.BarNow]:
     symbol, timeframe, source = wanted.symbol, wanted.timeframe, source_of(scope)
     grows_ms = timeframe.floor(scope.until_ms)
-    closed = source.panel([symbol], timeframe, min(timeframe.floor(since_ms), grows_ms), grows_ms)
+    closed = source.panel([symbol], timeframe, min(first_ms, grows_ms), grows_ms)
     found = [
         _bar(wanted, int(closed.open_time_ms[row]), closed, slice(row, row + 1), closed=True)
         for row in np.flatnonzero(closed.present[:, 0]).tolist()
