@@ -69,7 +69,7 @@ def test_a_price_is_the_last_close_and_returns_look_back_from_it(home: Path):
     assert found.return_24h == pytest.approx(bitcoin(last) / bitcoin(last - 1_440) - 1)
     volume = sum((minute + 1) * bitcoin(minute) for minute in range(last - 1_439, last + 1))
     assert found.volume_24h_quote == pytest.approx(volume)
-    assert found.day == pytest.approx([bitcoin(last - 60 * hour) for hour in range(23, -1, -1)])
+    assert found.day == pytest.approx([bitcoin(last - 60 * hour) for hour in range(24, -1, -1)])
 
 
 def test_the_last_price_holds_while_nobody_trades(home: Path):
@@ -78,8 +78,9 @@ def test_the_last_price_holds_while_nobody_trades(home: Path):
     assert found.return_1h == pytest.approx(44 / 40 - 1)
     assert found.return_24h == pytest.approx(44 / 50 - 1)  # half an hour old at noon of the day before
     assert found.volume_24h_quote == pytest.approx(84.0)
-    assert found.day[:22] == (50.0,) * 22
-    assert found.day[22:] == (40.0, 44.0)
+    assert found.day[:23] == (50.0,) * 23
+    assert found.day[23:] == (40.0, 44.0)
+    assert found.day[-1] / found.day[0] - 1 == found.return_24h  # the line rises where the figure does
 
 
 def test_nothing_after_the_accounts_present_is_seen(home: Path):
@@ -170,4 +171,4 @@ def test_pairs_stand_by_name_with_tier_group_and_result(home: Path):
     assert (btc.held, eth.held) == (False, True)
     assert (btc.score, eth.score) == (0.98, None)
     assert (btc.trades, btc.pnl_quote) == (0, 0.0)
-    assert len(btc.day) == 24
+    assert len(btc.day) == 25

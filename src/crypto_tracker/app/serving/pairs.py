@@ -26,7 +26,8 @@ _AHEAD_MS = DAY_MS  # of an account that lives in the past so much is read at on
 class PriceNow:
     """The price of a symbol at the account's present; NaN where something is not known.
 
-    `day` are 24 hourly closes, the newest last, each the last one known by then.
+    `day` are 25 hourly closes, each the last one known by then: from the one that `return_24h` is measured
+    from to the newest.
     """
 
     price: float
@@ -37,7 +38,7 @@ class PriceNow:
 
 
 UNKNOWN = PriceNow(
-    price=np.nan, return_1h=np.nan, return_24h=np.nan, volume_24h_quote=np.nan, day=(np.nan,) * HOURS
+    price=np.nan, return_1h=np.nan, return_24h=np.nan, volume_24h_quote=np.nan, day=(np.nan,) * (HOURS + 1)
 )
 
 
@@ -257,7 +258,7 @@ def _at(close: FloatArray, traded_quote: FloatArray, bar_ms: int) -> dict[int, P
             return_1h=float(now[column] / hours[-2, column] - 1.0),
             return_24h=float(now[column] / hours[0, column] - 1.0),
             volume_24h_quote=float(volume[column]),
-            day=tuple(hours[1:, column].tolist()),
+            day=tuple(hours[:, column].tolist()),
         )
         for column in range(close.shape[1])
     }

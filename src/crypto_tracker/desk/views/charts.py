@@ -87,7 +87,7 @@ class PairItem(View):
     return_1h: MaybeFraction
     return_24h: MaybeFraction
     volume_24h_quote: MaybeNumber
-    day: Annotated[list[MaybePrice], Field(description="24 hourly closes, oldest first, for a small line")]
+    day: Annotated[list[MaybePrice], Field(description="25 hourly closes, from 24 h ago to the newest, for a small line")]
     held: bool
     trades: int
     pnl_quote: Quote
