@@ -20,8 +20,8 @@ function drawn(...minutes: number[]): Bars {
   };
 }
 
-function live(minute: number, close: number): BarNow {
-  const bar = { open: close, high: close, low: close, close, volume: 1, closed: false };
+function live(minute: number, close: number, closed = false): BarNow {
+  const bar = { open: close, high: close, low: close, close, volume: 1, closed };
   return { symbol: "BTC/USDT", timeframe: "1m", time_ms: minute * MINUTE, ...bar };
 }
 
@@ -49,8 +49,14 @@ describe("live bars", () => {
     expect(bars.close).toEqual([101, 150, 160]);
   });
 
-  it("that are older than the last one change nothing", () => {
-    expect(withLive(drawn(1, 2), [live(1, 150)]).close).toEqual([101, 102]);
+  it("that came late take their places", () => {
+    const bars = withLive(drawn(1, 2, 4, 5), [live(2, 150, true), live(3, 160, true)]);
+    expect(bars.times).toEqual([1, 2, 3, 4, 5].map((minute) => minute * MINUTE));
+    expect(bars.close).toEqual([101, 150, 160, 104, 105]);
+  });
+
+  it("that are older than the last one and did not close, or come before the first, change nothing", () => {
+    expect(withLive(drawn(1, 2), [live(1, 150), live(0, 160, true)]).close).toEqual([101, 102]);
   });
 
   it("never make more than so many bars, and keep the newest", () => {

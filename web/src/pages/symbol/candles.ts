@@ -75,13 +75,15 @@ function joined(first: Bars, second: Bars): Bars {
   };
 }
 
-/** The bars with live ones: the last one grew, or new ones came. Those that nobody has before them are left out.
- * `more` bars were scrolled to, and are not counted among those that are too many. */
+/** The bars with live ones: the last one grew, new ones came, or a closed one came late. Those before the first are
+ * left out, and so is what an older one was while it grew. `more` bars were scrolled to, and are not counted among those
+ * that are too many. */
 export function withLive(bars: Bars, live: readonly BarNow[], more = 0): Bars {
   let now = bars;
   for (const bar of live) {
-    const last = now.times.at(-1);
-    if (last !== undefined && bar.time_ms < last) continue;
+    const [first, last] = [now.times[0], now.times.at(-1)];
+    if (first !== undefined && bar.time_ms < first) continue;
+    if (last !== undefined && bar.time_ms < last && !bar.closed) continue;
     const one: Bars = {
       times: [bar.time_ms],
       open: [bar.open],
