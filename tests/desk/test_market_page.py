@@ -192,7 +192,7 @@ def test_the_order_of_the_symbols_is_part_of_the_address(chromium: Any, site: st
         look.page.locator(tiles).first.wait_for()
         names = sorted(each["symbol"].split("/")[0] for each in api.get("pairs")["items"])
         assert words(look, tiles) == names
-        look.page.get_by_role("tab", name="Volume").click()
+        look.page.get_by_role("radio", name="Volume").click()
         look.page.wait_for_url("**/market?heat=volume")
         volumes = sorted(api.get("pairs")["items"], key=lambda each: -each["volume_24h_quote"])
         assert words(look, tiles) == [each["symbol"].split("/")[0] for each in volumes]

@@ -268,8 +268,8 @@ def test_theme_and_palette_follow_the_system_until_a_person_chooses_and_then_sta
         dark = page.evaluate(ground)
         assert light != dark
         page.get_by_role("button", name="Settings").click()
-        page.get_by_role("tab", name="Light").click()
-        page.get_by_role("tab", name="Green and red").click()
+        page.get_by_role("radio", name="Light").click()
+        page.get_by_role("radio", name="Green and red").click()
         classic = page.evaluate(up)
         assert classic != safe
         assert page.evaluate(ground) == light
@@ -278,7 +278,7 @@ def test_theme_and_palette_follow_the_system_until_a_person_chooses_and_then_sta
         assert page.evaluate(ground) == light
         assert page.evaluate(up) == classic
         page.get_by_role("button", name="Settings").click()
-        page.get_by_role("tab", name="System").click()
+        page.get_by_role("radio", name="System").click()
         assert page.evaluate(ground) == dark
 
 

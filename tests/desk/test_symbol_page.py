@@ -296,12 +296,12 @@ def test_the_decisions_of_the_symbol_pin_their_moment(look: Looked, api: Api) ->
 
 def test_every_view_is_a_link(look: Looked) -> None:
     page = view(look)
-    page.get_by_role("tab", name="1h").click()
+    page.get_by_role("radio", name="1h").click()
     page.get_by_role("button", name="CHANNEL", exact=True).click()
     until(lambda: "tf=1h" in page.url and "strategy=" in page.url)
     page.reload()
     page.wait_for_selector("[data-drawn=true]")
-    assert page.get_by_role("tab", name="1h").get_attribute("aria-selected") == "true"
+    assert page.get_by_role("radio", name="1h").is_checked()
     assert page.get_by_role("button", name="CHANNEL", exact=True).get_attribute("aria-pressed") == "true"
     assert "in 1h" in plain(page.locator("[data-chart-summary] p").text_content())
 

@@ -97,6 +97,7 @@ def test_tabs_are_part_of_the_address_and_arrows_move_between_them(chromium: Any
             look.page.keyboard.press("ArrowRight")
             look.page.wait_for_url(f"**/system?tab={name}")
             assert tabs.get_by_role("tab", selected=True).inner_text() == name.capitalize()
+            look.page.get_by_role("tabpanel", name=name.capitalize()).wait_for()
         look.page.go_back()
         look.page.wait_for_url("**/system?tab=controls")
         look.page.get_by_role("heading", name="Entries").wait_for()

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -131,11 +132,11 @@ def test_the_curve_has_the_points_of_the_api_and_its_range_is_in_the_address(loo
     chart = page.get_by_role("figure", name="Equity")
     points = len(api.get("equity", points=500)["time_ms"])
     assert chart.locator("[data-points]").get_attribute("data-points") == str(points)
-    page.get_by_role("tab", name="1W").click()
+    page.get_by_role("radio", name="1W").click()
     page.wait_for_url("**/trading?range=1w")
     page.reload()
     page.wait_for_selector("div.page")
-    assert page.get_by_role("tab", name="1W").get_attribute("aria-selected") == "true"
+    assert page.get_by_role("radio", name="1W").is_checked()
 
 
 # ----------------------------------------------------------------------------------- positions
@@ -249,6 +250,30 @@ def test_the_order_is_the_servers_and_stands_in_the_address(look: Looked, api: A
     until(lambda: [row[8] for row in rows(page, "All closed trades")] == expected[::-1])
 
 
+@pytest.mark.parametrize(
+    ("head", "order"),
+    [("Symbol", "symbol"), ("Exit", "exit_reason"), ("Entry", "entry_price"), ("Exit at", "exit_price")],
+)
+def test_every_column_of_the_closed_trades_puts_them_in_order(
+    look: Looked, api: Api, head: str, order: str
+) -> None:
+    descending = order.endswith("price")  # what is greatest, and what comes first in the alphabet
+    page = look.open("/trading")
+    region = page.get_by_role("region", name="All closed trades")
+    region.wait_for()
+    region.get_by_role("button", name=head, exact=True).click()
+    page.wait_for_url(f"**sort={'' if descending else '-'}{order}**")
+    expected = api.all("trades", order=order, descending=descending)
+    until(
+        lambda: (
+            [row[8] for row in rows(page, "All closed trades")]
+            == [arrowed(each["pnl_quote"]) for each in expected]
+        )
+    )
+    values = [each[order] for each in expected]
+    assert values == sorted(values, reverse=descending)
+
+
 def test_a_link_opens_a_closed_trade_with_what_led_to_it_and_its_costs(look: Looked, api: Api) -> None:
     trade = api.get("trades", limit=1)["items"][0]
     group = trade["trade_group_id"]
@@ -309,6 +334,41 @@ def test_each_day_has_a_column_that_narrows_to_it(look: Looked, api: Api) -> Non
     until(lambda: sums_of(look)["Trades"] == str(days[0]["sums"]["trades"]))
     assert columns.last.get_attribute("aria-pressed") == "true"
     assert len(columns.all()) == len(days)  # the others stay to be compared
+    assert f"Closed {days[0]['label']} UTC" in chips(page)
+
+
+def test_days_are_those_of_the_account_wherever_one_looks_from(chromium: Any, site: str, api: Api) -> None:
+    looked = Looked(chromium, site, timezone_id="America/New_York")
+    page = looked.open("/trading?account=run:1")
+    first, last = (
+        f"{epoch(api.get('status', account='run:1')[name]):%Y-%m-%d}" for name in ("start_ms", "end_ms")
+    )
+    assert f"Recorded backtest 1: {first} to {last}," in plain(page.locator("div.page").inner_text())
+    page = looked.open("/trading")
+    closed = api.all("trades")
+    day = f"{epoch(closed[0]['exit_ms']):%Y-%m-%d}"
+    page.get_by_role("group", name="Filter of the closed trades").get_by_role("button", name="Closed").click()
+    page.get_by_label("From").fill(day)
+    page.get_by_label("to", exact=True).fill(day)
+    page.get_by_role("button", name="Show this span").click()
+    within = [each for each in closed if f"{epoch(each['exit_ms']):%Y-%m-%d}" == day]
+    until(lambda: sums_of(looked)["Trades"] == str(len(within)))
+    assert f"Closed {day} UTC" in chips(page)
+    start_ms = int(datetime.fromisoformat(f"{day}T00:00Z").timestamp()) * 1_000
+    assert f"span={start_ms}-{start_ms + DAY_MS}" in page.url
+    assert page.get_by_role("group", name="P&L by period").locator("[aria-pressed=true]").count() == 1
+    looked.close()
+
+
+def chips(page: Any) -> list[str]:
+    """The words of the parts of the filter."""
+    buttons = page.get_by_role("group", name="Filter of the closed trades").get_by_role("button")
+    return [plain(each).replace("Closed2", "Closed 2") for each in buttons.all_inner_texts()]
+
+
+def epoch(ms: int) -> datetime:
+    """A moment, in UTC."""
+    return datetime.fromtimestamp(ms / 1_000, tz=UTC)
 
 
 def test_the_log_is_that_of_the_api(look: Looked, api: Api) -> None:
@@ -440,6 +500,12 @@ def test_what_is_traded_appears_by_itself_and_never_moves_what_one_reads(
         equity = looked.text("[data-figure=equity]")
         region.evaluate("each => each.scrollTo({ top: 60 })")
         first = rows(page, "All closed trades")[0]
+        decided = looked.context.new_page()
+        decided.goto(f"{address}/strategies?tab=decisions")
+        decided.get_by_role("region", name="Decisions, newest first").hover()
+        decided.mouse.wheel(0, 600)
+        until(lambda: decided.evaluate(SCROLLED) == 600)
+        read = seen_first(decided)
         worlds.trade(mine, enough=lambda step: step.time_ms % HOUR_MS == 0 and api_trades(mine) >= before + 2)
         new = api_trades(mine) - before
         page.get_by_role("button", name=f"{new} new").wait_for()
@@ -449,11 +515,32 @@ def test_what_is_traded_appears_by_itself_and_never_moves_what_one_reads(
         assert looked.text("[data-figure=equity]") == money(api.get("status")["equity_quote"])
         page.get_by_role("button", name=f"{new} new").click()
         newest = api.get("trades", limit=1)["items"][0]
+        until(lambda: len(rows(page, "All closed trades")) == before + new)
         assert rows(page, "All closed trades")[0][1] == newest["symbol"].split("/")[0]
-        assert len(rows(page, "All closed trades")) == before + new
+        assert seen_first(decided) == read
+        decided.get_by_role("button", name=re.compile(r"\d new")).click()
+        until(lambda: seen_first(decided) != read)
+        assert decided.evaluate(SCROLLED) == 0
         held = {each["trade"]["symbol"] for each in api.get("positions")["items"]}
         until(lambda: {row[0] for row in rows(page, "All open positions")} == held)
         looked.close()
+
+
+SCROLLED = "document.querySelector('[role=region]').scrollTop"
+
+
+def seen_first(page: Any) -> tuple[str, float]:
+    """The words of the first row that is seen of a table that is drawn in part, and where it stands."""
+    words, top = page.get_by_role("region", name="Decisions, newest first").evaluate(
+        """table => {
+            const head = table.querySelector("thead").getBoundingClientRect().bottom;
+            const row = [...table.querySelectorAll("tr[data-row]")].find(
+                each => each.getBoundingClientRect().top >= head
+            );
+            return [row.innerText, row.getBoundingClientRect().top];
+        }"""
+    )
+    return words, top
 
 
 def api_trades(home: Path) -> int:

@@ -16,6 +16,7 @@ export { default as Sparkline } from "./Sparkline.svelte";
 export { default as Stat } from "./Stat.svelte";
 export { default as State } from "./State.svelte";
 export { default as SymbolLink } from "./SymbolLink.svelte";
+export { default as TabPanel } from "./TabPanel.svelte";
 export { default as Tabs, type Tab } from "./Tabs.svelte";
 export { default as Time } from "./Time.svelte";
 export { default as Trouble } from "./Trouble.svelte";
