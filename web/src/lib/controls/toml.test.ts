@@ -6,6 +6,7 @@ import { fileOf, namedIn, parted, partsOf, written } from "./toml";
 test("values are written as a configuration file has them", () => {
   expect(written("UTC")).toBe('"UTC"');
   expect(written({ large_cap: 0.04, on: true })).toBe("{large_cap = 0.04, on = true}");
+  expect([0.1, -2, 1e-7, 1e-10, -2.5e-8, 1e21].map(written)).toEqual(["0.1", "-2", "0.0000001", "0.0000000001", "-0.000000025", "1e+21"]);
   expect(written([{ "BTC/USD": 1 }])).toBe('[{"BTC/USD" = 1}]');
 });
 

@@ -12,7 +12,15 @@ export function written(value: unknown): string {
     return `{${Object.entries(value)
       .map(([key, each]) => `${BARE.test(key) ? key : JSON.stringify(key)} = ${written(each)}`)
       .join(", ")}}`;
-  return String(value);
+  return typeof value === "number" ? plain(value) : String(value);
+}
+
+/** A small number without its exponent: 0.0000001, where JavaScript writes 1e-7. */
+function plain(value: number): string {
+  const found = /^(-?)(\d)(?:\.(\d+))?e-(\d+)$/.exec(String(value));
+  if (found === null) return String(value);
+  const [, sign = "", whole = "", rest = "", exponent = "0"] = found;
+  return `${sign}0.${"0".repeat(Number(exponent) - 1)}${whole}${rest}`;
 }
 
 /** The parts of a dotted key; what stands in quotes is one part. */
