@@ -101,6 +101,12 @@ def test_the_portfolio_is_asked_about_setups_alone(home: Path):
     assert {scan.bases for scan in asked if scan.strategy != "DCA"} <= {("1m", "15m")}
 
 
+@pytest.mark.parametrize("moment_ms", [0, -(10**30), MARCH_MS - 400 * DAY_MS])
+def test_no_scan_is_made_up_from_before_all_bars(home: Path, moment_ms: int):
+    with pytest.raises(NotThere, match="BTC/USD has no bars at .* within those that are stored, 2025-0"):
+        explain(scope_of(home, "before all"), Recorded(), BTC, moment_ms, (), nobody)
+
+
 def test_bars_that_are_not_stored_are_named_and_the_rest_is_explained(home: Path):
     told = explain(
         scope_of(home, "beyond", until_ms=LAST_MS + DAY_MS), Recorded(), BTC, LAST_MS + DAY_MS, (), nobody
@@ -133,9 +139,6 @@ def test_before_the_first_bar_the_warm_up_is_what_is_missing(home: Path):
     assert told.strategies[0].reason == "not_ready"
     assert told.strategies[0].readiness is None
     assert [gate.gate for gate in told.strategies[0].gates] == ["no_bar", "not_ready"]
-    never = explain(scope_of(home, "never"), Recorded(), BTC, -(10**30), ("DCA",), nobody)
-    assert never.strategies[0].reason == "no_bar"
-    assert never.note is not None
 
 
 def test_a_scan_that_said_something_else_at_the_time_is_told_of(home: Path):

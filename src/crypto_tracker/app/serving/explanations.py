@@ -28,6 +28,7 @@ from crypto_tracker.core.decisions import Reason, Verdict
 from crypto_tracker.core.errors import DataError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe, from_ms, next_month_ms
+from crypto_tracker.desk.source import NotThere
 from crypto_tracker.desk.views import decisions as views
 from crypto_tracker.features.blocks import anchor_ms, joined
 from crypto_tracker.portfolio.trend import slow_regime_codes
@@ -72,7 +73,7 @@ def explain(
     """The last scan of each strategy (all where none is named) at or before a moment, every gate of it.
 
     It is explained under the configuration of the recorded scan, or the book's own where none is recorded.
-    `answer` is what the portfolio did with a setup.
+    `answer` is what the portfolio did with a setup. Raises NotThere before all bars of the symbol.
     """
     facts_of(scope, symbol)
     moment_ms = max(min(at_ms, scope.until_ms), 0)
@@ -87,12 +88,26 @@ def explain(
             _view(found, answer(_scan_of(scope, symbol, strategy, found)) if _is_setup(found) else None)
         )
         notes += [] if note is None else [note]
+    if all(scan.reason == Reason.NO_BAR.code for scan in told):
+        _refuse_before_all_bars(scope, symbol, moment_ms)
     return views.Explained(
         symbol=str(symbol),
         at_ms=moment_ms,
         strategies=told,
         note="; ".join(dict.fromkeys(notes)) or None,
     )
+
+
+def _refuse_before_all_bars(scope: Scope, symbol: Symbol, moment_ms: int) -> None:
+    """Nothing was scanned where nothing was traded yet: that is no scan without a bar."""
+    bars = [info for info in scope.bars.reader().series() if info.symbol == symbol]
+    first_ms = min((info.start_ms for info in bars), default=0)
+    if bars and moment_ms <= first_ms:
+        end = from_ms(max(info.end_ms for info in bars))
+        raise NotThere(
+            f"{symbol} has no bars at {from_ms(moment_ms):%Y-%m-%d %H:%M} UTC: ask for a moment within those "
+            f"that are stored, {from_ms(first_ms):%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
+        )
 
 
 def _explained(
