@@ -103,7 +103,7 @@ def test_the_portfolio_is_asked_about_setups_alone(home: Path):
 
 @pytest.mark.parametrize("moment_ms", [0, -(10**30), MARCH_MS - 400 * DAY_MS])
 def test_no_scan_is_made_up_from_before_all_bars(home: Path, moment_ms: int):
-    with pytest.raises(NotThere, match="BTC/USD has no bars at .* within those that are stored, 2025-0"):
+    with pytest.raises(NotThere, match=r"BTC/USD has no bars at .* within those that are stored, 2025-0"):
         explain(scope_of(home, "before all"), Recorded(), BTC, moment_ms, (), nobody)
 
 
