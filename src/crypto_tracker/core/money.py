@@ -1,5 +1,6 @@
 """Exact money: an integer number of 1e-8 quote inside, Decimal at the boundary."""
 
+from collections.abc import Iterable
 from decimal import Decimal
 
 QUOTE_SCALE = 100_000_000
@@ -26,3 +27,8 @@ def to_e8(amount: Decimal) -> int:
 def decimal_of(value: float) -> Decimal:
     """The shortest decimal that reads back as exactly this float (prices, quantities)."""
     return Decimal(repr(float(value)))
+
+
+def added(amounts: Iterable[Decimal]) -> Decimal:
+    """The exact sum of decimals, 0 of none."""
+    return sum(amounts, Decimal(0))

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,19 @@ def all_decisions(
 
 
 # --- the account ---------------------------------------------------------------------------------
+
+
+def test_amounts_are_exact_sums_of_what_was_recorded(traded_home: Path, traded_book: AccountBook) -> None:
+    with opened(traded_home) as read:
+        held = [each.trade for each in read.views.positions()]
+        trades = [*read.views.trades(), *held]
+    shown = traded_book.status()
+    assert len(held) > 2
+    assert shown.invested_quote == float(sum((each.invested_quote for each in held), Decimal(0)))
+    assert shown.fee_quote == float(sum((each.fee_quote for each in trades), Decimal(0)))
+    assert shown.slippage_quote == float(sum((each.slippage_quote for each in trades), Decimal(0)))
+    worth = [round(each.value_quote * 10**8) for each in traded_book.positions().items]
+    assert shown.exposure_quote == traded_book.balance().exposure_quote == sum(worth) / 10**8
 
 
 def test_the_status_is_that_of_the_command(traded_home: Path, traded_book: AccountBook) -> None:

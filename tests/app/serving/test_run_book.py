@@ -92,6 +92,22 @@ def test_the_run_is_worth_what_its_backtest_came_to(book: RunBook, lively: tuple
     assert status.slippage_quote == pytest.approx(told["slippage_quote"])
 
 
+def test_amounts_are_exact_sums_of_what_was_recorded(book: RunBook, lively: tuple[Path, Document]):
+    with RunViews.open(lively[0]) as views:
+        trades = list(views.trades(1))
+    held = [trade for trade in trades if trade.exit_reason is ExitReason.NONE]
+    status = book.status()
+    made = sum((trade.pnl_quote for trade in trades), Decimal(0))
+    assert status.equity_quote == float(Decimal(10_000) + made)
+    assert status.invested_quote == float(sum((trade.invested_quote for trade in held), Decimal(0)))
+    assert status.unrealised_quote == float(sum((trade.pnl_quote for trade in held), Decimal(0)))
+    assert status.fee_quote == float(sum((trade.fee_quote for trade in trades), Decimal(0)))
+    assert status.slippage_quote == float(sum((trade.slippage_quote for trade in trades), Decimal(0)))
+    worth = [round(each.value_quote * 10**8) for each in book.positions().items]
+    assert status.exposure_quote == sum(worth) / 10**8
+    assert status.cash_quote == float(Decimal(10_000) + made - Decimal(sum(worth)).scaleb(-8))
+
+
 def test_the_sums_are_those_of_all_trades_added_up_one_by_one(book: RunBook, lively: tuple[Path, Document]):
     with RunViews.open(lively[0]) as views:
         closed = [trade for trade in views.trades(1) if trade.exit_reason is not ExitReason.NONE]

@@ -23,6 +23,7 @@ from crypto_tracker.app.serving.present import Present
 from crypto_tracker.app.serving.recent import Recent
 from crypto_tracker.app.serving.scope import Scope
 from crypto_tracker.app.serving.status_view import Around, status_view
+from crypto_tracker.app.serving.trade_columns import Totals
 from crypto_tracker.app.serving.trade_view import tiers_of
 from crypto_tracker.app.standing import CoinStanding, Reading, coin_standings
 from crypto_tracker.config.tree import Configuration
@@ -31,7 +32,6 @@ from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.desk.source import TradeFilter
 from crypto_tracker.desk.views.accounts import Status
 from crypto_tracker.desk.views.decisions import LogLine
-from crypto_tracker.desk.views.trades import Sums
 from crypto_tracker.store.control import Check
 from crypto_tracker.store.reader import BarReader
 from crypto_tracker.store.trading import is_traded
@@ -93,7 +93,7 @@ class Moments:
         self._rules: Recent[_Rules] = Recent(_VERSIONS_KEPT)
         self._market: Recent[MarketNow] = Recent(1)
         self._coins: Recent[tuple[CoinStanding, ...]] = Recent(1)
-        self._closed: Recent[Sums] = Recent(1)
+        self._closed: Recent[Totals] = Recent(1)
         self._status: Recent[Status] = Recent(1)
         self._log: Recent[list[LogLine]] = Recent(1)
         self._newest_bar: Recent[tuple[int | None]] = Recent(1, age_ms=_NEWEST_BAR_AGE_MS)
@@ -168,11 +168,11 @@ class Moments:
         lag_ms = None if made.lag_ms is None else max(around.now_ms - made.until_ms, 0)
         return made.model_copy(update={"now_ms": around.now_ms, "lag_ms": lag_ms})
 
-    def closed(self, moment: Moment) -> Sums:
+    def closed(self, moment: Moment) -> Totals:
         """All closed trades added up."""
         trades, tiers = moment.followed.trades, moment.present.tiers
         key = moment.followed.beginning, len(trades)
-        return self._closed.made(key, lambda: trades.sums(trades.select(TradeFilter(), tiers)))
+        return self._closed.made(key, lambda: trades.totals(trades.select(TradeFilter(), tiers)))
 
     def log(self, moment: Moment) -> list[LogLine]:
         """All lines of the log that are kept, newest first."""

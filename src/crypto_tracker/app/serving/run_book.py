@@ -154,7 +154,7 @@ class RunBook(ColumnPages):
                 losing_streak=0,
                 rests_until_ms=None,
                 open_positions=sum(each.trade.strategy == name for each in money.positions),
-                used_quote=to_decimal(round(money.used(name) * QUOTE_SCALE)),
+                used_quote=money.used(name),
                 share_quote=to_decimal(round(money.share(name) * QUOTE_SCALE)),
             )
             for name in scope.strategies

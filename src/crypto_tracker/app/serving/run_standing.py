@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from decimal import Decimal
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from crypto_tracker.app.serving.run_records import RunRecords
 from crypto_tracker.app.serving.scope import Scope
 from crypto_tracker.core.arrays import FloatArray, IntArray
 from crypto_tracker.core.decisions import Regime
-from crypto_tracker.core.money import QUOTE_SCALE
+from crypto_tracker.core.money import QUOTE_SCALE, added, to_decimal
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import MINUTE_MS
 from crypto_tracker.desk.source import TradeFilter
@@ -39,10 +40,17 @@ class RunMoney:
         index = records.trades.select(TradeFilter(), {})
         self.totals = records.trades.totals(index)
         self.closed = self.totals.view()
-        self.invested = sum(each.trade.invested_quote for each in positions)
-        self.exposure = sum(each.value_quote for each in positions)
-        self.unrealised = sum(each.trade.pnl_quote for each in positions)
-        self.equity = self.capital + self.closed.pnl_quote + self.unrealised
+        held, self._worth_e8 = records.left_open, dict.fromkeys(scope.strategies, 0)
+        for each in positions:
+            self._worth_e8[each.trade.strategy] += round(each.value_quote * QUOTE_SCALE)
+        unrealised = added(each.pnl_quote for each in held)
+        equity = to_decimal(self._capital_e8 + self.totals.pnl_e8) + unrealised
+        exposure = to_decimal(sum(self._worth_e8.values()))
+        self.invested = float(added(each.invested_quote for each in held))
+        self.exposure, self.unrealised = float(exposure), float(unrealised)
+        self.equity, self.cash = float(equity), float(equity - exposure)
+        self._fees = to_decimal(self.totals.fee_e8) + added(each.fee_quote for each in held)
+        self._slippage = to_decimal(self.totals.slippage_e8) + added(each.slippage_quote for each in held)
         self.marked = bool(len(records.equity))
         self.curve = records.equity if self.marked else self._of_closed_trades()
         peak = max(int(self.curve.high_e8.max(initial=0)), self._capital_e8)
@@ -74,7 +82,7 @@ class RunMoney:
                 "quote": self.scope.quote,
                 "capital_quote": self.capital,
                 "equity_quote": self.equity,
-                "cash_quote": self.equity - self.exposure,
+                "cash_quote": self.cash,
                 "reserved_quote": None,
                 "invested_quote": self.invested,
                 "exposure_quote": self.exposure,
@@ -87,9 +95,8 @@ class RunMoney:
                 "day_return": None,
                 "drawdown": self.drawdown,
                 "max_drawdown": self.max_drawdown,
-                "fee_quote": self.closed.fee_quote + sum(each.trade.fee_quote for each in self.positions),
-                "slippage_quote": self.closed.slippage_quote
-                + sum(each.trade.slippage_quote for each in self.positions),
+                "fee_quote": float(self._fees),
+                "slippage_quote": float(self._slippage),
                 "open_positions": len(self.positions),
                 "max_open_positions": limits.max_open,
                 "pending_orders": None,
@@ -98,7 +105,7 @@ class RunMoney:
                         strategy=name,
                         open=sum(each.trade.strategy == name for each in self.positions),
                         max_open=limits.max_open_per_strategy,
-                        used_quote=self.used(name),
+                        used_quote=float(self.used(name)),
                         share_quote=self.share(name),
                     )
                     for name in self.scope.strategies
@@ -125,22 +132,22 @@ class RunMoney:
         return views.Balance(
             quote=self.scope.quote,
             equity_quote=self.equity,
-            cash_quote=self.equity - self.exposure,
+            cash_quote=self.cash,
             reserved_quote=None,
             exposure_quote=self.exposure,
             parts=[
-                self._part("cash", "cash", self.equity - self.exposure, None),
+                self._part("cash", "cash", self.cash, None),
                 *(
-                    self._part(name, "strategy", self.used(name), self.share(name))
+                    self._part(name, "strategy", float(self.used(name)), self.share(name))
                     for name in self.scope.strategies
                 ),
                 *(self._part(each.trade.symbol, "symbol", each.value_quote, symbol_limit) for each in held),
             ],
         )
 
-    def used(self, strategy: str) -> float:
+    def used(self, strategy: str) -> Decimal:
         """What the positions of a strategy were worth at the end."""
-        return sum(each.value_quote for each in self.positions if each.trade.strategy == strategy)
+        return to_decimal(self._worth_e8[strategy])
 
     def share(self, strategy: str) -> float:
         """The most that they might have been worth at admission."""

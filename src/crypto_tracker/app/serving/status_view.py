@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from crypto_tracker.app.serving.equity_levels import EquityLevels
 from crypto_tracker.app.serving.market_view import MarketNow
 from crypto_tracker.app.serving.present import Present
+from crypto_tracker.app.serving.trade_columns import Totals
 from crypto_tracker.app.standing import SILENT_MS, Entries
-from crypto_tracker.core.money import QUOTE_SCALE
+from crypto_tracker.core.money import QUOTE_SCALE, added, to_decimal
 from crypto_tracker.core.timeframes import MINUTE_MS, from_ms
 from crypto_tracker.desk.views import accounts as views
-from crypto_tracker.desk.views.trades import Sums
 from crypto_tracker.store.control import Check, Command
 from crypto_tracker.store.trading_records import PositionRecord
 
@@ -41,13 +41,14 @@ class Around:
 
 
 def status_view(
-    present: Present, around: Around, *, closed: Sums, equity: EquityLevels, market: MarketNow
+    present: Present, around: Around, *, closed: Totals, equity: EquityLevels, market: MarketNow
 ) -> views.Status:
     """The account at a glance."""
     account, glance, scope = present.account, present.glance, present.scope
     limits, now_ms = scope.configuration.limits, around.now_ms
     entries = present.entries(now_ms)
-    invested = sum(float(each.trade.invested_quote) for each in present.held)
+    held, sums = [each.trade for each in present.held], closed.view()
+    invested = float(added(each.invested_quote for each in held))
     unrealised = float(glance.unrealised_quote)
     light, why = light_of(present, around, entries)
     base = float(entries.day_base_quote)
@@ -75,19 +76,20 @@ def status_view(
             "cash_quote": float(glance.cash_quote),
             "reserved_quote": float(glance.reserved_quote),
             "invested_quote": invested,
-            "exposure_quote": sum(map(_worth, present.held)),
+            "exposure_quote": sum(map(_worth_e8, present.held)) / QUOTE_SCALE,
             "unrealised_quote": unrealised,
             "unrealised_fraction": unrealised / invested if invested else None,
-            "realised_quote": closed.pnl_quote,
-            "realised_fraction": closed.return_on_invested,
+            "realised_quote": sums.pnl_quote,
+            "realised_fraction": sums.return_on_invested,
             "return_net": glance.return_net,
             "day_pnl_quote": day_pnl,
             "day_return": day_pnl / base if base else None,
             "drawdown": equity.drawdown,
             "max_drawdown": equity.max_drawdown,
-            "fee_quote": closed.fee_quote + sum(float(each.trade.fee_quote) for each in present.held),
-            "slippage_quote": closed.slippage_quote
-            + sum(float(each.trade.slippage_quote) for each in present.held),
+            "fee_quote": float(to_decimal(closed.fee_e8) + added(each.fee_quote for each in held)),
+            "slippage_quote": float(
+                to_decimal(closed.slippage_e8) + added(each.slippage_quote for each in held)
+            ),
             "open_positions": glance.open_positions,
             "max_open_positions": limits.max_open,
             "pending_orders": glance.pending_orders,
@@ -101,7 +103,7 @@ def status_view(
                 )
                 for each in present.strategies
             ],
-            "closed": closed,
+            "closed": sums,
             "regime": glance.regime.name,
             "regime_forced": glance.forced,
             "reference": None if account.reference is None else str(account.reference),
@@ -162,22 +164,24 @@ def balance_view(present: Present) -> views.Balance:
     """Cash, reserves and positions, by strategy and by symbol."""
     scope, glance = present.scope, present.glance
     equity = float(glance.equity_quote)
-    by_strategy: dict[str, float] = defaultdict(float)
-    by_symbol: dict[str, float] = {}
+    by_strategy: dict[str, int] = defaultdict(int)  # in 1e-8 quote, as all that follows
+    by_symbol: dict[str, int] = defaultdict(int)
     for each in present.held:
-        by_strategy[each.trade.strategy] += _worth(each)
-        by_symbol[str(each.trade.symbol)] = _worth(each)
+        by_strategy[each.trade.strategy] += _worth_e8(each)
+        by_symbol[str(each.trade.symbol)] += _worth_e8(each)
     symbol_limit = scope.configuration.limits.max_symbol_exposure * equity
     parts = [
         _part("cash", "cash", float(glance.cash_quote), equity, None),
         _part("reserved", "reserved", float(glance.reserved_quote), equity, None),
         *(
-            _part(each.name, "strategy", by_strategy[each.name], equity, float(each.share_quote))
+            _part(
+                each.name, "strategy", by_strategy[each.name] / QUOTE_SCALE, equity, float(each.share_quote)
+            )
             for each in present.strategies
         ),
         *(
-            _part(name, "symbol", value, equity, symbol_limit)
-            for name, value in sorted(by_symbol.items(), key=lambda pair: (-pair[1], pair[0]))
+            _part(name, "symbol", worth_e8 / QUOTE_SCALE, equity, symbol_limit)
+            for name, worth_e8 in sorted(by_symbol.items(), key=lambda pair: (-pair[1], pair[0]))
         ),
     ]
     return views.Balance(
@@ -185,7 +189,7 @@ def balance_view(present: Present) -> views.Balance:
         equity_quote=equity,
         cash_quote=float(glance.cash_quote),
         reserved_quote=float(glance.reserved_quote),
-        exposure_quote=sum(by_symbol.values()),
+        exposure_quote=sum(by_symbol.values()) / QUOTE_SCALE,
         parts=parts,
     )
 
@@ -307,8 +311,9 @@ def _check(check: Check) -> views.LastCheck:
     )
 
 
-def _worth(record: PositionRecord) -> float:
-    return float(record.open_quantity) * record.mark_price
+def _worth_e8(record: PositionRecord) -> int:
+    """What a position is worth at its mark, in 1e-8 quote."""
+    return round(float(record.open_quantity) * record.mark_price * QUOTE_SCALE)
 
 
 def _minute(time_ms: int) -> str:
