@@ -18,6 +18,7 @@ import { barOf } from "./align";
 import { Bands } from "./bands";
 import type { Zone } from "./clock";
 import { LETTER, Stage, milliseconds, seconds } from "./engine";
+import { grewAtEnd } from "./growth";
 import { Levels } from "./levels";
 import { readable } from "./marks";
 import { faded } from "./palette";
@@ -379,15 +380,4 @@ function candle(bars: Bars, index: number): CandlestickData {
     low: bars.low[index] ?? NaN,
     close: bars.close[index] ?? NaN,
   };
-}
-
-/** Whether `now` is `before` with another last bar, or with more bars behind it. */
-function grewAtEnd(before: Bars, now: Bars): boolean {
-  const last = before.times.length - 1;
-  if (now.length_ms !== before.length_ms || now.times[0] !== before.times[0] || now.times[last] !== before.times[last])
-    return false;
-  for (let index = last - 1; index >= Math.max(0, last - 3); index -= 1) {
-    if (now.close[index] !== before.close[index] || now.times[index] !== before.times[index]) return false;
-  }
-  return true;
 }
