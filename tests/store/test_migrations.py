@@ -32,6 +32,8 @@ from crypto_tracker.store.database import (
     current_revision,
     downgrade,
     open_engine,
+    plain_integers,
+    plain_numbers,
     sqlite_module,
     upgrade,
     writer_lock,
@@ -300,4 +302,23 @@ def test_a_damaged_database_is_named_when_the_damage_is_met(tmp_path):
     engine = open_engine(path, read_only=True)
     with pytest.raises(StoreError, match="cannot be read"), engine.connect() as connection:
         connection.exec_driver_sql("SELECT * FROM symbols").all()
+    engine.dispose()
+
+
+def test_damage_inside_a_row_is_told_as_damage(tmp_path):
+    """SQLite gives the error class of a busy file for a text that is none, and takes any value in any column."""
+    with store(tmp_path) as opened:
+        opened.write("file", BTC, Timeframe.M1, drawn("12:00 100"))
+    engine = open_engine(tmp_path / "market.db", read_only=True)
+    with engine.connect() as connection:
+        for read in (
+            lambda: connection.exec_driver_sql("SELECT CAST(x'88ff' AS TEXT)").all(),
+            lambda: plain_integers(connection, "SELECT NULL", (), width=1),
+            lambda: plain_integers(connection, "SELECT 'half past nine'", (), width=1),
+            lambda: plain_numbers(connection, "SELECT NULL, 'x'", (), width=2),
+        ):
+            with pytest.raises(
+                StoreError, match=r"market\.db cannot be read .* put a sound copy in its place"
+            ):
+                read()
     engine.dispose()

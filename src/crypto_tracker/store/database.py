@@ -45,6 +45,8 @@ _LOCK_TURN_MS = 100
 _ROWS_AT_ONCE = 20_000
 # What migrations call is set for the whole process while Alembic runs: one thread at a time may migrate.
 _MIGRATING = Lock()
+# SQLite has a class of its own for damaged files; of damage inside a row or a page it says so in words.
+_DAMAGED = ("Could not decode to UTF-8", "disk I/O error")
 _OTHER_COLUMNS = ("no such column", "has no column named", "no such table")
 _MIGRATIONS = Path(__file__).parent / "migrations"
 MARKET = Chain("market", _MIGRATIONS / "market", head="0002")
@@ -108,14 +110,20 @@ def open_engine(path: Path, *, read_only: bool = False, busy_timeout_ms: int = 3
                 "start anew"
             )
         # SQLite has this class itself, and none below it, for files that are damaged or no database.
-        if type(context.original_exception) is not module.DatabaseError:
+        # Where its words for the damage are themselves no text, the driver fails to read them.
+        damaged = type(context.original_exception) in {module.DatabaseError, UnicodeDecodeError}
+        if not damaged and not any(words in met for words in _DAMAGED):
             return None
-        return StoreError(
-            f"the database {path} cannot be read ({context.original_exception}): "
-            "put a sound copy in its place, or move it away and start anew"
-        )
+        return _unsound(str(path), context.original_exception)
 
     return engine
+
+
+def _unsound(path: str, error: BaseException) -> StoreError:
+    return StoreError(
+        f"the database {path} cannot be read ({error}): "
+        "put a sound copy in its place, or move it away and start anew"
+    )
 
 
 def plain_rows(
@@ -141,7 +149,8 @@ def plain_numbers(
     try:
         # The cursor itself is walked: a generator around it would take a tenth as long again.
         numbers = chain.from_iterable(cast("Iterator[tuple[float, ...]]", result.cursor))
-        return np.fromiter(numbers, dtype=np.float64).reshape(-1, width)
+        with _only_numbers(connection):
+            return np.fromiter(numbers, dtype=np.float64).reshape(-1, width)
     except sqlite_module().Error:
         connection.exec_driver_sql(statement, parameters).fetchall()  # as above
         raise
@@ -156,12 +165,22 @@ def plain_integers(
     result = connection.exec_driver_sql(statement, parameters)
     try:
         numbers = chain.from_iterable(cast("Iterator[tuple[int, ...]]", result.cursor))
-        return np.fromiter(numbers, dtype=np.int64).reshape(-1, width)
+        with _only_numbers(connection):
+            return np.fromiter(numbers, dtype=np.int64).reshape(-1, width)
     except sqlite_module().Error:
         connection.exec_driver_sql(statement, parameters).fetchall()  # as above
         raise
     finally:
         result.close()
+
+
+@contextmanager
+def _only_numbers(connection: Connection) -> Iterator[None]:
+    """Say plainly where a column of numbers holds something else: SQLite takes any value in any column."""
+    try:
+        yield
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _unsound(file_of(connection.engine), error) from error
 
 
 def plain_columns(

@@ -46,7 +46,13 @@ from crypto_tracker.store.column_rows import (
 )
 from crypto_tracker.store.control import FILE_NAME as CONTROL_FILE_NAME
 from crypto_tracker.store.control import Check
-from crypto_tracker.store.database import current_revision, open_engine, plain_columns, plain_integers
+from crypto_tracker.store.database import (
+    current_revision,
+    file_of,
+    open_engine,
+    plain_columns,
+    plain_integers,
+)
 from crypto_tracker.store.trading_journal import FILE_NAME
 from crypto_tracker.store.trading_records import (
     Account,
@@ -310,6 +316,11 @@ class TradingViews:
             self._connection, f"{query} {after} ORDER BY time_ms LIMIT ?", (*values, limit), width=3
         )
         time, equity, regime = numbers.T.copy()
+        if (np.diff(time) <= 0).any() or (time_ms is not None and (time <= time_ms).any()):
+            raise StoreError(
+                f"the minutes in {file_of(self._connection.engine)} are not in order of time: "
+                "put a sound copy of the whole folder in its place"
+            )
         return MinuteRows(time_ms=time, equity_e8=equity, regime=regime.astype(np.int8))
 
     # --- trades and positions ------------------------------------------------------------------
