@@ -16,6 +16,7 @@ from crypto_tracker.app.serving.account_commands import AccountCommands
 from crypto_tracker.app.serving.candles import candles
 from crypto_tracker.app.serving.column_pages import ColumnPages, Columns
 from crypto_tracker.app.serving.decision_view import decision_views
+from crypto_tracker.app.serving.equity_view import curve_view
 from crypto_tracker.app.serving.explanations import explain
 from crypto_tracker.app.serving.home_bars import HomeBars
 from crypto_tracker.app.serving.levels import MARKS_MAX, levels
@@ -33,7 +34,7 @@ from crypto_tracker.app.serving.scans import scans
 from crypto_tracker.app.serving.scorecard_view import Case
 from crypto_tracker.app.serving.setup_columns import SetupKey
 from crypto_tracker.app.serving.slow_views import SlowViews
-from crypto_tracker.app.serving.status_view import balance_view, curve_view
+from crypto_tracker.app.serving.status_view import balance_view
 from crypto_tracker.app.serving.strategy_view import strategy_infos
 from crypto_tracker.app.serving.trade_view import fill_view, order_view, trade_view
 from crypto_tracker.app.standing import VOLATILITY, breadth_age_ms, breadth_since
@@ -106,7 +107,9 @@ class AccountBook(ColumnPages):
     def equity(self, points: int, start_ms: int | None, end_ms: int | None) -> account_views.EquityCurve:
         """The equity in at most `points` stretches."""
         check_points(points)
-        return curve_view(self._name, self._moments.now().followed.equity, points, start_ms, end_ms)
+        equity = self._moments.now().followed.equity
+        empty = "no minute was stepped " + ("in this span" if len(equity) else "yet")
+        return curve_view(self._name, equity, points, start_ms, end_ms, empty=empty)
 
     def regimes(self, start_ms: int | None, end_ms: int | None) -> account_views.Regimes:
         """How the fast regime went."""

@@ -36,13 +36,14 @@ class Curve:
     """
 
     resolution_ms: int
+    bar_ms: int
     rows: EquityRows
     drawdown: FloatArray
 
     @property
     def close_ms(self) -> IntArray:
-        """Close of the last minute of each stretch."""
-        return np.asarray(self.rows.time_ms + MINUTE_MS)
+        """Close of the last bar of each stretch."""
+        return np.asarray(self.rows.time_ms + self.bar_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -69,8 +70,8 @@ def _fractions() -> Growing[np.float64]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Stretches:
-    """Stretches with the drawdown in each."""
+class Stretches:
+    """Stretches with the deepest drawdown in each, a fraction."""
 
     rows: EquityRows
     drawdown: FloatArray
@@ -109,18 +110,18 @@ class _Level:
             rows=stop,
         )
 
-    def between(self, first: int, stop: int) -> tuple[int, int, _Stretches]:
+    def between(self, first: int, stop: int) -> tuple[int, int, Stretches]:
         """The stretches that lie whole in the rows [first, stop), and which rows they are."""
         begins = self.start_row.values
         one = int(np.searchsorted(begins, first))
         end = int(np.searchsorted(np.append(begins[1:], self.rows), stop, side="right")) if len(begins) else 0
         if end <= one:
             nothing = _rows(*(np.empty(0, dtype=np.int64) for _ in range(4)))
-            return stop, stop, _Stretches(nothing, np.empty(0, dtype=np.float64))
+            return stop, stop, Stretches(nothing, np.empty(0, dtype=np.float64))
         part = slice(one, end)
         found = _rows(*(each.values[part] for each in (self.time_ms, self.last, self.low, self.high)))
         to_row = int(begins[end]) if end < len(begins) else self.rows
-        return int(begins[one]), to_row, _Stretches(found, self.drawdown.values[part])
+        return int(begins[one]), to_row, Stretches(found, self.drawdown.values[part])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -147,6 +148,11 @@ class EquityLevels:
 
     def __len__(self) -> int:
         return len(self._time_ms)
+
+    @property
+    def bar_ms(self) -> int:
+        """It is marked at the close of every minute."""
+        return MINUTE_MS
 
     @property
     def time_ms(self) -> IntArray:
@@ -202,16 +208,11 @@ class EquityLevels:
         unit_ms = next(
             (unit for unit in (MINUTE_MS, HOUR_MS) if (last_ms - begin_ms) // unit < _MOST_ROWS), DAY_MS
         )
-        origin_ms, width_ms = laid_out(begin_ms, last_ms, points, unit_ms=unit_ms)
         if unit_ms == MINUTE_MS:
             fine = self._minutes(first, stop)
         else:
             fine = self._whole_and_edges(self._days if unit_ms == DAY_MS else self._hours, first, stop)
-        return Curve(
-            resolution_ms=width_ms,
-            rows=stretched(fine.rows, origin_ms=origin_ms, width_ms=width_ms),
-            drawdown=deepest(fine.rows.time_ms, fine.drawdown, origin_ms=origin_ms, width_ms=width_ms),
-        )
+        return in_stretches(fine, points, unit_ms=unit_ms, begin_ms=begin_ms)
 
     def peak_before(self, start_ms: int | None) -> int:
         """The highest equity at any close of a minute that opened before, the capital included."""
@@ -235,12 +236,12 @@ class EquityLevels:
             before_e8=np.concatenate([[self.capital_e8], equity[:-1]]).astype(np.int64),
         )
 
-    def _minutes(self, first: int, stop: int) -> _Stretches:
+    def _minutes(self, first: int, stop: int) -> Stretches:
         equity = self.equity_e8[first:stop]
         rows = _rows(self.time_ms[first:stop], equity, equity, equity)
-        return _Stretches(rows, self._drawdown.values[first:stop])
+        return Stretches(rows, self._drawdown.values[first:stop])
 
-    def _whole_and_edges(self, level: _Level, first: int, stop: int) -> _Stretches:
+    def _whole_and_edges(self, level: _Level, first: int, stop: int) -> Stretches:
         """The stretches of a level, and single minutes where the span begins or ends within one."""
         from_row, to_row, whole = level.between(first, stop)
         return _joined([self._minutes(first, from_row), whole, self._minutes(to_row, stop)])
@@ -264,40 +265,37 @@ def laid_out(begin_ms: int, last_ms: int, points: int, *, unit_ms: int) -> tuple
     raise AssertionError("there is always a number of days that is long enough")  # pragma: no cover
 
 
-def stretched(fine: EquityRows, *, origin_ms: int, width_ms: int) -> EquityRows:
-    """Stretches put together into longer ones of `width_ms`, the first of which begins at `origin_ms`."""
-    if not len(fine):
-        return fine
-    starts = _starts(fine.time_ms, origin_ms, width_ms)
-    ends = np.append(starts[1:], len(fine)) - 1
-    return _rows(
-        fine.time_ms[ends],
-        fine.equity_e8[ends],
-        np.minimum.reduceat(fine.low_e8, starts),
-        np.maximum.reduceat(fine.high_e8, starts),
+def in_stretches(
+    fine: Stretches, points: int, *, unit_ms: int, begin_ms: int | None = None, bar_ms: int = MINUTE_MS
+) -> Curve:
+    """Stretches put together into at most `points` longer ones, of whole units; there is one at least.
+
+    `begin_ms` is the first bar of the first, where its time is that of its last.
+    """
+    time_ms = fine.rows.time_ms
+    first_ms, last_ms = int(time_ms[0]) if begin_ms is None else begin_ms, int(time_ms[-1])
+    origin_ms, width_ms = laid_out(first_ms, last_ms, points, unit_ms=unit_ms)
+    starts = np.flatnonzero(np.diff((time_ms - origin_ms) // width_ms, prepend=-1))
+    ends = np.append(starts[1:], len(time_ms)) - 1
+    rows = _rows(
+        time_ms[ends],
+        fine.rows.equity_e8[ends],
+        np.minimum.reduceat(fine.rows.low_e8, starts),
+        np.maximum.reduceat(fine.rows.high_e8, starts),
     )
-
-
-def deepest(time_ms: IntArray, drawdown: FloatArray, *, origin_ms: int, width_ms: int) -> FloatArray:
-    """The deepest drawdown within each of the longer stretches that `stretched` makes."""
-    if not len(time_ms):
-        return drawdown
-    return np.asarray(np.maximum.reduceat(drawdown, _starts(time_ms, origin_ms, width_ms)))
-
-
-def _starts(time_ms: IntArray, origin_ms: int, width_ms: int) -> IntArray:
-    return np.flatnonzero(np.diff((time_ms - origin_ms) // width_ms, prepend=-1))
+    drawdown = np.maximum.reduceat(fine.drawdown, starts)
+    return Curve(resolution_ms=width_ms, bar_ms=bar_ms, rows=rows, drawdown=drawdown)
 
 
 def _rows(time_ms: IntArray, equity: IntArray, low: IntArray, high: IntArray) -> EquityRows:
     return EquityRows(time_ms=time_ms, equity_e8=equity, low_e8=low, high_e8=high)
 
 
-def _joined(parts: Sequence[_Stretches]) -> _Stretches:
+def _joined(parts: Sequence[Stretches]) -> Stretches:
     rows = _rows(
         np.concatenate([part.rows.time_ms for part in parts]),
         np.concatenate([part.rows.equity_e8 for part in parts]),
         np.concatenate([part.rows.low_e8 for part in parts]),
         np.concatenate([part.rows.high_e8 for part in parts]),
     )
-    return _Stretches(rows, np.concatenate([part.drawdown for part in parts]))
+    return Stretches(rows, np.concatenate([part.drawdown for part in parts]))

@@ -6,12 +6,13 @@ from decimal import Decimal
 
 import numpy as np
 
-from crypto_tracker.app.serving.equity_levels import EquityLevels, deepest, laid_out, stretched
+from crypto_tracker.app.serving.equity_levels import EquityLevels
+from crypto_tracker.app.serving.equity_view import curve_view
 from crypto_tracker.app.serving.pairs import PriceNow
 from crypto_tracker.app.serving.ratios_view import ratios_view
+from crypto_tracker.app.serving.run_equity import RunEquity, of_closed_trades
 from crypto_tracker.app.serving.run_records import RunRecords
 from crypto_tracker.app.serving.scope import Scope
-from crypto_tracker.core.arrays import FloatArray, IntArray
 from crypto_tracker.core.decisions import Regime
 from crypto_tracker.core.money import QUOTE_SCALE, added, to_decimal
 from crypto_tracker.core.symbols import Symbol
@@ -19,7 +20,7 @@ from crypto_tracker.core.timeframes import MINUTE_MS
 from crypto_tracker.desk.source import TradeFilter
 from crypto_tracker.desk.views import accounts as views
 from crypto_tracker.desk.views import trades as trade_views
-from crypto_tracker.store.column_rows import EquityRows, MinuteRows
+from crypto_tracker.store.column_rows import MinuteRows
 
 ENDED = "a recorded run: nothing is meant to run"
 OF_CLOSED_TRADES = (
@@ -52,10 +53,14 @@ class RunMoney:
         self._fees = to_decimal(self.totals.fee_e8) + added(each.fee_quote for each in held)
         self._slippage = to_decimal(self.totals.slippage_e8) + added(each.slippage_quote for each in held)
         self.marked = bool(len(records.equity))
-        self.curve = records.equity if self.marked else self._of_closed_trades()
-        peak = max(int(self.curve.high_e8.max(initial=0)), self._capital_e8)
-        self.drawdown = max(1.0 - self.equity * QUOTE_SCALE / peak, 0.0)
-        self.max_drawdown = self._deepest() if records.max_drawdown is None else records.max_drawdown
+        self.curve = RunEquity.of(
+            records.equity if self.marked else of_closed_trades(records.trades, self._capital_e8),
+            capital_e8=self._capital_e8,
+            bar_ms=scope.base.ms,
+            max_drawdown=records.max_drawdown,
+        )
+        self.drawdown = max(1.0 - self.equity * QUOTE_SCALE / self.curve.peak_e8, 0.0)
+        self.max_drawdown = self.curve.max_drawdown
 
     def status(
         self, *, now_ms: int, reference: Symbol | None, price: PriceNow | None, regime: Regime | None
@@ -157,31 +162,15 @@ class RunMoney:
 
     def equity_curve(self, points: int, start_ms: int | None, end_ms: int | None) -> views.EquityCurve:
         """The equity of a span in at most so many stretches."""
-        rows = _between(self.curve, start_ms, end_ms)
-        bar_ms = self.scope.base.ms
-        width_ms = bar_ms
-        drawdown = self._drawdowns()[np.searchsorted(self.curve.time_ms, rows.time_ms)]
-        if len(rows):
-            begin_ms, last_ms = int(rows.time_ms[0]), int(rows.time_ms[-1])
-            origin_ms, width_ms = laid_out(begin_ms, last_ms, points, unit_ms=bar_ms)
-            drawdown = deepest(rows.time_ms, drawdown, origin_ms=origin_ms, width_ms=width_ms)
-            rows = stretched(rows, origin_ms=origin_ms, width_ms=width_ms)
-        note = None if self.marked else OF_CLOSED_TRADES
-        if not len(rows):
-            note = "no close of the run lies in this span" if self.marked else "no trade was closed"
-        return views.EquityCurve(
-            account=self.scope.account,
-            capital_quote=self.capital,
-            resolution_ms=width_ms,
-            time_ms=(rows.time_ms + bar_ms).tolist(),
-            equity_quote=(rows.equity_e8 / QUOTE_SCALE).tolist(),
-            low_quote=(rows.low_e8 / QUOTE_SCALE).tolist(),
-            high_quote=(rows.high_e8 / QUOTE_SCALE).tolist(),
-            drawdown=drawdown.tolist(),
-            peak_before_quote=self._peak_before(start_ms) / QUOTE_SCALE,
-            max_drawdown=self.max_drawdown,
+        return curve_view(
+            self.scope.account,
+            self.curve,
+            points,
+            start_ms,
+            end_ms,
+            empty="no close of the run lies in this span" if self.marked else "no trade was closed",
+            note=None if self.marked else OF_CLOSED_TRADES,
             marked=self.marked,
-            note=note,
         )
 
     def ratios(self, market_change: float | None) -> views.Ratios:
@@ -204,33 +193,6 @@ class RunMoney:
         )
         return found if self.marked else found.model_copy(update={"note": NO_DAYS})
 
-    def _peak_before(self, start_ms: int | None) -> int:
-        """The highest equity recorded before a span, the capital included."""
-        stop = 0 if start_ms is None else int(np.searchsorted(self.curve.time_ms, start_ms))
-        return max(self._capital_e8, int(self.curve.high_e8[:stop].max(initial=0)))
-
-    def _of_closed_trades(self) -> EquityRows:
-        """The capital and what was made so far, at each exit."""
-        trades = self.records.trades
-        last = np.append(np.flatnonzero(np.diff(trades.exit_ms)), len(trades) - 1)[: len(trades)]
-        equity: IntArray = self._capital_e8 + np.cumsum(trades.pnl_e8)[last]
-        return EquityRows(time_ms=trades.exit_ms[last], equity_e8=equity, low_e8=equity, high_e8=equity)
-
-    def _drawdowns(self) -> FloatArray:
-        """The drawdown in each recorded stretch, as deep as it surely was.
-
-        Whether its low came before its high was not recorded: it is held against the highest point before
-        the stretch, and its end against that of the stretch as well.
-        """
-        peak = np.maximum(np.maximum.accumulate(self.curve.high_e8), self._capital_e8)
-        before = np.append(self._capital_e8, peak[:-1])[: len(peak)]
-        fallen = np.maximum((before - self.curve.low_e8) / before, (peak - self.curve.equity_e8) / peak)
-        return np.asarray(np.maximum(fallen, 0.0))
-
-    def _deepest(self) -> float:
-        peak = np.maximum(np.maximum.accumulate(self.curve.high_e8), self._capital_e8)
-        return float(np.max((peak - self.curve.low_e8) / peak, initial=0.0))
-
     def _part(self, name: str, kind: str, value: float, limit: float | None) -> views.Allocation:
         return views.Allocation.model_validate(
             {
@@ -241,15 +203,3 @@ class RunMoney:
                 "limit_quote": limit,
             }
         )
-
-
-def _between(rows: EquityRows, start_ms: int | None, end_ms: int | None) -> EquityRows:
-    first = 0 if start_ms is None else int(np.searchsorted(rows.time_ms, start_ms))
-    stop = len(rows) if end_ms is None else int(np.searchsorted(rows.time_ms, end_ms))
-    part = slice(first, max(first, stop))
-    return EquityRows(
-        time_ms=rows.time_ms[part],
-        equity_e8=rows.equity_e8[part],
-        low_e8=rows.low_e8[part],
-        high_e8=rows.high_e8[part],
-    )

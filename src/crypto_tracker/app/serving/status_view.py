@@ -194,41 +194,6 @@ def balance_view(present: Present) -> views.Balance:
     )
 
 
-def curve_view(
-    account: str, levels: EquityLevels, points: int, start_ms: int | None, end_ms: int | None
-) -> views.EquityCurve:
-    """The equity of a span in at most so many stretches."""
-    curve, capital = levels.curve(points, start_ms, end_ms), levels.capital_e8 / QUOTE_SCALE
-    peak_before = levels.peak_before(start_ms) / QUOTE_SCALE
-    if curve is None:
-        return views.EquityCurve(
-            account=account,
-            capital_quote=capital,
-            resolution_ms=MINUTE_MS,
-            time_ms=[],
-            equity_quote=[],
-            low_quote=[],
-            high_quote=[],
-            drawdown=[],
-            peak_before_quote=peak_before,
-            max_drawdown=levels.max_drawdown,
-            note="no minute was stepped " + ("in this span" if len(levels) else "yet"),
-        )
-    rows = curve.rows
-    return views.EquityCurve(
-        account=account,
-        capital_quote=capital,
-        resolution_ms=curve.resolution_ms,
-        time_ms=curve.close_ms.tolist(),
-        equity_quote=(rows.equity_e8 / QUOTE_SCALE).tolist(),
-        low_quote=(rows.low_e8 / QUOTE_SCALE).tolist(),
-        high_quote=(rows.high_e8 / QUOTE_SCALE).tolist(),
-        drawdown=curve.drawdown.tolist(),
-        peak_before_quote=peak_before,
-        max_drawdown=levels.max_drawdown,
-    )
-
-
 def _wrong(present: Present, around: Around) -> list[str]:
     """Why it does not do what it should."""
     halted, session = present.state.halted, present.glance.session
