@@ -343,7 +343,9 @@ def test_days_are_those_of_the_account_wherever_one_looks_from(chromium: Any, si
     first, last = (
         f"{epoch(api.get('status', account='run:1')[name]):%Y-%m-%d}" for name in ("start_ms", "end_ms")
     )
-    assert f"Recorded backtest 1: {first} to {last}," in plain(page.locator("div.page").inner_text())
+    line = page.locator("p", has_text="Recorded backtest 1")
+    line.wait_for()
+    assert f"Recorded backtest 1: {first} to {last}," in plain(line.inner_text())
     page = looked.open("/trading")
     closed = api.all("trades")
     day = f"{epoch(closed[0]['exit_ms']):%Y-%m-%d}"
@@ -363,7 +365,7 @@ def test_days_are_those_of_the_account_wherever_one_looks_from(chromium: Any, si
 def chips(page: Any) -> list[str]:
     """The words of the parts of the filter."""
     buttons = page.get_by_role("group", name="Filter of the closed trades").get_by_role("button")
-    return [plain(each).replace("Closed2", "Closed 2") for each in buttons.all_inner_texts()]
+    return [plain(each) for each in buttons.all_inner_texts()]
 
 
 def epoch(ms: int) -> datetime:

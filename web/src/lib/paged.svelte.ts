@@ -63,10 +63,10 @@ export class Paged<T, Page extends Listed<T> = Listed<T>> {
     else this.#first(true);
   }
 
-  /** The page behind the last row, if there is one and nothing else is under way. */
+  /** The page behind the last row, if there is one, nothing else is under way, and nothing went wrong. */
   more(): void {
     const fetch = this.#fetch;
-    if (fetch === undefined || this.#next === null || this.#busy) return;
+    if (fetch === undefined || this.#next === null || this.#busy || this.problem !== undefined) return;
     const cursor = this.#next;
     void this.#ask(
       () => fetch(cursor),

@@ -218,6 +218,22 @@ test("rows that become too many while a further page is under way leave no gap",
   expect(list.rows).toEqual(down(7_001));
 });
 
+test("a further page that a lost connection has dropped comes when one asks for it again", async () => {
+  const server = new Server();
+  server.newest = 300;
+  const list = await begun(server);
+  list.reading = true;
+  const open = server.hold();
+  list.more();
+  list.restart(server.fetch, false);
+  await open();
+  await settled(list);
+  expect(list.rows).toEqual(down(300, 201));
+  list.more();
+  await settled(list);
+  expect(list.rows).toEqual(down(300, 101));
+});
+
 test("rows that wait are counted up to a bound", async () => {
   const server = new Server();
   const list = await begun(server);
@@ -242,6 +258,8 @@ test("a page that did not come keeps what is there, and comes by itself or when 
   await vi.advanceTimersByTimeAsync(0);
   expect(list.problem?.status).toBe(0);
   expect(list.rows).toEqual([2]);
+  list.more();
+  expect(list.loading).toBe(false); // whoever scrolls there does not ask again and again
   list.again();
   await vi.advanceTimersByTimeAsync(0);
   expect(list.problem?.status).toBe(0);
