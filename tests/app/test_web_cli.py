@@ -18,7 +18,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from crypto_tracker.app import web
+from crypto_tracker.app import connections
 from crypto_tracker.app.cli.common import Session
 from crypto_tracker.app.cli.web import _from_the_root
 from crypto_tracker.app.supervising import PARENT_VARIABLE
@@ -188,6 +188,29 @@ def test_open_streams_do_not_hold_it_up(tmp_path: Path, number: signal.Signals) 
         assert "Traceback" not in rest(server)
 
 
+def test_a_request_that_was_not_sent_whole_does_not_hold_it_up(tmp_path: Path) -> None:
+    head = b"POST /api/v1/pause HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    with serving(tmp_path, "--open-to-loopback", "control") as server:
+        port = int(server.address.rstrip("/").rpartition(":")[2])
+        with (
+            socket.create_connection(("127.0.0.1", port), SECONDS) as half,
+            socket.create_connection(("127.0.0.1", port), SECONDS) as silent,
+        ):
+            half.sendall(head + b"Expect: 100-continue\r\nContent-Length: 10\r\n\r\n")
+            assert half.recv(4_096).startswith(b"HTTP/1.1 100 ")  # it is read from now on
+            half.sendall(b"{")
+            began = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            answer = b"".join(iter(lambda: half.recv(4_096), b""))
+            assert answer.startswith(b"HTTP/1.1 503 ")
+            assert b"the server is being ended" in answer
+            assert silent.recv(4_096) == b""
+            assert time.monotonic() - began < 2.0  # at once, and not once it is cut off
+        assert server.process.wait(SECONDS) == 130
+        said = rest(server)
+    assert not [words for words in ("Traceback", "ERROR", "WARNING") if words in said]
+
+
 def test_it_ends_where_the_supervisor_that_started_it_is_gone(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = str(probe.getsockname()[1])
@@ -247,10 +270,10 @@ def test_it_warns_where_other_machines_reach_it_without_tls(tmp_path: Path) -> N
 
 
 def test_what_does_not_become_a_request_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
     monkeypatch.setattr(gate, "BODY_SECONDS", 0.2)
     app = application(web=settings(open_to_loopback="control", beat_seconds=0.4))
-    with running(app, http=web.Impatient) as address:
+    with running(app, http=connections.Connection, ws=connections.Stream) as address:
         port = int(address.rpartition(":")[2])
 
         def answer(sent: bytes) -> bytes:

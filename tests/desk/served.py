@@ -109,15 +109,8 @@ class Client:
 def running(app: FastAPI, **options: object) -> Iterator[str]:
     """The application behind a real socket; its address."""
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        ws="websockets-sansio",
-        ws_per_message_deflate=False,
-        **options,
-    )
+    usual = {"ws": "websockets-sansio", "ws_per_message_deflate": False}
+    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, **(usual | options))
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()

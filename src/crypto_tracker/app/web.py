@@ -11,8 +11,8 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from crypto_tracker.app.connections import Connection, Stream
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.config.web import Web
 from crypto_tracker.core.errors import ConfigError, CryptoTrackerError
@@ -25,8 +25,6 @@ _BACKLOG = 512
 _END_SECONDS = 2
 _FRAME_BYTES_MAX = 65_536
 _PING_SECONDS = 20.0
-_CONNECTIONS_BESIDES_STREAMS = 250
-HEAD_SECONDS = 15.0
 
 
 class CannotListen(CryptoTrackerError):
@@ -131,23 +129,22 @@ def reaches_further(listening: socket.socket) -> bool:
     return not is_loopback(str(listening.getsockname()[0]))
 
 
-async def serve(app: FastAPI, listening: socket.socket, streams_max: int) -> None:
+async def serve(app: FastAPI, listening: socket.socket) -> None:
     """Serve until a signal asks to end: streams are closed within two seconds, or at once if asked again."""
     server = _Server(
         uvicorn.Config(
             app,
-            http=Impatient,
+            http=Connection,
             log_config=None,
             access_log=False,
             server_header=False,
             proxy_headers=False,
             lifespan="on",
-            ws="websockets-sansio",
+            ws=Stream,
             ws_per_message_deflate=False,  # each client would cost as much again as all of them together
             ws_max_size=_FRAME_BYTES_MAX,
             ws_ping_interval=_PING_SECONDS,
             ws_ping_timeout=_PING_SECONDS,
-            limit_concurrency=streams_max + _CONNECTIONS_BESIDES_STREAMS,
             timeout_graceful_shutdown=_END_SECONDS,
         )
     )
@@ -159,46 +156,6 @@ async def serve(app: FastAPI, listening: socket.socket, streams_max: int) -> Non
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-
-
-class Impatient(H11Protocol):
-    """Closes connections over which something comes that does not become a request in time."""
-
-    _late: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first request."""
-        super().connection_made(transport)
-        self._wait()
-
-    def data_received(self, data: bytes) -> None:
-        """Wait for the rest, where this was not all of a head."""
-        super().data_received(data)
-        if self._answers():
-            self._wait_no_longer()
-        elif self._late is None:
-            self._wait()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for nothing any more."""
-        self._wait_no_longer()
-        super().connection_lost(exc)
-
-    def _answers(self) -> bool:
-        return not getattr(self.cycle, "response_complete", True)  # there is none before the first request
-
-    def _wait(self) -> None:
-        self._late = self.loop.call_later(HEAD_SECONDS, self._give_up)
-
-    def _wait_no_longer(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
-
-    def _give_up(self) -> None:
-        became_a_stream = self.transport.get_protocol() is not self
-        if not became_a_stream and not self._answers():
-            self.transport.close()
 
 
 class _Server(uvicorn.Server):

@@ -98,7 +98,7 @@ def web(
                 static=page,
             )
             _announce(session, settings, listening, access, with_page=page is not None)
-            asyncio.run(serve(app, listening, settings.streams_max))
+            asyncio.run(serve(app, listening))
     finally:
         desk.close()
     raise SystemExit(int(ExitCode.INTERRUPTED))

@@ -12,7 +12,9 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.gzip import GZipMiddleware
 from starlette.exceptions import HTTPException
-from starlette.routing import WebSocketRoute
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, WebSocketRoute
 from starlette.types import Lifespan
 from starlette.websockets import WebSocket
 
@@ -22,10 +24,11 @@ from crypto_tracker.desk.source import Desk
 from crypto_tracker.desk.web import problems
 from crypto_tracker.desk.web.document import document
 from crypto_tracker.desk.web.files import Pages
-from crypto_tracker.desk.web.gate import Gate, WithHeaders, WithoutInternals
+from crypto_tracker.desk.web.gate import Gate, WithHeaders, WithHeads, WithoutInternals
 from crypto_tracker.desk.web.gatekeeper import Gatekeeper
 from crypto_tracker.desk.web.guard import PREFIX, Access
 from crypto_tracker.desk.web.hub import Hub
+from crypto_tracker.desk.web.room import WithRoom
 from crypto_tracker.desk.web.routes import account, controls, decisions, market, system, trades
 from crypto_tracker.desk.web.served import Served
 from crypto_tracker.desk.web.stream import Streams
@@ -102,7 +105,7 @@ def create_app(
     async def live(websocket: WebSocket) -> None:
         await streams.serve(websocket, hub)
 
-    app.router.routes.append(WebSocketRoute(f"{PREFIX}/ws", live))
+    app.router.routes += [WebSocketRoute(f"{PREFIX}/ws", live), Route(f"{PREFIX}/ws", _no_stream)]
     app.router.default = Pages(static)
     for kind, handler in (
         (CryptoTrackerError, problems.answer_own),
@@ -113,9 +116,17 @@ def create_app(
     # The last one stands before all others.
     app.add_middleware(Gate, keeper=keeper, settings=settings, prefix=PREFIX)
     app.add_middleware(GZipMiddleware, minimum_size=PACKED_FROM_BYTES, compresslevel=PACKED_LEVEL)
+    app.add_middleware(WithHeads)
+    app.add_middleware(WithRoom, streams_max=settings.streams_max)
     app.add_middleware(WithoutInternals)
     app.add_middleware(WithHeaders)
     return app
+
+
+async def _no_stream(_request: Request) -> Response:
+    """Answer who asks for the stream, and does not open one."""
+    sentence = "this is the live stream: open it as a websocket (RFC 6455), see docs/api.md"
+    return problems.problem(426, sentence, {"Upgrade": "websocket", "Connection": "Upgrade"})
 
 
 def _bare(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:

@@ -32,6 +32,7 @@ HEADERS: Mapping[str, str] = {
 }
 NO_STORE = "no-store"
 BODY_SECONDS = 30.0
+ENDING = "the server is being ended: try again once it runs"
 _POLICY_VIOLATION = 1008
 
 
@@ -43,12 +44,9 @@ class WithHeaders:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, with the headers."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
 
         async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in {"http.response.start", "websocket.http.response.start"}:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
@@ -58,8 +56,31 @@ class WithHeaders:
         await self._app(scope, receive, with_headers)
 
 
+class WithHeads:
+    """Answers HEAD as GET, without the body, wherever there is a GET."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, with a body for those alone who want one."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def without_body(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        await self._app({**scope, "method": "GET"}, receive, without_body)
+
+
 class WithoutInternals:
-    """Answers for mistakes of ours: the log gets the traceback, the client a sentence."""
+    """Answers for mistakes of ours: the log gets the traceback, the client a sentence.
+
+    Answers as well for what is cut off, since the server ends and was not willing to wait any longer.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -78,6 +99,9 @@ class WithoutInternals:
             return
         try:
             await self._app(scope, receive, noted)
+        except asyncio.CancelledError:
+            if not started:
+                await problem(503, ENDING, {"Connection": "close"})(scope, receive, send)
         except Exception:
             LOG.exception("%s %s failed", scope["method"], scope["path"])
             if started:
@@ -106,11 +130,11 @@ class Gate:
         try:
             receive = await self._let_in(scope, receive)
         except Refused as refused:
-            await _refuse(refused, scope, receive, send)
+            await refuse(refused, scope, receive, send)
             return
         except CryptoTrackerError as error:
             unreadable = Refused(status_of(error), without_paths(str(error)))
-            await _refuse(unreadable, scope, receive, send)
+            await refuse(unreadable, scope, receive, send)
             return
         await self._app(scope, receive, send)
 
@@ -166,7 +190,8 @@ def _too_large(size: int) -> Refused:
     return Refused(413, f"the body is larger than {size} bytes, which is web.body_bytes_max: send less")
 
 
-async def _refuse(refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
+async def refuse(refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request, or the handshake of a stream, with the refusal."""
     answer = problem(refused.status_code, refused.detail, refused.headers)
     if scope["type"] == "http":
         await answer(scope, receive, send)

@@ -97,7 +97,7 @@ class OpenRoute(APIRoute):
     """Answers everybody."""
 
     needs: ClassVar[ScopeName | None] = None
-    problems: ClassVar[Sequence[int]] = (400, 422, 429, 500)
+    problems: ClassVar[Sequence[int]] = (400, 422, 429, 500, 503)
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **settings: Any) -> None:
         settings["responses"] = documented(*self.problems) | (settings.get("responses") or {})

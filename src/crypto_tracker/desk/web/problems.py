@@ -53,7 +53,7 @@ _TITLES = {
     422: "Not understood",
     429: "Too many requests",
     500: "A mistake of the server",
-    503: "Cannot be read now",
+    503: "Not now",
 }
 
 
@@ -84,6 +84,12 @@ def _documented(status: int) -> dict[str, Any]:
     headers = {
         401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "always `Bearer`"}},
         429: {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds to wait"}},
+        503: {
+            "Retry-After": {
+                "schema": {"type": "integer"},
+                "description": "seconds to wait, where it is known",
+            }
+        },
     }.get(status)
     return told | ({"headers": headers} if headers else {})
 
@@ -100,7 +106,7 @@ _DESCRIPTIONS = {
     422: "A parameter or the body is not as this document says",
     429: "Too many requests; `Retry-After` says how long to wait",
     500: "A mistake of the server; its log has the details",
-    503: "The records cannot be read now",
+    503: "The records cannot be read now, or too much is asked at once",
 }
 
 
@@ -155,7 +161,7 @@ def _methods(request: Request) -> Sequence[str]:
     for route in request.app.routes:
         if isinstance(route, Route) and route.path_regex.match(request.url.path):
             found |= route.methods or set()
-    return sorted(found)
+    return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 
 _PLAIN = {
