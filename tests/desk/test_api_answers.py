@@ -154,6 +154,12 @@ def test_health_counts_the_streams_of_this_server() -> None:
             "the parameter symbol is not spelled like one: see its examples in /api/v1/openapi.json",
         ),
         (
+            "trades?symbol=BTC/USDT&symbol=x",
+            422,
+            "the parameter symbol (number 2) is not spelled like one: see its examples in "
+            "/api/v1/openapi.json",
+        ),
+        (
             "trades?start_ms=2&end_ms=2",
             400,
             "the span is empty: end_ms is exclusive and must be later than start_ms",
@@ -198,6 +204,7 @@ def test_a_refusal_is_one_sentence_that_helps(path: str, status: int, sentence: 
         ('{"kind": "pause", "not_before_ms": "soon"}', 422, "the field not_before_ms is no whole number"),
         ('{"kind": "pause", "not_before_ms": true}', 422, "the field not_before_ms is no whole number"),
         ('{"kind": "pause", "not_before_ms": 5.0}', 202, ""),
+        ('{"kind": "pause", "arguments": {"on": {}}}', 422, "the field arguments.on is no text"),
         (
             '{"kind": "dance"}',
             422,

@@ -553,9 +553,18 @@ def test_a_mistake_of_the_server_is_logged_and_not_told(
     [
         ("nonsense", "not understood"),
         ('{"type": "buy", "symbol": "BTC/USDT"}', "not understood"),
-        ('{"type": "subscribe", "account": "paper", "topics": ["everything"]}', "topics.0"),
-        ('{"type": "subscribe", "account": "paper", "topics": ["bars:abc@1m"]}', "topics.0"),
-        ('{"type": "subscribe", "account": "paper", "topics": ["bars:A/B/C@1m"]}', "topics.0"),
+        (
+            '{"type": "subscribe", "account": "paper", "topics": ["everything"]}',
+            "the field topics (number 1) ",
+        ),
+        (
+            '{"type": "subscribe", "account": "paper", "topics": ["bars:abc@1m"]}',
+            "the field topics (number 1) ",
+        ),
+        (
+            '{"type": "subscribe", "account": "paper", "topics": ["bars:A/B/C@1m"]}',
+            "the field topics (number 1) ",
+        ),
         ('{"type": "subscribe", "account": "paper", "topics": "trades"}', "is no list"),
         ('{"type": "subscribe", "account": "../etc", "topics": []}', "account"),
         (json.dumps({"type": "subscribe", "account": "paper", "topics": ["trades"] * 17}), "16"),

@@ -92,12 +92,12 @@ def test_the_kinds_are_those_that_the_table_takes():
     ("kind", "arguments", "complaint"),
     [
         ("dance", {}, "'dance' is no command: there are pause, resume"),
-        ("pause", {"symbol": "ETH/USDT"}, "takes no arguments"),
-        ("close", {}, r"takes symbol \(str\)"),
-        ("close", {"symbol": 3}, r"takes symbol \(str\)"),
-        ("close_worst", {"count": "3"}, r"takes count \(int\)"),
-        ("close_worst", {"count": True}, r"takes count \(int\)"),
-        ("block", {"symbol": "ETH/USDT", "count": 1}, r"takes symbol \(str\)"),
+        ("pause", {"symbol": "ETH/USDT"}, "the command pause takes no arguments$"),
+        ("close", {}, "takes the argument symbol, a text, and no other$"),
+        ("close", {"symbol": 3}, "takes the argument symbol, a text, and no other$"),
+        ("close_worst", {"count": "3"}, "takes the argument count, a whole number, and no other$"),
+        ("close_worst", {"count": True}, "takes the argument count, a whole number, and no other$"),
+        ("block", {"symbol": "ETH/USDT", "count": 1}, "takes the argument symbol, a text, and no other$"),
     ],
 )
 def test_a_command_that_is_none_can_not_be_made(kind, arguments, complaint):

@@ -43,6 +43,7 @@ ARGUMENTS: Mapping[str, Mapping[str, type]] = {
     "configure": {"version": str},
 }
 """The kinds of commands, and the arguments of each."""
+_A_VALUE = {str: "a text", int: "a whole number"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +70,9 @@ class Command:
         if expected is None:
             raise UsageError(f"{self.kind!r} is no command: there are {', '.join(ARGUMENTS)}")
         if {name: type(value) for name, value in self.arguments.items()} != dict(expected):
-            wanted = (
-                ", ".join(f"{name} ({kind.__name__})" for name, kind in expected.items()) or "no arguments"
-            )
-            raise UsageError(f"the command {self.kind} takes {wanted}, not {dict(self.arguments)}")
+            wanted = [f"{name}, {_A_VALUE[kind]}" for name, kind in expected.items()]
+            takes = f"the argument {' and '.join(wanted)}, and no other" if wanted else "no arguments"
+            raise UsageError(f"the command {self.kind} takes {takes}")
 
     @classmethod
     def new(

@@ -199,11 +199,20 @@ def sentence_of(errors: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _where(place: Sequence[Any]) -> str:
-    names = [str(part) for part in place[1:]]
+    names: list[str] = []
+    for part in place[1:]:
+        if isinstance(part, int) and names:
+            names[-1] += f" (number {part + 1})"
+        elif not _KIND_OF_VALUE.fullmatch(str(part)):
+            names.append(str(part))
     if not names:
         return "the body"
-    inside = {"query": "the parameter", "path": "the address: its", "body": "the field"}
-    return f"{inside.get(str(place[0]), 'the part')} {short('.'.join(names))}"
+    inside = {"query": "the parameter", "path": "the address: its"}
+    return f"{inside.get(str(place[0]), 'the field')} {short('.'.join(names))}"
+
+
+_KIND_OF_VALUE = re.compile(r"constrained-\w+|str|int|float|bool|[\w-]+\[.*\]")
+"""What pydantic puts into the place of an error besides names: which of several types was tried."""
 
 
 def short(text: str, length: int = 60) -> str:
