@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -283,7 +283,7 @@ def test_pages_of_trades_hold_every_trade_once_newest_first(
 
 
 @pytest.mark.parametrize("descending", [True, False])
-@pytest.mark.parametrize("order", ["pnl_quote", "return_net", "held_ms", "entry_ms", "invested_quote"])
+@pytest.mark.parametrize("order", get_args(TradeOrder))
 def test_trades_are_paged_in_any_order(traded_book: AccountBook, order: TradeOrder, descending: bool) -> None:
     shown = all_trades(traded_book, order=order, descending=descending)
     values = [getattr(each, order) for each in shown]
