@@ -11,8 +11,10 @@ from typing import Any, get_args
 
 import httpx
 import pytest
+from fastapi.routing import APIRoute
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from crypto_tracker.core.errors import CryptoTrackerError, SimulationError
 from crypto_tracker.core.orders import ExitReason
@@ -156,8 +158,10 @@ def test_health_counts_the_streams_of_this_server() -> None:
         (
             "trades?symbol=BTC/USDT&symbol=x",
             422,
-            "the parameter symbol (number 2) is not spelled like one: see its examples in "
-            "/api/v1/openapi.json",
+            (
+                "the parameter symbol (number 2) is not spelled like one: see its examples in "
+                "/api/v1/openapi.json"
+            ),
         ),
         (
             "trades?start_ms=2&end_ms=2",
@@ -418,6 +422,24 @@ def test_every_operation_is_documented_with_a_short_name_and_problems() -> None:
         for parameter in operation["parameters"]:
             assert parameter["description"]
             assert "anyOf" not in parameter["schema"]
+
+
+def test_every_answer_and_every_body_has_an_example_that_is_one() -> None:
+    paths = openapi_document("0.5.0")["paths"]
+    routes = {route.name: route for route in application().routes if isinstance(route, APIRoute)}
+    for methods in paths.values():
+        for operation in methods.values():
+            answers = [answer for status, answer in operation["responses"].items() if status.startswith("2")]
+            assert len(answers) == 1
+            route = routes[operation["operationId"]]
+            answer = answers[0]["content"]["application/json"]["example"]
+            TypeAdapter(route.response_model).validate_json(json.dumps(answer), strict=True)
+            if route.body_field is not None:
+                body = operation["requestBody"]["content"]["application/json"]
+                shown = body.get("examples") or {"": {"value": body["example"]}}
+                for each in shown.values():
+                    kind = TypeAdapter[Any](route.body_field.field_info.annotation)
+                    kind.validate_json(json.dumps(each["value"]), strict=True)
 
 
 def test_every_message_of_the_stream_is_in_the_document() -> None:
