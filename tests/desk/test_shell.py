@@ -296,6 +296,12 @@ def test_nothing_is_wider_than_a_phone_and_pages_stand_at_its_foot(chromium, add
         for link in pages.all():
             box = link.bounding_box()
             assert min(box["width"], box["height"]) >= 44
+        header = page.locator("header.bar")
+        height = header.bounding_box()["height"]
+        looking.open("/trading?account=run:17")  # a long name, and the badge of a made-up market
+        header.get_by_text("SYNTHETIC").wait_for()
+        assert header.bounding_box()["height"] == height
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
 def test_a_home_without_an_account_says_how_to_begin_and_takes_up_the_first_one(chromium):
