@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from functools import total_ordering
+from functools import lru_cache, total_ordering
 
 from crypto_tracker.core.errors import UsageError
 
@@ -34,13 +34,7 @@ class Symbol:
     @classmethod
     def parse(cls, text: str) -> "Symbol":
         """Read `BASE/QUOTE` or `BASE/QUOTE:SETTLE`; raises UsageError on anything else."""
-        pair, colon, settle = text.strip().partition(":")
-        base, slash, quote = pair.partition("/")
-        if not slash or (colon and not settle):
-            raise UsageError(
-                f"{text!r} is not a symbol: write BASE/QUOTE (spot) or BASE/QUOTE:SETTLE (perpetual)"
-            )
-        return cls(base, quote, settle or None)
+        return _parsed(text)
 
     @property
     def is_perpetual(self) -> bool:
@@ -52,3 +46,14 @@ class Symbol:
 
     def __lt__(self, other: "Symbol") -> bool:
         return str(self) < str(other)
+
+
+@lru_cache(maxsize=4_096)  # rows of records name the same few symbols again and again
+def _parsed(text: str) -> Symbol:
+    pair, colon, settle = text.strip().partition(":")
+    base, slash, quote = pair.partition("/")
+    if not slash or (colon and not settle):
+        raise UsageError(
+            f"{text!r} is not a symbol: write BASE/QUOTE (spot) or BASE/QUOTE:SETTLE (perpetual)"
+        )
+    return Symbol(base, quote, settle or None)
