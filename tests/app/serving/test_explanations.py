@@ -68,10 +68,10 @@ def test_what_comes_after_the_moment_plays_no_part(home: Path):
 
 
 def test_as_an_account_goes_on_bars_are_read_on(home: Path):
+    one, whole = scope_of(home, "goes on"), scope_of(home, "whole")
     for minute in range(0, 120, 7):
         moment = NOON + minute * MINUTE_MS
-        live = scope_of(home, "goes on", until_ms=moment, now_ms=moment)
-        whole = scope_of(home, "whole")
+        live = replace(one, until_ms=moment, now_ms=lambda at=moment: at)
         assert (
             explain(live, Recorded(), BTC, moment, (), nobody).strategies
             == explain(whole, Recorded(), BTC, moment, (), nobody).strategies
@@ -120,14 +120,16 @@ def test_bars_that_are_not_stored_are_named_and_the_rest_is_explained(home: Path
 def test_bars_that_came_since_are_seen_some_minutes_later(home: Path):
     close_ms, now_ms = LAST_MS + 15 * MINUTE_MS, LAST_MS + DAY_MS
 
+    one = scope_of(home, "came since", until_ms=close_ms)
+
     def told(now_ms: int) -> Explained:
-        asked = scope_of(home, "came since", until_ms=close_ms, now_ms=now_ms)
+        asked = replace(one, now_ms=lambda: now_ms)
         return explain(asked, Recorded(), BTC, close_ms, ("DCA",), nobody)
 
     assert "is not stored" in (told(now_ms).note or "")
     minutes = run_of_minutes("12:00", 15)
     fresh = replace(minutes, open_time_ms=minutes.open_time_ms - minutes.open_time_ms[0] + LAST_MS)
-    provider = scope_of(home, "any").providers[BTC]
+    provider = one.providers[BTC]
     with store(home) as opened:
         opened.write(provider, BTC, Timeframe.M1, fresh, [(LAST_MS, close_ms)])
     assert "is not stored" in (told(now_ms).note or "")

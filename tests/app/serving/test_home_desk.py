@@ -119,7 +119,7 @@ def test_recorded_runs_stand_behind_the_accounts(home: Path, desk: HomeDesk) -> 
     items = desk.accounts().items
     assert [item.account for item in items] == ["trader", "run:3", "run:2", "run:1"]
     assert (items[1].kind, items[1].capital_quote, items[1].trades) == ("backtest", 10_000.0, 0)
-    assert items[1].equity_quote is None
+    assert items[1].equity_quote == 10_000.0
     first = desk.runs(limit=2, cursor=None)
     assert [each.run_id for each in first.items] == numbers[:0:-1]
     rest = desk.runs(limit=2, cursor=first.next)

@@ -464,7 +464,7 @@ def test_pairs_have_prices_and_what_was_made_with_them(book: RunBook, lively: tu
     items = book.pairs().items
     assert [item.symbol for item in items] == ["BTC/USD", "ETH/USD", "PEPE/USD", "SOL/USD"]
     for item in items:
-        day = book.candles(Symbol.parse(item.symbol), Timeframe.H1, 24, None)
+        day = book.candles(Symbol.parse(item.symbol), Timeframe.H1, 25, None)
         assert item.day[-1] == item.price == day.close[-1]
         assert item.day == pytest.approx(day.close)
         assert item.pnl_quote == pytest.approx(told[item.symbol]["pnl_quote"])

@@ -88,7 +88,7 @@ def explain(
             _view(found, answer(_scan_of(scope, symbol, strategy, found)) if _is_setup(found) else None)
         )
         notes += [] if note is None else [note]
-    if all(scan.reason == Reason.NO_BAR.code for scan in told):
+    if told and all(scan.reason == Reason.NO_BAR.code for scan in told):
         _refuse_before_all_bars(scope, symbol, moment_ms)
     return views.Explained(
         symbol=str(symbol),

@@ -24,7 +24,7 @@ def log_lines(
 ) -> list[views.LogLine]:
     """All lines that are kept; `closed` are the newest trades. A bounded number of rows, whatever its age."""
     facts = account_log(records.connection, records, next_setup=next_setup, cursor_ms=cursor_ms, seen=seen)
-    lines = [*map(_line, facts), *map(_closed, closed)]
+    lines = [*map(_line, facts), *map(sold_line, closed)]
     lines.sort(key=lambda line: -line.time_ms)
     return lines[: 2 * LOG_LINES]
 
@@ -42,8 +42,8 @@ def _line(facts: DecisionFacts) -> views.LogLine:
     )
 
 
-def _closed(trade: Trade) -> views.LogLine:
-    """A trade that closed, at the time that lists of trades name: the open of the minute that sold it."""
+def sold_line(trade: Trade) -> views.LogLine:
+    """A trade that closed, at the time that lists of trades name: the open of the bar that sold it."""
     exit_ms = to_ms(trade.exit_time or trade.entry_time)
     reason = trade.exit_reason.code.replace("_", " ")
     return views.LogLine(

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from crypto_tracker.app.endings import portfolio_sentence, trade_ending
 from crypto_tracker.app.screen import words
+from crypto_tracker.app.serving.log_view import sold_line
 from crypto_tracker.app.serving.measured import Measured, key_of, measured
 from crypto_tracker.app.serving.run_records import RunRecords
 from crypto_tracker.app.serving.scans import scan_sentence
@@ -12,7 +13,7 @@ from crypto_tracker.app.serving.trade_view import trade_view
 from crypto_tracker.core.decisions import Reason, Verdict
 from crypto_tracker.core.orders import ExitReason, Trade
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import from_ms, to_ms
+from crypto_tracker.core.timeframes import from_ms
 from crypto_tracker.desk.source import DecisionFilter
 from crypto_tracker.desk.views import decisions as views
 from crypto_tracker.simulation.ledger import trade_group_id
@@ -40,7 +41,7 @@ def run_log(records: RunRecords, limit: int, *, until_ms: int) -> list[views.Log
     seen = measured(records, rows)
     lines = [_line(row, seen.get(key_of(row), {}), until_ms) for row in rows]
     newest = records.trades.number[-limit:].tolist()
-    lines += [_closed(trade) for trade in records.trades_numbered(newest)]
+    lines += [sold_line(trade) for trade in records.trades_numbered(newest)]
 
     lines.sort(key=lambda line: -line.time_ms)
     return _told_once(lines)[:limit]
@@ -126,19 +127,6 @@ def _line(row: SetupRecord, seen: Mapping[str, float], until_ms: int) -> views.L
             "strategy": row.strategy,
             "words": said,
         }
-    )
-
-
-def _closed(trade: Trade) -> views.LogLine:
-    """A trade that closed, at the time that lists of trades name: the open of the bar that sold it."""
-    return views.LogLine(
-        time_ms=to_ms(trade.exit_time or trade.entry_time),
-        kind="close",
-        symbol=str(trade.symbol),
-        who=trade.symbol.base,
-        strategy=trade.strategy,
-        words=f"sold by {trade.exit_reason.code.replace('_', ' ')}: {float(trade.pnl_quote):+,.2f} "
-        f"({100 * trade.return_net:+.2f} %)",
     )
 
 

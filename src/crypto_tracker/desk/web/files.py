@@ -62,11 +62,6 @@ class Pages:
         self._stamp: tuple[tuple[int, int, int] | None, ...] = ()
         self._files: Mapping[str, _File] = {}
 
-    @property
-    def built(self) -> bool:
-        """Whether there is a page."""
-        return self._folder is not None and (self._folder / INDEX).is_file()
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that no endpoint answers."""
         if scope["type"] == "websocket":

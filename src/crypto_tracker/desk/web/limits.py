@@ -32,10 +32,6 @@ class Buckets:
             self._left.popitem(last=False)
         return wait
 
-    def wait(self, key: str, now: float) -> int:
-        """The seconds until there is something in the bucket; 0 where there is."""
-        return self._wait(self._level(key, now))
-
     def _level(self, key: str, now: float) -> float:
         left, noted = self._left.get(key, (self._size, now))
         return min(self._size, left + (now - noted) * self._per_second)
