@@ -142,6 +142,16 @@ def test_health_counts_the_streams_of_this_server() -> None:
         ("trades?lim=3", 422, "there is no parameter 'lim' here: did you mean limit?"),
         ("ping?x=1", 422, "there is no parameter 'x' here: this endpoint takes none"),
         ("status?accounts=a", 422, "there is no parameter 'accounts' here: did you mean account?"),
+        (
+            "decisions?reason=share_usd",
+            422,
+            "the parameter reason is no reason that there is: did you mean share_used?",
+        ),
+        (
+            "decisions/counts?reason=share_used&reason=zzzz",
+            422,
+            "the parameter reason is no reason that there is: decisions/counts names those that were given",
+        ),
         ("trades?limit=0", 422, "the parameter limit must be 1 or more"),
         ("trades?limit=501", 422, "the parameter limit must be 500 or less"),
         ("trades?limit=ten", 422, "the parameter limit is no whole number"),
