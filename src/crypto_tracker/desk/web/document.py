@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from crypto_tracker.desk.views import live
 from crypto_tracker.desk.views.system import Problem
+from crypto_tracker.desk.web.samples import sample
 
 DESCRIPTION = """\
 What a trader looks at, and what can be told to an account.
@@ -43,13 +44,14 @@ def document(app: FastAPI, code_version: str) -> dict[str, Any]:
         license_info={"name": "MIT", "identifier": "MIT"},
         servers=[{"url": "/", "description": "this server"}],
     )
-    for path in made["paths"].values():
-        for operation in path.values():
-            operation["parameters"] = [_without_null(each) for each in operation.get("parameters", [])]
     parts = made.setdefault("components", {})
     parts["schemas"] = dict(sorted((_stream_schemas() | parts.get("schemas", {})).items()))
     for name in ("HTTPValidationError", "ValidationError"):
         parts["schemas"].pop(name, None)
+    for path in made["paths"].values():
+        for operation in path.values():
+            _show_answers(operation, parts["schemas"])
+            operation["parameters"] = [_without_null(each) for each in operation.get("parameters", [])]
     parts["securitySchemes"] = {
         "token": {
             "type": "http",
@@ -58,6 +60,15 @@ def document(app: FastAPI, code_version: str) -> dict[str, Any]:
         }
     }
     return made
+
+
+def _show_answers(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Give each answer that is no refusal an example, and each body that has none."""
+    answers = [answer for status, answer in operation["responses"].items() if status.startswith("2")]
+    for each in [*answers, operation.get("requestBody", {})]:
+        for content in each.get("content", {}).values():
+            if "example" not in content and "examples" not in content:
+                content["example"] = sample(content["schema"], schemas)
 
 
 def _without_null(parameter: dict[str, Any]) -> dict[str, Any]:

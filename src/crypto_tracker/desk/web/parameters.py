@@ -1,10 +1,13 @@
 """What endpoints can be asked for: the query parameters that several share, with bounds and examples."""
 
+import difflib
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from fastapi import Depends, Query
+from pydantic import WithJsonSchema
 
+from crypto_tracker.core.decisions import Reason
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, Timeframe
 from crypto_tracker.desk.source import ROWS_MAX, DecisionFilter, TradeFilter, TradeOrder
@@ -18,7 +21,7 @@ NAMES_MAX = 200  # of one repeated parameter
 ACCOUNT = r"^([a-z0-9][a-z0-9_-]{0,62}|run:[1-9][0-9]{0,9})$"
 SYMBOL = r"^[A-Za-z0-9]{1,24}/[A-Za-z0-9]{1,24}(:[A-Za-z0-9]{1,24})?$"
 STRATEGY = r"^[A-Z_][A-Z0-9_]{0,63}$"
-REASON = r"^[a-z][a-z0-9_]{0,63}$"
+REASONS = tuple(reason.code for reason in Reason)
 CURSOR = r"^[A-Za-z0-9_=-]{1,512}$"
 
 TimeframeCode = Literal["1m", "5m", "15m", "1h", "4h", "1d"]
@@ -34,6 +37,7 @@ ExitCode = Literal[
     "end_of_data",
 ]
 
+ReasonCode = Annotated[str, Query(max_length=64), WithJsonSchema({"type": "string", "enum": [*REASONS]})]
 AccountQuery = Annotated[
     str | None,
     Query(
@@ -135,7 +139,7 @@ async def decision_filter(
     symbol: SymbolTexts = [],  # noqa: B006
     strategy: StrategyTexts = [],  # noqa: B006
     reason: Annotated[
-        list[Annotated[str, Query(pattern=REASON)]],
+        list[ReasonCode],
         Query(
             description="The code of the answer; may be repeated.",
             examples=[["share_used"]],
@@ -151,6 +155,8 @@ async def decision_filter(
     ] = [],  # noqa: B006
 ) -> DecisionFilter:
     """Which setups and near misses are wanted; the span is of the deciding closes."""
+    for code in reason:
+        refuse_unknown_reason(code)
     return DecisionFilter(
         symbols=symbols_of(symbol),
         strategies=_once(strategy),
@@ -159,6 +165,14 @@ async def decision_filter(
         start_ms=asked_span.start_ms,
         end_ms=asked_span.end_ms,
     )
+
+
+def refuse_unknown_reason(code: str) -> None:
+    """Refuse a reason that no scan and no portfolio can give, with the one that was most likely meant."""
+    if code not in REASONS:
+        near = difflib.get_close_matches(code, REASONS, n=1)
+        meant = f"did you mean {near[0]}?" if near else "decisions/counts names those that were given"
+        raise Refused(422, f"the parameter reason is no reason that there is: {meant}")
 
 
 def symbols_of(texts: list[str]) -> tuple[Symbol, ...]:
