@@ -73,7 +73,7 @@ export class Paged<T, Page extends Listed<T> = Listed<T>> {
       (page) => {
         this.rows = [...this.rows, ...this.#added(page.items)];
         this.total = page.total ?? this.total;
-        this.#next = page.next;
+        this.#next = page.next === cursor ? null : page.next; // one that leads to itself leads nowhere
         this.waiting = this.#waits.size;
       },
     );

@@ -88,6 +88,19 @@ test("pages follow each other, and what stands on two of them is there once", as
   expect(list.rows).toEqual([4, 3, 2, 1]);
 });
 
+test("a cursor that leads to itself ends the list, which would ask for ever", async () => {
+  const asked: (string | null)[] = [];
+  const list = new Paged<number>(String);
+  list.restart((cursor) => {
+    asked.push(cursor);
+    return Promise.resolve({ items: [2, 1], next: "again" });
+  }, true);
+  await settled(list);
+  await readToTheEnd(list);
+  expect(asked).toEqual([null, "again"]);
+  expect(list.rows).toEqual([2, 1]);
+});
+
 test("rows that come while the first page is under way stand on top of it", async () => {
   const server = new Server();
   const list = new Paged<number>(String);
