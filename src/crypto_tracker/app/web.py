@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import os
 import signal
 import socket
@@ -151,9 +152,13 @@ async def serve(app: FastAPI, listening: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.ask_to_end)
+    # What is loaded stays: to look through all of it again and again would stop everything for 0.1 s each.
+    gc.collect()
+    gc.freeze()
     try:
         await server.serve([listening])
     finally:
+        gc.unfreeze()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
 
