@@ -166,7 +166,7 @@ def test_what_the_account_would_refuse_as_it_stands_is_refused_at_once(
     [
         ("close", {"symbol": "XRP"}, "XRP is not traded by this account: it trades BTC/USD"),
         ("close_worst", {"count": 0}, "the number of positions to close is 0, expected 1 or more"),
-        ("close_worst", {"count": "two"}, "takes count"),
+        ("close_worst", {"count": "two"}, "takes the argument count, a whole number"),
         (
             "regime_force",
             {"regime": "sunny"},
