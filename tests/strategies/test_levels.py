@@ -13,6 +13,7 @@ from crypto_tracker.core.instruments import Instruments
 from crypto_tracker.core.model import Frozen
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, Timeframe
+from crypto_tracker.strategies.channel_fit import WINDOW
 from crypto_tracker.strategies.dca import Dca
 from crypto_tracker.strategies.gates import price
 from crypto_tracker.strategies.levels import Level, LevelKind, Trigger, levels, trigger
@@ -124,6 +125,20 @@ def test_channel_draws_its_lines_the_top_of_the_buy_zone_and_the_target():
         "buy zone": (LevelKind.TRIGGER, pytest.approx(100.4)),
         "channel lower": (LevelKind.CHANNEL_LOWER, pytest.approx(100.0)),
     }
+
+
+def test_the_lines_of_a_channel_rise_with_it_and_its_target_goes_with_the_close():
+    strategy = channel_markets.scanned(channel_markets.ending(100.2)).strategy
+    parameters = channel_markets.scanned(channel_markets.ending(100.2)).parameters
+    measured = {"upper": 104.0, "lower": 100.0, "place": 0.5, "slope": 0.001, "target": 0.02}
+    arrays = {name: np.array([value]) for name, value in measured.items()}
+    drawn = {line.name: line for line in levels(strategy, parameters, facts([BTC]), arrays)}
+    for name in ("channel upper", "buy zone", "channel lower"):
+        slope = drawn[name].slope
+        assert slope is not None
+        assert slope.tolist() == pytest.approx([0.102])  # 0.1 % of the close, 102, with every bar
+        assert drawn[name].reach == WINDOW
+    assert drawn["target"].slope is None
 
 
 def test_channel_needs_the_zone_that_its_explanation_names():

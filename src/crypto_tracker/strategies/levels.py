@@ -39,11 +39,17 @@ class LevelKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Level:
-    """One line: prices (scans,), NaN where a scan has none."""
+    """One line: prices (scans,), NaN where a scan has none.
+
+    A line that a scan draws straight has `slope`, quote currency per bar of the strategy (scans,), and
+    `reach`, how many bars it was fitted to; one without a slope stands where it is until the next scan.
+    """
 
     name: str
     kind: LevelKind
     price: FloatArray
+    slope: FloatArray | None = None
+    reach: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,11 +189,16 @@ def _channel_levels(
     upper, lower = measured["upper"], measured["lower"]
     height = upper - lower
     close = lower + measured["place"] * height
+    slope = measured["slope"] * close  # both lines are parallel, and so is what lies at a share between them
+
+    def straight(name: str, kind: LevelKind, price: FloatArray) -> Level:
+        return Level(name=name, kind=kind, price=price, slope=slope, reach=WINDOW)
+
     return [
-        Level(name="channel upper", kind=LevelKind.CHANNEL_UPPER, price=upper),
+        straight("channel upper", LevelKind.CHANNEL_UPPER, upper),
         Level(name="target", kind=LevelKind.TARGET, price=close * (1.0 + measured["target"])),
-        Level(name="buy zone", kind=LevelKind.TRIGGER, price=lower + numbers.bottom_share * height),
-        Level(name="channel lower", kind=LevelKind.CHANNEL_LOWER, price=lower),
+        straight("buy zone", LevelKind.TRIGGER, lower + numbers.bottom_share * height),
+        straight("channel lower", LevelKind.CHANNEL_LOWER, lower),
     ]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from crypto_tracker.app.serving import levels as module
 from crypto_tracker.app.serving.home_bars import HomeBars
-from crypto_tracker.app.serving.levels import SCANS_MAX, levels, marks
+from crypto_tracker.app.serving.levels import SCANS_MAX, Line, levels, marks, straights
 from crypto_tracker.app.serving.scope import Scope
 from crypto_tracker.core.orders import ExitReason, Fill, FillKind
 from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, Timeframe, from_ms
@@ -93,6 +93,38 @@ def test_a_threshold_is_that_of_the_configuration_of_its_time(monkeypatch: pytes
     five = Timeframe.M5.ms
     recorded = Recorded(block(START + five, 100.0, "before"), block(START + 2 * five, 100.0, "now"))
     assert drawn(recorded, START + 2 * five)["buy below"][1] == [pytest.approx(90.0), pytest.approx(99.2)]
+
+
+def test_scans_that_draw_the_same_line_are_one_line_and_it_breaks_where_the_channel_changes():
+    # 100, 101, 102 rise by 1 a bar; then another channel, at 90, falls by 2 a bar; one scan without any.
+    line = Line(reach=8)
+    line.time_ms.extend(10 * row for row in range(1, 7))
+    line.price.extend([100.0, 101.0, 102.0, np.nan, 90.0, 88.0])
+    line.slope.extend([1.0, 1.0, 1.0, np.nan, -2.0, -2.0])
+    drawn = straights(line, 10)
+    assert drawn is not None
+    # The first from the open of its first bar to the close of its last. The newest goes back over 8 bars: its
+    # price in the middle of the bar that opens at 40 is 90, and 2 more in each of the 6 before.
+    assert (drawn.start_ms, drawn.end_ms) == ([0, -20], [30, 60])
+    assert drawn.start_price == pytest.approx([99.5, 103.0])
+    assert drawn.end_price == pytest.approx([102.5, 87.0])
+
+
+def test_a_line_that_ended_reaches_no_further_back_than_its_scans():
+    line = Line(reach=8)
+    line.time_ms.extend([10, 20])
+    line.price.extend([100.0, np.nan])
+    line.slope.extend([0.0, np.nan])
+    drawn = straights(line, 10)
+    assert drawn is not None
+    assert (drawn.start_ms, drawn.end_ms) == ([0], [10])
+
+
+def test_a_level_without_a_slope_is_no_straight_line():
+    line = Line(reach=0)
+    line.time_ms.append(10)
+    line.price.append(100.0)
+    assert straights(line, 10) is None
 
 
 @pytest.mark.parametrize(("days", "least"), [(1, 288), (3, 288), (40, 400)])

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 
 import numpy as np
@@ -29,6 +30,8 @@ MARKS_MAX = 2_000
 """Trades of a symbol and span, the newest, whose result stands at their last sell."""
 SCANS_MAX = 500
 """Scans of a strategy from which lines are drawn; of a longer span every second, third ... is taken."""
+_SAME = 1e-6
+"""So far, as a share of the price, two scans of one line may differ: measurements are kept in 32 bits."""
 
 
 def levels(
@@ -82,21 +85,68 @@ def marks(fills: Sequence[Fill], trades: Iterable[trade_views.Trade]) -> list[vi
 def _lines(
     scope: Scope, scanned: Scanned, symbol: Symbol, strategy: Strategy, start_ms: int, end_ms: int
 ) -> list[views.LevelLine]:
-    times = _thinned(closes(scope, timeframe_of(scope, strategy), start_ms, end_ms))
+    timeframe = timeframe_of(scope, strategy)
+    times = _thinned(closes(scope, timeframe, start_ms, end_ms))
     columns = read_columns(scope, scanned, symbol, strategy.name, times)
-    lines: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
+    lines: dict[tuple[str, str], Line] = {}
     for version, group in groupby(columns, key=lambda column: column.version):
         part = list(group)
         parameters = parameters_of(configuration_of(scope, version), strategy)
         drawn = levels_of(strategy, parameters, facts_of(scope, symbol), _measured(part))
         for level in drawn:
-            line = lines.setdefault((level.name, level.kind.value), ([], []))
-            line[0].extend(column.time_ms for column in part)
-            line[1].extend(level.price.tolist())
+            line = lines.setdefault((level.name, level.kind.value), Line(reach=level.reach))
+            line.time_ms.extend(column.time_ms for column in part)
+            line.price.extend(level.price.tolist())
+            if level.slope is not None:
+                line.slope.extend(level.slope.tolist())
     return [
-        views.LevelLine.model_validate({"name": name, "kind": kind, "time_ms": line[0], "price": line[1]})
+        views.LevelLine.model_validate(
+            {
+                "name": name,
+                "kind": kind,
+                "time_ms": line.time_ms,
+                "price": line.price,
+                "straight": straights(line, timeframe.ms),
+            }
+        )
         for (name, kind), line in lines.items()
     ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One level over all configurations of a span: columns of one length, no slope where it has none."""
+
+    reach: int
+    time_ms: list[int] = field(default_factory=list)
+    price: list[float] = field(default_factory=list)
+    slope: list[float] = field(default_factory=list)
+
+
+def straights(line: Line, bar_ms: int) -> views.Straights | None:
+    """The straight lines that scans drew, scans of one and the same line put together.
+
+    A scan draws its line through the middle of its bar, `slope` a bar. Scans draw the same one where each
+    lies on the line of the one before; the last scan draws it over all bars that it was fitted to.
+    """
+    if len(line.slope) != len(line.price) or not line.price:
+        return None
+    time_ms, price, slope = np.array(line.time_ms), np.array(line.price), np.array(line.slope)
+    bars = np.diff(time_ms) / bar_ms
+    near = _SAME * np.abs(price[1:])
+    same = np.abs(price[:-1] + slope[:-1] * bars - price[1:]) <= near  # False beside NaN
+    same &= np.abs(slope[1:] - slope[:-1]) * line.reach <= near
+    first = np.flatnonzero(np.append(True, ~same) & np.isfinite(price))
+    last = np.flatnonzero(np.append(~same, True) & np.isfinite(price))
+    back = np.full(len(first), 1.0)  # bars before the close of the first scan
+    if len(last) and last[-1] == len(price) - 1:
+        back[-1] = max(1.0, line.reach - (time_ms[last[-1]] - time_ms[first[-1]]) / bar_ms)
+    return views.Straights(
+        start_ms=(time_ms[first] - back * bar_ms).astype(np.int64).tolist(),
+        start_price=(price[first] - slope[first] * (back - 0.5)).tolist(),
+        end_ms=time_ms[last].tolist(),
+        end_price=(price[last] + slope[last] * 0.5).tolist(),
+    )
 
 
 def _thinned(times: range) -> list[int]:

@@ -34,6 +34,15 @@ class Candles(View):
     until_ms: Annotated[Ms, Field(description="what closes later is not shown: the account's own present")]
 
 
+class Straights(View):
+    """Straight lines, oldest first: columns of one length. Bars are taken from their open to their close."""
+
+    start_ms: list[int]
+    start_price: list[float]
+    end_ms: list[int]
+    end_price: list[float]
+
+
 class LevelLine(View):
     """One level of a strategy, from scan to scan: points of time and price; a break is a null price."""
 
@@ -41,6 +50,13 @@ class LevelLine(View):
     kind: Literal["trigger", "resistance", "support", "channel_upper", "channel_lower", "target", "other"]
     time_ms: list[int]
     price: list[MaybePrice]
+    straight: Annotated[
+        Straights | None,
+        Field(
+            description="a channel as it is drawn: a line for each stretch of scans that drew the same, the "
+            "newest from where it was fitted on; null for a level that stands until the next scan"
+        ),
+    ] = None
 
 
 class StrategyLevels(View):
@@ -87,7 +103,9 @@ class PairItem(View):
     return_1h: MaybeFraction
     return_24h: MaybeFraction
     volume_24h_quote: MaybeNumber
-    day: Annotated[list[MaybePrice], Field(description="25 hourly closes, from 24 h ago to the newest, for a small line")]
+    day: Annotated[
+        list[MaybePrice], Field(description="25 hourly closes, from 24 h ago to the newest, for a small line")
+    ]
     held: bool
     trades: int
     pnl_quote: Quote

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { barOf, lastAtOrBefore, levelOnBars } from "./align";
+import { barOf, lastAtOrBefore, levelOnBars, placeOf } from "./align";
 
 const MINUTE = 60_000;
 
@@ -15,6 +15,19 @@ describe("finding a bar", () => {
   it("takes the bar before a hole, and none before the first", () => {
     expect(barOf(bars, 17 * MINUTE)).toBe(2);
     expect(lastAtOrBefore(bars.times, -1)).toBe(-1);
+  });
+});
+
+describe("where a moment lies", () => {
+  const bars = { times: [0, 5, 10, 20].map((minute) => minute * MINUTE), length_ms: 5 * MINUTE };
+
+  it("counts from the middle of a bar to the middle of the next", () => {
+    expect([0, 2.5, 5, 7.5].map((minute) => placeOf(bars, minute * MINUTE))).toEqual([-0.5, 0, 0.5, 1]);
+  });
+
+  it("stands still in a hole, and goes on before the first bar and behind the last", () => {
+    expect([15, 19, 20].map((minute) => placeOf(bars, minute * MINUTE))).toEqual([2.5, 2.5, 2.5]);
+    expect([-10, 30].map((minute) => placeOf(bars, minute * MINUTE))).toEqual([-2.5, 4.5]);
   });
 });
 

@@ -23,6 +23,15 @@ export function barOf(bars: BarTimes, ms: number): number {
   return lastAtOrBefore(bars.times, ms);
 }
 
+/** Where a moment lies among the bars: a whole number is the middle of a bar, which lasts from half before it on. */
+export function placeOf(bars: BarTimes, ms: number): number {
+  const bar = Math.max(0, barOf(bars, ms));
+  const open = bars.times[bar] ?? 0;
+  const part = (ms - open) / bars.length_ms;
+  const last = bar === bars.times.length - 1;
+  return bar - 0.5 + (last ? part : Math.min(part, 1));
+}
+
 /** How many times longer the last scan stands. */
 const LAST = 6;
 

@@ -253,7 +253,12 @@ export class CandleDrawing {
       colour: seriesColour(level, palette),
       values: level.values,
     }));
-    this.lines.show(this.levels.map((level) => ({ ...level, paint: faded(seriesColour(level, palette), 0.75) })));
+    this.lines.show(
+      this.levels.map((level) => {
+        const colour = seriesColour(level, palette);
+        return { ...level, paint: faded(colour, 0.75), faint: faded(colour, 0.4) };
+      }),
+    );
     this.rulers.show(this.exits, tags, palette, this.format);
     this.stage.refigure();
   }

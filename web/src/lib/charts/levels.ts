@@ -1,4 +1,7 @@
-/** Levels of strategies as steps: each bar has the level that stood at its close, and a hole is a hole. */
+/**
+ * Levels of strategies: as steps, where each bar has the level that stood at its close and a hole is a hole, or as
+ * the straight lines that a channel is made of.
+ */
 
 import type {
   IPrimitivePaneRenderer,
@@ -9,10 +12,12 @@ import type {
 } from "lightweight-charts";
 
 import { DASHES } from "./rulers";
-import type { DrawnLevel } from "./types";
+import type { DrawnLevel, DrawnStraight } from "./types";
 
 export interface PaintedLevel extends DrawnLevel {
   readonly paint: string;
+  /** Of lines that stand no more. */
+  readonly faint: string;
 }
 
 export class Levels implements ISeriesPrimitive<Time> {
@@ -22,8 +27,11 @@ export class Levels implements ISeriesPrimitive<Time> {
     draw: (target) => {
       target.useMediaCoordinateSpace(({ context }) => {
         context.save();
-        context.lineWidth = 1;
-        for (const level of this.levels) this.draw(context, level);
+        for (const level of this.levels) {
+          context.setLineDash([...DASHES[level.dash]]);
+          if (level.straight === undefined) this.drawSteps(context, level);
+          else this.drawStraight(context, level, level.straight);
+        }
         context.restore();
       });
     },
@@ -47,7 +55,34 @@ export class Levels implements ISeriesPrimitive<Time> {
     this.place?.requestUpdate();
   }
 
-  private draw(context: CanvasRenderingContext2D, level: PaintedLevel): void {
+  private drawStraight(context: CanvasRenderingContext2D, level: PaintedLevel, lines: readonly DrawnStraight[]): void {
+    const scale = this.place?.chart.timeScale();
+    const range = scale?.getVisibleLogicalRange() ?? null;
+    if (this.place === undefined || scale === undefined || range === null) return;
+    const spacing = scale.options().barSpacing;
+    const across = (place: number): number | null => {
+      const bar = Math.floor(place); // the library has coordinates of whole bars only
+      const x = scale.logicalToCoordinate(bar as Logical);
+      return x === null ? null : x + (place - bar) * spacing;
+    };
+    for (const line of lines) {
+      if (line.to < range.from || line.from > range.to) continue;
+      const left = across(line.from);
+      const right = across(line.to);
+      const from = this.place.series.priceToCoordinate(line.from_price);
+      const to = this.place.series.priceToCoordinate(line.to_price);
+      if (left === null || right === null || from === null || to === null) continue;
+      const stands = line === lines.at(-1);
+      context.strokeStyle = stands ? level.paint : level.faint;
+      context.lineWidth = stands ? 1.5 : 1;
+      context.beginPath();
+      context.moveTo(left, from);
+      context.lineTo(right, to);
+      context.stroke();
+    }
+  }
+
+  private drawSteps(context: CanvasRenderingContext2D, level: PaintedLevel): void {
     const scale = this.place?.chart.timeScale();
     const range = scale?.getVisibleLogicalRange() ?? null;
     if (this.place === undefined || scale === undefined || range === null) return;
@@ -56,7 +91,7 @@ export class Levels implements ISeriesPrimitive<Time> {
     const first = Math.max(0, Math.floor(range.from) - step);
     const last = Math.min(level.values.length - 1, Math.ceil(range.to));
     context.strokeStyle = level.paint;
-    context.setLineDash([...DASHES[level.dash]]);
+    context.lineWidth = 1;
     context.beginPath();
     let open = false;
     for (let bar = first; bar <= last; bar += step) {

@@ -49,6 +49,14 @@ export interface Bars {
   readonly length_ms: number;
 }
 
+/** A straight line between two places among the bars; a whole number is the middle of a bar. */
+export interface DrawnStraight {
+  readonly from: number;
+  readonly to: number;
+  readonly from_price: number;
+  readonly to_price: number;
+}
+
 /** One level of a strategy, already on the bars. */
 export interface DrawnLevel {
   readonly id: string;
@@ -57,6 +65,8 @@ export interface DrawnLevel {
   readonly colour: number;
   readonly dash: "solid" | "dashed" | "dotted";
   readonly values: readonly (number | null)[];
+  /** Drawn instead of steps, oldest first; the last one is the newest. */
+  readonly straight?: readonly DrawnStraight[];
 }
 
 /** An average of the closes, one value for each bar. */

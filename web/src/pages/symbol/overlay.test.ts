@@ -51,7 +51,7 @@ describe("fills", () => {
 });
 
 describe("levels", () => {
-  const level = { time_ms: [15 * MINUTE, 30 * MINUTE], price: [101, 102] };
+  const level = { time_ms: [15 * MINUTE, 30 * MINUTE], price: [101, 102], straight: null };
   const strategies = [
     { strategy: "DCA", lines: [{ ...level, name: "4 h high", kind: "other" as const }] },
     {
@@ -67,6 +67,21 @@ describe("levels", () => {
   it("have the colour of their strategy and stand on the bars", () => {
     const [drawn] = drawnLevels(strategies, bars, order, ["CHANNEL"]);
     expect(drawn).toMatchObject({ words: "CHANNEL upper", colour: 1, dash: "dashed", values: [101, 102, 102, 102] });
+  });
+
+  it("that are straight lie between their places, and the newest goes on to the last candle", () => {
+    const straight = {
+      start_ms: [-15 * MINUTE, 0],
+      start_price: [90, 100],
+      end_ms: [0, 30 * MINUTE],
+      end_price: [91, 102],
+    };
+    const channel = { strategy: "CHANNEL", lines: [{ ...level, straight, name: "channel upper", kind: "channel_upper" as const }] };
+    const [drawn] = drawnLevels([channel], bars, order, ["CHANNEL"]);
+    expect(drawn?.straight).toEqual([
+      { from: -1.5, to: -0.5, from_price: 90, to_price: 91 },
+      { from: -0.5, to: 3.5, from_price: 100, to_price: 104 },
+    ]);
   });
 
   it("of strategies that nobody chose are not drawn", () => {

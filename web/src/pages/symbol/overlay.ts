@@ -1,9 +1,9 @@
 /** What the API says of levels, fills and the position, as the chart draws it. Pure. */
 
-import type { Mark, Position, StrategyLevels } from "$lib/api/types";
-import { barOf, levelOnBars } from "$lib/charts/align";
+import type { LevelLine, Mark, Position, StrategyLevels } from "$lib/api/types";
+import { barOf, levelOnBars, placeOf } from "$lib/charts/align";
 import type { Ruler } from "$lib/charts/rulers";
-import type { Bars, DrawnLevel, DrawnMark, DrawnTrip } from "$lib/charts/types";
+import type { Bars, DrawnLevel, DrawnMark, DrawnStraight, DrawnTrip } from "$lib/charts/types";
 import { money, percent, price } from "$lib/format";
 
 const DASHES = {
@@ -34,8 +34,32 @@ export function drawnLevels(
         colour: Math.max(0, order.indexOf(strategy)),
         dash: DASHES[line.kind],
         values: levelOnBars(bars, line, spacing(line.time_ms)),
+        ...(line.straight ? { straight: drawnStraights(line.straight, bars, spacing(line.time_ms)) } : {}),
       })),
   );
+}
+
+/** So many times the usual distance of scans the newest line goes on, as the next scan may be on its way. */
+const GOES_ON = 4;
+
+/** Straight lines among the bars; the newest goes on to the last bar. */
+function drawnStraights(lines: NonNullable<LevelLine["straight"]>, bars: Bars, lasts_ms: number): DrawnStraight[] {
+  const newest = bars.times.at(-1);
+  if (newest === undefined) return [];
+  const close = newest + bars.length_ms;
+  return lines.start_ms.flatMap((start_ms, index): DrawnStraight[] => {
+    const [end_ms, from_price, to_price] = [lines.end_ms[index], lines.start_price[index], lines.end_price[index]];
+    if (end_ms === undefined || from_price === undefined || to_price === undefined) return [];
+    const line = { from: placeOf(bars, start_ms), to: placeOf(bars, end_ms), from_price, to_price };
+    const goesOn = index === lines.start_ms.length - 1 && end_ms < close && close - end_ms <= GOES_ON * lasts_ms;
+    return [goesOn ? longer(line, bars.times.length - 0.5) : line];
+  });
+}
+
+/** The same line up to another place. */
+function longer(line: DrawnStraight, to: number): DrawnStraight {
+  const slope = (line.to_price - line.from_price) / (line.to - line.from);
+  return { ...line, to, to_price: line.to_price + slope * (to - line.to) };
 }
 
 /** The strategy whose price to wait for lies nearest to the last close; undefined where none waits for a price. */
