@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from crypto_tracker.core.decisions import Reason, Verdict
-from crypto_tracker.core.errors import DataError
+from crypto_tracker.core.errors import DataError, StoreError
 from crypto_tracker.core.orders import ExitReason, FillKind
 from crypto_tracker.store.database import RUNS, downgrade, open_engine
 from crypto_tracker.store.run_views import RunReader, RunViews
@@ -193,6 +193,15 @@ def test_a_reader_sees_runs_that_are_recorded_later(home):
     with reader.views() as views:
         assert views.runs(limit=1)[0].run_id == 6
     reader.close()
+
+
+def test_a_reader_that_was_let_go_of_opens_nothing_more(home):
+    reader = RunReader(home)
+    with reader.views() as views:
+        reader.close()
+        assert views.runs(limit=1)[0].run_id == 5  # who reads at this moment reads on
+    with pytest.raises(StoreError, match="were let go of: ask for them again"), reader.views():
+        pass
 
 
 def test_where_nothing_was_recorded_that_is_said(home, tmp_path_factory):

@@ -99,10 +99,11 @@ class AccountFollower:
 
     @property
     def now(self) -> Followed:
-        """The state of the last refresh; raises StoreError where there was none."""
-        if self._now is None:
-            raise StoreError(f"the account in {self.folder} was not read yet: refresh it first")
-        return self._now
+        """The state of the last refresh; raises NotOpened where there was none, or it was forgotten since."""
+        now = self._now
+        if now is None:
+            raise NotOpened(f"the account in {self.folder} was not read yet: refresh it first")
+        return now
 
     @property
     def setups(self) -> SetupColumns:

@@ -7,6 +7,7 @@ from crypto_tracker.app.serving.kept import Kept
 from crypto_tracker.app.serving.research_view import KeptResearch
 from crypto_tracker.app.serving.scope import Scanned, Scope
 from crypto_tracker.app.serving.scorecard_view import Case, KeptScorecard
+from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.desk.views.research import Research, ScorecardView
 from crypto_tracker.desk.views.system import DataQuality
 
@@ -47,6 +48,15 @@ class SlowViews:
     def known_data(self) -> DataQuality | None:
         """The same without waiting; None while it is made for the first time."""
         return self._data.look()
+
+    def known_scores(self) -> Mapping[Symbol, float]:
+        """How far the data of each symbol can be trusted, as far as that is known without waiting."""
+        known = self.known_data()
+        return {
+            Symbol.parse(row.symbol): row.score
+            for row in ([] if known is None else known.items)
+            if row.score is not None
+        }
 
     def scorecard(self) -> ScorecardView:
         """What is missing before money trades; before it was made a first time, that it is being made."""
