@@ -17,7 +17,8 @@ from crypto_tracker.app.serving.runs_kept import KeptRuns
 from crypto_tracker.core.errors import DataError, StoreError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe
-from crypto_tracker.desk.source import DecisionFilter, NotThere, TradeFilter
+from crypto_tracker.desk.source import Book, DecisionFilter, NotThere, TradeFilter
+from crypto_tracker.desk.views.charts import PairItem
 from crypto_tracker.store.database import open_engine
 from crypto_tracker.store.reader import DATABASE_NAME
 from crypto_tracker.store.runs import FILE_NAME, RunStore
@@ -50,6 +51,11 @@ def desk_of(tmp_path: Path) -> Iterator[Callable[..., HomeDesk]]:
         each.close()
 
 
+def priced(book: Book) -> list[PairItem]:
+    """Every symbol; what is known of its data is looked up aside, and comes when it is there."""
+    return [item.model_copy(update={"score": None}) for item in book.pairs().items]
+
+
 def open_below(folder: Path, name: str) -> list[Path]:
     """The files below a folder that this process holds open, of those whose name begins so."""
     held = [each.resolve() for each in Path("/proc/self/fd").iterdir()]
@@ -80,7 +86,28 @@ def test_bars_that_are_brought_back_are_seen_by_the_books_that_lacked_them(
     assert book.status().reference == "BTC/USD"
     fresh = desk_of(own_home, [NOW_MS]).book("run:1")
     assert book.regimes(None, None) == fresh.regimes(None, None)
-    assert book.pairs().items == fresh.pairs().items
+    assert priced(book) == priced(fresh)
+
+
+def test_bars_that_are_brought_back_are_seen_by_the_book_of_an_account_that_stands_still(
+    home: Path, desk_of: Callable[..., HomeDesk], tmp_path: Path
+) -> None:
+    away, clock = tmp_path / "away", [NOW_MS]
+    away.mkdir()
+    for path in home.glob("market.db*"):
+        shutil.move(path, away / path.name)
+    book = desk_of(home, clock).book(worlds.ACCOUNT)
+    assert book.status().reference_return_24h is None
+    assert book.ratios().market_change is None
+    assert all(item.price is None for item in book.pairs().items)
+    for path in away.iterdir():
+        shutil.move(path, home / path.name)
+    clock[0] += 1_000
+    fresh = desk_of(home, clock).book(worlds.ACCOUNT)
+    assert book.status().reference_return_24h == fresh.status().reference_return_24h is not None
+    assert book.ratios() == fresh.ratios()
+    assert book.ratios().market_change is not None
+    assert priced(book) == priced(fresh)
 
 
 def test_bars_that_come_into_a_store_that_lacked_them_are_seen_some_seconds_later(

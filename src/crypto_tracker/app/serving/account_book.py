@@ -89,7 +89,7 @@ class AccountBook(ColumnPages):
         self._health = health
         self._moments = Moments(bars, name, strategies=strategies, now_ms=now_ms)
         self._ratios: Recent[account_views.Ratios] = Recent(1)
-        self._began: Recent[tuple[float | None]] = Recent(1)
+        self._began: Recent[float | None] = Recent(1)
         self._sums: Recent[Mapping[Symbol, trade_views.Sums]] = Recent(1)
         self._slow: Recent[SlowViews] = Recent(1)
         self._commands = AccountCommands(self._moments, now_ms)
@@ -129,7 +129,12 @@ class AccountBook(ColumnPages):
         moment = self._moments.now()
         followed = moment.followed
         key = followed.beginning, followed.cursor_ms, moment.present.scope.version
-        return self._ratios.made(key, lambda: self._make_ratios(moment))
+        found = self._ratios.get(key)
+        if found is None:
+            found = self._make_ratios(moment)
+            if found.market_change is not None:  # else bars are missing, and may come
+                self._ratios.put(key, found)
+        return found
 
     # --- trades --------------------------------------------------------------------------------
 
@@ -220,12 +225,7 @@ class AccountBook(ColumnPages):
     def pairs(self) -> chart_views.Pairs:
         """Every symbol."""
         moment = self._moments.now()
-        known = self._slow_views(moment).known_data()
-        scores = {
-            Symbol.parse(row.symbol): row.score
-            for row in ([] if known is None else known.items)
-            if row.score is not None
-        }
+        scores = self._slow_views(moment).known_scores()
         held = {each.trade.symbol for each in moment.present.held}
         return pairs(moment.present.scope, held=held, sums=self._sums_of_symbols(moment), scores=scores)
 
@@ -395,14 +395,14 @@ class AccountBook(ColumnPages):
         if reference is None or bars is None or now.reference_price is None:
             return None
 
-        def first_close() -> tuple[float | None]:
+        def first_close() -> float | None:
             day = (account.start_ms, account.start_ms + DAY_MS)
             provider = account.providers[reference]
             closes = bars.panel([reference], Timeframe.M1, *day, provider=provider).close[:, 0]
             known = closes[~np.isnan(closes)]
-            return (float(known[0]) if len(known) else None,)
+            return float(known[0]) if len(known) else None
 
-        (began,) = self._began.made(moment.followed.beginning, first_close)
+        began = self._began.made(moment.followed.beginning, first_close)
         return None if began is None else now.reference_price / began - 1.0
 
     def _slow_views(self, moment: Moment) -> SlowViews:

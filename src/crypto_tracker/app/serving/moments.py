@@ -4,7 +4,7 @@ Threads share it. Two things are followed apart: the records, which grow with ev
 the market, which are read once for each minute of the account that somebody asks about.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
@@ -16,7 +16,7 @@ from crypto_tracker.app.serving.account_scans import AccountScans
 from crypto_tracker.app.serving.book_memory import BookMemory
 from crypto_tracker.app.serving.data_view import newest_bars
 from crypto_tracker.app.serving.follower import AccountFollower, Followed
-from crypto_tracker.app.serving.home_bars import HomeBars
+from crypto_tracker.app.serving.home_bars import HomeBars, OfBars
 from crypto_tracker.app.serving.log_view import log_lines
 from crypto_tracker.app.serving.market_view import MarketNow
 from crypto_tracker.app.serving.present import Present
@@ -91,7 +91,7 @@ class Moments:
         self._moment: Moment | None = None
         self._memory = (0, BookMemory())
         self._rules: Recent[_Rules] = Recent(_VERSIONS_KEPT)
-        self._market: Recent[MarketNow] = Recent(1)
+        self._market: tuple[Hashable, OfBars[MarketNow]] | None = None
         self._coins: Recent[tuple[CoinStanding, ...]] = Recent(1)
         self._closed: Recent[Totals] = Recent(1)
         self._status: Recent[Status] = Recent(1)
@@ -123,9 +123,11 @@ class Moments:
 
     def market(self, moment: Moment) -> MarketNow:
         """What bars say of the market at the account's last close."""
-        present = moment.present
+        present, kept = moment.present, self._market
         key = moment.followed.beginning, present.cursor_ms, present.scope.version
-        return self._market.made(key, self._read_market)
+        if kept is None or kept[0] != key:
+            kept = self._market = key, OfBars(self.stored, self._read_market, self.now_ms)
+        return kept[1].get()
 
     def coins(self, moment: Moment) -> tuple[CoinStanding, ...]:
         """The symbols of which something is to be told."""
@@ -134,7 +136,7 @@ class Moments:
             with self.reading() as reading:
                 return coin_standings(reading, reader=self.bars())
 
-        return self._coins.made(moment.followed.generation, read)
+        return self._coins.made((moment.followed.generation, self.stored.state().made), read)
 
     def around(self, moment: Moment) -> Around:
         """What is known besides the records: the clock, the process, commands that wait, the newest bar."""
@@ -269,9 +271,12 @@ class Moments:
 
         return self._rules.made((row.version, row.document, symbols), read)
 
-    def _read_market(self) -> MarketNow:
+    def _read_market(self) -> tuple[MarketNow, bool]:
+        """The market at the last close, and whether all of it is known."""
         with self.reading() as reading:
-            return MarketNow.read(reading, self.bars())
+            found = MarketNow.read(reading, self.bars())
+        known = found.reference_price is not None and None not in found.standing.returns.values()
+        return found, found.bars and (known or found.standing.reference is None)
 
     def _read_log(self, moment: Moment) -> list[LogLine]:
         newest = moment.followed.trades.number[-CLOSED_IN_LOG:][::-1].tolist()

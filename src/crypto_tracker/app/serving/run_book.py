@@ -171,12 +171,7 @@ class RunBook(ColumnPages):
 
     def pairs(self) -> chart_views.Pairs:
         """Every symbol."""
-        known = self._kept.slow.known_data()
-        scores = {
-            Symbol.parse(row.symbol): row.score
-            for row in ([] if known is None else known.items)
-            if row.score is not None
-        }
+        scores = self._kept.slow.known_scores()
         held = {trade.symbol for trade in self._kept.records.left_open}
         return pairs(self._kept.scope, held=held, sums=self._kept.sums_of_symbols, scores=scores)
 
