@@ -9,7 +9,7 @@ from typing import Any
 from crypto_tracker.core.errors import StoreError, UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe
-from crypto_tracker.desk.source import DecisionFilter, NotLive, NotThere, TradeFilter
+from crypto_tracker.desk.source import EVERY_LINE, DecisionFilter, LogFilter, NotLive, NotThere, TradeFilter
 from crypto_tracker.desk.views import accounts as account_views
 from crypto_tracker.desk.views import charts as chart_views
 from crypto_tracker.desk.views import controls as control_views
@@ -129,8 +129,11 @@ class FakeBook:
         self._know((symbol,), names)
         return example(decision_views.Explained, symbol=str(symbol), at_ms=at_ms)
 
-    def log(self, limit: int) -> decision_views.Log:
-        return decision_views.Log(items=[example(decision_views.LogLine)] * min(limit, 400))
+    def log(self, limit: int, where: LogFilter = EVERY_LINE, cursor: str | None = None) -> decision_views.Log:
+        self._know(where.symbols, ())
+        _read(cursor)
+        items = [example(decision_views.LogLine)] * min(limit, 400)
+        return decision_views.Log(items=items, next=NEXT if limit < 400 else None)
 
     # --- strategies and market
     def readiness(self) -> strategy_views.ReadinessBoard:

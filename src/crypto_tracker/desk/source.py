@@ -3,8 +3,8 @@
 The web server knows these protocols and nothing behind them; `app` joins the two. Every method is called from
 worker threads, several at a time. What cannot be answered raises an error of `core.errors`: NotThere where
 something named does not exist, UsageError for what cannot be asked, StoreError or DataError where the records
-cannot be read, NotLive where only a trading account could answer, and CryptoTrackerError itself for what makes
-sense and cannot be done as the account stands.
+cannot be read, NotLive where only a trading account could answer, and CryptoTrackerError itself for what is
+right in itself and cannot be done as the account stands.
 """
 
 from collections.abc import Sequence
@@ -77,6 +77,19 @@ class DecisionFilter:
     verdicts: tuple[decision_views.Verdict, ...] = ()
     start_ms: int | None = None
     end_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogFilter:
+    """Which lines of the log are wanted; empty or None does not narrow. The span is [start_ms, end_ms)."""
+
+    symbols: tuple[Symbol, ...] = ()
+    kinds: tuple[decision_views.LogKind, ...] = ()
+    start_ms: int | None = None
+    end_ms: int | None = None
+
+
+EVERY_LINE = LogFilter()
 
 
 class Book(Protocol):
@@ -161,8 +174,8 @@ class Book(Protocol):
         """The last scan of each strategy (all where none is named) at or before a moment."""
         ...
 
-    def log(self, limit: int) -> decision_views.Log:
-        """The newest lines first."""
+    def log(self, limit: int, where: LogFilter = EVERY_LINE, cursor: str | None = None) -> decision_views.Log:
+        """One page of the log, the newest lines first."""
         ...
 
     # --- strategies and market

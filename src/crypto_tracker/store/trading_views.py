@@ -569,8 +569,10 @@ class TradingViews:
 
     # --- what stopped it, and what people told it ----------------------------------------------
 
-    def halts(self, *, limit: int | None = None) -> list[Halted]:
-        """Critical errors, the last one first."""
+    def halts(self, *, limit: int | None = None, before_ms: int | None = None) -> list[Halted]:
+        """Critical errors, the last one first; only those before a moment."""
+        if before_ms is not None:
+            query = query.where(columns.time_ms < before_ms)
         columns = tables.halts.c
         query = select(tables.halts).order_by(columns.time_ms.desc(), columns.sequence).limit(limit)
         return [
@@ -580,8 +582,10 @@ class TradingViews:
             for row in self._connection.execute(query)
         ]
 
-    def answers(self, *, limit: int | None = None) -> list[Answered]:
-        """The trader's answers to commands, the last one first."""
+    def answers(self, *, limit: int | None = None, before_ms: int | None = None) -> list[Answered]:
+        """The trader's answers to commands, the last one first; only those before a moment."""
+        if before_ms is not None:
+            query = query.where(columns.time_ms < before_ms)
         columns = tables.command_results.c
         query = select(tables.command_results).order_by(columns.time_ms.desc(), columns.recorded_at_ms.desc())
         return [_answered(row) for row in self._connection.execute(query.limit(limit))]

@@ -12,7 +12,7 @@ from crypto_tracker.app.serving.setup_columns import SetupColumns, SetupKey
 from crypto_tracker.app.serving.trade_columns import TradeColumns, page_key
 from crypto_tracker.core.orders import ExitReason
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.desk.source import DecisionFilter, NotThere, TradeFilter, TradeOrder
+from crypto_tracker.desk.source import DecisionFilter, LogFilter, NotThere, TradeFilter, TradeOrder
 from crypto_tracker.desk.views import decisions as decided_views
 from crypto_tracker.desk.views import trades as trade_views
 
@@ -59,6 +59,11 @@ class Columns:
                 dict.fromkeys(self._known("strategy", each, strategies) for each in where.strategies)
             ),
         )
+
+    def named_symbols(self, where: LogFilter) -> LogFilter:
+        """The same for the log, whose lines name symbols alone."""
+        named = self.named(TradeFilter(symbols=where.symbols))
+        return replace(where, symbols=named.symbols)
 
     def _known(self, kind: str, name: str, known: Mapping[str, NameT]) -> NameT:
         found = known.get(name.upper())

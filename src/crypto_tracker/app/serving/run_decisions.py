@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from crypto_tracker.app.endings import portfolio_sentence, trade_ending
 from crypto_tracker.app.screen import words
+from crypto_tracker.app.serving.log_pages import Window, floor_of, window_of
 from crypto_tracker.app.serving.log_view import sold_line
 from crypto_tracker.app.serving.measured import Measured, key_of, measured
 from crypto_tracker.app.serving.run_records import RunRecords
@@ -14,10 +15,13 @@ from crypto_tracker.core.decisions import Reason, Verdict
 from crypto_tracker.core.orders import ExitReason, Trade
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import from_ms
-from crypto_tracker.desk.source import DecisionFilter
+from crypto_tracker.desk.source import DecisionFilter, LogFilter, TradeFilter
 from crypto_tracker.desk.views import decisions as views
 from crypto_tracker.simulation.ledger import trade_group_id
 from crypto_tracker.store.trading_records import SetupRecord
+
+_ROWS_OF_A_WINDOW = 1_000
+"""Of decisions, and of trades, that one look at the log reads."""
 
 
 def run_decisions(
@@ -34,17 +38,22 @@ def group_of(row: SetupRecord) -> str:
     return trade_group_id(row.symbol, row.strategy, from_ms(row.time_ms))
 
 
-def run_log(records: RunRecords, limit: int, *, until_ms: int) -> list[views.LogLine]:
-    """The newest lines first: what was bought and not, what came near, what was sold."""
-    places = records.setups.page(DecisionFilter(), limit=limit)
-    rows = records.setups_keyed(records.setups.keys(places))
+def run_log_window(
+    records: RunRecords, tiers: Mapping[Symbol, str], where: LogFilter, before_ms: int
+) -> Window:
+    """Lines before a moment: what was bought and not, what came near, what was sold."""
+    wanted = DecisionFilter(symbols=where.symbols, end_ms=before_ms)
+    rows = records.setups_keyed(records.setups.keys(records.setups.page(wanted, limit=_ROWS_OF_A_WINDOW)))
     seen = measured(records, rows)
-    lines = [_line(row, seen.get(key_of(row), {}), until_ms) for row in rows]
-    newest = records.trades.number[-limit:].tolist()
-    lines += [sold_line(trade) for trade in records.trades_numbered(newest)]
-
-    lines.sort(key=lambda line: -line.time_ms)
-    return _told_once(lines)[:limit]
+    lines = [_line(row, seen.get(key_of(row), {}), records.run.end_ms) for row in rows]
+    trades = records.trades
+    index = trades.select(TradeFilter(symbols=where.symbols, end_ms=before_ms), tiers)
+    numbers, _ = trades.page(index, "exit_ms", descending=True, limit=_ROWS_OF_A_WINDOW)
+    sold = [sold_line(trade) for trade in records.trades_numbered(numbers.tolist())]
+    floors = [
+        floor_of([line.time_ms for line in each], _ROWS_OF_A_WINDOW, before_ms) for each in (lines, sold)
+    ]
+    return window_of(_told_once([*lines, *sold]), floors, before_ms)
 
 
 def _decision(

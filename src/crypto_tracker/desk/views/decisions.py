@@ -18,6 +18,7 @@ from crypto_tracker.desk.views.base import (
 )
 from crypto_tracker.desk.views.trades import Fill, Order, Position, Trade
 
+LogKind = Literal["buy", "skip", "near", "market", "told", "halt", "close"]
 Verdict = Literal["TAKE", "SKIP", "NEAR_MISS"]
 Band = Annotated[
     Literal["ready", "close", "neutral", "waiting"],
@@ -159,17 +160,15 @@ class LogLine(View):
     """Something that happened, in words."""
 
     time_ms: Ms
-    kind: Literal["buy", "skip", "near", "market", "told", "halt", "close"]
+    kind: LogKind
     symbol: Annotated[Pair | None, Field(description="null where several, or all, are meant")]
     who: Annotated[str, Field(description="the coin, or how many", examples=["ETH", "4 coins", ""])]
     strategy: StrategyName | None
     words: Annotated[str, Field(examples=["fell 3.1 % in 4 h, volume 1.6x, conf 0.71"])]
 
 
-class Log(View):
-    """The newest lines first; what repeats is told once."""
-
-    items: list[LogLine]
+class Log(Listed[LogLine]):
+    """The newest lines first; what repeats within a page is told once."""
 
 
 class Measured(View):

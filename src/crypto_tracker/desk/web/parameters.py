@@ -10,8 +10,8 @@ from pydantic import WithJsonSchema
 from crypto_tracker.core.decisions import Reason
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, Timeframe
-from crypto_tracker.desk.source import ROWS_MAX, DecisionFilter, TradeFilter, TradeOrder
-from crypto_tracker.desk.views.decisions import Verdict
+from crypto_tracker.desk.source import ROWS_MAX, DecisionFilter, LogFilter, TradeFilter, TradeOrder
+from crypto_tracker.desk.views.decisions import LogKind, Verdict
 from crypto_tracker.desk.web.problems import Refused
 
 LATEST_MS = 4_102_444_800_000  # the year 2100
@@ -167,6 +167,23 @@ async def decision_filter(
     )
 
 
+async def log_filter(
+    asked_span: Annotated[Span, Depends(span)],
+    symbol: SymbolTexts = [],  # noqa: B006
+    kind: Annotated[
+        list[LogKind],
+        Query(description="What happened; may be repeated.", examples=[["buy"]], max_length=NAMES_MAX),
+    ] = [],  # noqa: B006
+) -> LogFilter:
+    """Which lines of the log are wanted; with a symbol only those that are of it."""
+    return LogFilter(
+        symbols=symbols_of(symbol),
+        kinds=tuple(dict.fromkeys(kind)),
+        start_ms=asked_span.start_ms,
+        end_ms=asked_span.end_ms,
+    )
+
+
 def refuse_unknown_reason(code: str) -> None:
     """Refuse a reason that no scan and no portfolio can give, with the one that was most likely meant."""
     if code not in REASONS:
@@ -192,4 +209,5 @@ def _once(names: list[str] | list[ExitCode] | list[Tier]) -> tuple[str, ...]:
 SpanAsked = Annotated[Span, Depends(span)]
 TradesAsked = Annotated[TradeFilter, Depends(trade_filter)]
 DecisionsAsked = Annotated[DecisionFilter, Depends(decision_filter)]
+LogAsked = Annotated[LogFilter, Depends(log_filter)]
 OrderQuery = Annotated[TradeOrder, Query(description="By which column.")]

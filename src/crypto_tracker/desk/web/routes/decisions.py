@@ -13,6 +13,7 @@ from crypto_tracker.desk.web.parameters import (
     Cursor,
     DecisionsAsked,
     Limit,
+    LogAsked,
     SpanAsked,
     StrategyText,
     StrategyTexts,
@@ -73,7 +74,14 @@ def explain(
 @routes.get("/logs")
 def logs(
     account: Account,
-    limit: Annotated[int, Query(ge=1, le=ROWS_MAX, description="The newest lines.", examples=[200])] = 200,
+    where: LogAsked,
+    limit: Annotated[
+        int, Query(ge=1, le=ROWS_MAX, description="Lines of one page, at most.", examples=[200])
+    ] = 200,
+    cursor: Cursor = None,
 ) -> Log:
-    """What happened, in words, newest first."""
-    return account.book().log(limit)
+    """What happened, in words, newest first, page by page.
+
+    A page may have fewer lines than were asked for; the log goes on as long as `next` is not null.
+    """
+    return account.book().log(limit, where, cursor)
