@@ -100,10 +100,13 @@ ASKED: dict[str, Callable[[TradingViews, int], Any]] = {
     ),
     "scans of some closes": lambda views, n: views.encoded_blocks("DCA", [MINUTE, newest(n)]),
     "old fills of a symbol": lambda views, _: views.fills_of_symbol(
-        Symbol.parse(SYMBOLS[3]), 20 * MINUTE, 40 * MINUTE
+        Symbol.parse(SYMBOLS[3]), 20 * MINUTE, 40 * MINUTE, trades=100
     ),
     "new fills of a symbol": lambda views, n: views.fills_of_symbol(
-        Symbol.parse(SYMBOLS[3]), newest(n - 20), newest(n)
+        Symbol.parse(SYMBOLS[3]), newest(n - 20), newest(n), trades=100
+    ),
+    "fills of a symbol over all the time": lambda views, n: views.fills_of_symbol(
+        Symbol.parse(SYMBOLS[3]), 0, newest(n), trades=5
     ),
     "answers to some commands": lambda views, n: views.answers_to([f"c{n - 1}", "c3", "unknown"]),
 }

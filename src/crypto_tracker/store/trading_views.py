@@ -422,22 +422,20 @@ class TradingViews:
         )
         return [fill_of(row) for row in self._connection.execute(query)]
 
-    def fills_of_symbol(self, symbol: Symbol, start_ms: int, end_ms: int) -> list[Fill]:
+    def fills_of_symbol(self, symbol: Symbol, start_ms: int, end_ms: int, *, trades: int) -> list[Fill]:
         """The executions of a symbol in bars that open in [start_ms, end_ms), in their order.
 
-        A symbol is held by one trade at a time, so its trades overlap the span one after the other.
+        Of the trades that closed in the span those of the newest so many, and of the one held at its end. A
+        symbol is held by one trade at a time, so its trades overlap the span one after the other.
         """
-        groups = []
-        query = (
-            select(tables.trades.c.trade_group_id, tables.trades.c.entry_ms)
-            .where(tables.trades.c.symbol == str(symbol), tables.trades.c.exit_ms >= start_ms)
-            .order_by(tables.trades.c.exit_ms)
+        closed = select(tables.trades.c.trade_group_id, tables.trades.c.entry_ms).where(
+            tables.trades.c.symbol == str(symbol)
         )
-        with self._connection.execute(query, execution_options={"yield_per": 64}) as closed:
-            for row in closed:
-                if row.entry_ms >= end_ms:
-                    break
-                groups.append(row.trade_group_id)
+        exit_ms = tables.trades.c.exit_ms
+        inside = closed.where(exit_ms >= start_ms, exit_ms < end_ms).order_by(exit_ms.desc()).limit(trades)
+        after = closed.where(exit_ms >= end_ms).order_by(exit_ms).limit(1)
+        groups = [row.trade_group_id for row in self._connection.execute(inside)]
+        groups += [row.trade_group_id for row in self._connection.execute(after) if row.entry_ms < end_ms]
         held = select(tables.positions.c.trade_group_id).where(tables.positions.c.symbol == str(symbol))
         groups += self._connection.execute(held).scalars()
         columns = tables.fills.c
@@ -571,10 +569,10 @@ class TradingViews:
 
     def halts(self, *, limit: int | None = None, before_ms: int | None = None) -> list[Halted]:
         """Critical errors, the last one first; only those before a moment."""
-        if before_ms is not None:
-            query = query.where(columns.time_ms < before_ms)
         columns = tables.halts.c
         query = select(tables.halts).order_by(columns.time_ms.desc(), columns.sequence).limit(limit)
+        if before_ms is not None:
+            query = query.where(columns.time_ms < before_ms)
         return [
             Halted(
                 halt=Halt(cause=row.cause, sentence=row.sentence, strategy=row.strategy), time_ms=row.time_ms
@@ -584,10 +582,10 @@ class TradingViews:
 
     def answers(self, *, limit: int | None = None, before_ms: int | None = None) -> list[Answered]:
         """The trader's answers to commands, the last one first; only those before a moment."""
-        if before_ms is not None:
-            query = query.where(columns.time_ms < before_ms)
         columns = tables.command_results.c
         query = select(tables.command_results).order_by(columns.time_ms.desc(), columns.recorded_at_ms.desc())
+        if before_ms is not None:
+            query = query.where(columns.time_ms < before_ms)
         return [_answered(row) for row in self._connection.execute(query.limit(limit))]
 
     def answers_to(self, command_ids: Sequence[str]) -> dict[str, Answered]:

@@ -46,6 +46,6 @@ class Recorded:
         del symbol, strategies, start_ms, end_ms, limit
         return []
 
-    def fills_of(self, symbol: Symbol, start_ms: int, end_ms: int) -> list[Fill]:
-        del symbol, start_ms, end_ms
+    def fills_of(self, symbol: Symbol, start_ms: int, end_ms: int, *, trades: int) -> list[Fill]:
+        del symbol, start_ms, end_ms, trades
         return []

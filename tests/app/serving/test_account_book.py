@@ -611,6 +611,24 @@ def test_scans_levels_and_explanations_are_of_the_recorded_scans(traded_book: Ac
     assert candles.time_ms[-1] + Timeframe.M15.ms == Timeframe.M15.floor(UNTIL_MS)
 
 
+def test_of_many_trades_the_newest_are_marked_and_it_is_said_from_when_on(
+    traded_book: AccountBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = all_trades(traded_book)
+    (name, count), *_ = Counter(each.symbol for each in every).most_common(1)
+    assert count > 1
+    whole = traded_book.levels(Symbol.parse(name), worlds.START_MS, UNTIL_MS, ())
+    assert whole.marks_from_ms is None
+    for module in ("levels", "account_book"):
+        monkeypatch.setattr(f"crypto_tracker.app.serving.{module}.MARKS_MAX", 1)
+    few = traded_book.levels(Symbol.parse(name), worlds.START_MS, UNTIL_MS, ())
+    marked = {next(each.trade_group_id for each in every if each.symbol == name)}
+    marked |= set() if few.position is None else {few.position.trade.trade_group_id}
+    assert few.marks == [mark for mark in whole.marks if mark.trade_group_id in marked]
+    assert len(few.marks) < len(whole.marks)
+    assert few.marks_from_ms == few.marks[0].time_ms
+
+
 def test_slow_views_are_of_this_account(traded_book: AccountBook) -> None:
     assert {row.symbol for row in traded_book.data().items} == set(map(str, worlds.PAIRS))
     assert traded_book.scorecard().account == worlds.ACCOUNT

@@ -339,15 +339,15 @@ def test_a_page_of_setups_is_read_by_its_keys(follower):
             views.setups_keyed([(1, "SOL/USDT", "DCA")])
         with pytest.raises(StoreError, match="has no trade 9"):
             views.trades_numbered([0, 9])
-        fills = views.fills_of_symbol(SOL, minute(0), minute(9))
+        fills = views.fills_of_symbol(SOL, minute(0), minute(9), trades=9)
         assert [(fill.kind.code, fill.bar_open_time.minute) for fill in fills] == [
             ("entry", 57),
             ("exit", 59),
             ("exit", 59),
         ]
-        assert len(views.fills_of_symbol(SOL, minute(4), minute(5))) == 2
-        assert views.fills_of_symbol(SOL, minute(5), minute(9)) == []
-        assert views.fills_of_symbol(ETH, minute(0), minute(9)) == []
+        assert len(views.fills_of_symbol(SOL, minute(4), minute(5), trades=9)) == 2
+        assert views.fills_of_symbol(SOL, minute(5), minute(9), trades=9) == []
+        assert views.fills_of_symbol(ETH, minute(0), minute(9), trades=9) == []
 
 
 def test_fills_of_what_is_still_held_are_fills_of_the_symbol_too(follower):
@@ -357,7 +357,9 @@ def test_fills_of_what_is_still_held_are_fills_of_the_symbol_too(follower):
             store.commit(step, recorded_at_ms=RECORDED)
     follower.refresh()
     with follower.views() as views:
-        assert [fill.kind.code for fill in views.fills_of_symbol(SOL, minute(0), minute(9))] == ["entry"]
+        assert [fill.kind.code for fill in views.fills_of_symbol(SOL, minute(0), minute(9), trades=9)] == [
+            "entry"
+        ]
 
 
 def test_a_control_file_that_is_being_made_says_nothing_yet(follower):

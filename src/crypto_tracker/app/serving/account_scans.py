@@ -52,10 +52,10 @@ class AccountScans:
         with self._follower.views() as records:
             return records.setups_keyed(keys)
 
-    def fills_of(self, symbol: Symbol, start_ms: int, end_ms: int) -> list[Fill]:
-        """The fills of a symbol in bars that open in [start_ms, end_ms)."""
+    def fills_of(self, symbol: Symbol, start_ms: int, end_ms: int, *, trades: int) -> list[Fill]:
+        """The fills of a symbol in bars that open in [start_ms, end_ms), of its newest so many trades."""
         with self._follower.views() as records:
-            return records.fills_of_symbol(symbol, start_ms, end_ms)
+            return records.fills_of_symbol(symbol, start_ms, end_ms, trades=trades)
 
     def seen_in(self, records: TradingViews) -> Callable[[SetupRecord], Mapping[str, float]]:
         """What a strategy measured in the scan of a setup or near miss; empty where it is not kept.

@@ -26,8 +26,8 @@ from crypto_tracker.strategies.base import Strategy
 from crypto_tracker.strategies.decisions import ScanColumn
 from crypto_tracker.strategies.levels import levels as levels_of
 
-MARKS_MAX = 2_000
-"""Trades of a symbol and span, the newest, whose result stands at their last sell."""
+MARKS_MAX = 300
+"""Closed trades of a symbol and span, the newest, whose fills are marked: more can not be told apart."""
 SCANS_MAX = 500
 """Scans of a strategy from which lines are drawn; of a longer span every second, third ... is taken."""
 _SAME = 1e-6
@@ -46,7 +46,8 @@ def levels(
 ) -> views.PairLevels:
     """The lines and fills of [start_ms, end_ms), and the position that is held.
 
-    `strategies` are all where none is named; `trades` are those of the symbol that closed in the span.
+    `strategies` are all where none is named; `trades` are the newest MARKS_MAX of the symbol that closed in
+    the span.
     """
     facts_of(scope, symbol)
     drawn = [
@@ -55,9 +56,13 @@ def levels(
         )
         for strategy in strategies_of(scope, tuple(strategies))
     ]
-    fills = scanned.fills_of(symbol, start_ms, min(end_ms, scope.until_ms))
+    marked = marks(scanned.fills_of(symbol, start_ms, min(end_ms, scope.until_ms), trades=MARKS_MAX), trades)
     return views.PairLevels(
-        symbol=str(symbol), strategies=drawn, marks=marks(fills, trades), position=position
+        symbol=str(symbol),
+        strategies=drawn,
+        marks=marked,
+        marks_from_ms=marked[0].time_ms if marked and len(trades) >= MARKS_MAX else None,
+        position=position,
     )
 
 
@@ -143,10 +148,15 @@ def straights(line: Line, bar_ms: int) -> views.Straights | None:
         back[-1] = max(1.0, line.reach - (time_ms[last[-1]] - time_ms[first[-1]]) / bar_ms)
     return views.Straights(
         start_ms=(time_ms[first] - back * bar_ms).astype(np.int64).tolist(),
-        start_price=(price[first] - slope[first] * (back - 0.5)).tolist(),
+        start_price=_short(price[first] - slope[first] * (back - 0.5)),
         end_ms=time_ms[last].tolist(),
-        end_price=(price[last] + slope[last] * 0.5).tolist(),
+        end_price=_short(price[last] + slope[last] * 0.5),
     )
+
+
+def _short(prices: FloatArray) -> list[float]:
+    """Prices with as many digits as can be seen."""
+    return [float(f"{price:.8g}") for price in prices.tolist()]
 
 
 def _thinned(times: range) -> list[int]:

@@ -155,9 +155,9 @@ class RunRecords:
         places = self.setups.page(where, limit=limit)
         return self.setups_keyed(self.setups.keys(places[::-1]))
 
-    def fills_of(self, symbol: Symbol, start_ms: int, end_ms: int) -> list[Fill]:
-        """The fills of a symbol in bars that open in [start_ms, end_ms)."""
-        groups = [self._groups[number] for number in self._within(symbol, start_ms, end_ms)]
+    def fills_of(self, symbol: Symbol, start_ms: int, end_ms: int, *, trades: int) -> list[Fill]:
+        """The fills of a symbol in bars that open in [start_ms, end_ms), of its newest so many trades."""
+        groups = [self._groups[number] for number in self._within(symbol, start_ms, end_ms)[-trades:]]
         groups += [each.trade_group_id for each in self.left_open if each.symbol == symbol]
         return [fill for fill in self.fills(groups) if start_ms <= to_ms(fill.bar_open_time) < end_ms]
 

@@ -89,6 +89,6 @@ class Scanned(Protocol):
         """The newest setups and near misses of a symbol, oldest first."""
         ...
 
-    def fills_of(self, symbol: Symbol, start_ms: int, end_ms: int) -> list[Fill]:
-        """The fills of a symbol in bars that open in [start_ms, end_ms)."""
+    def fills_of(self, symbol: Symbol, start_ms: int, end_ms: int, *, trades: int) -> list[Fill]:
+        """The fills of a symbol in bars that open in [start_ms, end_ms), of its newest so many trades."""
         ...

@@ -87,6 +87,10 @@ class PairLevels(View):
     symbol: Pair
     strategies: list[StrategyLevels]
     marks: Annotated[list[Mark], Field(description="fills of the span, oldest first")]
+    marks_from_ms: Annotated[
+        Ms | None,
+        Field(description="fills before it are left out, as they are too many; null where all are there"),
+    ] = None
     position: Annotated[Position | None, Field(description="held now: its stop, target, trailing and rungs")]
 
 
