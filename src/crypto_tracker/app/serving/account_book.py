@@ -12,6 +12,7 @@ import numpy as np
 from crypto_tracker.app.accounts import account_place
 from crypto_tracker.app.explaining import PortfolioAnswer, Scan, answers_of_account
 from crypto_tracker.app.judging import of_account
+from crypto_tracker.app.screen.account_log import REGIMES_BACK_MS
 from crypto_tracker.app.serving.account_commands import AccountCommands
 from crypto_tracker.app.serving.candles import candles
 from crypto_tracker.app.serving.column_pages import ColumnPages, Columns
@@ -21,6 +22,7 @@ from crypto_tracker.app.serving.explanations import explain
 from crypto_tracker.app.serving.home_bars import HomeBars
 from crypto_tracker.app.serving.levels import MARKS_MAX, levels
 from crypto_tracker.app.serving.locks_view import locks_view
+from crypto_tracker.app.serving.log_pages import log_page
 from crypto_tracker.app.serving.market_view import market_view
 from crypto_tracker.app.serving.moments import Moment, Moments
 from crypto_tracker.app.serving.news import AccountWatch
@@ -42,7 +44,7 @@ from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.decisions import Regime
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, Timeframe, to_ms
-from crypto_tracker.desk.source import NotThere, TradeFilter
+from crypto_tracker.desk.source import EVERY_LINE, LogFilter, NotThere, TradeFilter
 from crypto_tracker.desk.views import accounts as account_views
 from crypto_tracker.desk.views import charts as chart_views
 from crypto_tracker.desk.views import controls as control_views
@@ -190,10 +192,21 @@ class AccountBook(ColumnPages):
         scope = self._moments.now().present.scope
         return explain(scope, self._moments.scans, symbol, at_ms, strategies, self._answer)
 
-    def log(self, limit: int) -> decided_views.Log:
-        """The newest lines first."""
+    def log(self, limit: int, where: LogFilter = EVERY_LINE, cursor: str | None = None) -> decided_views.Log:
+        """One page of the log, the newest lines first."""
         check_limit(limit)
-        return decided_views.Log(items=self._moments.log(self._moments.now())[:limit])
+        moment = self._moments.now()
+        where = self._columns_at(moment).named_symbols(where)
+        since_ms = moment.present.cursor_ms - REGIMES_BACK_MS  # so far back what is kept of it is whole
+        return log_page(
+            self._name,
+            partial(self._moments.log_window, moment, where),
+            where,
+            limit=limit,
+            cursor=cursor,
+            until_ms=moment.present.cursor_ms + MINUTE_MS,
+            newest=[line for line in self._moments.log(moment) if line.time_ms >= since_ms],
+        )
 
     # --- strategies and market -----------------------------------------------------------------
 

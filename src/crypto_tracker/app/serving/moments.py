@@ -17,7 +17,8 @@ from crypto_tracker.app.serving.book_memory import BookMemory
 from crypto_tracker.app.serving.data_view import newest_bars
 from crypto_tracker.app.serving.follower import AccountFollower, Followed
 from crypto_tracker.app.serving.home_bars import HomeBars, OfBars
-from crypto_tracker.app.serving.log_view import log_lines
+from crypto_tracker.app.serving.log_pages import Window
+from crypto_tracker.app.serving.log_view import ROWS_OF_A_WINDOW, log_lines, log_window
 from crypto_tracker.app.serving.market_view import MarketNow
 from crypto_tracker.app.serving.present import Present
 from crypto_tracker.app.serving.recent import Recent
@@ -29,7 +30,7 @@ from crypto_tracker.app.standing import CoinStanding, Reading, coin_standings
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe
-from crypto_tracker.desk.source import TradeFilter
+from crypto_tracker.desk.source import LogFilter, TradeFilter
 from crypto_tracker.desk.views.accounts import Status
 from crypto_tracker.desk.views.decisions import LogLine
 from crypto_tracker.store.control import Check
@@ -179,6 +180,23 @@ class Moments:
     def log(self, moment: Moment) -> list[LogLine]:
         """All lines of the log that are kept, newest first."""
         return self._log.made(moment.followed.generation, lambda: self._read_log(moment))
+
+    def log_window(self, moment: Moment, where: LogFilter, before_ms: int) -> Window:
+        """Lines of the log before a moment, as far back as a bounded number of rows tells."""
+        trades = moment.followed.trades
+        wanted = TradeFilter(symbols=where.symbols, end_ms=before_ms)
+        index = trades.select(wanted, moment.present.tiers)
+        numbers, _ = trades.page(index, "exit_ms", descending=True, limit=ROWS_OF_A_WINDOW)
+        with self.follower.views() as records:
+            return log_window(
+                records,
+                moment.followed.setups,
+                [trade for trade, _ in records.trades_numbered(numbers.tolist())],
+                moment.followed.regimes,
+                where,
+                before_ms,
+                seen=self.scans.seen_in(records),
+            )
 
     def where(self, moment: Moment) -> Standing:
         """The account as commands are told to it."""

@@ -1,6 +1,7 @@
 """The book of a recorded run: shown on the same pages as an account, and never to be told anything."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NoReturn
 
 from crypto_tracker.app.endings import portfolio_sentence
@@ -9,11 +10,12 @@ from crypto_tracker.app.serving.candles import candles
 from crypto_tracker.app.serving.column_pages import ColumnPages, Columns
 from crypto_tracker.app.serving.explanations import explain
 from crypto_tracker.app.serving.levels import MARKS_MAX, levels
+from crypto_tracker.app.serving.log_pages import log_page
 from crypto_tracker.app.serving.page_limits import check_limit, check_points
 from crypto_tracker.app.serving.pairs import pairs, prices
 from crypto_tracker.app.serving.readiness import readiness
 from crypto_tracker.app.serving.regimes_view import regimes_view
-from crypto_tracker.app.serving.run_decisions import run_decisions, run_log
+from crypto_tracker.app.serving.run_decisions import run_decisions, run_log_window
 from crypto_tracker.app.serving.run_positions import NOT_RECORDED, orders_of
 from crypto_tracker.app.serving.run_watch import RunWatch
 from crypto_tracker.app.serving.runs_kept import KeptRun
@@ -25,8 +27,8 @@ from crypto_tracker.core.decisions import Verdict
 from crypto_tracker.core.money import QUOTE_SCALE, to_decimal
 from crypto_tracker.core.orders import Trade
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import Timeframe, to_ms
-from crypto_tracker.desk.source import NotLive
+from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe, to_ms
+from crypto_tracker.desk.source import EVERY_LINE, LogFilter, NotLive
 from crypto_tracker.desk.views import accounts as account_views
 from crypto_tracker.desk.views import charts as chart_views
 from crypto_tracker.desk.views import controls as control_views
@@ -129,11 +131,19 @@ class RunBook(ColumnPages):
         scope, records = self._kept.scope, self._kept.records
         return explain(scope, records, symbol, at_ms, strategies, self._answer)
 
-    def log(self, limit: int) -> decided_views.Log:
-        """The newest lines first."""
+    def log(self, limit: int, where: LogFilter = EVERY_LINE, cursor: str | None = None) -> decided_views.Log:
+        """One page of the log, the newest lines first."""
         check_limit(limit)
-        until_ms = self._kept.scope.until_ms
-        return decided_views.Log(items=run_log(self._kept.records, limit, until_ms=until_ms))
+        kept = self._kept
+        where = kept.columns.named_symbols(where)
+        return log_page(
+            kept.scope.account,
+            partial(run_log_window, kept.records, kept.tiers, where),
+            where,
+            limit=limit,
+            cursor=cursor,
+            until_ms=kept.scope.until_ms + MINUTE_MS,
+        )
 
     # --- strategies and market -----------------------------------------------------------------
 
