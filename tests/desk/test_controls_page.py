@@ -165,6 +165,40 @@ def test_close_worst_sells_as_many_as_were_asked_for(look: Looked, api: Api) -> 
     applied(look, api, "close_worst", count=2)
 
 
+def test_a_confirmation_keeps_up_with_the_market_and_a_lost_answer_gives_no_second_command(
+    look: Looked, api: Api
+) -> None:
+    button = group(look, "Positions").get_by_role("button", name="Sell them")
+    dialog = look.page.get_by_role("dialog")
+    button.click()
+    known = dialog.locator("time").first
+    before = known.get_attribute("datetime")
+    until(lambda: known.get_attribute("datetime") != before)
+    numbers: list[str] = []
+
+    def lose_the_answer(route: Any) -> None:
+        if route.request.method == "POST":
+            numbers.append(route.request.post_data_json["command_id"])
+            route.fetch()
+            route.abort()
+        else:
+            route.continue_()
+
+    look.page.route("**/api/v1/commands?*", lose_the_answer)
+    dialog.locator("button.confirm").click()
+    dialog.get_by_text("Nobody knows whether this arrived").wait_for()
+    look.page.keyboard.press("Escape")
+    look.page.unroute("**/api/v1/commands?*")
+    assert [text for text in look.complaints if "ERR_FAILED" not in text] == []
+    look.complaints.clear()  # the browser complains of the answer that was lost
+    button.click()
+    dialog.get_by_text("You sent the same").wait_for()
+    look.page.keyboard.press("Escape")
+    assert [each["kind"] for each in api.get("commands")["items"] if each["command_id"] in numbers] == [
+        "close_worst"
+    ]
+
+
 def test_a_regime_is_forced_and_left_to_the_market_again(look: Looked, api: Api) -> None:
     regime = group(look, "Market regime")
     give(look, regime.get_by_role("button", name="CAUTION", exact=True), danger="caution")

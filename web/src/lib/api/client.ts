@@ -57,10 +57,11 @@ export function forgetAnswers(): void {
   asked.clear();
 }
 
-/** Tell; needs the scope `control`. */
-export function post<T>(path: string, body?: unknown, query: Query = {}): Promise<T> {
+/** Tell; needs the scope `control`. With a `signal` the answer can be done without: then it throws an AbortError. */
+export function post<T>(path: string, body?: unknown, query: Query = {}, signal?: AbortSignal): Promise<T> {
   return send<T>(path, query, {
     method: "POST",
+    signal,
     body: body === undefined ? undefined : JSON.stringify(body),
     headers: body === undefined ? {} : { "Content-Type": "application/json" },
   }).finally(forgetAnswers);
@@ -101,7 +102,8 @@ async function send<T>(path: string, query: Query, init: RequestInit, token = se
 async function answerOf<T>(response: Response): Promise<T> {
   try {
     return (await response.json()) as T;
-  } catch {
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new Problem(0, "No whole answer", "The answer of the server was cut off.");
   }
 }

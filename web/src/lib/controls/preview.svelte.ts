@@ -11,12 +11,13 @@ export class Preview {
   /** The moment of the market that the answer knows at least. */
   untilMs = $state<number | null>(null);
 
+  #asking = new AbortController();
   #asked = 0;
   #heard = 0;
 
   /** `until`: up to which moment the account has come. */
   constructor(
-    readonly ask: () => Promise<CommandPreview>,
+    readonly ask: (signal: AbortSignal) => Promise<CommandPreview>,
     readonly until: () => number | null,
   ) {}
 
@@ -24,14 +25,16 @@ export class Preview {
   async refresh(): Promise<void> {
     const number = ++this.#asked;
     const until = this.until();
+    const { signal } = this.#asking;
     try {
-      const answer = await this.ask();
+      const answer = await this.ask(signal);
       if (number <= this.#heard) return;
       this.#heard = number;
       this.answer = answer;
       this.untilMs = until;
       this.problem = undefined;
     } catch (error) {
+      if (signal.aborted) return;
       if (!(error instanceof Problem)) throw error;
       if (number <= this.#heard) return;
       this.#heard = number;
@@ -39,9 +42,16 @@ export class Preview {
     }
   }
 
+  /** Whatever is on its way is not waited for: what stands is about to change, or nobody reads it any more. */
+  stop(): void {
+    this.#asking.abort();
+    this.#asking = new AbortController();
+    this.#heard = this.#asked;
+  }
+
   /** After a gap: what was answered or asked before counts no more. */
   async renew(): Promise<void> {
-    this.#heard = this.#asked;
+    this.stop();
     this.answer = undefined;
     this.problem = undefined;
     await this.refresh();

@@ -70,6 +70,20 @@ test("after a gap nothing can be confirmed until an answer comes that was asked 
   expect(preview.answer?.title).toBe("after the gap");
 });
 
+test("what is not waited for changes nothing, whether it comes or fails", async () => {
+  void preview.refresh();
+  asked[0]?.answer("sells for -1.55");
+  await settled();
+  void preview.refresh();
+  void preview.refresh();
+  preview.stop();
+  asked[1]?.answer("sells for -23.40");
+  asked[2]?.fail(new Problem(409, "Conflict", "Nothing of it is held."));
+  await settled();
+  expect(preview.answer?.title).toBe("sells for -1.55");
+  expect(preview.problem).toBeUndefined();
+});
+
 test("why there is no answer is told, until there is one", async () => {
   void preview.refresh();
   asked[0]?.fail(new Problem(409, "Conflict", "Nothing of it is held."));
