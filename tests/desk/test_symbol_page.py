@@ -476,6 +476,23 @@ def test_nobody_is_shut_out(chromium: Any, site: str, api: Api, size: str, schem
     looked.close()
 
 
+def test_over_the_whole_window_nothing_but_the_chart_is_within_reach(look: Looked) -> None:
+    page = view(look)
+    page.get_by_role("button", name="Full screen").click()
+    chart = page.get_by_role("dialog", name=f"Chart of {SYMBOL}")
+    chart.wait_for()
+    still = "[...document.querySelectorAll('nav')].map((nav) => nav.closest('[inert]') !== null)"
+    assert all(page.evaluate(still))
+    inside = "document.querySelector('[role=dialog][aria-modal]').contains(document.activeElement)"
+    for _ in range(25):
+        page.keyboard.press("Tab")
+        assert page.evaluate(f"document.activeElement === document.body || {inside}")
+    page.keyboard.press("Escape")
+    page.get_by_role("region", name=f"Chart of {SYMBOL}").wait_for()
+    assert not any(page.evaluate(still))
+    assert page.locator("[inert]").count() == 0
+
+
 def test_the_charts_keep_the_logo_of_their_makers(look: Looked) -> None:
     page = view(look)
     logo = page.locator("#tv-attr-logo")

@@ -443,6 +443,12 @@ def test_on_a_phone_nothing_hangs_over_the_edge_and_a_trade_fills_the_screen(
     region = page.get_by_role("region", name="All closed trades")
     region.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.locator("[data-points]").nth(1).wait_for()
+    hanging = """() => [...document.querySelectorAll('figure')].filter((figure) => {
+        const card = figure.closest('section').getBoundingClientRect();
+        return figure.getBoundingClientRect().bottom > card.bottom;
+    }).map((figure) => figure.getAttribute('aria-label'))"""
+    assert page.evaluate(hanging) == []
     looked.shoot("trading-phone")
     region.locator("tr[data-row]").first.locator("td").nth(2).tap()
     drawer = page.get_by_role("dialog")
