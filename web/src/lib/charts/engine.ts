@@ -25,6 +25,7 @@ import { moment, onTheWall, tick, unitOf, weight } from "./clock";
 import type { Zone } from "./clock";
 import { faded, readPalette, watchTheme } from "./palette";
 import type { Palette } from "./palette";
+import { clear, whole } from "./room";
 
 /** Milliseconds as the library counts: in whole seconds. */
 export function seconds(ms: number): UTCTimestamp {
@@ -90,11 +91,6 @@ function themed(palette: Palette): DeepPartial<ChartOptions> {
     rightPriceScale: { borderColor: palette.line },
   };
 }
-
-/** Of a letter, in heights of letters. */
-export const LETTER = 0.62;
-/** So near to a tag, in heights of letters, a figure of the scale would be covered in part. */
-const TAG = 1.5;
 
 export interface StageOptions {
   readonly zone: Zone;
@@ -170,15 +166,14 @@ export class Stage {
 
   private covered(value: number): boolean {
     const y = this.heightOf(value);
-    return y !== null && this.tags().some((tag) => Math.abs(tag - y) < TAG * this.palette.size);
+    return y !== null && !clear(y, this.tags(), this.palette.size);
   }
 
   /** Whether words of the axis of time are not cut by its ends. */
   private fits(words: string, index: number): boolean {
     const scale = this.chart.timeScale();
     const x = scale.logicalToCoordinate(index as Logical);
-    const half = (words.length * LETTER * this.palette.size) / 2;
-    return x === null || (x >= half && x <= scale.width() - half);
+    return x === null || whole(words, x, scale.width(), this.palette.size);
   }
 
   /** Scrolls just so far that the point with this index is in sight. */
