@@ -67,6 +67,10 @@ def test_a_lost_connection_is_said_at_once_and_heals_by_itself(chromium, desk, a
         looking.open("/system")
         page.get_by_text("Live: what is new comes by itself").wait_for(state="attached")
         page.wait_for_load_state("networkidle")
+        page.get_by_role("button", name="Engine: Attention").click()
+        switch = page.locator("button[data-command]").first
+        switch.wait_for()
+        assert switch.get_attribute("aria-disabled") == "false"
 
         refusing.set()
         streams[-1].close(code=1011)
@@ -74,12 +78,15 @@ def test_a_lost_connection_is_said_at_once_and_heals_by_itself(chromium, desk, a
         banner.wait_for(timeout=2_000)
         assert page.locator("main.stale").count() == 1
         assert page.get_by_text("Live: what is new comes by itself").count() == 0
+        assert switch.get_attribute("aria-disabled") == "true"
+        assert "No connection" in switch.get_attribute("title")
 
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         refusing.clear()
         banner.wait_for(state="detached")
         assert page.locator("main.stale").count() == 0
+        assert switch.get_attribute("aria-disabled") == "false"
         # What was missed meanwhile is fetched.
         deadline = time.monotonic() + 10.0
         while not any("/api/v1/status" in url for url in asked) and time.monotonic() < deadline:
