@@ -47,7 +47,7 @@ export function follow(words: string, given: CommandItem, account: string): void
   toast("info", said);
   waiting.set(given.command_id, { words, said, account, token: session.token, createdMs: given.created_at_ms });
   listen();
-  lookIn(FIRST_LOOK_MS);
+  lookAgain(FIRST_LOOK_MS);
 }
 
 function tell(words: string, answer: CommandItem): void {
@@ -68,7 +68,7 @@ function listen(): void {
   };
 }
 
-function lookIn(ms: number): void {
+function lookAgain(ms: number): void {
   clearTimeout(timer);
   timer = window.setTimeout(() => void look(), ms);
 }
@@ -101,7 +101,7 @@ async function lookOnce(): Promise<void> {
     found = await givenAmong(own.map(([number]) => number), account, Math.min(...own.map(([, each]) => each.createdMs)));
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    if (error.passing) lookIn(RETRY_MS); // the banner tells it
+    if (error.passing) lookAgain(RETRY_MS); // the banner tells it
     return;
   }
   let answered = false;
