@@ -101,5 +101,5 @@ def test_a_cursor_of_the_log_belongs_to_its_filter(traded_book: AccountBook) -> 
     for other in (LogFilter(kinds=("buy",)), LogFilter(symbols=(Symbol.parse("ETH/USD"),))):
         with pytest.raises(UsageError, match="is no cursor of this list"):
             traded_book.log(2, other, cursor)
-    with pytest.raises(NotThere, match="has no symbol XXX/USD"):
-        traded_book.log(2, LogFilter(symbols=(Symbol.parse("XXX/USD"),)))
+    with pytest.raises(NotThere, match="has no symbol QQQ/USD"):
+        traded_book.log(2, LogFilter(symbols=(Symbol.parse("QQQ/USD"),)))

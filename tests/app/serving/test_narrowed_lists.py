@@ -9,7 +9,7 @@ from crypto_tracker.core.errors import UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.desk.source import DecisionFilter, NotThere, TradeFilter
 
-ETH, LOWER, NONE = Symbol.parse("ETH/USD"), Symbol.parse("eth/usd"), Symbol.parse("XXX/USD")
+ETH, LOWER, NONE = Symbol.parse("ETH/USD"), Symbol.parse("eth/usd"), Symbol.parse("QQQ/USD")
 
 ASKED: list[Callable[[AccountBook, TradeFilter, DecisionFilter], object]] = [
     lambda book, trades, _: book.trades(trades, limit=5, cursor=None),
@@ -36,7 +36,7 @@ def test_names_are_taken_in_any_case(
 def test_a_name_that_the_book_has_not_is_no_empty_list(
     traded_book: AccountBook, ask: Callable[[AccountBook, TradeFilter, DecisionFilter], object]
 ) -> None:
-    with pytest.raises(NotThere, match="trader has no symbol XXX/USD: it has BTC/USD"):
+    with pytest.raises(NotThere, match="trader has no symbol QQQ/USD: it has BTC/USD"):
         ask(traded_book, TradeFilter(symbols=(ETH, NONE)), DecisionFilter(symbols=(ETH, NONE)))
     with pytest.raises(NotThere, match="trader has no strategy NOPE: it has "):
         ask(traded_book, TradeFilter(strategies=("NOPE",)), DecisionFilter(strategies=("NOPE",)))
