@@ -124,7 +124,7 @@ def test_the_explanation_reads_well(lively: tuple[Path, Document], command: Comm
     assert text.startswith("ETH/USD at 2025-03-09 03:00 UTC")
     for name, timeframe in (("DCA", "5m"), ("SWING", "15m"), ("CHANNEL", "15m")):
         assert f"{name} {timeframe} scan of 2025-03-09 03:00" in text
-    assert re.search(r"✓ the close [\d.]+ is [\d.]+ % below the 4 h high", text)
+    assert re.search(r"✓ the close [\d.,]+ is [\d.]+ % below the 4 h high", text)
     assert "a setup needs 2.5 %" in text
     assert "✗ the RSI is" in text
     assert (

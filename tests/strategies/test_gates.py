@@ -56,7 +56,7 @@ def test_people_read_prices_and_fractions_without_noise():
         "97.5",
         "100",
         "0.0000123457",
-        "43211",
+        "43,211",
         "0",
     ]
     assert [percent(v) for v in (0.014, 0.0, -0.02, 0.00005, 1.5)] == [

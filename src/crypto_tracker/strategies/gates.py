@@ -182,10 +182,10 @@ def price(value: float) -> str:
     """A price as people read it, six figures or all of the whole ones.
 
     >>> price(101.23456), price(0.0000123456789), price(1234567.8)
-    ('101.235', '0.0000123457', '1234568')
+    ('101.235', '0.0000123457', '1,234,568')
     """
     if not np.isfinite(value) or value == 0.0:
         return f"{value:g}"
     decimals = max(0, 5 - int(np.floor(np.log10(abs(value)))))
-    text = f"{value:.{decimals}f}"
+    text = f"{value:,.{decimals}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
