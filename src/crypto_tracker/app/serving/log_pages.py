@@ -60,10 +60,11 @@ def log_page(
 ) -> Log:
     """One page of the log; `look` gives the lines before a moment, and `newest` may be the first of all.
 
-    A cursor names the time of the last line, and how many lines of that time were told.
+    Where nothing narrows the log its first page is of `newest`, however few these are: who follows it live is
+    told the same lines. A cursor names the time of the last line, and how many lines of that time were told.
     """
     mark = list_of("log", book, where.symbols, where.kinds)
-    if cursor is None and where == LogFilter() and len(newest) >= limit:
+    if cursor is None and where == LogFilter() and newest:
         return Log(items=list(newest[:limit]), next=_cursor(newest[:limit], mark))
     before_ms = until_ms if where.end_ms is None else min(where.end_ms, until_ms)
     time_ms, told = None, 0
