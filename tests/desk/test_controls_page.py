@@ -249,14 +249,17 @@ def test_a_configuration_is_shown_as_old_and_new_before_it_is_applied(
 
 
 def test_the_audit_list_tells_who_did_what_and_what_the_trader_answered(look: Looked, api: Api) -> None:
+    row = group(look, "Strategies").locator("li", has_text="CHANNEL")
+    give(look, row.get_by_role("button", name="Switch off"), danger="none")
+    answered(api, "strategy_off", strategy="CHANNEL")
     page = look.open("/system?tab=audit")
     acts = api.get("audit", limit=50)["items"]
     lines = page.get_by_role("list", name="What people did, the newest first").locator("> li")
     until(lambda: lines.count() == len(acts))
     assert [each.get_attribute("data-action") for each in lines.all()] == [each["action"] for each in acts]
-    words = plain(lines.filter(has_text="Switch SWING off").inner_text())
+    words = plain(lines.filter(has_text="Switch CHANNEL off").inner_text())
     assert "applied" in words
-    assert "SWING opens nothing from" in words
+    assert "CHANNEL opens nothing from" in words
     assert "local (web)" in words
     look.shoot("audit")
 
