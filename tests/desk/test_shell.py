@@ -67,7 +67,7 @@ def test_a_deep_link_opens_the_symbol_of_a_recorded_run(chromium, address):
 def test_an_address_that_is_no_page_says_so(chromium, address):
     with seen(chromium, address) as looking:
         page = looking.open("/nowhere/at/all")
-        assert "There is no such page" in page.locator("main").inner_text()
+        page.locator("main").get_by_text("There is no such page").wait_for()
         page.get_by_role("link", name="To the trading page", exact=True).click()
         page.wait_for_url(f"{address}/trading")
 
