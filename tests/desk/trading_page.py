@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -180,11 +181,16 @@ def as_shown(sentence: str) -> str:
     return plain(re.sub(r"(\d) ?x(?!\w)", r"\1 ×", minus).replace("`", ""))
 
 
+def rounded(value: float, digits: int) -> str:
+    """A figure as browsers round it: by the digits that it is written with, halves away from zero."""
+    return f"{Decimal(repr(value)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP):,}"
+
+
 def money(value: float | None, *, signed: bool = False) -> str:
     """An amount as the page writes it: worked out here once more, with the sign of minus."""
     if value is None:
         return "–"
-    words = f"{abs(value):,.2f}"
+    words = rounded(abs(value), 2)
     if not float(words.replace(",", "")):
         return words
     return ("−" if value < 0 else "+" if signed else "") + words
@@ -194,7 +200,7 @@ def percent(value: float | None, *, signed: bool = False, digits: int = 2) -> st
     """A fraction as the page writes it."""
     if value is None:
         return "–"
-    words = f"{abs(value) * 100:,.{digits}f}"
+    words = rounded(abs(value) * 100, digits)
     if not float(words.replace(",", "")):
         return f"{words} %"
     return ("−" if value < 0 else "+" if signed else "") + words + " %"
