@@ -234,15 +234,14 @@ def longest_waiting(connections: Iterable[Each], address: str) -> Each | None:
 
     Of an address that has too many its own goes; where there are too many of all, one of whoever has most.
     """
-    waiting = [each for each in connections if each.waits_since is not None]
-    held = Counter(each.address for each in waiting)
+    waiting = [(each.waits_since, each) for each in connections if each.waits_since is not None]
+    held = Counter(each.address for _, each in waiting)
     if held[address] <= WAITING_OF_ONE:
         if len(waiting) <= WAITING_MAX:
             return None
         address = held.most_common(1)[0][0]
-    return min(
-        (each for each in waiting if each.address == address), key=lambda each: each.waits_since or 0.0
-    )
+    of_it = [(since, each) for since, each in waiting if each.address == address]
+    return min(of_it, key=lambda found: found[0])[1]
 
 
 def opens_a_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:

@@ -665,18 +665,6 @@ def checks(folder: Path, *, limit: int | None = None) -> list[Check]:
     ]
 
 
-def actors(folder: Path, command_ids: Sequence[str]) -> dict[str, str]:
-    """Who gave each of these commands; those that are not known are left out."""
-    columns = control_tables.commands.c
-    return {
-        row.command_id: row.actor
-        for part in parts(command_ids)
-        for row in _control_rows(
-            folder, select(columns.command_id, columns.actor).where(columns.command_id.in_(part))
-        )
-    }
-
-
 def waiting_commands(folder: Path, answered: TradingViews) -> int:
     """How many commands have no answer yet."""
     given = [row.command_id for row in _control_rows(folder, select(control_tables.commands.c.command_id))]

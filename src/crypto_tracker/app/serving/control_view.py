@@ -101,7 +101,9 @@ def _result(
     """What came of a command; None where an act was none."""
     if _REFUSED in detail:
         return views.AuditResult(status="refused", sentence=str(detail[_REFUSED]), time_ms=None)
-    command_id = str(detail.get("command_id", ""))
+    if "command_id" not in detail:
+        return None
+    command_id = str(detail["command_id"])
     given = answers.get(command_id)
     if given is not None:
         return views.AuditResult.model_validate(

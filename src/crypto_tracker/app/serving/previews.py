@@ -25,7 +25,6 @@ from crypto_tracker.store.control import Command
 from crypto_tracker.store.trading_records import ConfigurationRow, PositionRecord
 from crypto_tracker.trading.commands import REFUSED, Situation, answer
 
-_WAITING = ("open", "partially_filled")
 _OFF_WORDS = {
     CONFIGURATION: "its configuration",
     VOLATILITY: "the volatility of the market",

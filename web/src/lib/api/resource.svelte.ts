@@ -113,17 +113,7 @@ export function resource<T>(load: () => Promise<T>, options: ResourceOptions = {
     const ask = (): void => {
       if (begun) pace.ask();
     };
-    const release = live.want(heard);
-    const offs = topics.map((topic) => live.on(topic, ask));
-    const timer = every === undefined ? 0 : window.setInterval(ask, every);
-    document.addEventListener("visibilitychange", pace.seen);
-    return () => {
-      release();
-      for (const off of offs) off();
-      clearInterval(timer);
-      document.removeEventListener("visibilitychange", pace.seen);
-      pace.cancel();
-    };
+    return heeding(pace, { topics, wanted: heard, every, ask });
   });
   return fetched;
 }
@@ -134,6 +124,30 @@ export interface Pace {
   done: () => void;
   seen: () => void;
   cancel: () => void;
+}
+
+/** Asks whenever a topic tells something, every so many milliseconds, and when the page is seen again, until what it
+ * returns is called. `wanted` are all topics that the stream is to tell, `ask` is what is done instead of asking. */
+export function heeding(
+  pace: Pace,
+  { topics, every, wanted = topics, ask = pace.ask }: {
+    topics: readonly Topic[];
+    every?: number | undefined;
+    wanted?: readonly Topic[];
+    ask?: () => void;
+  },
+): () => void {
+  const release = live.want(wanted);
+  const offs = topics.map((topic) => live.on(topic, ask));
+  const timer = every === undefined ? 0 : window.setInterval(ask, every);
+  document.addEventListener("visibilitychange", pace.seen);
+  return () => {
+    release();
+    for (const off of offs) off();
+    clearInterval(timer);
+    document.removeEventListener("visibilitychange", pace.seen);
+    pace.cancel();
+  };
 }
 
 /** Does something at once, then at most every `ms`, and while the page is hidden only when it is seen again. */
