@@ -18,7 +18,7 @@ from crypto_tracker.simulation.state import PENDING
 from crypto_tracker.store.control import Check, ControlStore
 from crypto_tracker.store.control import Command as PersonsCommand
 from crypto_tracker.store.database import open_engine, writer_lock
-from crypto_tracker.store.trading_views import TradingViews, Where, actors, checks, waiting_commands
+from crypto_tracker.store.trading_views import TradingViews, Where, checks, waiting_commands
 from crypto_tracker.trading.setting import configuration_row
 from tests.app.conftest import Command
 from tests.app.kept import (
@@ -204,7 +204,6 @@ def test_checks_and_commands_of_people_are_read_beside_the_account(tmp_path: Pat
     assert (check.start_ms, check.differences) == (START_MS, 3)
     with TradingViews.open(folder) as read:
         assert waiting_commands(folder, read) == 1
-    assert actors(folder, ["a1", "unknown"]) == {"a1": "kim"}
 
 
 def add_commands_and_check(folder: Path) -> None:

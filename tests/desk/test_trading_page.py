@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -32,7 +31,6 @@ from tests.trading import worlds
 
 HOURS = 13
 MANY = 100_000
-FIRST_PAGE_SECONDS = 10.0  # on a machine that does other things too; about one on a quiet one
 ROWS_DRAWN_MAX = 120
 HEAP_BYTES_MAX = 120_000_000
 
@@ -564,19 +562,14 @@ def api_trades(home: Path) -> int:
 # ----------------------------------------------------------------------------------- a large account
 
 
-@pytest.mark.nightly
-def test_a_hundred_thousand_trades_are_scrolled_without_waiting_or_growing(
-    chromium: Any, tmp_path: Path
-) -> None:
+def test_a_hundred_thousand_trades_are_scrolled_without_growing(chromium: Any, tmp_path: Path) -> None:
     made = make_large_home(tmp_path / "home", trades=MANY, minutes=20_000, blocks=300)
     with served(tmp_path / "home") as address:
         api, looked = Api(address), Looked(chromium, address)
         assert api.get("profit")["trades"] == made.trades  # the first answer reads the whole history
-        start = monotonic()
         page = looked.open("/trading")
         region = page.get_by_role("region", name="All closed trades")
         region.locator("tr[data-row]").first.wait_for()
-        assert monotonic() - start < FIRST_PAGE_SECONDS
         assert sums_of(looked)["Trades"] == f"{made.trades:,}"
         for loaded in range(600, 5_101, 500):
             region.evaluate("each => each.scrollTo({ top: each.scrollHeight })")
