@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from typing import Any, ParamSpec, TypeVar
 
 from crypto_tracker.config.research import Research
@@ -91,9 +92,13 @@ def _processes(workers: int) -> Iterator[Executor]:
         yield executor
     except BaseException:
         executor.shutdown(wait=False, cancel_futures=True)
-        for process in set(multiprocessing.active_children()) - before:
+        ended = set(multiprocessing.active_children()) - before
+        for process in ended:
             process.terminate()
-            process.join()
+        # The executor's own thread joins them too, and what it took from the system `join` here would not
+        # hear of: only the sentinel tells both that a process has ended.
+        for process in ended:
+            wait([process.sentinel])
         raise
     executor.shutdown()
 
