@@ -2,14 +2,15 @@
 
 import asyncio
 import selectors
+import socket
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_THREAD_SECONDS = 20.0  # real ones, that a thread may take for what nothing else is waiting for
-_SOCKET_SECONDS = 0.002  # real ones, in which the loopback brings what was sent
+_THREAD_SECONDS = 120.0  # real ones, that a thread may take for what nothing else is waiting for
+_SOCKET_SECONDS = 0.002  # real ones, in which the loopback brings what was sent, once it works at all
 
 
 class Clock:
@@ -22,6 +23,24 @@ class Clock:
         return self.now
 
 
+class _Loopback:
+    """A connection of its own: once a byte has crossed it, so has what others sent before that byte."""
+
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            self._near = socket.create_connection(listening.getsockname())
+            self._far, _ = listening.accept()
+        self._near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def cross(self) -> None:
+        self._near.sendall(b"x")
+        self._far.recv(1)
+
+    def close(self) -> None:
+        self._near.close()
+        self._far.close()
+
+
 class _JumpingSelector(selectors.DefaultSelector):
     """Sleeps for threads and sockets only: instead of waiting for a while it moves the clock on by that."""
 
@@ -29,6 +48,12 @@ class _JumpingSelector(selectors.DefaultSelector):
         super().__init__()
         self.clock = clock
         self.working: set[object] = set()  # calls that threads have not ended
+        self._probe: _Loopback | None = None
+
+    def close(self) -> None:
+        if self._probe is not None:
+            self._probe.close()
+        super().close()
 
     def select(self, timeout=None):
         if timeout is None or (timeout > 0 and self.working):
@@ -39,6 +64,8 @@ class _JumpingSelector(selectors.DefaultSelector):
             return ready
         ready = super().select(0)
         if not ready and timeout > 0 and len(self.get_map()) > 1:  # the loop's own pipe, and sockets
+            self._probe = self._probe or _Loopback()
+            self._probe.cross()
             ready = super().select(_SOCKET_SECONDS)
         if not ready and timeout > 0:
             self.clock.now += timeout

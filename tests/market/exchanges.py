@@ -18,7 +18,7 @@ NOON = 1_790_337_600_000 - 1_790_337_600_000 % 86_400_000 + 12 * 3_600_000  # of
 BTC = Symbol("BTC", "USD")
 
 FETCHING = Fetching(
-    timeout_seconds=1.0,
+    timeout_seconds=60.0,
     attempts=3,
     wait_seconds=0.001,
     wait_max_seconds=0.01,
@@ -67,7 +67,7 @@ def opened(
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     async def within() -> T:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(240):
             return await work
 
     return asyncio.run(within())
@@ -129,7 +129,7 @@ class Watched:
                 self.seen.append(brief(event))
             self._news.set()
 
-    async def until(self, what: Callable[[list[Any]], bool], *, seconds: float = 10.0) -> list[Any]:
+    async def until(self, what: Callable[[list[Any]], bool], *, seconds: float = 120.0) -> list[Any]:
         """Wait until `what` holds for all that was seen."""
         async with asyncio.timeout(seconds):
             while not what(self.seen):

@@ -286,7 +286,7 @@ async def massive_world_here(
             yield world
 
 
-def wait_for(enough: Any, *, seconds: float = 20.0) -> None:
+def wait_for(enough: Any, *, seconds: float = 120.0) -> None:
     """Wait until something is so; it must be within the deadline."""
     deadline = time.monotonic() + seconds
     while not enough():

@@ -12,6 +12,7 @@ from crypto_tracker.market.collecting.schedule import Wishes
 from crypto_tracker.market.fetching.writing import StoreThread
 from crypto_tracker.market.providers.base import Alive, Lost, StreamEvent, Subscribed
 from crypto_tracker.store.bars import WriteResult
+from tests import virtual_time
 from tests.market.collected import MINUTE, START, Market, ScriptedStream, settings, streamed
 
 MARKET = Market.of(2)
@@ -99,7 +100,7 @@ def lived(script: Script, began_ms: int | None = None) -> tuple[Said, Health, As
             )
             await live.run([ONE, TWO])
 
-    asyncio.run(main())
+    virtual_time.run(main())
     return said, health, wishes, notes
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import json
-import time
 import tracemalloc
 from contextlib import aclosing
 
@@ -15,6 +14,7 @@ from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.market.providers.base import Lost, StreamedBars, Subscribed, Trouble
 from crypto_tracker.market.providers.massive.stream import UNREADABLE_MAX, MassiveStream
 from crypto_tracker.net.sockets import SocketClosed, SocketSilent
+from tests import virtual_time
 from tests.market.streamed import PAIRS, START, SYMBOLS, collector, events_until, massive, without_proofs
 from tests.servers.massive_stream import (
     KEY,
@@ -30,12 +30,24 @@ MINUTE = 60_000
 N = 6  # minutes
 
 
-def wall_ms():
-    return time.time_ns() // 1_000_000
-
-
 def stream_to(server, *, key=KEY, **changes):
-    return MassiveStream(massive(server.url), collector(**changes), SecretStr(key), now_ms=wall_ms)
+    return MassiveStream(massive(server.url), collector(**changes), SecretStr(key), now_ms=loop_ms)
+
+
+def loop_ms():
+    """The time of the loop that runs, in which the server is as well."""
+    return round(asyncio.get_running_loop().time() * 1_000)
+
+
+def against(served, client, script=None, **settings):
+    """What a client comes to against a server of this market, in virtual time; and the server."""
+
+    async def both():
+        clock = asyncio.get_running_loop().time
+        async with MassiveStreamServer(served, script, seconds=clock, **settings).here() as server:
+            return await client(server), server
+
+    return virtual_time.run(both())
 
 
 def market(n_minutes=N, *, pairs=PAIRS, no_trade=0.0):
@@ -59,10 +71,11 @@ def the_last_minute(n_minutes=N):
 
 def watched(script, *, n_minutes=N, symbols=SYMBOLS, no_trade=0.0, **changes):
     """The events of a whole market under a script, and the server that sent them."""
-    with MassiveStreamServer(market(n_minutes, no_trade=no_trade), script) as server:
-        stream = stream_to(server, **changes)
-        seen = asyncio.run(events_until(stream, symbols, the_last_minute(n_minutes)))
-    return seen, server
+    return against(
+        market(n_minutes, no_trade=no_trade),
+        lambda server: events_until(stream_to(server, **changes), symbols, the_last_minute(n_minutes)),
+        script,
+    )
 
 
 def of(kind, seen):
@@ -96,20 +109,24 @@ def test_minutes_of_all_symbols_come_over_one_connection_after_greeting_key_and_
 def test_hundreds_of_symbols_are_asked_for_in_several_messages_and_told_as_one():
     pairs = [f"C{number:03d}-USD" for number in range(250)]
     symbols = [Symbol.parse(pair.replace("-", "/")) for pair in pairs]
-    with MassiveStreamServer(market(1, pairs=pairs), seconds_per_minute=0.2) as server:
-        seen = asyncio.run(events_until(stream_to(server), symbols, lambda seen: len(seen) > 250))
+    seen, server = against(
+        market(1, pairs=pairs),
+        lambda server: events_until(stream_to(server), symbols, lambda seen: len(seen) > 250),
+        seconds_per_minute=0.2,
+    )
     assert [len(asked.split(",")) for asked in server.connections[0].asked] == [100, 100, 50]
     assert seen[0] == Subscribed(symbols=tuple(symbols))
     assert {event.symbol for event in of(StreamedBars, seen)} == set(symbols)
 
 
 def test_no_symbols_and_symbols_without_a_spelling_are_refused_before_connecting():
-    with MassiveStreamServer(market()) as server:
-        stream = stream_to(server)
+    async def ask(server):
         with pytest.raises(UsageError, match="no symbols"):
-            asyncio.run(events_until(stream, [], bool))
+            await events_until(stream_to(server), [], bool)
         with pytest.raises(UnknownToProvider, match="perpetual"):
-            asyncio.run(events_until(stream, [Symbol.parse("BTC/USD:USD")], bool))
+            await events_until(stream_to(server), [Symbol.parse("BTC/USD:USD")], bool)
+
+    _, server = against(market(), ask)
     assert server.connections == []
 
 
@@ -168,18 +185,16 @@ def test_a_key_that_is_connected_elsewhere_cools_down_although_all_went_well_bef
 
 
 def test_two_streams_of_one_key_do_not_throw_each_other_out_without_a_pause():
-    with MassiveStreamServer(market(), stepped=True) as server:
+    async def both(server):
+        first = stream_to(server, silence_seconds=5.0)
+        async with aclosing(without_proofs(first, SYMBOLS)) as events:
+            assert isinstance(await anext(events), Subscribed)
+            server.release()
+            assert isinstance(await anext(events), StreamedBars)
+            second = stream_to(server, cool_down_seconds=0.05)
+            return await events_until(second, SYMBOLS, lambda seen: len(of(Lost, seen)) == 2)
 
-        async def both():
-            first = stream_to(server, silence_seconds=5.0)
-            async with aclosing(without_proofs(first, SYMBOLS)) as events:
-                assert isinstance(await anext(events), Subscribed)
-                server.release()
-                assert isinstance(await anext(events), StreamedBars)
-                second = stream_to(server, cool_down_seconds=0.05)
-                return await events_until(second, SYMBOLS, lambda seen: len(of(Lost, seen)) == 2)
-
-        seen = asyncio.run(both())
+    seen, server = against(market(), both, stepped=True)
     assert all(event.again_seconds > 0.05 for event in of(Lost, seen))
     assert len(server.connections) == 3
 
@@ -187,11 +202,13 @@ def test_two_streams_of_one_key_do_not_throw_each_other_out_without_a_pause():
 @pytest.mark.parametrize("script", [FaultScript.of({}, logins=[Kind.AUTH_FAILED]), None])
 def test_a_refused_key_ends_the_stream_and_names_the_variable_but_never_the_key(script):
     key = KEY if script else "not-the-key"
-    with (
-        MassiveStreamServer(market(), script) as server,
-        pytest.raises(ProviderRefused, match="MASSIVE_API_KEY") as refused,
-    ):
-        asyncio.run(events_until(stream_to(server, key=key), SYMBOLS, lambda _: False))
+
+    async def ask(server):
+        with pytest.raises(ProviderRefused, match="MASSIVE_API_KEY") as refused:
+            await events_until(stream_to(server, key=key), SYMBOLS, lambda _: False)
+        return refused
+
+    refused, server = against(market(), ask, script)
     assert "authentication failed" in str(refused.value)
     assert key not in str(refused.value)
     assert len(server.connections) == 1
@@ -200,7 +217,7 @@ def test_a_refused_key_ends_the_stream_and_names_the_variable_but_never_the_key(
 def test_a_plan_without_a_stream_says_what_helps():
     said = "Your plan doesn't include websocket access."
     with pytest.raises(NotEntitled, match="collect the minutes from an exchange"):
-        asyncio.run(events_until(spoken([status("connected")], [status("auth_failed", said)]), SYMBOLS, bool))
+        events_of(spoken([status("connected")], [status("auth_failed", said)]))
 
 
 def test_a_duplicate_an_old_minute_and_a_correction_are_given_on_as_they_come():
@@ -272,16 +289,16 @@ def test_a_frame_that_drips_for_longer_than_silence_may_last_is_given_up():
     ],
 )
 def test_a_symbol_that_is_not_confirmed_is_told_and_does_not_stop_the_others(kind, detail):
-    with MassiveStreamServer(
-        market(), FaultScript.of({}, logins=[Fault(kind, pair="ETH-USD")]), seconds_per_minute=0.3
-    ) as server:
-        seen = asyncio.run(
-            events_until(
-                stream_to(server, stable_seconds=0.05, silence_seconds=5.0),
-                SYMBOLS,
-                lambda seen: len(of(StreamedBars, seen)) == 4,
-            )
-        )
+    seen, _ = against(
+        market(),
+        lambda server: events_until(
+            stream_to(server, stable_seconds=0.05, silence_seconds=5.0),
+            SYMBOLS,
+            lambda seen: len(of(StreamedBars, seen)) == 4,
+        ),
+        FaultScript.of({}, logins=[Fault(kind, pair="ETH-USD")]),
+        seconds_per_minute=0.3,
+    )
     (trouble,) = of(Trouble, seen)
     assert trouble.kind == "not_subscribed"
     assert detail in trouble.detail
@@ -292,18 +309,21 @@ def test_a_symbol_that_is_not_confirmed_is_told_and_does_not_stop_the_others(kin
 
 def test_all_symbols_refused_is_a_loss():
     script = FaultScript.of({}, logins=[Kind.SUBSCRIPTION_REFUSED])
-    with MassiveStreamServer(market(pairs=PAIRS[:1]), script) as server:
-        seen = asyncio.run(events_until(stream_to(server), SYMBOLS[:1], lambda seen: of(StreamedBars, seen)))
+    seen, server = against(
+        market(pairs=PAIRS[:1]),
+        lambda server: events_until(stream_to(server), SYMBOLS[:1], lambda seen: of(StreamedBars, seen)),
+        script,
+    )
     assert "sends nothing that was asked for" in of(Lost, seen)[0].reason
     assert len(server.connections) == 2
 
 
 def test_a_reader_that_leaves_closes_the_connection():
-    with MassiveStreamServer(market(), stepped=True) as server:
-        asyncio.run(events_until(stream_to(server), SYMBOLS, lambda seen: isinstance(seen[-1], Subscribed)))
-        deadline = time.monotonic() + 5
-        while not server.connections[0].end and time.monotonic() < deadline:
-            time.sleep(0.001)
+    async def come_and_go(server):
+        await events_until(stream_to(server), SYMBOLS, lambda seen: isinstance(seen[-1], Subscribed))
+        await asyncio.sleep(1.0)  # which passes once the server waits too
+
+    _, server = against(market(), come_and_go, stepped=True)
     assert server.connections[0].end == "the client left (1000)"
 
 
@@ -335,7 +355,7 @@ def spoken(*frames, **changes):
         frame if isinstance(frame, str | Exception) or callable(frame) else json.dumps(frame)
         for frame in frames
     ]
-    now_ms = changes.pop("now_ms", wall_ms)
+    now_ms = changes.pop("now_ms", loop_ms)
     return MassiveStream(
         massive("ws://127.0.0.1:1"),
         collector(**changes),
@@ -379,7 +399,7 @@ CONFIRMED = [status("success", f"subscribed to: XA.{pair}") for pair in PAIRS]
 
 
 def events_of(stream, enough=lambda seen: isinstance(seen[-1], Lost)):
-    return asyncio.run(events_until(stream, SYMBOLS, enough))
+    return virtual_time.run(events_until(stream, SYMBOLS, enough))
 
 
 class Hands:
@@ -513,11 +533,8 @@ def test_a_long_stream_takes_no_memory_and_a_slow_reader_makes_the_server_wait()
         async with aclosing(without_proofs(stream_to(server, silence_seconds=5.0), symbols)) as events:
             await anext(events)
             first = await anext(events)
-            stood_at, since = -1, time.monotonic()
-            while time.monotonic() - since < 0.1:
-                await asyncio.sleep(0.005)
-                if server._minute != stood_at:
-                    stood_at, since = server._minute, time.monotonic()
+            await asyncio.sleep(1.0)  # which passes once the server waits too
+            stood_at = server._minute
             tracemalloc.start()
             before = tracemalloc.get_traced_memory()[0]
             tracemalloc.reset_peak()
@@ -530,10 +547,8 @@ def test_a_long_stream_takes_no_memory_and_a_slow_reader_makes_the_server_wait()
             tracemalloc.stop()
             return first, stood_at, peak
 
-    with MassiveStreamServer(
-        Market(pairs, start_ms=START, n_minutes=n_minutes), events_per_frame=100
-    ) as server:
-        first, stood_at, peak = asyncio.run(slowly(server))
+    served = Market(pairs, start_ms=START, n_minutes=n_minutes)
+    (first, stood_at, peak), _ = against(served, slowly, events_per_frame=100)
     assert first.bars.open_time_ms[0] == START
     assert stood_at < n_minutes / 2
     assert peak < 8_000_000
@@ -552,22 +567,20 @@ def test_a_script_of_faults_is_the_same_for_the_same_seed_and_has_every_kind():
 
 def test_history_of_the_server_has_what_closed_and_corrections_once_they_were_sent():
     pair = PAIRS[0]
-    with MassiveStreamServer(
-        market(), FaultScript.of({1: Fault(Kind.LATE_CORRECTION, pair=pair)}), stepped=True
-    ) as server:
 
-        async def step_by_step():
-            rows = [server.history(pair, START, START + N * MINUTE)]
-            async with aclosing(without_proofs(stream_to(server, silence_seconds=5.0), SYMBOLS)) as events:
-                await anext(events)
-                for count in (3, 4):  # bars of these minutes
-                    server.release()
-                    for _ in range(count):
-                        await anext(events)
-                    rows.append(server.history(pair, START, START + N * MINUTE))
-            return rows, server.history(pair, START + MINUTE, START + 2 * MINUTE)
+    async def step_by_step(server):
+        rows = [server.history(pair, START, START + N * MINUTE)]
+        async with aclosing(without_proofs(stream_to(server, silence_seconds=5.0), SYMBOLS)) as events:
+            await anext(events)
+            for count in (3, 4):  # bars of these minutes
+                server.release()
+                for _ in range(count):
+                    await anext(events)
+                rows.append(server.history(pair, START, START + N * MINUTE))
+        return rows, server.history(pair, START + MINUTE, START + 2 * MINUTE)
 
-        (none, first, both), second = asyncio.run(step_by_step())
+    script = FaultScript.of({1: Fault(Kind.LATE_CORRECTION, pair=pair)})
+    ((none, first, both), second), server = against(market(), step_by_step, script, stepped=True)
     assert none == []
     assert [row["t"] for row in first] == [START]
     assert [row["t"] for row in both] == [START, START + MINUTE]
@@ -577,9 +590,11 @@ def test_history_of_the_server_has_what_closed_and_corrections_once_they_were_se
 
 
 def test_time_of_the_server_goes_on_whoever_is_connected_when_it_has_a_pace():
-    with MassiveStreamServer(market(40), seconds_per_minute=0.01) as server:
-        time.sleep(0.05)
-        assert server.now_ms() >= START + 5 * MINUTE
-        seen = asyncio.run(events_until(stream_to(server), SYMBOLS, lambda seen: of(StreamedBars, seen)))
+    async def come_late(server):
+        await asyncio.sleep(0.05)
+        assert server.now_ms() == pytest.approx(START + 5 * MINUTE, abs=1)
+        return await events_until(stream_to(server), SYMBOLS, lambda seen: of(StreamedBars, seen))
+
+    seen, server = against(market(40), come_late, seconds_per_minute=0.01)
     assert minutes_of(seen)[0][0] >= 4
     assert server.unsent >= {0, 1, 2, 3}

@@ -1,7 +1,6 @@
 """The real connection: what its reader is told, and that a slow reader slows the sender."""
 
 import asyncio
-import time
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
@@ -14,6 +13,7 @@ from crypto_tracker.net.sockets import (
     SocketUnreachable,
     open_socket,
 )
+from tests import virtual_time
 
 
 def against(handler, client):
@@ -27,7 +27,7 @@ def against(handler, client):
             port = next(iter(server.sockets)).getsockname()[1]
             return await client(f"ws://127.0.0.1:{port}/crypto")
 
-    return asyncio.run(both())
+    return virtual_time.run(both())
 
 
 async def echo(connection: ServerConnection) -> None:
@@ -149,19 +149,11 @@ def test_a_slow_reader_makes_the_sender_wait_and_loses_nothing():
             sent += 1
         await connection.wait_closed()
 
-    async def standstill() -> int:
-        """How much was sent when nothing more is: the sender stands still while it is waited for."""
-        seen, since = sent, time.monotonic()
-        while time.monotonic() - since < 0.1:
-            await asyncio.sleep(0.005)
-            if sent != seen:
-                seen, since = sent, time.monotonic()
-        return seen
-
     async def client(url: str):
         async with open_socket(url) as socket:
             first = await socket.receive()
-            stood_at = await standstill()
+            await asyncio.sleep(1.0)  # which passes once the sender waits too
+            stood_at = sent
             rest = [await socket.receive() for _ in range(count - 1)]
         return stood_at, [int(message[:6]) for message in [first, *rest]]
 

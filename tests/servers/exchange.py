@@ -166,7 +166,7 @@ class ExchangeServer:
 
     def _do(self, work: Any) -> None:
         assert self._loop is not None, "nobody has spoken to this server yet"
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(120)
 
     async def _push(self, text: str) -> None:
         for socket in list(self._sockets):
@@ -251,7 +251,7 @@ class ExchangeServer:
             yield self
 
 
-def eventually(what: Callable[[], bool], *, seconds: float = 10.0) -> Callable[[], Any]:
+def eventually(what: Callable[[], bool], *, seconds: float = 120.0) -> Callable[[], Any]:
     """Waits in an event loop until something holds."""
 
     async def wait() -> None:

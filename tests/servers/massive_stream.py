@@ -39,6 +39,7 @@ from websockets.protocol import State
 MINUTE_MS = 60_000
 ARRIVES_MS = 200  # after the close of its minute, a bar is sent
 KEY = "a-key-of-the-tests"
+_DEADLINE = 120.0  # seconds, for the thread to start and to end
 
 
 class Kind(StrEnum):
@@ -349,14 +350,14 @@ class MassiveStreamServer:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._started.wait(10), "the server did not start"
+        assert self._started.wait(_DEADLINE), "the server did not start"
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(_DEADLINE)
         assert not self._thread.is_alive(), "the server did not stop"
         if self._errors and error is None:
             raise self._errors[0]

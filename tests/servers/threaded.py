@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from aiohttp import web
 
-_DEADLINE = 20.0
+_DEADLINE = 120.0
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
