@@ -337,7 +337,8 @@ def test_after_trouble_everybody_is_told_to_fetch_anew(
         async with signed_in(address) as client:
             await subscribe(client, "trades")
             desk.broken = StoreError("the database /srv/anna/paper/trading.db is locked: try again")
-            assert (await hear(client))["detail"] == "the database trading.db is locked: try again"
+            sentence = "the database trading.db is locked: try again"
+            assert await hear(client) == {"type": "problem", "detail": sentence, "topic": None}
             desk.broken = None
             assert await hear(client) == {"type": "resync", "account": "paper"}
             desk.happens(trades(2))
@@ -355,7 +356,9 @@ def test_bars_that_there_are_not_are_refused_to_who_asks_for_them_and_nobody_els
             await say(
                 bad, type="subscribe", account="paper", topics=["bars:NOPE/USDT@15m", "bars:ETH/USDT@15m"]
             )
-            assert (await hear(bad))["detail"].startswith("bars:NOPE/USDT@15m is not told of: ")
+            refused = await hear(bad)
+            assert refused["detail"].startswith("bars:NOPE/USDT@15m is not told of: ")
+            assert refused["topic"] == "bars:NOPE/USDT@15m"
             assert (await hear(bad))["topics"] == ["bars:ETH/USDT@15m"]
             desk.happens(trades(1))
             assert (await hear(good))["type"] == "trades"
@@ -423,6 +426,8 @@ def test_bars_that_cannot_be_read_just_now_are_told_of_once_they_can(
         listener = Listener(9)
         hub.join(listener, "paper", ["bars:BTC/USDT@1m", "bars:ETH/USDT@1m", "bars:NOPE/USDT@1m"])
         heard = [await told(listener) for _ in range(5)]
+        refused = "bars:BTC/USDT@1m", "bars:NOPE/USDT@1m", "bars:BTC/USDT@1m"
+        assert tuple(message["topic"] for message in heard if message["type"] == "problem") == refused
         assert [message.get("topics", message.get("detail")) for message in heard] == [
             "bars:BTC/USDT@1m is not told of: there are no bars under user_data",
             "bars:NOPE/USDT@1m is not told of: paper does not watch NOPE/USDT: there are BTC/USDT and ETH/USDT",
@@ -432,6 +437,38 @@ def test_bars_that_cannot_be_read_just_now_are_told_of_once_they_can(
         ]
         desk.happens(live.BarsEvent(account="paper", items=[example(live.BarNow, timeframe="1m")]))
         assert (await told(listener))["type"] == "bars"
+        await hub.close()
+
+    play(story())
+
+
+def test_bars_that_are_still_refused_after_trouble_that_said_the_same_are_named(
+    desk: FakeDesk, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "AFTER_TROUBLE_SECONDS", 0.02)
+
+    def never(*_: Any) -> Any:
+        raise StoreError("the database market.db is locked: try again")
+
+    monkeypatch.setattr(FakeBook, "candles", never)
+
+    async def story() -> None:
+        listener = Listener(9)
+        hub.join(listener, "paper", ["trades"])
+        assert (await told(listener))["type"] == "subscribed"
+        desk.broken = StoreError("the database market.db is locked: try again")
+        assert (await told(listener))["topic"] is None
+        hub.join(listener, "paper", ["trades", "bars:BTC/USDT@1m"])
+        assert (await told(listener))["topic"] is None
+        async with asyncio.timeout(SECONDS):
+            while not listener.refused:  # over the same trouble, so nobody is told
+                await asyncio.sleep(0.001)
+        desk.broken = None
+        heard = [await told(listener) for _ in range(2)]
+        assert [(each["type"], each.get("topic")) for each in heard] == [
+            ("resync", None),
+            ("problem", "bars:BTC/USDT@1m"),
+        ]
         await hub.close()
 
     play(story())

@@ -70,10 +70,17 @@ class Resync(View):
 
 
 class LiveProblem(View):
-    """Something that was sent could not be understood, or is not allowed."""
+    """What was sent could not be understood or is not allowed, or something cannot be told of just now."""
 
     type: Literal["problem"] = "problem"
     detail: str
+    topic: Annotated[
+        Topic | None,
+        Field(
+            description="the only topic that it is about, until `subscribed` names it; null where it is about "
+            "all of the stream, or about what was sent"
+        ),
+    ] = None
 
 
 class EquityNow(View):

@@ -313,7 +313,7 @@ class _Looker:
             if refusal.passes:
                 listener.refused[topic] = refusal.sentence
             if refusal.sentence not in {known, self._trouble}:
-                listener.tell(_problem(f"{topic} is not told of: {refusal.sentence}"), answers=True)
+                listener.tell(_problem(f"{topic} is not told of: {refusal.sentence}", topic), answers=True)
         if not listener.untried:
             self._changed.set()
 
@@ -362,7 +362,9 @@ class _Looker:
             for listener in self._listeners:
                 if listener.heard:
                     listener.lose()
-                listener.untried |= _named(listener.topics)
+                # What was not said of a topic, as the trouble said the same, is said now if it is still so.
+                listener.untried |= _named(listener.topics) | listener.refused.keys()
+                listener.refused = {}
                 self._try_for(listener)
 
     async def _pause(self, seconds: float) -> None:
@@ -380,8 +382,8 @@ def _named(topics: frozenset[str]) -> frozenset[str]:
     return frozenset(each for each in topics if each.startswith(NAMED))
 
 
-def _problem(sentence: str) -> str:
-    return LiveProblem(detail=sentence).model_dump_json()
+def _problem(sentence: str, topic: str | None = None) -> str:
+    return LiveProblem(detail=sentence, topic=topic).model_dump_json()
 
 
 def _messages(watch: Watch, topics: frozenset[str], streams: int) -> list[tuple[str, str]]:

@@ -1,5 +1,7 @@
 // The live stream of the page: subscribed to the union of what is wanted, it hands on what it tells, and says when
 // everything must be fetched again.
+import { SvelteMap } from "svelte/reactivity";
+
 import { chosen } from "../account.svelte";
 import { Connection, type LiveState } from "./connection.svelte";
 import { Delivery } from "./delivery";
@@ -11,7 +13,7 @@ export type { LiveState } from "./connection.svelte";
 export type { Topic } from "./topics";
 
 export class Live {
-  /** What the server says is wrong with the stream, while nothing comes through it; null while it is well. */
+  /** What the server says is wrong with all of the stream, while nothing comes through it; null while it is well. */
   trouble = $state<string | null>(null);
   /** How far the clock of the server is ahead of this one. */
   skew = $state(0);
@@ -22,9 +24,12 @@ export class Live {
     lost: () => this.#turns.lost(),
   });
   #turns = new Turns();
+  /** Why topics are not told of; all the others are. */
+  #refused = new SvelteMap<Topic, string>();
   #delivery = new Delivery((event) => event.account === chosen.id);
   #healing = false;
   #subscribed = "";
+  #account: string | null = null; // whose topics are subscribed
   #changing = false;
 
   get state(): LiveState {
@@ -36,9 +41,23 @@ export class Live {
     return this.#connection.lostSince;
   }
 
-  /** Whether what is shown may be out of date. */
+  /** Whether all that is shown may be out of date. */
   get stale(): boolean {
     return this.state === "lost" || this.trouble !== null;
+  }
+
+  /** Whether what lives from these topics may be out of date. */
+  staleOf(topics: readonly Topic[]): boolean {
+    return this.stale || this.troubleOf(topics) !== null;
+  }
+
+  /** Why one of these topics is not told of; null where all of them are, or where it is the whole stream. */
+  troubleOf(topics: readonly Topic[]): string | null {
+    for (const topic of topics) {
+      const why = this.#refused.get(topic);
+      if (why !== undefined) return why;
+    }
+    return null;
   }
 
   /** Opens the stream and keeps it open; returns how to close it. */
@@ -48,6 +67,7 @@ export class Live {
       stop();
       this.#delivery.clear();
       this.trouble = null;
+      this.#refused.clear();
       this.#healing = false;
     };
   }
@@ -99,6 +119,10 @@ export class Live {
     const account = chosen.id;
     if (account === null) return;
     const topics = this.#turns.plan(account);
+    for (const topic of [...this.#refused.keys()]) {
+      if (account !== this.#account || !topics.includes(topic)) this.#refused.delete(topic);
+    }
+    this.#account = account;
     if (!this.#connection.ready) return;
     const text = JSON.stringify({ type: "subscribe", account, topics });
     if (text === this.#subscribed) return;
@@ -110,6 +134,7 @@ export class Live {
   #greeted(hello: Hello, again: boolean): void {
     this.skew = hello.now_ms - Date.now();
     this.#subscribed = "";
+    this.#refused.clear();
     // After a gap all is fetched once the server tells of it again; where nothing is told, at once.
     if (again && chosen.id !== null && !this.#turns.empty) this.#healing = true;
     else if (again) this.#turns.renew();
@@ -123,6 +148,7 @@ export class Live {
         return;
       case "subscribed":
         this.trouble = null;
+        if (message.account === this.#account) for (const topic of message.topics) this.#refused.delete(topic as Topic);
         this.#turns.told(message.account, message.topics, this.#healing, () => this.#delivery.flush());
         this.#healing = false;
         return;
@@ -131,12 +157,19 @@ export class Live {
         this.#turns.renew();
         return;
       case "problem":
-        this.trouble = message.detail;
+        if (message.topic === null) this.trouble = message.detail;
+        else this.#refuse(message.topic as Topic, message.detail);
         return;
       default:
         this.trouble = null;
         if (!this.#delivery.put(message)) this.#turns.renew();
     }
+  }
+
+  /** One topic is not told of, until the server subscribes it after all; nothing else is the worse for it. */
+  #refuse(topic: Topic, detail: string): void {
+    const named = `${topic} is not told of: `;
+    this.#refused.set(topic, detail.startsWith(named) ? detail.slice(named.length) : detail);
   }
 }
 

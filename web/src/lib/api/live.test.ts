@@ -169,7 +169,7 @@ test.each([
   ["a gap", { type: "resync", account: "august" }],
 ])("what is wrong with the stream is told until %s", async (_, message) => {
   const socket = await opened("equity");
-  socket.say({ type: "problem", detail: "the records are being moved" });
+  socket.say({ type: "problem", detail: "the records are being moved", topic: null });
   expect(live.state).toBe("open");
   expect(live.trouble).toBe("the records are being moved");
   expect(live.stale).toBe(true);
@@ -178,6 +178,57 @@ test.each([
   socket.say(message);
   expect(live.trouble).toBeNull();
   expect(live.stale).toBe(false);
+});
+
+const BARS: Topic = "bars:BTC/USDT@15m";
+
+/** The stream of a page with a chart, whose bars the server refuses. */
+async function refused(): Promise<Socket> {
+  const socket = await opened("equity", BARS);
+  socket.say({ type: "problem", detail: `${BARS} is not told of: there are no bars`, topic: BARS });
+  socket.say(subscribed("equity"));
+  return socket;
+}
+
+test("a topic that is refused is old until the server tells of it after all, and nothing else is", async () => {
+  const socket = await refused();
+  expect([live.trouble, live.stale, live.staleOf(["equity"])]).toEqual([null, false, false]);
+  expect(live.staleOf(["equity", BARS])).toBe(true);
+  expect(live.troubleOf([BARS])).toBe("there are no bars");
+  socket.say(EQUITY);
+  socket.say({ type: "resync", account: "august" });
+  expect(live.staleOf([BARS])).toBe(true);
+  socket.say({ ...subscribed("equity", BARS), account: "july" });
+  expect(live.staleOf([BARS])).toBe(true);
+  socket.say(subscribed("equity", BARS));
+  expect(live.staleOf([BARS])).toBe(false);
+});
+
+test.each<[string, (release: () => void) => void]>([
+  ["nobody wants it any more", (release) => release()],
+  [
+    "another account is looked at",
+    () => {
+      chosen.id = "run:1";
+      live.resubscribe();
+    },
+  ],
+  [
+    "the stream begins anew",
+    () => {
+      Socket.last.onclose?.({ code: 1012 });
+    },
+  ],
+])("what was wrong with a topic is forgotten once %s", async (_, happens) => {
+  const socket = await opened("equity");
+  const release = live.want([BARS]);
+  await vi.advanceTimersByTimeAsync(0);
+  socket.say({ type: "problem", detail: "there are no bars", topic: BARS });
+  expect(live.troubleOf([BARS])).toBe("there are no bars");
+  happens(release);
+  await vi.advanceTimersByTimeAsync(1_000);
+  if (Socket.last !== socket) Socket.last.say(HELLO);
+  expect(live.troubleOf([BARS])).toBeNull();
 });
 
 test("without an account nothing is waited for", () => {

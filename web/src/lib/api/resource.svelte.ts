@@ -21,7 +21,7 @@ export interface Resource<T> {
   readonly data: T | undefined;
   readonly problem: Problem | undefined;
   readonly loading: boolean;
-  /** Whether the data may be out of date: the last fetch failed, or the connection is lost. */
+  /** Whether the data may be out of date: the last fetch failed, or what they live from is not told of. */
   readonly stale: boolean;
   /** When the data came, by this clock. */
   readonly fetchedAt: number | undefined;
@@ -40,12 +40,17 @@ class Fetched<T> implements Resource<T> {
   problem = $state.raw<Problem | undefined>(undefined);
   loading = $state(true);
   fetchedAt = $state<number | undefined>(undefined);
-  readonly stale = $derived(this.data !== undefined && (this.problem !== undefined || live.stale));
+  readonly stale = $derived.by(
+    () => this.data !== undefined && (this.problem !== undefined || live.staleOf(this.topics)),
+  );
   #turn = $state(0);
   #number = 0;
   #account: string | null = null;
   #told = -Infinity; // when a live event brought the data
   #asked = 0; // the reloads that were fetched
+
+  /** `topics`: what it lives from. */
+  constructor(readonly topics: readonly Topic[]) {}
 
   reload(): void {
     this.#turn += 1;
@@ -98,9 +103,9 @@ class Fetched<T> implements Resource<T> {
 /** Call it while a component is set up; `load` is a call of `get`. */
 export function resource<T>(load: () => Promise<T>, options: ResourceOptions = {}): Resource<T> {
   const { topics = [], told = [], throttle = THROTTLE_MS, every } = options;
-  const fetched = new Fetched<T>();
-  const pace = paced(() => fetched.reload(), Math.max(THROTTLE_MS, throttle));
   const heard = [...topics, ...told];
+  const fetched = new Fetched<T>(heard);
+  const pace = paced(() => fetched.reload(), Math.max(THROTTLE_MS, throttle));
   let begun = false;
   $effect(() => {
     // What the stream tells from the moment of the fetch on is newer than what is fetched.

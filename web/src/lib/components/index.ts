@@ -10,6 +10,7 @@ export { default as FilterMenu, type FilterOption } from "./FilterMenu.svelte";
 export { default as Icon, type IconName } from "./Icon.svelte";
 export { default as Light, lightOf } from "./Light.svelte";
 export { default as Meter } from "./Meter.svelte";
+export { default as NotTold } from "./NotTold.svelte";
 export { default as Popover } from "./Popover.svelte";
 export { default as Skeleton } from "./Skeleton.svelte";
 export { default as Sparkline } from "./Sparkline.svelte";
