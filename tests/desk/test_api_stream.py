@@ -451,6 +451,13 @@ def test_bars_that_are_still_refused_after_trouble_that_said_the_same_are_named(
         raise StoreError("the database market.db is locked: try again")
 
     monkeypatch.setattr(FakeBook, "candles", never)
+    settle, settled = hub_module._Looker._settle, asyncio.Event()
+
+    def settling(looker: Any, *of: Any) -> None:
+        settle(looker, *of)
+        settled.set()
+
+    monkeypatch.setattr(hub_module._Looker, "_settle", settling)
 
     async def story() -> None:
         listener = Listener(9)
@@ -461,8 +468,8 @@ def test_bars_that_are_still_refused_after_trouble_that_said_the_same_are_named(
         hub.join(listener, "paper", ["trades", "bars:BTC/USDT@1m"])
         assert (await told(listener))["topic"] is None
         async with asyncio.timeout(SECONDS):
-            while not listener.refused:  # over the same trouble, so nobody is told
-                await asyncio.sleep(0.001)
+            await settled.wait()
+        assert listener.refused  # over the same trouble, so nobody was told
         desk.broken = None
         heard = [await told(listener) for _ in range(2)]
         assert [(each["type"], each.get("topic")) for each in heard] == [

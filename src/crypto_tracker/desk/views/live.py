@@ -77,8 +77,8 @@ class LiveProblem(View):
     topic: Annotated[
         Topic | None,
         Field(
-            description="the only topic that it is about, until `subscribed` names it; null where it is about "
-            "all of the stream, or about what was sent"
+            description="the only topic that it is about, until `subscribed` names it; null where it is of "
+            "all of the stream, or of what was sent"
         ),
     ] = None
 
