@@ -101,7 +101,7 @@ def trader(folder: Path, status: str, sentence: str) -> Iterator[None]:
             yield
         finally:
             ended.set()
-            thread.join(timeout=10)
+            thread.join(timeout=240)
     assert not thread.is_alive()
 
 
@@ -298,7 +298,7 @@ def test_the_list_says_what_was_asked_by_whom_and_what_was_answered(tmp_path, fo
     assert run_command(tmp_path, "close", "--worst", "2")[0] == 0
     assert run_command(tmp_path, "regime", "force", "panic", "--at", "2025-08-22T13:00")[0] == 0
     assert run_command(tmp_path, "cooldown", "clear", "SWING")[0] == 0
-    first, _, third = stored(folder)
+    first, second, third = stored(folder)
     answer(folder, first, "applied", "2 positions are sold: BTC/USD (-3.00 %), ETH/USD (-1.00 %)")
     answer(folder, third, "refused", "SWING has no losing streak")
     code, out, _ = run_command(tmp_path, "commands")
@@ -308,7 +308,8 @@ def test_the_list_says_what_was_asked_by_whom_and_what_was_answered(tmp_path, fo
     assert lines[0].endswith(f"  close --worst 2  by {actor}")
     assert lines[1] == "  applied: 2 positions are sold: BTC/USD (-3.00 %), ETH/USD (-1.00 %)"
     assert lines[2].endswith(f"  regime force panic --at 2025-08-22T13:00  by {actor}")
-    assert lines[3] == "  waiting for the trader"
+    start = second.command_id[:8]
+    assert lines[3] == f"  waiting for the trader; `withdraw {start}` takes it back"
     assert lines[4].endswith(f"  cooldown clear SWING  by {actor}")
     assert lines[5] == "  refused: SWING has no losing streak"
     assert all(len(line) <= 80 for line in lines)

@@ -174,6 +174,11 @@ class FakeBook:
         self._desk.told.append((self.account, wish, actor))
         return example(control_views.CommandItem, kind=wish.kind, arguments=wish.arguments, actor=actor)
 
+    def withdraw(self, command_id: str, actor: str) -> control_views.CommandItem:
+        self._live()
+        self._desk.withdrawn.append((self.account, command_id, actor))
+        return example(control_views.CommandItem, command_id=command_id, status="withdrawn")
+
     def commands(self, *, limit: int, cursor: str | None) -> control_views.CommandPage:
         _read(cursor)
         return example(control_views.CommandPage)
@@ -233,13 +238,14 @@ class FakeDesk:
 
     Attributes
     ----------
-    told, configured : what was told to which account, and by whom
+    told, withdrawn, configured : what was told to which account, and by whom
     topics : what each look at an account was for
     broken : raised by every book that is asked for from now on
     """
 
     def __init__(self) -> None:
         self.told: list[tuple[str, control_views.CommandWish, str]] = []
+        self.withdrawn: list[tuple[str, str, str]] = []
         self.configured: list[tuple[str, str, str, str]] = []
         self.configured_under: list[str | None] = []
         self.topics: list[tuple[str, frozenset[str]]] = []

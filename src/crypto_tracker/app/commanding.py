@@ -15,7 +15,7 @@ from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.errors import ConfigError, CryptoTrackerError, UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import MINUTE_MS, from_ms
-from crypto_tracker.store.control import FILE_NAME, AuditEntry, Command, ControlStore
+from crypto_tracker.store.control import FILE_NAME, AuditEntry, Command, ControlStore, Withdrawal
 from crypto_tracker.store.trading import is_traded
 from crypto_tracker.store.trading_records import Account, ConfigurationRow
 from crypto_tracker.store.trading_views import TradingViews
@@ -29,6 +29,7 @@ from crypto_tracker.trading.setting import (
 )
 
 WAITING: Final = "waiting"
+WITHDRAWN: Final = "withdrawn"
 _LOOK_SECONDS = 0.1  # between two looks for the answer
 _REPLAY_SECONDS = 10.0  # in which a replay comes to its next minute, unless it is a slow one
 _SILENT_MS = 5 * MINUTE_MS  # without a minute, after which paper trading is said to have no bars
@@ -57,7 +58,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """A command and what has become of it: `applied`, `refused`, or `waiting` for its minute."""
+    """A command and what has become of it: `applied`, `refused`, `withdrawn`, or `waiting` for its minute."""
 
     command: Command
     status: str
@@ -151,6 +152,47 @@ def tell(
     return _answer(where, command, wait_seconds, now_ms)
 
 
+def command_named(place: AccountPlace, text: str) -> Command:
+    """The command whose id begins like this; raises UsageError where there is none, or more than one."""
+    wanted = text.strip().lower()
+    with ControlStore.open(place.folder) as control:
+        found = [each for each in control.commands() if each.command_id.startswith(wanted)]
+    if wanted and len(found) == 1:
+        return found[0]
+    if wanted and found:
+        raise UsageError(f"the ids of {len(found)} commands begin with {text}: write more of it")
+    raise UsageError(f"the account {place.name} was given no command {text}: `commands` lists them")
+
+
+def withdraw(where: Standing, command: Command, *, actor: str, now_ms: int) -> Told:
+    """Take a command back, so that the trader never answers it; once more changes nothing.
+
+    Raises CryptoTrackerError where the trader has answered it, which the audit notes too, and StoreError
+    where it is just being answered and that takes long.
+    """
+    folder = where.place.folder
+
+    def answered() -> str | None:
+        found = _answered(folder, command)
+        if found is None or found.time_ms is None:
+            return None
+        return (
+            f"it is too late to withdraw it: it was {found.status} before the minute "
+            f"{from_ms(found.time_ms):%Y-%m-%d %H:%M} UTC ({found.sentence})"
+        )
+
+    with ControlStore.open(folder) as control:
+        found = control.withdraw(command, actor=actor, at_ms=now_ms, answered=answered)
+    if isinstance(found, str):
+        raise CryptoTrackerError(found)
+    return _told_of_withdrawn(command, found)
+
+
+def how_withdrawn(withdrawal: Withdrawal) -> str:
+    """Who took a command back, and when."""
+    return f"{withdrawal.actor} took it back at {from_ms(withdrawal.at_ms):%Y-%m-%d %H:%M} UTC"
+
+
 def note_refused(where: Standing, command: Command, sentence: str) -> None:
     """Note in the audit a command that was refused at once, as the account stands."""
     with ControlStore.open(where.place.folder) as control:
@@ -188,12 +230,15 @@ def told(folder: Path) -> list[Told]:
     if not (folder / FILE_NAME).is_file():
         return []
     with ControlStore.open(folder) as control:
-        commands = control.commands()
+        commands, withdrawals = control.commands(), control.withdrawals()
     with TradingViews.open(folder) as views:
         answers = {each.result.command_id: each for each in views.answers()}
     found = []
     for command in commands:
-        given = answers.get(command.command_id)
+        given, withdrawal = answers.get(command.command_id), withdrawals.get(command.command_id)
+        if given is None and withdrawal is not None:
+            found.append(_told_of_withdrawn(command, withdrawal))
+            continue
         found.append(
             Told(
                 command=command,
@@ -250,7 +295,7 @@ def to_be_replaced(where: Standing) -> ConfigurationRow:
     if not (folder / FILE_NAME).is_file():
         return where.configuration
     with ControlStore.open(folder) as control:
-        offers = control.commands("configure")  # a person's, and few: what else was told is not read
+        offers = control.standing("configure")  # a person's, and few: what else was told is not read
         with TradingViews.open(folder) as views:
             answered = views.answered_among([each.command_id for each in offers])
         waiting = [each for each in offers if each.command_id not in answered]
@@ -261,7 +306,7 @@ def to_be_replaced(where: Standing) -> ConfigurationRow:
 def _answer(where: Standing, command: Command, wait_seconds: float, now_ms: int) -> Told:
     deadline = monotonic() + wait_seconds
     while True:
-        found = _answered(where.place.folder, command)
+        found = _fate(where.place.folder, command)
         if found is not None:
             return found
         if monotonic() >= deadline:
@@ -269,13 +314,27 @@ def _answer(where: Standing, command: Command, wait_seconds: float, now_ms: int)
         sleep(_LOOK_SECONDS)
     now = standing(where.place)
     if now.ended:  # the answer may have come since the last look
-        found = _answered(where.place.folder, command)
+        found = _fate(where.place.folder, command)
         if found is not None:
             return found
         raise CryptoTrackerError(f"the replay of {where.place.name} ended before the command could act")
     return Told(
         command=command, status=WAITING, sentence=what_it_waits_for(now, command, now_ms), time_ms=None
     )
+
+
+def _fate(folder: Path, command: Command) -> Told | None:
+    """What has become of a command; None while it waits."""
+    found = _answered(folder, command)
+    if found is not None:
+        return found
+    with ControlStore.open(folder) as control:
+        withdrawal = control.withdrawals().get(command.command_id)
+    return None if withdrawal is None else _told_of_withdrawn(command, withdrawal)
+
+
+def _told_of_withdrawn(command: Command, withdrawal: Withdrawal) -> Told:
+    return Told(command=command, status=WITHDRAWN, sentence=how_withdrawn(withdrawal), time_ms=None)
 
 
 def _answered(folder: Path, command: Command) -> Told | None:

@@ -20,6 +20,7 @@ from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, from_ms, to_ms
 from crypto_tracker.store.books import BookStore, KeptBooks
 from crypto_tracker.store.choice import Choice
 from crypto_tracker.store.control import FILE_NAME as CONTROL_FILE
+from crypto_tracker.store.control import LOCK_NAME as CONTROL_LOCK
 from crypto_tracker.store.control import PATIENT_MS, Command, ControlStore
 from crypto_tracker.store.database import writer_lock
 from crypto_tracker.store.feed import MinuteFeed
@@ -28,6 +29,7 @@ from crypto_tracker.store.trading_journal import FILE_NAME as TRADING_FILE
 from crypto_tracker.store.trading_journal import TradingJournal
 from crypto_tracker.store.trading_records import Account, ConfigurationRow, StepRecord
 from crypto_tracker.strategies.base import Strategy
+from crypto_tracker.trading.commands import is_due
 from crypto_tracker.trading.engine import Trader
 from crypto_tracker.trading.opening import capital_of, opening
 from crypto_tracker.trading.pace import AT_ONCE, Pace, Patience
@@ -120,12 +122,30 @@ class Orders:
         self._control = control
         self._answered = answered
         self._open: list[Command] | None = None
+        self._due: Sequence[Command] = ()
+
+    @contextmanager
+    def minute(self, minute_ms: int) -> Iterator[None]:
+        """Step and commit a minute in the block: what is due there is answered, and withdrawn no more.
+
+        Where nothing is due, nothing is held. What is told meanwhile waits for the next minute.
+        """
+        with ExitStack() as held:
+            self._due = self._due_at(minute_ms)
+            if self._due:
+                held.enter_context(self._control.settling(wait_ms=PATIENT_MS))
+                self._due = self._due_at(minute_ms)  # one may have been withdrawn until now
+            yield
+
+    def _due_at(self, minute_ms: int) -> Sequence[Command]:
+        if self._open is None or self._control.changed():
+            told = self._control.standing()
+            self._open = [each for each in told if each.command_id not in self._answered]
+        return [each for each in self._open if is_due(each, minute_ms)]
 
     def commands(self) -> Sequence[Command]:
-        """Commands without an answer, in their order."""
-        if self._open is None or self._control.changed():
-            self._open = [each for each in self._control.commands() if each.command_id not in self._answered]
-        return self._open
+        """Commands without an answer that are due at the minute, in their order."""
+        return self._due
 
     def configuration(self, version: str) -> ConfigurationRow | None:
         """A configuration that was offered."""
@@ -177,8 +197,9 @@ class Session:
                 sleep(_LOOK_SECONDS)
                 continue
             began = monotonic()
-            record = self.trader.step()
-            self.store.commit(record, recorded_at_ms=to_ms(now()))
+            with self.orders.minute(minute_ms):
+                record = self.trader.step()
+                self.store.commit(record, recorded_at_ms=to_ms(now()))
             self.orders.answer(record)
             watcher.stepped(record, monotonic() - began)
 
@@ -261,6 +282,7 @@ def _delete_records(folder: Path) -> None:
     for name in (TRADING_FILE, CONTROL_FILE):
         for suffix in ("", "-wal", "-shm"):
             (folder / f"{name}{suffix}").unlink(missing_ok=True)
+    (folder / CONTROL_LOCK).unlink(missing_ok=True)
 
 
 def _leave_nothing_of_what_was_not_opened(folder: Path) -> None:

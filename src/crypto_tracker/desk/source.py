@@ -220,6 +220,10 @@ class Book(Protocol):
         """Give a command; does not wait for the answer."""
         ...
 
+    def withdraw(self, command_id: str, actor: str) -> control_views.CommandItem:
+        """Take a command back that the trader has not answered; raises NotThere where nobody gave it."""
+        ...
+
     def commands(self, *, limit: int, cursor: str | None) -> control_views.CommandPage:
         """What people told it, newest first."""
         ...

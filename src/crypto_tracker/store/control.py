@@ -2,26 +2,33 @@
 
 The faces write here and the trader reads. Its answers stand among its own records (`command_results`), so
 nobody updates another's rows. Transactions are short, and any number of processes may write.
+
+What becomes of a command stands in two files: its answer in the trader's, that it was withdrawn in this one.
+So that never both come true, a lock that is neither's is held around each (`ControlStore.settling`).
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, Row, insert, select
+from sqlalchemy import Connection, Engine, Row, exists, insert, inspect, select
 from sqlalchemy.exc import OperationalError
 
 from crypto_tracker.core.errors import StoreError, UsageError
 from crypto_tracker.store import control_tables as tables
 from crypto_tracker.store.column_rows import parts
-from crypto_tracker.store.database import CONTROL, open_engine, upgrade
+from crypto_tracker.store.database import CONTROL, open_engine, upgrade, writer_lock
+from crypto_tracker.store.failpoints import ControlFailpoint, reach
 from crypto_tracker.store.trading_records import ConfigurationRow
 
 FILE_NAME = "control.db"
+LOCK_NAME = "control.lock"
+WITHDRAW = "withdraw"
+"""The act of the audit that takes a command back."""
 BUSY_TIMEOUT_MS = 2_000
 """How long a person who tells something waits for another process that writes: writing takes milliseconds."""
 PATIENT_MS = 30_000
@@ -97,6 +104,15 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawal:
+    """That a person took a command back before the trader had answered it."""
+
+    command_id: str
+    actor: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """What a check of the account's records found."""
 
@@ -152,6 +168,17 @@ class ControlViews:
             for part in parts(command_ids)
             for row in self._connection.execute(select(tables.commands).where(column.in_(part)))
         ]
+
+    def withdrawals(self, command_ids: Sequence[str]) -> dict[str, Withdrawal]:
+        """Those of these commands that were withdrawn, by their ids."""
+        if not command_ids or not inspect(self._connection).has_table(tables.withdrawals.name):
+            return {}  # a file that nobody has written since there are withdrawals
+        column = tables.withdrawals.c.command_id
+        return _withdrawals(
+            row
+            for part in parts(command_ids)
+            for row in self._connection.execute(select(tables.withdrawals).where(column.in_(part)))
+        )
 
     def audit(self, *, limit: int, before: int | None = None) -> list[tuple[int, AuditEntry]]:
         """What people did, the newest first, each with its number; only what is before a number."""
@@ -224,24 +251,64 @@ class ControlStore:
                     created_at_ms=command.created_at_ms,
                 )
             )
-            detail = {
-                "command_id": command.command_id,
-                "arguments": dict(command.arguments),
-                "not_before_ms": command.not_before_ms,
-            }
-            _note(connection, command.created_at_ms, command.actor, command.kind, detail)
+            _note(connection, command.created_at_ms, command.actor, command.kind, _detail(command))
         return command
 
     def note_refused(self, command: Command, sentence: str) -> None:
         """Note in the audit a command that was refused before anybody stored it."""
-        detail = {
-            "command_id": command.command_id,
-            "arguments": dict(command.arguments),
-            "not_before_ms": command.not_before_ms,
-            "refused": sentence,
-        }
+        detail = {**_detail(command), "refused": sentence}
         with self._writing() as connection:
             _note(connection, command.created_at_ms, command.actor, command.kind, detail)
+
+    @contextmanager
+    def settling(self, *, wait_ms: int) -> Iterator[None]:
+        """Hold the fate of every command while the block runs: nobody else answers or withdraws one.
+
+        The trader reads what was told, answers it and commits the answers within one such block; a person
+        withdraws within another. However a process ends, the operating system frees it. Raises StoreError
+        where it is still taken after `wait_ms`.
+        """
+        name = self._path.parent.name
+        lock = self._path.with_name(LOCK_NAME)
+        with writer_lock(lock, what=f"answers to the commands of {name}", wait_ms=wait_ms):
+            yield
+
+    def withdraw(
+        self,
+        command: Command,
+        *,
+        actor: str,
+        at_ms: int,
+        answered: Callable[[], str | None],
+        wait_ms: int = BUSY_TIMEOUT_MS,
+    ) -> Withdrawal | str:
+        """Take a command back, with its line of the audit; or say why that is too late.
+
+        `answered` says what the trader has answered, None where nothing; it is asked while the trader can
+        answer nothing. The audit notes also who comes too late. A command that was withdrawn before is
+        withdrawn: by whom and when it was first, and nothing is written.
+        """
+        detail = {"kind": command.kind, **_detail(command)}
+        with self.settling(wait_ms=wait_ms):
+            reach(ControlFailpoint.WITHDRAWAL_SETTLING)
+            with self._writing() as connection:
+                known = ControlViews(connection).withdrawals([command.command_id]).get(command.command_id)
+                if known is not None:
+                    return known
+                late = answered()
+                if late is not None:
+                    _note(connection, at_ms, actor, WITHDRAW, {**detail, "refused": late})
+                    return late
+                found = Withdrawal(command_id=command.command_id, actor=actor, at_ms=at_ms)
+                connection.execute(
+                    insert(tables.withdrawals).values(
+                        command_id=found.command_id, actor=found.actor, at_ms=found.at_ms
+                    )
+                )
+                _note(connection, at_ms, actor, WITHDRAW, detail)
+                reach(ControlFailpoint.WITHDRAWAL_BEFORE_COMMIT)
+            reach(ControlFailpoint.WITHDRAWAL_COMMITTED)
+        return found
 
     def offer_configuration(
         self, row: ConfigurationRow, *, source: str, actor: str, created_at_ms: int
@@ -304,6 +371,21 @@ class ControlStore:
             rows = connection.execute(query).all()
         return [_command(row) for row in rows]
 
+    def standing(self, kind: str | None = None) -> list[Command]:
+        """The same without those that were withdrawn."""
+        withdrawn = exists().where(tables.withdrawals.c.command_id == tables.commands.c.command_id)
+        query = select(tables.commands).where(~withdrawn).order_by(tables.commands.c.sequence)
+        if kind is not None:
+            query = query.where(tables.commands.c.kind == kind)
+        with self._reading.connect() as connection:
+            rows = connection.execute(query).all()
+        return [_command(row) for row in rows]
+
+    def withdrawals(self) -> dict[str, Withdrawal]:
+        """Every command that was withdrawn, by its id."""
+        with self._reading.connect() as connection:
+            return _withdrawals(connection.execute(select(tables.withdrawals)))
+
     def configuration(self, version: str) -> ConfigurationRow | None:
         """A configuration that was offered, None where nobody offered it."""
         query = select(tables.configurations).where(tables.configurations.c.version == version)
@@ -348,6 +430,22 @@ def _note(connection: Connection, at_ms: int, actor: str, action: str, detail: M
     connection.execute(
         insert(tables.audit).values(at_ms=at_ms, actor=actor, action=action, detail=_json(detail))
     )
+
+
+def _detail(command: Command) -> dict[str, Any]:
+    """What the audit says of a command."""
+    return {
+        "command_id": command.command_id,
+        "arguments": dict(command.arguments),
+        "not_before_ms": command.not_before_ms,
+    }
+
+
+def _withdrawals(rows: Iterable[Row[Any]]) -> dict[str, Withdrawal]:
+    return {
+        row.command_id: Withdrawal(command_id=row.command_id, actor=row.actor, at_ms=row.at_ms)
+        for row in rows
+    }
 
 
 def _command(row: Row[Any]) -> Command:

@@ -4,7 +4,17 @@ People write them through the faces, the trader only reads them. Times are UTC m
 under `migrations/control` make these tables; a test holds the two equal.
 """
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, MetaData, String, Table
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+)
 
 from crypto_tracker.store.types import NAMING
 
@@ -39,6 +49,15 @@ commands = Table(
     CheckConstraint(f"kind IN ({', '.join(repr(kind) for kind in COMMAND_KINDS)})", name="kind"),
 )
 """What people ask for. The answers are rows of the trader's own schema (`command_results`)."""
+
+withdrawals = Table(
+    "withdrawals",
+    metadata,
+    Column("command_id", String, ForeignKey("commands.command_id"), primary_key=True),
+    Column("actor", String, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+)
+"""Commands that people took back before the trader had answered them: it never will."""
 
 configurations = Table(
     "configurations",

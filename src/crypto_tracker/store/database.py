@@ -52,7 +52,7 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 MARKET = Chain("market", _MIGRATIONS / "market", head="0002")
 RUNS = Chain("runs", _MIGRATIONS / "runs", head="0005")
 TRADING = Chain("trading", _MIGRATIONS / "trading", head="0005")
-CONTROL = Chain("control", _MIGRATIONS / "control", head="0001")
+CONTROL = Chain("control", _MIGRATIONS / "control", head="0002")
 RESEARCH = Chain("research", _MIGRATIONS / "research", head="0001")
 ACCESS = Chain("access", _MIGRATIONS / "access", head="0001")
 

@@ -34,10 +34,19 @@ class TradingFailpoint(Enum):
     AFTER_CHECKPOINT = "after_checkpoint"
 
 
-Hook = Callable[[Failpoint | TradingFailpoint], None]
+class ControlFailpoint(Enum):
+    """The steps of withdrawing a command, in their order."""
+
+    WITHDRAWAL_SETTLING = "withdrawal_settling"  # the trader can answer nothing
+    WITHDRAWAL_BEFORE_COMMIT = "withdrawal_before_commit"
+    WITHDRAWAL_COMMITTED = "withdrawal_committed"
 
 
-def _pass(_reached: Failpoint | TradingFailpoint) -> None:
+Point = Failpoint | TradingFailpoint | ControlFailpoint
+Hook = Callable[[Point], None]
+
+
+def _pass(_reached: Point) -> None:
     """Do nothing: the hook outside of tests."""
 
 
@@ -52,6 +61,6 @@ def on_failpoint(hook: Hook | None) -> None:
     _Registry.hook = staticmethod(_pass if hook is None else hook)
 
 
-def reach(point: Failpoint | TradingFailpoint) -> None:
+def reach(point: Point) -> None:
     """Say that the store has come to `point`."""
     _Registry.hook(point)

@@ -46,7 +46,7 @@ from crypto_tracker.store.column_rows import (
     trade_rows,
 )
 from crypto_tracker.store.control import FILE_NAME as CONTROL_FILE_NAME
-from crypto_tracker.store.control import Check
+from crypto_tracker.store.control import Check, ControlViews
 from crypto_tracker.store.database import (
     current_revision,
     file_of,
@@ -652,6 +652,8 @@ def checks(folder: Path, *, limit: int | None = None) -> list[Check]:
         .order_by(columns.created_at_ms.desc(), columns.check_id.desc())
         .limit(limit)
     )
+    with _control(folder) as control:
+        rows = [] if control is None else control.execute(query).all()
     return [
         Check(
             kind=row.kind,
@@ -661,27 +663,34 @@ def checks(folder: Path, *, limit: int | None = None) -> list[Check]:
             document=row.document,
             created_at_ms=row.created_at_ms,
         )
-        for row in _control_rows(folder, query)
+        for row in rows
     ]
 
 
 def waiting_commands(folder: Path, answered: TradingViews) -> int:
     """How many commands have no answer yet."""
-    given = [row.command_id for row in _control_rows(folder, select(control_tables.commands.c.command_id))]
-    return len(given) - len(answered.answered_among(given))
+    with _control(folder) as control:
+        if control is None:
+            return 0
+        given = control.execute(select(control_tables.commands.c.command_id)).scalars().all()
+        withdrawn = ControlViews(control).withdrawals(given).keys()
+    return len(set(given) - withdrawn - answered.answered_among(given))
 
 
-def _control_rows(folder: Path, query: Select[Any]) -> Sequence[Row[Any]]:
-    """Rows of what people told the account; none where nobody ever did."""
+@contextmanager
+def _control(folder: Path) -> Iterator[Connection | None]:
+    """What people told the account, one state while the block runs; None where nobody ever did."""
     path = folder / CONTROL_FILE_NAME
     if not path.is_file():
-        return []
+        yield None
+        return
     engine = open_engine(path, read_only=True)
     try:
         if current_revision(engine) is None:
-            return []
+            yield None
+            return
         with engine.connect() as connection:
-            return connection.execute(query).all()
+            yield connection
     finally:
         engine.dispose()
 

@@ -89,7 +89,7 @@ def answer(commands: Sequence[Command], *, minute_ms: int, situation: Situation)
     applied: list[AppliedCommand] = []
     results: list[CommandResult] = []
     for command in commands:
-        if command.not_before_ms is not None and command.not_before_ms > minute_ms:
+        if not is_due(command, minute_ms):
             continue
         found = desk.answer(command)
         if isinstance(found, _Applied):
@@ -103,6 +103,11 @@ def answer(commands: Sequence[Command], *, minute_ms: int, situation: Situation)
             )
         )
     return Answers(applied=applied, results=results)
+
+
+def is_due(command: Command, minute_ms: int) -> bool:
+    """Whether a command acts at the minute that opens at `minute_ms`, or should have before."""
+    return command.not_before_ms is None or command.not_before_ms <= minute_ms
 
 
 def what_an_account_keeps(active: str, offered: str) -> str | None:

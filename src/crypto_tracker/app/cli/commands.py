@@ -1,4 +1,4 @@
-"""What people tell a trading account: `pause`, `close`, `regime`, `config apply` and others, and the list."""
+"""What people tell a trading account: `pause`, `close`, `regime` and others, `withdraw`, and the list."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from crypto_tracker.app.commanding import Change, Standing, Told
     from crypto_tracker.store.control import AuditEntry, Command
     from crypto_tracker.store.trading_records import ConfigurationRow
+
+_ID_SHOWN = 8  # digits of a command's id: enough to tell it from all others of an account
 
 AccountOption = Annotated[
     str | None,
@@ -85,6 +87,7 @@ def register(app: typer.Typer) -> None:
     command(app, "block", examples=("block PEPE/USDT",))(block)
     command(app, "unblock", examples=("unblock PEPE/USDT",))(unblock)
     command(app, "config", examples=("config apply better.toml",))(config)
+    command(app, "withdraw", examples=("withdraw 3f2b8c0e",))(withdraw)
     command(app, "commands", examples=("commands", "commands --audit"))(commands)
 
 
@@ -251,6 +254,33 @@ def config(
     if not json_output:
         _print_changes(session, telling.standing, row, changes)
     telling.tell("configure", {"version": row.version}, offer=(row, str(file)), changes=changes)
+
+
+def withdraw(
+    context: typer.Context,
+    command_id: Annotated[
+        str, typer.Argument(metavar="ID", help="Of the command, as `commands` shows it; its start will do.")
+    ],
+    account: AccountOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Take back a command that waits for its minute.
+
+    The trader then never answers it. Where it has answered, it is too late: tell it the opposite.
+    """
+    from crypto_tracker.app.accounts import commanded_account
+    from crypto_tracker.app.commanding import actor_of_the_command_line, command_named, standing
+    from crypto_tracker.app.commanding import withdraw as take_back
+    from crypto_tracker.core.timeframes import to_ms
+
+    session = session_of(context)
+    where = standing(commanded_account(session.home, account))
+    named = command_named(where.place, command_id)
+    found = take_back(where, named, actor=actor_of_the_command_line(), now_ms=to_ms(session.now()))
+    if json_output:
+        emit_json({"account": where.place.name, **_document(found)})
+    else:
+        session.out.print(f"Withdrawn, {_words(named)}: {found.sentence}.", markup=False, soft_wrap=True)
 
 
 def commands(
@@ -466,7 +496,8 @@ def _print_told(session: Session, name: str, given: "list[Told]", *, earlier: in
         line.append(_words(asked), style="bold").append(f"  by {asked.actor}", style="dim")
         session.out.print(line, soft_wrap=True)
         answer = Text(each.status, style=styles.get(each.status, "yellow"))
-        answer.append(f": {each.sentence}" if each.sentence else " for the trader", style="default")
+        waits = f" for the trader; `withdraw {asked.command_id[:_ID_SHOWN]}` takes it back"
+        answer.append(f": {each.sentence}" if each.sentence else waits, style="default")
         _print_below(session, answer)
 
 

@@ -275,6 +275,10 @@ class AccountBook(ColumnPages):
         """
         return self._commands.tell(wish, actor)
 
+    def withdraw(self, command_id: str, actor: str) -> control_views.CommandItem:
+        """Take a command back; raises CryptoTrackerError where the trader has answered it."""
+        return self._commands.withdraw(command_id, actor)
+
     def commands(self, *, limit: int, cursor: str | None) -> control_views.CommandPage:
         """What people told it, newest first."""
         return self._commands.commands(limit=limit, cursor=cursor)

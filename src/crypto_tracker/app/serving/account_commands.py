@@ -6,13 +6,21 @@ from threading import Lock
 
 from crypto_tracker.app.commanding import note_refused, refuse_where_nobody_answers
 from crypto_tracker.app.commanding import tell as give
+from crypto_tracker.app.commanding import withdraw as take_back
 from crypto_tracker.app.serving.configuration_view import configuration_view, preview_view, wished
-from crypto_tracker.app.serving.control_view import audit_page, command_item, command_page
+from crypto_tracker.app.serving.control_view import (
+    NONE_KNOWN,
+    Fates,
+    audit_page,
+    command_item,
+    command_page,
+)
 from crypto_tracker.app.serving.moments import Moment, Moments
 from crypto_tracker.app.serving.page_limits import check_limit
 from crypto_tracker.app.serving.previews import asked, preview, refuse_what_would_be_refused
 from crypto_tracker.app.serving.recent import Recent
 from crypto_tracker.core.errors import CryptoTrackerError, StoreError
+from crypto_tracker.desk.source import NotThere
 from crypto_tracker.desk.views import controls as views
 from crypto_tracker.store.control import Command
 from crypto_tracker.store.trading_records import ConfigurationRow
@@ -60,6 +68,22 @@ class AccountCommands:
                 note_refused(self._moments.where(moment), command, str(error))
                 raise
             return self._give(moment, command)
+
+    def withdraw(self, command_id: str, actor: str) -> views.CommandItem:
+        """Take a command back that waits for its minute; once more changes nothing.
+
+        Raises NotThere for one that nobody gave, and CryptoTrackerError where the trader has answered it.
+        """
+        moment = self._moments.now(wait=True)
+        where, now_ms = self._moments.where(moment), self._now_ms()
+        with self._moments.follower.control() as control:
+            command = None if control is None else control.command(command_id)
+        if command is None:
+            raise NotThere(f"nobody gave {where.place.name} the command {command_id}: see `commands`")
+        take_back(where, command, actor=actor, now_ms=now_ms)
+        with self._moments.follower.control() as control, self._moments.follower.views() as records:
+            fates = Fates.read(control, records, [command_id])
+        return command_item(command, fates, where, now_ms)
 
     def commands(self, *, limit: int, cursor: str | None) -> views.CommandPage:
         """What people told it, newest first."""
@@ -141,6 +165,7 @@ class AccountCommands:
             return None
         with self._moments.follower.control() as control:
             known = None if control is None else control.command(command_id)
+            withdrawals = {} if control is None else control.withdrawals([command_id])
         if known is None:
             return None
         if (known.kind, dict(known.arguments)) != (kind, dict(arguments)):
@@ -148,8 +173,8 @@ class AccountCommands:
                 f"the command {command_id} is another one: make a new id for each command"
             )
         with self._moments.follower.views() as records:
-            answers = records.answers_to([command_id])
-        return command_item(known, answers, self._moments.where(moment), self._now_ms())
+            fates = Fates(records.answers_to([command_id]), withdrawals)
+        return command_item(known, fates, self._moments.where(moment), self._now_ms())
 
     def _give(
         self, moment: Moment, command: Command, offer: tuple[ConfigurationRow, str] | None = None
@@ -165,7 +190,7 @@ class AccountCommands:
             offer=offer,
             command_id=command.command_id,
         )
-        return command_item(found.command, {}, where, now_ms)
+        return command_item(found.command, NONE_KNOWN, where, now_ms)
 
 
 @contextmanager

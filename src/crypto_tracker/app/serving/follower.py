@@ -44,7 +44,7 @@ class Followed:
     beginning : counts those accounts
     regimes : stretches of time outside NORMAL, in order
     newest_blocks : the last scan of every strategy that has one
-    waiting : commands of people that have no answer yet, in the order in which they were given
+    waiting : commands of people that have no answer yet and stand, in the order in which they were given
     last_command : the number of the newest command, 0 where there is none
     """
 
@@ -156,6 +156,7 @@ class AccountFollower:
             for number, command in [] if control is None else control.commands_since(last_command):
                 told.append(command)
                 last_command = number
+            withdrawn = {} if control is None else control.withdrawals([each.command_id for each in told])
         with seen.records.engine.connect() as connection:
             views = TradingViews(connection, self.folder)
             account, cursor_ms = views.account(), views.cursor_ms()
@@ -163,12 +164,12 @@ class AccountFollower:
                 self._beginning += 1
                 before = _unread(account, self._beginning)
             now = _read_on(before, views, cursor_ms)
-            answered = views.answered_among([command.command_id for command in told])
+            answered = views.answered_among([each.command_id for each in told])
         self._generation += 1
         self._now = replace(
             now,
             generation=self._generation,
-            waiting=tuple(command for command in told if command.command_id not in answered),
+            waiting=tuple(each for each in told if each.command_id not in answered | withdrawn.keys()),
             last_command=last_command,
         )
 

@@ -212,6 +212,11 @@ class RunBook(ColumnPages):
         del actor
         self._not_live(f"it cannot be told to {wish.kind}: choose an account that trades")
 
+    def withdraw(self, command_id: str, actor: str) -> control_views.CommandItem:
+        """A run takes no commands."""
+        del command_id, actor
+        self._not_live("nobody tells it anything: choose an account that trades")
+
     def commands(self, *, limit: int, cursor: str | None) -> control_views.CommandPage:
         """Nobody ever told a run anything."""
         del limit, cursor

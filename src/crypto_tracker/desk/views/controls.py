@@ -41,7 +41,7 @@ CommandId = Annotated[
     ),
 ]
 
-CommandStatus = Literal["applied", "refused", "waiting"]
+CommandStatus = Literal["applied", "refused", "withdrawn", "waiting"]
 Danger = Annotated[
     Literal["none", "caution", "danger"],
     Field(
@@ -95,7 +95,7 @@ class CommandPreview(View):
 
 
 class CommandItem(View):
-    """One command with its answer: applied, refused, or waiting for its minute."""
+    """One command and what became of it: applied, refused, withdrawn, or waiting for its minute."""
 
     command_id: str
     kind: str
@@ -113,7 +113,7 @@ class CommandPage(Listed[CommandItem]):
 
 
 class AuditResult(View):
-    """What came of a command: the trader's answer, or none yet."""
+    """What came of a command: the trader's answer, who withdrew it, or none yet."""
 
     status: CommandStatus
     sentence: Annotated[Sentence, Field(description="the answer, or what it waits for")]
@@ -129,7 +129,10 @@ class AuditItem(View):
     at_ms: Annotated[Ms, Field(description="of the clock: when it was done")]
     actor: Annotated[str, Field(examples=["web:anna"])]
     action: Annotated[
-        str, Field(description="the kind of the command, or `configuration_offered`", examples=["pause"])
+        str,
+        Field(
+            description="the kind of the command, `withdraw`, or `configuration_offered`", examples=["pause"]
+        ),
     ]
     detail: dict[str, Any]
     result: Annotated[AuditResult | None, Field(description="null where the act is no command")]
@@ -196,6 +199,14 @@ class ForceExit(Wish):
 
     command_id: CommandId = None
     symbol: Annotated[Pair, Field(pattern=r"^[A-Za-z0-9]{1,24}/[A-Za-z0-9]{1,24}(:[A-Za-z0-9]{1,24})?$")]
+
+
+class Withdraw(Wish):
+    """The command that is to be taken back."""
+
+    command_id: Annotated[
+        str, Field(pattern=r"^[0-9a-f]{32}$", examples=["3f2b8c0e9d7a4f61b5c2e8d90a1f7b34"])
+    ]
 
 
 class Plain(Wish):

@@ -17,6 +17,7 @@ from crypto_tracker.desk.views.controls import (
     ForceExit,
     Plain,
     ShowConfiguration,
+    Withdraw,
 )
 from crypto_tracker.desk.web.guard import ControlRoute, ReadRoute, router
 from crypto_tracker.desk.web.parameters import Cursor, Limit
@@ -102,6 +103,15 @@ def tell(account: Account, wish: Wished) -> CommandItem:
     may be sent again: that gives no second command.
     """
     return account.book().tell(wish, account.caller.actor)
+
+
+@control_routes.post("/withdraw")
+def withdraw(account: Account, wish: Withdraw) -> CommandItem:
+    """Take back a command that waits for its minute: the trader never answers it.
+
+    Refused with 409 where it has answered it, which the audit notes. Once more changes nothing.
+    """
+    return account.book().withdraw(wish.command_id, account.caller.actor)
 
 
 @control_routes.post("/config/preview")
