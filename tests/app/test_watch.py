@@ -26,6 +26,7 @@ from crypto_tracker.app.screen import account_log
 from crypto_tracker.app.screen.account import AccountObserver
 from crypto_tracker.app.screen.account_log import decision_lines, near_lines, people_lines, regime_lines
 from crypto_tracker.app.screen.snapshot import Kind, Notice, Snapshot, Tone
+from crypto_tracker.app.screen.told import Near, told_near_misses
 from crypto_tracker.app.screen.totals import Totals
 from crypto_tracker.app.screen.view import notices, render
 from crypto_tracker.core.decisions import Reason, Regime
@@ -35,7 +36,7 @@ from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS
 from crypto_tracker.portfolio.regime import MarketCarry
 from crypto_tracker.store.database import open_engine
 from crypto_tracker.store.trading_records import AppliedCommand, CommandResult, Halt
-from crypto_tracker.store.trading_views import Answered
+from crypto_tracker.store.trading_views import Answered, TradingViews
 from crypto_tracker.strategies.registry import builtin
 from tests.app.conftest import run_command
 from tests.app.hand_made import (
@@ -509,20 +510,25 @@ def test_an_order_that_expired_is_told_when_it_did():
 
 def test_of_near_misses_the_nearest_of_an_hour_is_told_and_the_same_coin_only_twice_a_day():
     rows = [
-        near_miss(at(5), BTC, Reason.DROP_TOO_SMALL, readiness=85.0),
-        near_miss(at(10), SOL, Reason.VOLUME_LOW, readiness=97.0),
-        near_miss(at(15), ETH, Reason.VOLUME_LOW, readiness=99.0, strategy="SWING"),
-        near_miss(at(70), SOL, Reason.VOLUME_LOW, readiness=97.0),
-        near_miss(at(75), BTC, Reason.DROP_TOO_SMALL, readiness=81.0),
-        near_miss(at(10 + 720), SOL, Reason.NO_CHANNEL),
+        Near(at(5), "BTC/USDT", "DCA", 85.0, 0),
+        Near(at(10), "SOL/USDT", "DCA", 97.0, 1),
+        Near(at(15), "ETH/USDT", "SWING", 99.0, 2),
+        Near(at(70), "SOL/USDT", "DCA", 97.0, 3),
+        Near(at(75), "BTC/USDT", "DCA", 81.0, 4),
+        Near(at(10 + 720), "SOL/USDT", "DCA", 80.0, 5),
     ]
+    assert [line.place for line in told_near_misses(rows)] == [1, 2, 4, 5]
+
+
+def test_near_misses_say_what_stopped_them(home: Path, made: HandMade):
+    made.step(setups=[near_miss(made.close_ms, BTC, Reason.DROP_TOO_SMALL, readiness=85.0)])
+    made.step(setups=[near_miss(made.close_ms, SOL, Reason.VOLUME_LOW, readiness=97.0)])
     seen = {"drop": 0.021, "volume_ratio": 0.77}
-    assert [(line.coin, line.strategy, line.words) for line in near_lines(rows, lambda _: seen)] == [
-        ("SOL", "DCA", "volume is 0.77 x its mean"),
-        ("ETH", "SWING", "volume is 0.77 x its mean"),
-        ("BTC", "DCA", "fell only 2.10 % in 4 h"),
-        ("SOL", "DCA", "lacks channel"),
-    ]
+    with TradingViews.open(home / "accounts" / "paper") as views:
+        (line,) = near_lines(views, made.close_ms, lambda _: seen)
+        (before,) = near_lines(views, at(1), lambda _: seen)
+    assert (line.coin, line.strategy, line.words) == ("SOL", "DCA", "volume is 0.77 x its mean")
+    assert (before.coin, before.strategy, before.words) == ("BTC", "DCA", "fell only 2.10 % in 4 h")
 
 
 def test_a_regime_that_flutters_is_one_line_and_each_lasting_change_one_of_its_own():
@@ -634,7 +640,7 @@ def test_an_output_that_cannot_show_block_characters_is_refused_with_a_way_out(s
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
     )
     assert ended.returncode == 2
     assert "crypto-tracker status" in ended.stderr
@@ -661,9 +667,9 @@ def test_in_a_terminal_it_goes_on_until_ctrl_c_and_then_leaves_without_a_word(st
 
 
 def _read_until(terminal: int, enough: Callable[[str], bool]) -> str:
-    """What is drawn until it is enough, for a minute at most."""
+    """What is drawn until it is enough, for four minutes at most."""
     shown = b""
-    for _ in range(600):
+    for _ in range(2_400):
         ready, _, _ = select.select([terminal], [], [], 0.1)
         if ready:
             try:

@@ -408,6 +408,23 @@ class TradingViews:
                 found.setdefault(row.trade_group_id, []).append(order_of(row))
         return found
 
+    def ended_entries(
+        self, trade_group_ids: Sequence[str], reasons: Sequence[Reason]
+    ) -> dict[str, tuple[int, Reason]]:
+        """Of these groups those whose market entry ended for one of some reasons: when, and for which."""
+        columns = tables.orders.c
+        wanted = func.json_each(bindparam("ids")).table_valued("value")
+        query = (
+            select(columns.trade_group_id, columns.ended_ms, columns.reason)
+            .select_from(wanted.join(tables.orders, columns.order_id == wanted.c.value))
+            .where(columns.ended_ms.is_not(None), columns.reason.in_([each.code for each in reasons]))
+        )
+        ids = json.dumps([f"{group}/0" for group in trade_group_ids])
+        return {
+            row.trade_group_id: (row.ended_ms, Reason[row.reason.upper()])
+            for row in self._connection.execute(query, {"ids": ids})
+        }
+
     def pending_orders(self) -> int:
         """How many buys wait to be filled."""
         query = select(func.count()).where(tables.orders.c.status.in_(("open", "partially_filled")))
@@ -511,6 +528,21 @@ class TradingViews:
             if key not in found:
                 raise StoreError(f"the account in {self.folder} has no setup {key}")
         return [found[key] for key in keys]
+
+    def near_misses(
+        self, start_ms: int, end_ms: int, symbols: Sequence[Symbol] = ()
+    ) -> list[tuple[int, str, str, float]]:
+        """Time, symbol, strategy and readiness of the near misses of [start_ms, end_ms), in that order."""
+        named = " AND symbol IN (SELECT value FROM json_each(?))" if symbols else ""
+        columns = plain_columns(
+            self._connection,
+            "SELECT time_ms, symbol, strategy, readiness FROM setups "  # noqa: S608 - our own names
+            f"WHERE time_ms >= ? AND time_ms < ? AND verdict = '{Verdict.NEAR_MISS.value}'{named} "
+            "ORDER BY time_ms, symbol, strategy",
+            (start_ms, end_ms, *([json.dumps([str(each) for each in symbols])] if symbols else [])),
+            width=4,
+        )
+        return list(zip(*columns, strict=True))
 
     def setup_counts(self, where: Where = EVERYTHING) -> dict[tuple[Verdict, Reason], int]:
         """How many rows there are of each verdict and reason, the most frequent first."""

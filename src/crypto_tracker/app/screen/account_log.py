@@ -6,7 +6,6 @@ that a strategy is refused for one reason share a line, and so do regimes that f
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection, func, select
 
@@ -14,8 +13,17 @@ from crypto_tracker.app.endings import group_of
 from crypto_tracker.app.screen import words
 from crypto_tracker.app.screen.snapshot import DecisionFacts, Kind
 from crypto_tracker.app.screen.text import age
+from crypto_tracker.app.screen.told import (
+    HALF_DAY_MS,
+    Decided,
+    Near,
+    Told,
+    half_day,
+    told_decisions,
+    told_near_misses,
+)
 from crypto_tracker.core.decisions import Reason, Regime, Verdict
-from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS
+from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS
 from crypto_tracker.store import trading_tables as tables
 from crypto_tracker.store.trading_records import OrderRecord, SetupRecord
 from crypto_tracker.store.trading_rows import setup_of
@@ -23,15 +31,11 @@ from crypto_tracker.store.trading_views import Answered, Halted, TradingViews
 
 LOG_LINES = 60
 SETUPS_READ = 400
-NEAR_READ = 300
 PEOPLE_READ = 20
 REGIMES_BACK_MS = 2 * DAY_MS
-SHARED_LINE_MS = 3 * HOUR_MS  # refusals of one kind within this time share a line
-SAID_AGAIN_MS = 3 * HOUR_MS  # a refusal that goes on is told again after this time
-NEAR_AGAIN_MS = DAY_MS // 2  # and a near miss after this time
 FLUTTER_MS = 30 * MINUTE_MS  # changes of the regime that follow within this time share a line
-_AFTER_A_BUY = (Reason.SYMBOL_LIMIT, Reason.SAME_EPISODE)  # then they say what everybody sees
-_ENDED_MEANWHILE = (Reason.SLIPPAGE_TOO_HIGH, Reason.EXPIRED, Reason.CANCELLED, Reason.REGIME_PANIC)
+ENDED_MEANWHILE = (Reason.SLIPPAGE_TOO_HIGH, Reason.EXPIRED, Reason.CANCELLED, Reason.REGIME_PANIC)
+"""Why an entry ended without a fill, where the log tells of it."""
 
 Seen = Callable[[SetupRecord], Mapping[str, float]]
 """Answers with what a strategy measured in the scan of a setup or near miss; empty where it is not kept."""
@@ -42,11 +46,10 @@ def account_log(
 ) -> tuple[DecisionFacts, ...]:
     """The newest lines, at most LOG_LINES; reads a bounded number of rows, however many there are."""
     decided = _newest_setups(connection, next_setup)
-    near = _newest_near_misses(connection)
     orders = views.orders([group for row in decided if (group := group_of(row)) is not None])
     lines = [
         *decision_lines(decided, orders, seen),
-        *near_lines(near, seen),
+        *near_lines(views, cursor_ms, seen),
         *regime_lines(_regime_changes(connection, cursor_ms - REGIMES_BACK_MS)),
         *people_lines(views.answers(limit=PEOPLE_READ)),
         *halt_lines(views.halts(limit=PEOPLE_READ)),
@@ -62,16 +65,6 @@ def _newest_setups(connection: Connection, next_setup: int) -> list[SetupRecord]
     columns = tables.setups.c
     query = select(tables.setups).where(columns.setup_number >= next_setup - SETUPS_READ)
     return [setup_of(row) for row in connection.execute(query.order_by(columns.setup_number))]
-
-
-def _newest_near_misses(connection: Connection) -> list[SetupRecord]:
-    """The near misses among the last NEAR_READ rows of any verdict, in the order of the table's key."""
-    columns = tables.setups.c
-    key = (columns.time_ms, columns.symbol, columns.strategy)
-    # Were it sorted in any other order, or searched for near misses, the whole table would be read.
-    query = select(tables.setups).order_by(*(each.desc() for each in key)).limit(NEAR_READ)
-    rows = [setup_of(row) for row in connection.execute(query)]
-    return [row for row in rows if row.verdict is Verdict.NEAR_MISS]
 
 
 def _regime_changes(connection: Connection, since_ms: int) -> list[tuple[int, Regime]]:
@@ -97,100 +90,58 @@ def _regime_changes(connection: Connection, since_ms: int) -> list[tuple[int, Re
 # --- wording -----------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, kw_only=True)
-class _Lines:
-    """The lines so far, with the refusals that others may join."""
-
-    lines: list[DecisionFacts] = field(default_factory=list)
-    shared: dict[tuple[str, Reason], tuple[int, frozenset[str]]] = field(default_factory=dict)
-
-    def refuse(self, row: SetupRecord, reason: Reason, time_ms: int) -> None:
-        """Tell a refusal; coins that a strategy is refused for one reason share a line."""
-        measured = math.nan if row.measured is None or reason is not row.reason else row.measured
-        limit = math.nan if row.limit is None or reason is not row.reason else row.limit
-        line = DecisionFacts(
-            time_ms=time_ms,
-            kind=Kind.REFUSED,
-            coin=row.symbol.base,
-            strategy=row.strategy,
-            words=words.refusal(reason, row.strategy, measured, limit, time_ms),
-            symbol=row.symbol,
-        )
-        place, coins = self.shared.get((row.strategy, reason), (-1, frozenset()))
-        if place >= 0 and time_ms - self.lines[place].time_ms <= SHARED_LINE_MS:
-            coins |= {row.symbol.base}
-            alone = len(coins) == 1
-            name = row.symbol.base if alone else f"{len(coins)} coins"
-            self.lines[place] = replace(line, coin=name, symbol=row.symbol if alone else None)
-        else:
-            coins, place = frozenset({row.symbol.base}), len(self.lines)
-            self.lines.append(line)
-        self.shared[row.strategy, reason] = place, coins
-
-
 def decision_lines(
     decided: Sequence[SetupRecord], orders: Mapping[str, Sequence[OrderRecord]], seen: Seen
 ) -> list[DecisionFacts]:
     """Setups with the portfolio's answer, in order of time, and orders that ended without a fill."""
-    told = _Lines()
-    said: dict[tuple[str, str], tuple[Reason, int]] = {}
-    ended: list[tuple[int, SetupRecord, Reason]] = []
-    for row in decided:
-        key = (row.strategy, str(row.symbol))
-        before, before_ms = said.get(key, (None, 0))
-        said[key] = row.reason, row.time_ms
-        if row.verdict is not Verdict.TAKE:
-            goes_on = row.reason is before and row.time_ms - before_ms <= SAID_AGAIN_MS
-            ours = before is Reason.ACCEPTED or before in _AFTER_A_BUY
-            if not goes_on and not (row.reason in _AFTER_A_BUY and ours):
-                told.refuse(row, row.reason, row.time_ms)
-            continue
-        told.lines.append(
-            DecisionFacts(
-                time_ms=row.time_ms,
-                kind=Kind.TAKEN,
-                coin=row.symbol.base,
-                strategy=row.strategy,
-                words=words.entry(row.strategy, seen(row), row.confidence),
-                symbol=row.symbol,
-            )
+    rows = [
+        Decided(
+            row.time_ms, str(row.symbol), row.strategy, row.reason.code, row.verdict is Verdict.TAKE, place
         )
-        entry = orders.get(group_of(row) or "", [None])[0]
-        if entry is not None and entry.ended_ms is not None and entry.reason in _ENDED_MEANWHILE:
-            ended.append((entry.ended_ms, row, entry.reason))
-    for time_ms, row, reason in ended:
-        told.refuse(row, reason, time_ms)
-    return told.lines
+        for place, row in enumerate(decided)
+    ]
+    ended = []
+    for row in rows:
+        entry = orders.get(group_of(decided[row.place]) or "", [None])[0]
+        if entry is not None and entry.ended_ms is not None and entry.reason in ENDED_MEANWHILE:
+            ended.append((entry.ended_ms, row, entry.reason.code))
+    told = sorted(told_decisions(rows, ended), key=lambda line: (line.time_ms, line.place))
+    return [line_of(line, decided[line.place], seen) for line in told]
 
 
-def near_lines(near: Sequence[SetupRecord], seen: Seen) -> list[DecisionFacts]:
-    """Of each strategy and hour the nearest miss that was not told shortly before, with what stopped it."""
-    hours: dict[tuple[int, str], list[SetupRecord]] = {}
-    for row in near:
-        hours.setdefault(((row.time_ms - 1) // HOUR_MS, row.strategy), []).append(row)
-    lines = []
-    said: dict[tuple[str, str], int] = {}
-    for (_, strategy), rows in sorted(hours.items()):
-        news = [
-            row
-            for row in rows
-            if row.time_ms - said.get((strategy, str(row.symbol)), -NEAR_AGAIN_MS) >= NEAR_AGAIN_MS
-        ]
-        if not news:
-            continue
-        nearest = max(news, key=lambda row: (row.readiness, row.time_ms, str(row.symbol)))
-        said[strategy, str(nearest.symbol)] = nearest.time_ms
-        lines.append(
-            DecisionFacts(
-                time_ms=nearest.time_ms,
-                kind=Kind.NEAR_MISS,
-                coin=nearest.symbol.base,
-                strategy=strategy,
-                words=words.almost(nearest.reason, seen(nearest)),
-                symbol=nearest.symbol,
-            )
+def near_lines(views: TradingViews, cursor_ms: int, seen: Seen) -> list[DecisionFacts]:
+    """Near misses of this half day and the one before, with what stopped them; few rows are read whole."""
+    start_ms = (half_day(cursor_ms) - 1) * HALF_DAY_MS + 1
+    near = views.near_misses(start_ms, cursor_ms + 1)
+    told = told_near_misses(Near(*row, place) for place, row in enumerate(near))
+    rows = views.setups_keyed([near[line.place][:3] for line in told])
+    return [line_of(line, row, seen) for line, row in zip(told, rows, strict=True)]
+
+
+def line_of(told: Told, row: SetupRecord, seen: Seen) -> DecisionFacts:
+    """A line in words, of the setup or near miss that it tells of."""
+    if told.kind is Kind.TAKEN:
+        said = words.entry(row.strategy, seen(row), row.confidence)
+    elif told.kind is Kind.NEAR_MISS:
+        said = words.almost(row.reason, seen(row))
+    else:
+        reason = Reason[told.reason.upper()]
+        measured, limit = (row.measured, row.limit) if reason is row.reason else (None, None)
+        said = words.refusal(
+            reason,
+            row.strategy,
+            math.nan if measured is None else measured,
+            math.nan if limit is None else limit,
+            told.time_ms,
         )
-    return lines
+    return DecisionFacts(
+        time_ms=told.time_ms,
+        kind=told.kind,
+        coin=told.who,
+        strategy=row.strategy,
+        words=said,
+        symbol=row.symbol if told.coins == 1 else None,
+    )
 
 
 def regime_lines(changes: Sequence[tuple[int, Regime]]) -> list[DecisionFacts]:

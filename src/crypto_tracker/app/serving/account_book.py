@@ -12,7 +12,6 @@ import numpy as np
 from crypto_tracker.app.accounts import account_place
 from crypto_tracker.app.explaining import PortfolioAnswer, Scan, answers_of_account
 from crypto_tracker.app.judging import of_account
-from crypto_tracker.app.screen.account_log import REGIMES_BACK_MS
 from crypto_tracker.app.serving.account_commands import AccountCommands
 from crypto_tracker.app.serving.candles import candles
 from crypto_tracker.app.serving.column_pages import ColumnPages, Columns
@@ -22,7 +21,6 @@ from crypto_tracker.app.serving.explanations import explain
 from crypto_tracker.app.serving.home_bars import HomeBars
 from crypto_tracker.app.serving.levels import MARKS_MAX, levels
 from crypto_tracker.app.serving.locks_view import locks_view
-from crypto_tracker.app.serving.log_pages import log_page
 from crypto_tracker.app.serving.market_view import market_view
 from crypto_tracker.app.serving.moments import Moment, Moments
 from crypto_tracker.app.serving.news import AccountWatch
@@ -197,16 +195,7 @@ class AccountBook(ColumnPages):
         check_limit(limit)
         moment = self._moments.now()
         where = self._columns_at(moment).named_symbols(where)
-        since_ms = moment.present.cursor_ms - REGIMES_BACK_MS  # so far back what is kept of it is whole
-        return log_page(
-            self._name,
-            partial(self._moments.log_window, moment, where),
-            where,
-            limit=limit,
-            cursor=cursor,
-            until_ms=moment.present.cursor_ms + MINUTE_MS,
-            newest=[line for line in self._moments.log(moment) if line.time_ms >= since_ms],
-        )
+        return self._moments.log_page(moment, where, limit=limit, cursor=cursor)
 
     # --- strategies and market -----------------------------------------------------------------
 

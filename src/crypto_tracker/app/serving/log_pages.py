@@ -1,109 +1,98 @@
-"""The log of a book read back through its whole age, window by window, in pages."""
+"""The log of a book read back through its whole age in pages, each as if the log were read whole."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from heapq import merge
+from operator import attrgetter
+from typing import Generic, TypeVar
 
 from crypto_tracker.app.serving.cursors import list_of, read, written
-from crypto_tracker.core.timeframes import HOUR_MS
 from crypto_tracker.desk.source import LogFilter
-from crypto_tracker.desk.views.decisions import Log, LogLine
+from crypto_tracker.desk.views.decisions import Log, LogKind, LogLine
 
-_WINDOWS = 12  # that one request looks through; a page may have fewer lines than were asked for
+WhatT_co = TypeVar("WhatT_co", covariant=True)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """Lines of [floor_ms, the moment before which they were asked for), the newest first, all that there are.
-
-    `floor_ms` is None where nothing is older.
-    """
-
-    lines: Sequence[LogLine]
-    floor_ms: int | None
+Order = tuple[int, str, str, str]
 
 
-def floor_of(times_ms: Sequence[int], most: int, before_ms: int, *, margin_ms: int = 0) -> int | None:
-    """From when on the newest `most` rows before a moment are all that there are; None where they are all.
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[WhatT_co]):
+    """A line before it is put into words. `tie` decides between lines of one time, kind and coin."""
 
-    With a margin the oldest rows only complete what newer ones tell, as long as others remain.
-    """
-    if len(times_ms) < most:
-        return None
-    oldest = min(times_ms)
-    margin_ms = margin_ms if before_ms - oldest > 2 * margin_ms else 0
-    return min(oldest + 1 + margin_ms, before_ms - 1)
+    time_ms: int
+    kind: LogKind
+    who: str
+    tie: str
+    what: WhatT_co
+
+    @property
+    def order(self) -> Order:
+        """The newest first, and those of one time always in the same order."""
+        return -self.time_ms, self.kind, self.who, self.tie
 
 
-def hour_floor(times_ms: Sequence[int], most: int, before_ms: int) -> int | None:
-    """The same for setups, whose orders may end within the hour after."""
-    return floor_of(times_ms, most, before_ms, margin_ms=HOUR_MS)
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """In place of lines at or before a time: so much was looked through that the next page goes on there."""
+
+    time_ms: int
+
+    @property
+    def order(self) -> Order:
+        """Behind everything that is newer."""
+        return -self.time_ms, "", "", ""
 
 
-def window_of(lines: Sequence[LogLine], floors_ms: Sequence[int | None], before_ms: int) -> Window:
-    """What is told before a moment, of rows that are complete from these floors on."""
-    floor_ms = max((floor for floor in floors_ms if floor is not None), default=None)
-    inside = [
-        line for line in lines if line.time_ms < before_ms and (floor_ms is None or line.time_ms >= floor_ms)
-    ]
-    return Window(lines=sorted(inside, key=line_order), floor_ms=floor_ms)
+Lines = Iterator[Entry[WhatT_co] | Unread]
+"""Lines before a moment in their order, read as far as somebody asks for them."""
+
+
+def merged(sources: Iterable[Lines[WhatT_co]]) -> Lines[WhatT_co]:
+    """The lines of several sources as those of one."""
+    return merge(*sources, key=attrgetter("order"))
 
 
 def log_page(
     book: str,
-    look: Callable[[int], Window],
+    look: Callable[[int], Lines[WhatT_co]],
+    word: Callable[[Sequence[WhatT_co]], Sequence[LogLine]],
     where: LogFilter,
     *,
     limit: int,
     cursor: str | None,
     until_ms: int,
-    newest: Sequence[LogLine] = (),
 ) -> Log:
-    """One page of the log; `look` gives the lines before a moment, and `newest` may be the first of all.
+    """One page of the log; `look` gives the lines before a moment, and `word` those of the page in words.
 
-    Where nothing narrows the log its first page is of `newest`, however few these are: who follows it live is
-    told the same lines. A cursor names the time of the last line, and how many lines of that time were told.
+    A cursor names the time of the last line, and how many lines of that time were told.
     """
     mark = list_of("log", book, where.symbols, where.kinds)
-    if cursor is None and where == LogFilter() and newest:
-        return Log(items=list(newest[:limit]), next=_cursor(newest[:limit], mark))
     before_ms = until_ms if where.end_ms is None else min(where.end_ms, until_ms)
-    time_ms, told = None, 0
+    time_ms, told = -1, 0
     if cursor is not None:
         time_ms, told = (int(part) for part in read(cursor, (int, int), mark))
         before_ms = min(before_ms, time_ms + 1)
-    found: list[LogLine] = []
-    for _ in range(_WINDOWS):
-        window = look(before_ms)
-        lines = [line for line in window.lines if _is_wanted(line, where)]
-        found += _without_told(lines, time_ms, told)
-        if len(found) > limit:
-            found = found[:limit]
-            before = told if time_ms == found[-1].time_ms else 0
-            return Log(items=found, next=_cursor(found, mark, before))
-        if window.floor_ms is None or (where.start_ms is not None and window.floor_ms <= where.start_ms):
-            return Log(items=found, next=None)
-        before_ms = window.floor_ms
-    return Log(items=found, next=written((before_ms - 1, 0), mark))
+    found: list[Entry[WhatT_co]] = []
+    last_ms, of_last = time_ms, 0  # how many lines of that time were told, on this page and those before
+    following: str | None = None
+    for entry in look(before_ms):
+        if where.start_ms is not None and entry.time_ms < where.start_ms:
+            break
+        if isinstance(entry, Unread):
+            following = written((entry.time_ms, 0), mark)
+            break
+        if where.kinds and entry.kind not in where.kinds:
+            continue
+        if len(found) == limit:
+            following = written((last_ms, of_last), mark)
+            break
+        of_last = of_last + 1 if entry.time_ms == last_ms else 1
+        last_ms = entry.time_ms
+        if entry.time_ms != time_ms or of_last > told:
+            found.append(entry)
+    return Log(items=list(word([entry.what for entry in found])), next=following)
 
 
-def _is_wanted(line: LogLine, where: LogFilter) -> bool:
-    return (where.start_ms is None or line.time_ms >= where.start_ms) and (
-        not where.kinds or line.kind in where.kinds
-    )
-
-
-def _without_told(lines: Sequence[LogLine], time_ms: int | None, told: int) -> Sequence[LogLine]:
-    if time_ms is None:
-        return lines
-    same = sum(line.time_ms == time_ms for line in lines)
-    return lines[min(told, same) :]
-
-
-def _cursor(shown: Sequence[LogLine], mark: str, before: int = 0) -> str:
-    last_ms = shown[-1].time_ms
-    return written((last_ms, before + sum(line.time_ms == last_ms for line in shown)), mark)
-
-
-def line_order(line: LogLine) -> tuple[int, str, str, str]:
-    """The newest first, and those of one time always in the same order."""
-    return -line.time_ms, line.kind, line.who, line.words
+def wants(where: LogFilter, *kinds: LogKind) -> bool:
+    """Whether a filter leaves lines of any of these kinds."""
+    return not where.kinds or any(kind in where.kinds for kind in kinds)

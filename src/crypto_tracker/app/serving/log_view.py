@@ -1,34 +1,59 @@
-"""The log of an account as pages show it: the newest lines first, what repeats told once."""
+"""The log of an account as pages show it: the newest lines first, what repeats told once.
 
-from collections.abc import Sequence
+Which lines there are is found from columns and the fewest rows; only those of a page are put into words.
+"""
 
-from crypto_tracker.app.endings import group_of
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
 from crypto_tracker.app.screen.account_log import (
-    LOG_LINES,
-    Seen,
-    account_log,
-    decision_lines,
+    ENDED_MEANWHILE,
+    FLUTTER_MS,
     halt_lines,
-    near_lines,
+    line_of,
     people_lines,
     regime_lines,
 )
 from crypto_tracker.app.screen.snapshot import DecisionFacts, Kind
+from crypto_tracker.app.screen.told import (
+    BACK_MS,
+    HALF_DAY_MS,
+    Decided,
+    Near,
+    Told,
+    half_day,
+    told_decisions,
+    told_near_misses,
+)
 from crypto_tracker.app.serving.follower import RegimeSpan
-from crypto_tracker.app.serving.log_pages import Window, floor_of, hour_floor, line_order, window_of
+from crypto_tracker.app.serving.log_pages import Entry, Lines, Unread, merged, wants
+from crypto_tracker.app.serving.measured import Blocks, key_of, measured
 from crypto_tracker.app.serving.setup_columns import SetupColumns
-from crypto_tracker.core.decisions import Regime, Verdict
+from crypto_tracker.app.serving.trade_columns import TradeColumns
+from crypto_tracker.core.decisions import Reason, Regime
 from crypto_tracker.core.orders import Trade
-from crypto_tracker.core.timeframes import MINUTE_MS, to_ms
-from crypto_tracker.desk.source import DecisionFilter, LogFilter
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import from_ms, to_ms
+from crypto_tracker.desk.source import DecisionFilter, LogFilter, TradeFilter
 from crypto_tracker.desk.views import decisions as views
-from crypto_tracker.store.trading_views import TradingViews
+from crypto_tracker.simulation.ledger import trade_group_id
+from crypto_tracker.store.trading_records import SetupRecord
+from crypto_tracker.store.trading_views import Answered, Halted
 
-SETUPS_OF_A_WINDOW = 1_000
-ROWS_OF_A_WINDOW = 200
-"""Of trades that closed, of regimes, of people's commands, and of halts."""
+LOOKED_MAX = 30_000
+"""Setups and near misses that one page looks through before it ends, however few lines it has."""
 
-_KINDS = {
+HALF_DAYS_MAX = 60
+"""And half days in which there are any."""
+
+_TRADES_AT_ONCE = 128
+_ROWS_AT_ONCE = 200
+_DECIDED: tuple[views.Verdict, ...] = ("TAKE", "SKIP")
+_KINDS: Mapping[Kind, views.LogKind] = {
     Kind.TAKEN: "buy",
     Kind.REFUSED: "skip",
     Kind.NEAR_MISS: "near",
@@ -37,71 +62,247 @@ _KINDS = {
     Kind.HALT: "halt",
 }
 
-
-def log_lines(
-    records: TradingViews, closed: Sequence[Trade], *, next_setup: int, cursor_ms: int, seen: Seen
-) -> list[views.LogLine]:
-    """All lines that are kept; `closed` are the newest trades. A bounded number of rows, whatever its age."""
-    facts = account_log(records.connection, records, next_setup=next_setup, cursor_ms=cursor_ms, seen=seen)
-    lines = [*map(_line, facts), *map(sold_line, closed)]
-    lines.sort(key=line_order)
-    return lines[: 2 * LOG_LINES]
+What = Told | views.LogLine | int
+"""What a line is made of: a decision, the line itself, or the number of a closed trade."""
 
 
-def log_window(
-    records: TradingViews,
-    setups: SetupColumns,
-    closed: Sequence[Trade],
-    regimes: Sequence[RegimeSpan],
-    where: LogFilter,
-    before_ms: int,
-    *,
-    seen: Seen,
-) -> Window:
-    """The lines before a moment, as far back as a bounded number of rows tells; `closed` trades among them.
+class LogRecords(Blocks, Protocol):
+    """The records of an account, as far as its log reads them."""
 
-    Of one symbol only what is of it is told: no regime, no person, no halt.
+    def setups_keyed(self, keys: Sequence[tuple[int, str, str]]) -> list[SetupRecord]:
+        """The setups and near misses of these keys, in this order."""
+        ...
+
+    def near_misses(
+        self, start_ms: int, end_ms: int, symbols: Sequence[Symbol] = ()
+    ) -> list[tuple[int, str, str, float]]:
+        """Time, symbol, strategy and readiness of those of [start_ms, end_ms)."""
+        ...
+
+    def ended_entries(
+        self, trade_group_ids: Sequence[str], reasons: Sequence[Reason]
+    ) -> dict[str, tuple[int, Reason]]:
+        """Of these groups those whose entry ended for one of some reasons: when, and for which."""
+        ...
+
+    def trades_numbered(self, numbers: Sequence[int]) -> list[tuple[Trade, str]]:
+        """The trades of these numbers, in this order."""
+        ...
+
+    def answers(self, *, limit: int | None = None, before_ms: int | None = None) -> list[Answered]:
+        """What was answered to people before a moment, the last one first."""
+        ...
+
+    def halts(self, *, limit: int | None = None, before_ms: int | None = None) -> list[Halted]:
+        """Critical errors before a moment, the last one first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountLog:
+    """The log of an account under a filter; of one symbol only what is of it is told.
+
+    `until_ms` is the open time of the next minute to step.
     """
-    wanted = DecisionFilter(symbols=where.symbols, end_ms=before_ms)
-    keys = setups.keys(setups.page(wanted, limit=SETUPS_OF_A_WINDOW))[::-1]
-    rows = records.setups_keyed(keys)
-    decided = [row for row in rows if row.verdict is not Verdict.NEAR_MISS]
-    orders = records.orders([group for row in decided if (group := group_of(row)) is not None])
-    facts = [
-        *decision_lines(decided, orders, seen),
-        *near_lines([row for row in rows if row.verdict is Verdict.NEAR_MISS], seen),
-    ]
-    floors = [
-        hour_floor([key[0] for key in keys], SETUPS_OF_A_WINDOW, before_ms),
-        floor_of(
-            [to_ms(trade.exit_time or trade.entry_time) for trade in closed], ROWS_OF_A_WINDOW, before_ms
-        ),
-    ]
-    if not where.symbols:
-        changes = _regime_changes(regimes, before_ms)[-ROWS_OF_A_WINDOW:]
-        answers = records.answers(limit=ROWS_OF_A_WINDOW, before_ms=before_ms)
-        halts = records.halts(limit=ROWS_OF_A_WINDOW, before_ms=before_ms)
-        facts += [*regime_lines(changes), *people_lines(answers), *halt_lines(halts)]
-        floors += [
-            floor_of([time_ms for time_ms, *_ in each], ROWS_OF_A_WINDOW, before_ms)
-            for each in (
-                [(time_ms + MINUTE_MS,) for time_ms, _ in changes],
-                [(each.time_ms,) for each in answers],
-                [(each.time_ms,) for each in halts],
+
+    records: LogRecords
+    setups: SetupColumns
+    trades: TradeColumns
+    regimes: Sequence[RegimeSpan]
+    tiers: Mapping[Symbol, str]
+    until_ms: int
+    where: LogFilter
+
+    def lines(self, before_ms: int) -> Lines[What]:
+        """Those before a moment, the newest first."""
+        sources: list[Lines[What]] = []
+        if wants(self.where, "buy", "skip", "near"):
+            sources.append(self._decided(before_ms))
+        if wants(self.where, "close"):
+            sources.append(closed_lines(self.trades, self.tiers, self.where, before_ms))
+        if not self.where.symbols:
+            if wants(self.where, "market"):
+                sources.append(_changed(self.regimes, before_ms, self.until_ms))
+            if wants(self.where, "told"):
+                sources.append(_noted(self._answers, before_ms))
+            if wants(self.where, "halt"):
+                sources.append(_noted(self._halts, before_ms))
+        return merged(sources)
+
+    def words(self, found: Sequence[What]) -> list[views.LogLine]:
+        """These lines in words: each of their rows is read once."""
+        places = np.array([each.place for each in found if isinstance(each, Told)], dtype=np.int64)
+        rows = iter(self.records.setups_keyed(self.setups.keys(places)))
+        told = [(each, next(rows)) for each in found if isinstance(each, Told)]
+        seen = measured(self.records, [row for each, row in told if each.kind is not Kind.REFUSED])
+        decided = iter([line_of(each, row, lambda row: seen.get(key_of(row), {})) for each, row in told])
+        trades = iter(self.records.trades_numbered([each for each in found if isinstance(each, int)]))
+        return [
+            each
+            if isinstance(each, views.LogLine)
+            else sold_line(next(trades)[0])
+            if isinstance(each, int)
+            else _line(next(decided))
+            for each in found
+        ]
+
+    # --- setups and near misses ----------------------------------------------------------------
+
+    def _decided(self, before_ms: int) -> Lines[What]:
+        """Half day after half day; those in which nothing was decided are passed over."""
+        looked = half_days = 0
+        verdicts: list[views.Verdict] = []
+        if wants(self.where, "near"):
+            verdicts.append("NEAR_MISS")
+        if wants(self.where, "buy", "skip"):
+            verdicts.append("TAKE")
+        if wants(self.where, "skip"):
+            verdicts.append("SKIP")
+        while True:
+            newest = self.setups.page(self._where(verdicts, end_ms=before_ms), limit=1)
+            if not len(newest):
+                return
+            reach_ms = int(self.setups.time_ms[newest[0]])
+            if wants(self.where, "skip"):  # orders end later than they were decided
+                reach_ms = min(reach_ms + BACK_MS, before_ms - 1)
+            if looked > LOOKED_MAX or half_days >= HALF_DAYS_MAX:
+                yield Unread(reach_ms)
+                return
+            start_ms = half_day(reach_ms) * HALF_DAY_MS
+            found, rows = self._half_day(start_ms, start_ms + HALF_DAY_MS)
+            entries = [_entry(line) for line in found if line.time_ms < before_ms]
+            yield from sorted(entries, key=lambda entry: entry.order)
+            before_ms, looked, half_days = start_ms + 1, looked + rows, half_days + 1
+
+    def _half_day(self, start_ms: int, end_ms: int) -> tuple[list[Told], int]:
+        """What is told of the closes in (start_ms, end_ms], and how many rows were looked through."""
+        lines: list[Told] = []
+        looked = 0
+        if wants(self.where, "buy", "skip"):
+            where = self._where(_DECIDED, start_ms=start_ms - BACK_MS + 1, end_ms=end_ms + 1)
+            places = self.setups.page(where, limit=len(self.setups))[::-1]
+            looked += len(places)
+            rows = [
+                Decided(*key, reason, verdict == "TAKE", place)
+                for key, (verdict, reason), place in zip(
+                    self.setups.keys(places), self.setups.answers(places), places.tolist(), strict=True
+                )
+            ]
+            lines += told_decisions(rows, self._ended(rows) if wants(self.where, "skip") else [])
+        if wants(self.where, "near"):
+            last_ms = min(end_ms, int(self.setups.time_ms[-1]))  # the records may have gone on
+            near = self.records.near_misses(start_ms + 1, last_ms + 1, self.where.symbols)
+            looked += len(near)
+            for line in told_near_misses(Near(*row, place) for place, row in enumerate(near)):
+                place = self.setups.place(near[line.place][:3])
+                lines.append(replace(line, place=place))
+        return [line for line in lines if start_ms < line.time_ms <= end_ms], looked
+
+    def _ended(self, rows: Sequence[Decided]) -> list[tuple[int, Decided, str]]:
+        """Orders that ended without a fill within a day: when, and why."""
+        symbols = {row.symbol: Symbol.parse(row.symbol) for row in rows if row.taken}
+        taken = {
+            trade_group_id(symbols[row.symbol], row.strategy, from_ms(row.time_ms)): row
+            for row in rows
+            if row.taken
+        }
+        ended = self.records.ended_entries(list(taken), ENDED_MEANWHILE) if taken else {}
+        return [
+            (time_ms, taken[group], reason.code)
+            for group, (time_ms, reason) in ended.items()
+            if time_ms <= self.until_ms and time_ms - taken[group].time_ms <= BACK_MS
+        ]
+
+    def _where(
+        self, verdicts: Sequence[views.Verdict], *, start_ms: int | None = None, end_ms: int
+    ) -> DecisionFilter:
+        return DecisionFilter(
+            symbols=self.where.symbols, verdicts=tuple(verdicts), start_ms=start_ms, end_ms=end_ms
+        )
+
+    # --- people, and what stopped it -----------------------------------------------------------
+
+    def _answers(self, limit: int, before_ms: int) -> list[views.LogLine]:
+        return [*map(_line, people_lines(self.records.answers(limit=limit, before_ms=before_ms)))]
+
+    def _halts(self, limit: int, before_ms: int) -> list[views.LogLine]:
+        return [*map(_line, halt_lines(self.records.halts(limit=limit, before_ms=before_ms)))]
+
+
+def closed_lines(
+    trades: TradeColumns, tiers: Mapping[Symbol, str], where: LogFilter, before_ms: int
+) -> Lines[int]:
+    """Trades that closed before a moment, by their numbers."""
+    index = trades.select(TradeFilter(symbols=where.symbols, end_ms=before_ms), tiers)
+    while len(index):
+        first = trades.exit_ms[index[max(len(index) - _TRADES_AT_ONCE, 0)]]
+        start = int(np.searchsorted(trades.exit_ms[index], first))  # all of one minute together
+        part, index = index[start:], index[:start]
+        entries = [
+            Entry(exit_ms, "close", symbol.base, f"{number:012d}", number)
+            for exit_ms, symbol, number in zip(
+                trades.exit_ms[part].tolist(),
+                trades.symbols_of(part),
+                trades.number[part].tolist(),
+                strict=True,
             )
         ]
-    return window_of([*map(_line, facts), *map(sold_line, closed)], floors, before_ms)
+        yield from sorted(entries, key=lambda entry: entry.order)
 
 
-def _regime_changes(spans: Sequence[RegimeSpan], before_ms: int) -> list[tuple[int, Regime]]:
-    """The minutes before a moment whose close was of another regime than the one before."""
-    changes = []
-    for number, (start_ms, end_ms, regime) in enumerate(spans):
-        changes.append((start_ms, Regime(regime)))
+def _noted(look: Callable[[int, int], list[views.LogLine]], before_ms: int) -> Lines[views.LogLine]:
+    """Lines of which so many before a moment are read at once, the newest first; minutes are read whole."""
+    limit = _ROWS_AT_ONCE
+    while True:
+        lines = look(limit, before_ms)
+        whole = lines
+        if len(lines) == limit:
+            whole = [line for line in lines if line.time_ms > lines[-1].time_ms]
+        entries = [Entry(line.time_ms, line.kind, line.who, line.words, line) for line in whole]
+        yield from sorted(entries, key=lambda entry: entry.order)
+        if len(lines) < limit:
+            return
+        if whole:
+            before_ms = lines[-1].time_ms + 1
+        else:
+            limit *= 2
+
+
+def _changed(spans: Sequence[RegimeSpan], before_ms: int, until_ms: int) -> Lines[views.LogLine]:
+    """Changes of the fast regime; those that follow each other quickly are one line, at the last of them."""
+    stop = bisect_left(spans, (before_ms, 0, 0))
+    while 0 < stop < len(spans) and spans[stop][0] - spans[stop - 1][1] <= FLUTTER_MS:
+        stop += 1  # the last of them may come behind that moment
+    together: list[tuple[int, Regime]] = []
+    for change in _changes(spans, stop, until_ms):
+        if together and together[-1][0] - change[0] > FLUTTER_MS:
+            yield from _flutter(together, before_ms)
+            together = []
+        together.append(change)
+    if together:
+        yield from _flutter(together, before_ms)
+
+
+def _changes(spans: Sequence[RegimeSpan], stop: int, until_ms: int) -> Iterator[tuple[int, Regime]]:
+    """The minutes whose close was of another regime than the one before, of the first spans, backwards."""
+    for number in range(stop - 1, -1, -1):
+        start_ms, end_ms, regime = spans[number]
         goes_on = number + 1 < len(spans) and spans[number + 1][0] == end_ms
-        if not goes_on:
-            changes.append((end_ms, Regime.NORMAL))
-    return [change for change in changes if change[0] + MINUTE_MS < before_ms]
+        if not goes_on and end_ms < until_ms:
+            yield end_ms, Regime.NORMAL
+        yield start_ms, Regime(regime)
+
+
+def _flutter(changes: Sequence[tuple[int, Regime]], before_ms: int) -> Lines[views.LogLine]:
+    for facts in regime_lines(changes[::-1]):
+        if facts.time_ms < before_ms:
+            line = _line(facts)
+            yield Entry(line.time_ms, line.kind, line.who, line.words, line)
+
+
+def _entry(line: Told) -> Entry[What]:
+    tie = f"{line.strategy} {line.reason} {line.place:012d}"
+    return Entry(line.time_ms, _KINDS[line.kind], line.who, tie, line)
 
 
 def _line(facts: DecisionFacts) -> views.LogLine:

@@ -17,8 +17,8 @@ from crypto_tracker.app.serving.book_memory import BookMemory
 from crypto_tracker.app.serving.data_view import newest_bars
 from crypto_tracker.app.serving.follower import AccountFollower, Followed
 from crypto_tracker.app.serving.home_bars import HomeBars, OfBars
-from crypto_tracker.app.serving.log_pages import Window
-from crypto_tracker.app.serving.log_view import ROWS_OF_A_WINDOW, log_lines, log_window
+from crypto_tracker.app.serving.log_pages import log_page
+from crypto_tracker.app.serving.log_view import AccountLog
 from crypto_tracker.app.serving.market_view import MarketNow
 from crypto_tracker.app.serving.present import Present
 from crypto_tracker.app.serving.recent import Recent
@@ -29,10 +29,10 @@ from crypto_tracker.app.serving.trade_view import tiers_of
 from crypto_tracker.app.standing import CoinStanding, Reading, coin_standings
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import Timeframe
-from crypto_tracker.desk.source import LogFilter, TradeFilter
+from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe
+from crypto_tracker.desk.source import EVERY_LINE, LogFilter, TradeFilter
 from crypto_tracker.desk.views.accounts import Status
-from crypto_tracker.desk.views.decisions import LogLine
+from crypto_tracker.desk.views.decisions import Log, LogLine
 from crypto_tracker.store.control import Check
 from crypto_tracker.store.reader import BarReader
 from crypto_tracker.store.trading import is_traded
@@ -41,7 +41,9 @@ from crypto_tracker.strategies.base import Strategy
 from crypto_tracker.trading.setting import stored_configuration
 from crypto_tracker.trading.state import TraderState
 
-CLOSED_IN_LOG = 60  # newest trades of which the log tells
+LOG_LINES = 60
+"""The newest lines of the log, which the stream tells."""
+
 _NEWEST_BAR_AGE_MS = 5_000  # the newest bar of the store is looked up at most so often
 _TRIES = 3  # a trader may commit between two reads
 _VERSIONS_KEPT = 8
@@ -178,24 +180,32 @@ class Moments:
         return self._closed.made(key, lambda: trades.totals(trades.select(TradeFilter(), tiers)))
 
     def log(self, moment: Moment) -> list[LogLine]:
-        """All lines of the log that are kept, newest first."""
-        return self._log.made(moment.followed.generation, lambda: self._read_log(moment))
+        """The newest lines of the log."""
+        return self._log.made(
+            moment.followed.generation, lambda: list(self.log_page(moment, EVERY_LINE, limit=LOG_LINES).items)
+        )
 
-    def log_window(self, moment: Moment, where: LogFilter, before_ms: int) -> Window:
-        """Lines of the log before a moment, as far back as a bounded number of rows tells."""
-        trades = moment.followed.trades
-        wanted = TradeFilter(symbols=where.symbols, end_ms=before_ms)
-        index = trades.select(wanted, moment.present.tiers)
-        numbers, _ = trades.page(index, "exit_ms", descending=True, limit=ROWS_OF_A_WINDOW)
+    def log_page(self, moment: Moment, where: LogFilter, *, limit: int, cursor: str | None = None) -> Log:
+        """One page of the log, the newest lines first."""
+        followed, until_ms = moment.followed, moment.present.cursor_ms
         with self.follower.views() as records:
-            return log_window(
-                records,
-                moment.followed.setups,
-                [trade for trade, _ in records.trades_numbered(numbers.tolist())],
-                moment.followed.regimes,
+            log = AccountLog(
+                records=records,
+                setups=followed.setups,
+                trades=followed.trades,
+                regimes=followed.regimes,
+                tiers=moment.present.tiers,
+                until_ms=until_ms,
+                where=where,
+            )
+            return log_page(
+                self.name,
+                log.lines,
+                log.words,
                 where,
-                before_ms,
-                seen=self.scans.seen_in(records),
+                limit=limit,
+                cursor=cursor,
+                until_ms=until_ms + MINUTE_MS,
             )
 
     def where(self, moment: Moment) -> Standing:
@@ -295,17 +305,6 @@ class Moments:
             found = MarketNow.read(reading, self.bars())
         known = found.reference_price is not None and None not in found.standing.returns.values()
         return found, found.bars and (known or found.standing.reference is None)
-
-    def _read_log(self, moment: Moment) -> list[LogLine]:
-        newest = moment.followed.trades.number[-CLOSED_IN_LOG:][::-1].tolist()
-        with self.follower.views() as records:
-            return log_lines(
-                records,
-                [trade for trade, _ in records.trades_numbered(newest)],
-                next_setup=moment.present.state.next_setup,
-                cursor_ms=moment.present.cursor_ms,
-                seen=self.scans.seen_in(records),
-            )
 
     def _newest_bar_ms(self, present: Present) -> int | None:
         """The end of the newest stored minute of any symbol that is watched; None where there is none."""

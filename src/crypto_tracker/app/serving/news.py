@@ -30,7 +30,6 @@ from crypto_tracker.store.trading_views import NotOpened
 
 TOPICS = ("trades", "decisions", "positions", "equity", "regime", "health", "log")
 BARS = "bars:"
-LOG_LINES = 60
 AT_ONCE = 500
 """New rows of one kind that are told one by one; who missed more fetches the pages anew."""
 POINTS = 240
@@ -204,7 +203,7 @@ class AccountWatch:
         return [live.RegimeEvent(account=self._moments.name, regime=regime)]
 
     def _new_log(self, moment: Moment) -> list[View]:
-        lines = self._moments.log(moment)[:LOG_LINES]
+        lines = self._moments.log(moment)
         if lines == self._log:
             return []
         self._log = lines

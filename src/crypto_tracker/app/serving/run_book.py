@@ -15,7 +15,7 @@ from crypto_tracker.app.serving.page_limits import check_limit, check_points
 from crypto_tracker.app.serving.pairs import pairs, prices
 from crypto_tracker.app.serving.readiness import readiness
 from crypto_tracker.app.serving.regimes_view import regimes_view
-from crypto_tracker.app.serving.run_decisions import run_decisions, run_log_window
+from crypto_tracker.app.serving.run_decisions import RunLog, run_decisions
 from crypto_tracker.app.serving.run_positions import NOT_RECORDED, orders_of
 from crypto_tracker.app.serving.run_watch import RunWatch
 from crypto_tracker.app.serving.runs_kept import KeptRun
@@ -136,9 +136,11 @@ class RunBook(ColumnPages):
         check_limit(limit)
         kept = self._kept
         where = kept.columns.named_symbols(where)
+        log = RunLog(kept.records, kept.tiers, where)
         return log_page(
             kept.scope.account,
-            partial(run_log_window, kept.records, kept.tiers, where),
+            partial(log.lines, limit=limit),
+            log.words,
             where,
             limit=limit,
             cursor=cursor,

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from crypto_tracker.app.endings import portfolio_sentence, trade_ending
 from crypto_tracker.app.screen import words
-from crypto_tracker.app.serving.log_pages import Window, floor_of, window_of
-from crypto_tracker.app.serving.log_view import sold_line
+from crypto_tracker.app.serving.log_pages import Entry, Lines, Unread, merged, wants
+from crypto_tracker.app.serving.log_view import closed_lines, sold_line
 from crypto_tracker.app.serving.measured import Measured, key_of, measured
 from crypto_tracker.app.serving.run_records import RunRecords
 from crypto_tracker.app.serving.scans import scan_sentence
@@ -15,13 +16,17 @@ from crypto_tracker.core.decisions import Reason, Verdict
 from crypto_tracker.core.orders import ExitReason, Trade
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import from_ms
-from crypto_tracker.desk.source import DecisionFilter, LogFilter, TradeFilter
+from crypto_tracker.desk.source import DecisionFilter, LogFilter
 from crypto_tracker.desk.views import decisions as views
 from crypto_tracker.simulation.ledger import trade_group_id
 from crypto_tracker.store.trading_records import SetupRecord
 
-_ROWS_OF_A_WINDOW = 1_000
-"""Of decisions, and of trades, that one look at the log reads."""
+_ROWS_AT_ONCE = 60
+_LOOKED_MAX = 2_000
+"""Rows that one page of the log reads before it ends, however few lines it has."""
+
+What = views.LogLine | int
+"""What a line is made of: the line itself, or the number of a closed trade."""
 
 
 def run_decisions(
@@ -38,22 +43,68 @@ def group_of(row: SetupRecord) -> str:
     return trade_group_id(row.symbol, row.strategy, from_ms(row.time_ms))
 
 
-def run_log_window(
-    records: RunRecords, tiers: Mapping[Symbol, str], where: LogFilter, before_ms: int
-) -> Window:
-    """Lines before a moment: what was bought and not, what came near, what was sold."""
-    wanted = DecisionFilter(symbols=where.symbols, end_ms=before_ms)
-    rows = records.setups_keyed(records.setups.keys(records.setups.page(wanted, limit=_ROWS_OF_A_WINDOW)))
-    seen = measured(records, rows)
-    lines = [_line(row, seen.get(key_of(row), {}), records.run.end_ms) for row in rows]
-    trades = records.trades
-    index = trades.select(TradeFilter(symbols=where.symbols, end_ms=before_ms), tiers)
-    numbers, _ = trades.page(index, "exit_ms", descending=True, limit=_ROWS_OF_A_WINDOW)
-    sold = [sold_line(trade) for trade in records.trades_numbered(numbers.tolist())]
-    floors = [
-        floor_of([line.time_ms for line in each], _ROWS_OF_A_WINDOW, before_ms) for each in (lines, sold)
-    ]
-    return window_of(_told_once([*lines, *sold]), floors, before_ms)
+class RunLog:
+    """The log of a run under a filter: what was bought and not, what came near, what was sold."""
+
+    def __init__(self, records: RunRecords, tiers: Mapping[Symbol, str], where: LogFilter) -> None:
+        self._records = records
+        self._tiers = tiers
+        self._where = where
+
+    def lines(self, before_ms: int, *, limit: int) -> Lines[What]:
+        """Those before a moment, the newest first; about `limit` of them are asked for."""
+        sources: list[Lines[What]] = []
+        if wants(self._where, "buy", "skip", "near"):
+            sources.append(self._decided(before_ms, limit))
+        if wants(self._where, "close"):
+            sources.append(closed_lines(self._records.trades, self._tiers, self._where, before_ms))
+        return merged(sources)
+
+    def words(self, found: Sequence[What]) -> list[views.LogLine]:
+        """These lines, with the trades that some are numbers of."""
+        numbers = [each for each in found if isinstance(each, int)]
+        trades = iter(self._records.trades_numbered(numbers) if numbers else [])
+        return [sold_line(next(trades)) if isinstance(each, int) else each for each in found]
+
+    def _decided(self, before_ms: int, limit: int) -> Lines[What]:
+        """A few rows after the other, of each close all of them."""
+        setups, most, looked = self._records.setups, max(limit + 1, _ROWS_AT_ONCE), 0
+        where = self._filter()
+        while True:
+            places = setups.page(replace(where, end_ms=before_ms), limit=most)
+            if not len(places):
+                return
+            newest_ms, oldest_ms = (int(setups.time_ms[place]) for place in (places[0], places[-1]))
+            if looked > _LOOKED_MAX:
+                yield Unread(newest_ms)
+                return
+            whole = replace(where, start_ms=oldest_ms, end_ms=before_ms)
+            rows = self._records.setups_keyed(setups.keys(setups.page(whole, limit=len(setups))))
+            seen = measured(self._records, rows)
+            lines = [_line(row, seen.get(key_of(row), {}), self._records.run.end_ms) for row in rows]
+            entries: list[Entry[What]] = [
+                Entry(line.time_ms, line.kind, line.who, f"{line.strategy} {line.words}", line)
+                for line in _told_once(lines)
+            ]
+            yield from sorted(entries, key=lambda entry: entry.order)
+            before_ms, looked = oldest_ms, looked + len(rows)
+
+    def _filter(self) -> DecisionFilter:
+        """Which rows can become lines that are wanted."""
+        accepted = Reason.ACCEPTED.code
+        verdicts: list[views.Verdict] = []
+        reasons: tuple[str, ...] = ()
+        if wants(self._where, "near"):
+            verdicts.append("NEAR_MISS")
+        if wants(self._where, "skip"):
+            verdicts.append("SKIP")
+        if wants(self._where, "buy", "skip"):
+            verdicts.append("TAKE")
+        if not wants(self._where, "buy"):
+            reasons = tuple(each for each in self._records.setups.reasons if each != accepted)
+        elif not wants(self._where, "near", "skip"):
+            reasons = (accepted,)
+        return DecisionFilter(symbols=self._where.symbols, verdicts=tuple(verdicts), reasons=reasons)
 
 
 def _decision(

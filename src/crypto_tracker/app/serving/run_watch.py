@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from crypto_tracker.app.serving.news import LOG_LINES
+from crypto_tracker.app.serving.moments import LOG_LINES
 from crypto_tracker.desk.views import live
 from crypto_tracker.desk.views.accounts import Status
 from crypto_tracker.desk.views.base import View

@@ -18,7 +18,8 @@ SetupKey = tuple[int, str, str]
 
 Codes = npt.NDArray[np.integer[Any]]
 
-_AT_ONCE = 65_536  # rows that are looked through together, the newest first
+_AT_FIRST = 4_096  # rows that are looked through together, the newest first ...
+_AT_ONCE = 65_536  # ... and later so many
 _BLOCK = 65_536  # rows whose kinds are counted once
 _SHIFTS = (40, 24, 16, 0)  # of the codes of symbol, strategy, verdict and reason in the number of a kind
 _MASKS = (0xFFFFFF, 0xFFFF, 0xFF, 0xFFFF)
@@ -88,9 +89,9 @@ class SetupColumns:
             stop = min(stop, self.place(before))
         chosen = _Chosen.of(self, where)
         found: list[IntArray] = []
-        count = 0
+        count, at_once = 0, _AT_FIRST
         while stop > first and count < limit:
-            start = max(first, stop - _AT_ONCE)
+            start, at_once = max(first, stop - at_once), min(4 * at_once, _AT_ONCE)
             here = np.flatnonzero(self._under(chosen, slice(start, stop)))[::-1][: limit - count] + start
             found.append(here)
             count += len(here)
@@ -123,6 +124,13 @@ class SetupColumns:
         return [
             (time_ms, self.symbols[symbol], self.strategies[strategy])
             for time_ms, symbol, strategy in zip(*columns, strict=True)
+        ]
+
+    def answers(self, places: IntArray) -> list[tuple[str, str]]:
+        """Verdict and reason of the rows of these places."""
+        columns = (each.values[places].tolist() for each in (self._verdict, self._reason))
+        return [
+            (self.verdicts[verdict], self.reasons[reason]) for verdict, reason in zip(*columns, strict=True)
         ]
 
     def place(self, key: SetupKey) -> int:

@@ -181,6 +181,10 @@ class TradeColumns:
             _exit_price=self._exit_price.extended(rows.exit_price),
         )
 
+    def symbols_of(self, index: IntArray) -> list[Symbol]:
+        """The symbols of the trades of these places."""
+        return [self.symbols[code] for code in self._symbol.values[index].tolist()]
+
     # --- which of them -------------------------------------------------------------------------
 
     def select(self, where: TradeFilter, tiers: Mapping[Symbol, str]) -> IntArray:
