@@ -39,7 +39,7 @@ def day_after_day(home: Path) -> list[str]:
     try:
         for cursor_ms in range(START_MS + MINUTE_MS, END_MS + MINUTE_MS, MINUTE_MS):
             daily.look(cursor_ms, listener)
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 600
             while daily.checking and time.monotonic() < deadline:
                 time.sleep(0.05)
                 daily.look(cursor_ms, listener)

@@ -2,7 +2,6 @@
 
 import io
 import json
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from crypto_tracker.simulation.backtest import Simulator, simulate_portfolio
 from crypto_tracker.store.runs import RunStore
 from crypto_tracker.strategies.registry import builtin
 
+ROOT = Path(__file__).parents[2]
 Command = Callable[..., tuple[int, str, str]]
 
 
@@ -243,27 +243,14 @@ def test_a_speed_that_means_nothing_is_refused(run: Command, arguments: tuple[st
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent as a POSIX signal")
 def test_ctrl_c_ends_with_the_summary_so_far_and_a_whole_record(tmp_path: Path):
     command = [
-        sys.executable,
-        "-m",
-        "crypto_tracker",
-        "--home",
-        str(tmp_path),
-        "demo",
-        "--no-page",
-        "--days",
-        "30",
+        *(sys.executable, "-m", "tests.app.interrupting", "day  7 of 30"),
+        *("--home", str(tmp_path), "demo", "--no-page", "--days", "30"),
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if "market opens" in line:
-                break
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert "Stopped after " in out
-    assert "What to type next" in out
-    assert "Traceback" not in err
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    assert ended.returncode == 130, ended.stderr
+    assert "Stopped after 7.0 of 30 days" in ended.stdout
+    assert "What to type next" in ended.stdout
+    assert "Traceback" not in ended.stderr
     store = RunStore.open_to_read(tmp_path / "demo" / "seed-3-30d")
     assert store is not None
     assert store.counts(1)["setups"] >= 0

@@ -393,12 +393,12 @@ def test_an_interrupted_download_says_how_to_go_on_and_ends_with_130(home: Path,
         [sys.executable, "-m", "crypto_tracker", *arguments],
         env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    until = time.monotonic() + 30.0
+    until = time.monotonic() + 240.0
     while len([each for each in server.requests if "/range/" in each.path]) < 1 and time.monotonic() < until:
         time.sleep(0.01)
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30.0)
+    out, err = process.communicate(timeout=240.0)
     assert process.returncode == 130, err
     assert out == ""
     assert "chunks are in the store. Run the same command again to go on." in err

@@ -27,7 +27,7 @@ from tests.app.download_child import KILLED
 from tests.servers.massive_rest import KEY, Asked, MassiveServer, massive_rest
 
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 240.0
 BTC, NEW = (Symbol(base, "USD") for base in ("BTC", "NEW"))
 START_MS, END_MS = to_ms(datetime(2025, 3, 25, tzinfo=UTC)), to_ms(datetime(2025, 5, 7, tzinfo=UTC))
 LISTED_MS = to_ms(datetime(2025, 4, 20, 15, 7, tzinfo=UTC))

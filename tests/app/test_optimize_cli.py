@@ -329,20 +329,20 @@ def test_a_strategy_of_the_home_is_searched_in_processes_too(home):
 def test_ctrl_c_ends_the_workers_and_what_was_finished_is_remembered(home):
     command = [
         sys.executable, "-m", "crypto_tracker", "--home", str(home), "optimize", *SEARCH[:4],
-        "--space", "strategies.DCA.drop.large_cap=0.01:0.05:0.0004", "--trials", "1000", "--windows", "2",
+        "--space", "strategies.DCA.drop.large_cap=0.01:0.05:0.00005", "--trials", "1000", "--windows", "2",
         "--workers", "2",
     ]  # fmt: skip
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while remembered(home) < 2:
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the parent and its workers
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=240)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
@@ -351,13 +351,13 @@ def test_ctrl_c_ends_the_workers_and_what_was_finished_is_remembered(home):
     assert "Interrupted." in err
     assert "Traceback" not in err
     assert all_gone(process.pid)
-    assert 2 <= remembered(home) < 102
+    assert 2 <= remembered(home) < 801
     assert not [path for path in home.iterdir() if path.name.startswith("optimize-")]
 
 
 def all_gone(group: int) -> bool:
     """Whether every process of a group ends within a moment; multiprocessing's own helper is the last."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         try:
             os.killpg(group, 0)
@@ -396,7 +396,7 @@ def remembered(home: Path) -> int:
     path = home / "research.db"
     if not path.is_file():
         return 0
-    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)
+    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=120)
     try:
         tables = connection.execute("SELECT name FROM sqlite_master WHERE name = 'trials'").fetchall()
         number = connection.execute("SELECT count(*) FROM trials").fetchone()[0] if tables else 0

@@ -1,7 +1,9 @@
 """`up` on a local Kraken: bars come in, the trader opens its account, and both survive what happens to them."""
 
+import contextlib
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -25,14 +27,16 @@ from tests.servers import massive_stream as massive_market
 from tests.servers.exchange import MINUTE_MS, minutes
 from tests.servers.kraken import KrakenServer
 
-PATIENCE_SECONDS = 150  # a first start compiles
+PATIENCE_SECONDS = 600  # a first start compiles
 KEPT_MINUTES = 3 * 1440
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on, of those which the system gives to nobody that asks for any."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def now_ms() -> int:
@@ -80,7 +84,7 @@ class Up:
     def end(self, number: int = signal.SIGINT) -> int:
         if self.process.poll() is None:
             self.process.send_signal(number)
-        code = self.process.wait(60)
+        code = self.process.wait(PATIENCE_SECONDS)
         self._listener.join()
         assert self.process.stdout is not None
         self.process.stdout.close()
@@ -180,7 +184,12 @@ def test_without_a_key_it_collects_trades_and_serves_the_page_restarts_what_dies
         )
         assert any("there is no token yet: `crypto-tracker tokens create" in line for line in up.lines)
         (address,) = re.findall(r" at (http://127\.0\.0\.1:\d+/)", up.said)
-        up.until(lambda: httpx.get(f"{address}api/v1/ping", trust_env=False).json() == {"status": "pong"})
+        up.until(
+            lambda: (
+                httpx.get(f"{address}api/v1/ping", trust_env=False, timeout=240.0).json()
+                == {"status": "pong"}
+            )
+        )
         first = holder(home)
         assert first is not None
         killed_ms = now_ms()
@@ -212,7 +221,7 @@ def test_a_configuration_that_is_wrong_ends_it_with_its_exit_code(tmp_path: Path
     config = tmp_path / "config.toml"
     config.write_text("[market_data.collector]\nproviders = ['krakn']\n", encoding="utf-8")
     up = Up(tmp_path / "home", config)
-    assert up.process.wait(60) == 2
+    assert up.process.wait(PATIENCE_SECONDS) == 2
     up.end()
     assert "kraken" in up.said
 
@@ -224,7 +233,7 @@ def test_symbols_that_nobody_has_end_it_at_once_with_their_names(tmp_path: Path)
             f"[market_data.exchanges.kraken]\nsettings = '{server.settings()}'\n", encoding="utf-8"
         )
         up = Up(tmp_path / "home", config, "-p", "FOO/USD", "--no-web")
-        assert up.process.wait(60) == 1
+        assert up.process.wait(PATIENCE_SECONDS) == 1
         up.end()
     assert up.said.count("kraken does not have FOO/USD") == 1
     assert "starts again" not in up.said
@@ -246,7 +255,7 @@ def test_a_key_that_is_missing_or_wrong_ends_it_with_one_sentence(tmp_path: Path
             encoding="utf-8",
         )
         up = Up(tmp_path / "home", config, "-p", "BTC/USD", "--no-web", key=key)
-        assert up.process.wait(60) == 2, up.said
+        assert up.process.wait(PATIENCE_SECONDS) == 2, up.said
         up.end()
     assert up.said.count("does not accept the key" if key else "massive needs a key") == 1, up.said
     assert "starts again" not in up.said

@@ -312,7 +312,7 @@ def test_what_another_process_appends_is_in_the_next_answer(tmp_path):
             assert seen(feed, time) == (100 + minute / 100, 0)
             assert seen(feed, "11:59") == (99, 0)
         child.stdin.close()
-        assert child.wait(timeout=30) == 0
+        assert child.wait(timeout=240) == 0
 
 
 # --- what is known -------------------------------------------------------------------------------

@@ -237,7 +237,7 @@ def _own_numbers() -> list[str]:
     command = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
     for tried in (command, ["unshare", "--pid", "--fork", "--mount-proc"], ["unshare", "--pid", "--fork"]):
         try:
-            done = subprocess.run([*tried, "true"], capture_output=True, check=False, timeout=30)
+            done = subprocess.run([*tried, "true"], capture_output=True, check=False, timeout=240)
         except FileNotFoundError:
             break
         if done.returncode == 0:
@@ -251,7 +251,7 @@ def test_a_holder_in_another_container_of_the_same_machine_is_waited_for(home):
         assert first_line(holder) == "1"
         # What our number means inside is another process, or none.
         asking = subprocess.run(
-            inside, input="go\n", capture_output=True, text=True, cwd=ROOT, check=True, timeout=60
+            inside, input="go\n", capture_output=True, text=True, cwd=ROOT, check=True, timeout=240
         )
         assert asking.stdout.strip() == f"held by {holder.pid}"
 

@@ -27,7 +27,7 @@ def at_once(*groups: list[tuple[str, ...]]) -> list[list[int]]:
     """Do the works of each group at the same time, each in a process of its own; how each ended."""
     command = [sys.executable, "-m", "tests.store.writers_child"]
     done = subprocess.run(
-        command, cwd=ROOT, input=json.dumps(groups), capture_output=True, text=True, timeout=120, check=False
+        command, cwd=ROOT, input=json.dumps(groups), capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr
     ends = json.loads(done.stdout)

@@ -17,7 +17,7 @@ from crypto_tracker.store.failpoints import TradingFailpoint
 from tests.trading.worlds import ACCOUNT, END_MS, account_folder, span
 
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 600.0
 T = TypeVar("T")
 
 

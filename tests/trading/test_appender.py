@@ -347,12 +347,12 @@ def raced(home: Path, *, minutes: int, seed: int, kills: int) -> Dump:
                     f"the trader comes to {wanted}",
                 )
                 trader.kill()
-                trader.communicate(timeout=60)
+                trader.communicate(timeout=600)
                 trader = started(arguments)
             bringing.wait()
             # Whatever the last minutes lacked: once the next one is known, they are over.
             bringing.bring([wish(symbol, minutes) for symbol in WATCHED])
-            _, err = trader.communicate(timeout=60)
+            _, err = trader.communicate(timeout=600)
     finally:
         trader.kill()
         trader.communicate()

@@ -174,7 +174,7 @@ def test_every_failpoint_of_an_account_was_killed_at():
 def trade_under_fire(run: Runner, home: Path, *, kills: int, seed: int) -> tuple[int, int]:
     """Kill the replay of the whole world at random moments, then let it end.
 
-    Returns how many processes were killed, and how many of them before they had committed a minute.
+    Returns how many processes were killed (fewer where one came to its end first), and how many of them before they had committed a minute.
     """
     chance = random.Random(seed)
     minutes = (END_MS - START_MS) // MINUTE_MS
@@ -189,7 +189,10 @@ def trade_under_fire(run: Runner, home: Path, *, kills: int, seed: int) -> tuple
             eventually(lambda wanted=wanted: has_come_to(home, wanted), f"the replay comes to {wanted}")
             time.sleep(chance.uniform(0.0, 0.006))  # into the next step or its commit
         process.kill()
-        assert process.wait() == -signal.SIGKILL, run.told.read_text(encoding="utf-8")[-3_000:]
+        code = process.wait()
+        if code == 0:  # it has come to its end: we were the ones that stood still
+            return number, fruitless
+        assert code == -signal.SIGKILL, run.told.read_text(encoding="utf-8")[-3_000:]
         after = cursor_ms(home)
         if after is not None:
             assert after >= stands  # what was committed once is never lost
@@ -338,12 +341,12 @@ def test_many_power_cuts_anywhere_in_a_day_change_nothing(run: Runner, home: Pat
 def test_ctrl_c_and_a_polite_kill_end_after_the_minute_and_lose_nothing(home: Path):
     stands = START_MS
     for number, until in ((signal.SIGINT, 60), (signal.SIGTERM, 300)):
-        process = started(trade_arguments(home, MIDDLE_MS, "--json"))
+        process = started(trade_arguments(home, MIDDLE_MS, "--speed", "6000", "--json"))
         try:
             wanted = START_MS + until * MINUTE_MS
             eventually(lambda wanted=wanted: has_come_to(home, wanted), f"the replay comes to {wanted}")
             process.send_signal(number)
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=600)
         finally:
             process.kill()
         assert process.returncode == 130, err
@@ -384,7 +387,7 @@ def test_a_second_trader_of_an_account_is_refused_and_a_killed_one_frees_it(home
         ) in sentence
     finally:
         first.kill()
-        first.communicate(timeout=60)
+        first.communicate(timeout=600)
     code, _, err = run_command(home, *trade_arguments(home, SHORT_MS)[2:])
     assert code == 0, err
     assert_nothing_was_lost(home, SHORT_MS)

@@ -177,7 +177,7 @@ def test_a_symbol_that_is_not_watched_is_refused(home: Path):
 def test_warming_up_scans_with_every_built_in_strategy(home: Path):
     # A thread that fails is a warning, and warnings are errors here.
     thread = warm_up(scope_of(home, "warm").configuration)
-    thread.join(timeout=120)
+    thread.join(timeout=600)
     assert not thread.is_alive()
 
 

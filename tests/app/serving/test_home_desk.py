@@ -200,13 +200,13 @@ def test_an_empty_home_says_what_would_fill_it(tmp_path: Path) -> None:
         desk.book(None)
     with pytest.raises(NotThere, match="nothing has been traded or recorded yet"):
         desk.book("paper")
-    desk.prepare().join(timeout=30)
+    desk.prepare().join(timeout=600)
     desk.close()
 
 
 def test_reading_ahead_changes_nothing(home: Path, desk: HomeDesk) -> None:
     thread = desk.prepare()
-    thread.join(timeout=60)
+    thread.join(timeout=600)
     assert not thread.is_alive()
     assert book_of(desk).status().account == "trader"
     del home

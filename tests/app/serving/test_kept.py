@@ -7,7 +7,7 @@ import pytest
 from crypto_tracker.app.serving.kept import Kept
 from crypto_tracker.core.errors import StoreError
 
-PATIENCE = 10.0
+PATIENCE = 240.0
 
 
 class Clock:

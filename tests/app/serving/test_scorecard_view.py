@@ -20,7 +20,7 @@ from tests.app.books import Document
 from tests.app.conftest import run_command
 from tests.trading.worlds import START_MS, configuration, new_home, trade
 
-PATIENCE = 20.0
+PATIENCE = 240.0
 
 
 def made(kept: KeptScorecard) -> ScorecardView:
