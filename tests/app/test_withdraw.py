@@ -69,7 +69,7 @@ def test_a_command_that_waits_is_taken_back_with_who_and_when_and_keeps_its_line
     command = given(tmp_path, "block", symbol="ETH/USD")
     found = withdrawn(tmp_path, command)
     assert (found.status, found.time_ms) == (WITHDRAWN, None)
-    assert found.sentence == "web:bob took it back at 2025-08-22 12:00 UTC"
+    assert found.sentence == "taken back by web:bob at 2025-08-22 12:00 UTC"
     assert told(folder) == [found]
     assert acts(folder) == [("cli:anna", "block", None), ("web:bob", "withdraw", None)]
     with ControlStore.open(folder) as control:
@@ -132,7 +132,7 @@ def test_who_waits_for_the_answer_hears_that_it_was_withdrawn(
     monkeypatch.setattr(commanding, "sleep", lambda _: withdrawn(tmp_path, control_commands(folder)[0]))
     where = standing(account_place(tmp_path, "paper"))
     found = tell(where, "pause", {}, actor="cli:anna", now_ms=NOON, wait_seconds=60.0)
-    assert (found.status, found.sentence) == (WITHDRAWN, "web:bob took it back at 2025-08-22 12:00 UTC")
+    assert (found.status, found.sentence) == (WITHDRAWN, "taken back by web:bob at 2025-08-22 12:00 UTC")
     # Sent again under its id, as the answer was lost, it is still that one.
     again = tell(where, "pause", {}, actor="cli:anna", now_ms=NOON, command_id=found.command.command_id)
     assert again == found
@@ -178,9 +178,9 @@ def test_the_command_line_takes_back_what_it_lists(tmp_path: Path) -> None:
     assert f"`withdraw {command.command_id[:8]}`" in run_command(tmp_path, "commands")[1]
     code, out, err = run_command(tmp_path, "withdraw", command.command_id[:8].upper())
     assert (code, err) == (0, "")
-    assert out.startswith("Withdrawn, pause: cli:")
+    assert out.startswith("Withdrawn, pause: taken back by cli:")
     lines = run_command(tmp_path, "commands")[1].splitlines()
-    assert lines[1].startswith("  withdrawn: cli:")
+    assert lines[1].startswith("  withdrawn: taken back by cli:")
     assert lines[3].startswith("  waiting for the trader; ")
     code, out, _ = run_command(tmp_path, "withdraw", other.command_id, "--json")
     document = json.loads(out)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.desk.trading_page import (
@@ -197,6 +198,81 @@ def test_a_confirmation_keeps_up_with_the_market_and_a_lost_answer_gives_no_seco
     assert [each["kind"] for each in api.get("commands")["items"] if each["command_id"] in numbers] == [
         "close_worst"
     ]
+
+
+def test_a_command_of_which_nobody_knows_survives_a_reload_and_is_sent_again_as_itself(
+    look: Looked, api: Api
+) -> None:
+    page = look.page
+    numbers: list[str] = []
+    keeps = True
+
+    def lose_the_answer(route: Any) -> None:
+        if route.request.method != "POST":
+            route.continue_()
+            return
+        numbers.append(route.request.post_data_json["command_id"])
+        if keeps:
+            route.fetch()
+        route.abort()
+
+    def left_behind(button: str) -> None:
+        """Give a command whose answer is lost, and load the page anew."""
+        group(look, "Strategies").locator("li", has_text="DCA").get_by_role("button", name=button).click()
+        page.route("**/api/v1/commands?*", lose_the_answer)
+        page.get_by_role("dialog").locator("button.confirm:not(:disabled)").click()
+        page.get_by_text("Nobody knows whether this arrived").wait_for()
+        page.unroute("**/api/v1/commands?*")
+        page.reload()
+        assert [text for text in look.complaints if "ERR_FAILED" not in text] == []
+        look.complaints.clear()  # the browser complains of the answer that was lost
+
+    left_behind("Switch off")
+    arrived = page.get_by_text("Switch DCA off, which you sent at")
+    arrived.get_by_text("arrived. It is").wait_for()
+    look.shoot("doubt-arrived")
+    page.get_by_role("button", name="Good").click()
+    arrived.wait_for(state="detached")
+    answered(api, "strategy_off", strategy="DCA")
+
+    keeps = False
+    page.get_by_role("heading", name="Entries").wait_for()
+    left_behind("Switch on")
+    page.get_by_text("it did not arrive, or was refused").wait_for()
+    look.shoot("doubt-absent")
+    give(look, page.get_by_role("button", name="Send again"), danger="caution")
+    page.get_by_text("Switch DCA on, which you sent at").wait_for(state="detached")
+    assert answered(api, "strategy_on", strategy="DCA")["command_id"] == numbers[-1]
+    assert len(set(numbers)) == 2
+    page.reload()
+    page.get_by_role("heading", name="Entries").wait_for()
+    assert page.get_by_text("which you sent at").count() == 0
+
+
+def test_a_command_that_waits_is_withdrawn_with_who_and_when(look: Looked, api: Api, site: str) -> None:
+    wish = {
+        "kind": "block",
+        "arguments": {"symbol": "SOL/USD"},
+        "not_before_ms": api.get("status")["end_ms"] - 60_000,
+    }
+    given = httpx.post(f"{site}/api/v1/commands", json=wish, trust_env=False).raise_for_status().json()
+    page = look.open("/system?tab=audit")
+    line = page.locator("li[data-action=block]").first
+    line.get_by_role("button", name="Withdraw: Block SOL/USD").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("what it was to do is not done").wait_for()
+    assert page.evaluate("document.activeElement.textContent").strip() == "Cancel"
+    look.shoot("withdraw")
+    dialog.get_by_role("button", name="Withdraw it").click()
+    dialog.wait_for(state="detached")
+    line.get_by_text("withdrawn", exact=True).wait_for()
+    until(lambda: "Taken back by web:local at" in plain(line.inner_text()))
+    assert line.get_by_role("button").count() == 0
+    act = page.locator("li[data-action=withdraw]").first
+    assert "Withdrew: Block SOL/USD" in plain(act.inner_text())
+    look.shoot("withdrawn")
+    found = next(each for each in api.get("commands")["items"] if each["command_id"] == given["command_id"])
+    assert (found["status"], found["time_ms"]) == ("withdrawn", None)
 
 
 def test_a_regime_is_forced_and_left_to_the_market_again(look: Looked, api: Api) -> None:

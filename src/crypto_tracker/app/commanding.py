@@ -190,7 +190,7 @@ def withdraw(where: Standing, command: Command, *, actor: str, now_ms: int) -> T
 
 def how_withdrawn(withdrawal: Withdrawal) -> str:
     """Who took a command back, and when."""
-    return f"{withdrawal.actor} took it back at {from_ms(withdrawal.at_ms):%Y-%m-%d %H:%M} UTC"
+    return f"taken back by {withdrawal.actor} at {from_ms(withdrawal.at_ms):%Y-%m-%d %H:%M} UTC"
 
 
 def note_refused(where: Standing, command: Command, sentence: str) -> None:

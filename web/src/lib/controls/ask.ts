@@ -2,9 +2,10 @@
 
 import { mount, unmount, type Component } from "svelte";
 
-import type { CommandKind, ConfigurationPreview } from "../api/types";
+import type { AuditItem, CommandKind, ConfigurationPreview } from "../api/types";
 import CommandDialog from "./CommandDialog.svelte";
 import ConfigurationDialog from "./ConfigurationDialog.svelte";
+import WithdrawDialog from "./WithdrawDialog.svelte";
 import type { Arguments } from "./wording";
 
 let open: Record<string, unknown> | undefined;
@@ -24,6 +25,11 @@ export interface Looked {
 /** Open the confirmation of a configuration whose changes were looked at; `given` is called once it was sent. */
 export function askConfiguration(looked: Looked, given: () => void): void {
   show(ConfigurationDialog, { ...looked, ongiven: given });
+}
+
+/** Open the confirmation that takes back a command of an account which waits for its minute. */
+export function askWithdrawal(account: string, item: AuditItem): void {
+  show(WithdrawDialog, { account, item });
 }
 
 /** One dialog at a time, over everything; the focus returns to where it was. */

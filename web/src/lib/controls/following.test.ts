@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
 import type { CommandItem } from "../api/types";
-import { follow, onCommands } from "./following";
+import { follow, onCommands, withdrew } from "./following";
 
 const world = vi.hoisted(() => ({
   chosen: { id: "august" as string | null },
@@ -88,6 +88,19 @@ test("while nothing is told nothing is asked, however long a command waits", asy
   await logged();
   expect(world.toasts).toEqual(["info Pause entries: waiting 1", "up Pause entries: applied 1"]);
   expect(heard).toHaveBeenCalledOnce();
+  off();
+});
+
+test("what is taken back here is followed no more, and elsewhere it is told", async () => {
+  follow("Block A", command(1), "august");
+  follow("Block B", command(2), "august");
+  const heard = vi.fn();
+  const off = onCommands(heard);
+  withdrew("Block A", command(1, "withdrawn"));
+  expect(heard).toHaveBeenCalledOnce();
+  world.commands = [command(2, "withdrawn"), command(1, "withdrawn")];
+  await logged();
+  expect(world.toasts.slice(2)).toEqual(["info Withdrawn: Block A", "info Withdrawn – Block B: withdrawn 2"]);
   off();
 });
 

@@ -50,8 +50,23 @@ export function follow(words: string, given: CommandItem, account: string): void
   lookAgain(FIRST_LOOK_MS);
 }
 
+/** Tell that a command was taken back here. */
+export function withdrew(words: string, item: CommandItem): void {
+  const followed = waiting.get(item.command_id);
+  if (followed !== undefined) forget(item.command_id, followed);
+  toast("info", `Withdrawn: ${words}`);
+  announce();
+}
+
+/** Follow it no more, and take back what was said of it. */
+function forget(number: string, followed: Followed): void {
+  waiting.delete(number);
+  for (const shown of toasts.items) if (shown.text === followed.said) toasts.remove(shown.id);
+}
+
 function tell(words: string, answer: CommandItem): void {
-  if (answer.status === "applied") toast("up", `${words}: ${told(answer.sentence)}`);
+  if (answer.status === "withdrawn") toast("info", `Withdrawn – ${words}: ${told(answer.sentence)}`);
+  else if (answer.status === "applied") toast("up", `${words}: ${told(answer.sentence)}`);
   else toast("warn", `Refused – ${words}: ${told(answer.sentence)}`);
 }
 
@@ -108,15 +123,15 @@ async function lookOnce(): Promise<void> {
   for (const [number, each] of own) {
     const item = found.get(number);
     if (item?.status === "waiting") continue;
-    waiting.delete(number);
+    forget(number, each);
     answered = true;
-    for (const shown of toasts.items) if (shown.text === each.said) toasts.remove(shown.id);
     if (item === undefined) toast("warn", `${each.words}: it stands no longer among the commands of ${account}.`);
     else tell(each.words, item);
   }
   if (answered) announce();
 }
 
-function announce(): void {
+/** What people told is another thing than a moment ago: whoever shows it looks again. */
+export function announce(): void {
   for (const listener of listeners) listener();
 }

@@ -36,6 +36,13 @@ test("the audit keeps a command's arguments within its detail, those of an offer
   );
 });
 
+test("an act that takes a command back names that one", () => {
+  const detail = { command_id: "1", kind: "block", arguments: { symbol: "ETH/USDT" }, not_before_ms: null };
+  expect(saidOf({ number: 2, at_ms: 0, actor: "web:bob", result: null, action: "withdraw", detail })).toBe(
+    "Withdrew: Block ETH/USDT",
+  );
+});
+
 test("an actor is a name and the face that it came through", () => {
   expect(actorWords("web:anna")).toEqual({ name: "anna", through: "web" });
   expect(actorWords("cli:root")).toEqual({ name: "root", through: "command line" });

@@ -28,8 +28,9 @@ export function said(kind: string, of: Readonly<Record<string, unknown>>): strin
 
 /** An act of a person in words; the arguments of a command stand in its detail. */
 export function saidOf(item: AuditItem): string {
-  const nested = item.detail.arguments;
-  return said(item.action, isRecord(nested) ? nested : item.detail);
+  const { kind, arguments: nested } = item.detail;
+  const of = isRecord(nested) ? nested : item.detail;
+  return item.action === "withdraw" ? `Withdrew: ${said(text(kind), of)}` : said(item.action, of);
 }
 
 /** Who gave a command: where, and under which name. */
