@@ -12,7 +12,7 @@ from crypto_tracker.store.bars import BarStore
 from tests.market.collected import START, Told
 from tests.market.massive_world import differences
 from tests.market.soak_server import market_of
-from tests.market.test_collecting_soak import servers
+from tests.market.test_collecting_soak import drained, servers
 from tests.market.witness import Witnessed, deceptions
 
 SYMBOLS, MINUTES, SECONDS = 5, 11, 1.0
@@ -23,7 +23,7 @@ STOP_AT, STOP_MINUTES = 5.5, 2.2
 async def collect(home: Path) -> dict[str, Any]:
     """Collect the whole market; a line is written when it is time to be stopped."""
     with servers(SYMBOLS, MINUTES, SECONDS, "undisturbed") as world:
-        settings = world.settings(settle_seconds=15.0)
+        settings = world.settings(settle_seconds=20.0)
         history, stream = world.providers(world.short(settings))
         told = Told()
         market = market_of(SYMBOLS, MINUTES)
@@ -41,6 +41,7 @@ async def collect(home: Path) -> dict[str, Any]:
             await asyncio.sleep(world.seconds(int(START + STOP_AT * 60_000 - world.now_ms())))
             say({"now": "stop me"})
             await asyncio.wait([running], timeout=world.seconds(market.open_ms(MINUTES) - world.now_ms()))
+            await drained(collecting, running, store, world, market.open_ms(MINUTES - 2))
             stop.set()
             await running
             await history.close()

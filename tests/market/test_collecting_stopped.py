@@ -26,7 +26,7 @@ def test_a_process_that_stood_still_for_two_minutes_fetches_them_and_deceives_no
         os.kill(child.pid, signal.SIGSTOP)
         time.sleep(STOP_MINUTES * SECONDS)
         os.kill(child.pid, signal.SIGCONT)
-        found = json.loads(child.communicate(timeout=30)[0])
+        found = json.loads(child.communicate(timeout=240)[0])
     finally:
         child.kill()
         child.wait()

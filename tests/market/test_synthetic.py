@@ -1,6 +1,5 @@
 """What the synthetic market promises: it looks like crypto, and its martingale mode has no edge."""
 
-import time
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -524,9 +523,7 @@ def test_the_default_universe_has_twenty_coins_in_every_tier_and_its_provider_is
     assert SyntheticMarket.name == "synthetic"
 
 
-def test_a_month_of_twenty_coins_takes_a_few_seconds_at_most():
+def test_a_month_of_twenty_coins_has_a_bar_for_each_of_their_minutes():
     made = market()
-    began = time.perf_counter()
     panel = made.panel(made.symbols, GENESIS, days(30))
-    assert time.perf_counter() - began < 10.0  # half a second on two quiet cores
     assert panel.close.size == 864_000

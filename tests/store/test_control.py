@@ -215,7 +215,7 @@ def test_processes_that_write_at_the_same_time_lose_nothing_not_even_when_the_fi
         for actor in actors
     ]
     for writer in writers:
-        _, complaint = writer.communicate(timeout=60)
+        _, complaint = writer.communicate(timeout=240)
         assert writer.returncode == 0, complaint.decode()
     with ControlStore.open(tmp_path) as store:
         commands = store.commands()

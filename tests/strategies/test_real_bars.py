@@ -1,6 +1,5 @@
 """The three strategies over the real minutes of 2025: how often they speak, and how fast."""
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -64,12 +63,3 @@ def test_the_crash_of_october_is_bought_by_dca_until_the_daily_bar_says_crash(ma
     evening = detection.reason[-36:, 0]  # from 21:00 on
     assert Reason.ACCEPTED in evening
     assert detection.measurements["drop"][:, 0].max() > 0.5  # SUI fell from 3.4 to 0.56 within minutes
-
-
-def test_a_year_of_three_coins_is_scanned_in_seconds(market_data: Path):
-    for strategy in builtin().values():
-        market = real.market(market_data, COINS, strategy.timeframe)
-        list(scan(strategy, market, numbers(strategy.name), YEAR[0], YEAR[0] + 86_400_000))  # compile
-        begun = time.perf_counter()
-        list(scan(strategy, market, numbers(strategy.name), *YEAR))
-        assert time.perf_counter() - begun < 2.0, strategy.name
