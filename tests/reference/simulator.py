@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from crypto_tracker.core.decisions import Condition, Reason, Regime
-from crypto_tracker.core.orders import ExitReason, FillKind
+from crypto_tracker.core.orders import ExitReason, FillKind, OrderStatus
 from crypto_tracker.core.tiers import ByTier
 from crypto_tracker.core.timeframes import from_ms
 from crypto_tracker.portfolio.parameters import SizingMode
@@ -24,6 +24,8 @@ from crypto_tracker.simulation.parameters import FillSource, Intrabar
 from crypto_tracker.simulation.records import (
     DECISION_DTYPE,
     FILL_DTYPE,
+    HOLDING_DTYPE,
+    ORDER_DTYPE,
     TRADE_DTYPE,
     CommandKind,
     Scenario,
@@ -67,6 +69,7 @@ class Part:
     """The market part of an entry order (rung 0) or one of its rungs."""
 
     rung: int
+    quote: int
     quote_left: int
     reserve: int
     live: bool = True
@@ -268,6 +271,8 @@ class ReferenceSimulator:
 
         self.fills: list[dict[str, Any]] = []
         self.trades: list[dict[str, Any]] = []
+        self.orders: list[dict[str, Any]] = []
+        self.now = 0  # close of the bar that is stepped
         self.trades_opened = 0
         self.decisions = np.zeros(len(self.setups), dtype=DECISION_DTYPE)
         self.decisions["rank"] = -1
@@ -290,6 +295,7 @@ class ReferenceSimulator:
 
     def step(self, row: int) -> None:
         """One bar (section 3)."""
+        self.now = self.open_times[row] + self.base_ms
         self.apply_commands(self.open_times[row])
         self.closed_now: list[tuple[int, Slot]] = []
         self.entered_after_open: set[int] = set()
@@ -469,30 +475,47 @@ class ReferenceSimulator:
             if slot.position is None:
                 self.end_pending(column, slot, Reason.EXPIRED)
                 return
-            self.end_part(slot.market)
+            self.end_part(slot, slot.market, OrderStatus.EXPIRED, Reason.EXPIRED)
         for rung in slot.rungs:
             if rung.live and rung.bars_met >= entry_bars:
-                self.end_part(rung)
+                self.end_part(slot, rung, OrderStatus.EXPIRED, Reason.EXPIRED)
             elif rung.live and rung.bars_met:
                 rung.bars_met += 1
 
     # ------------------------------------------------------------------------------- orders and fills
 
-    def end_part(self, part: Part) -> None:
+    def end_part(self, slot: Slot, part: Part, status: OrderStatus, reason: Reason = Reason.ACCEPTED) -> None:
         """A part is filled or cancelled: the rest of its reserve is cash again."""
+        self.orders.append(self.order_record(slot, part, status) | {"reason": reason, "ended_ms": self.now})
         self.cash += part.reserve
         part.reserve = 0
         part.live = False
 
-    def cancel_parts(self, slot: Slot) -> None:
+    def order_record(self, slot: Slot, part: Part, status: OrderStatus) -> dict[str, Any]:
+        """One buy of an order; a rung has its price from the first fill on."""
+        return {
+            "setup": slot.setup.row,
+            "symbol": slot.setup.symbol,
+            "strategy": slot.setup.strategy,
+            "rung": part.rung,
+            "status": status,
+            "reason": Reason.ACCEPTED,
+            "decision_ms": slot.setup.time_ms,
+            "ended_ms": -1,
+            "quote_e8": part.quote,
+            "limit_price": part.limit_price if part.rung and slot.position is not None else math.nan,
+        }
+
+    def cancel_parts(self, slot: Slot, reason: Reason = Reason.ACCEPTED) -> None:
         """Cancel whatever still waits."""
+        status = OrderStatus.EXPIRED if reason is Reason.EXPIRED else OrderStatus.CANCELLED
         for part in slot.parts:
             if part.live:
-                self.end_part(part)
+                self.end_part(slot, part, status, reason)
 
     def end_pending(self, column: int, slot: Slot, reason: Reason) -> None:
         """An order ends without a fill."""
-        self.cancel_parts(slot)
+        self.cancel_parts(slot, reason)
         self.decisions[slot.setup.row]["end"] = reason
         self.slots[column] = None
 
@@ -550,7 +573,7 @@ class ReferenceSimulator:
         part.reserve -= from_reserve
         self.cash -= notional + fee - from_reserve
         if whole:
-            self.end_part(part)
+            self.end_part(slot, part, OrderStatus.FILLED)
 
         position.lots = facts.checked(position.lots + lots)
         position.lots_bought += lots
@@ -964,9 +987,9 @@ class ReferenceSimulator:
             if slot.position is None:
                 self.end_pending(column, slot, Reason.REGIME_PANIC)
             elif self.rules.protection.cancel_rungs_in_panic:
-                self.cancel_parts(slot)
+                self.cancel_parts(slot, Reason.REGIME_PANIC)
             elif slot.market.live:
-                self.end_part(slot.market)
+                self.end_part(slot, slot.market, OrderStatus.CANCELLED, Reason.REGIME_PANIC)
 
     def turn(self) -> None:
         """Point 7, the transition."""
@@ -1111,7 +1134,9 @@ class ReferenceSimulator:
         else:
             quote = self.quote_of_a_part(setup, facts, self.market.size_factors[setup.strategy])
         reserve = quote + round(quote * max(facts.taker_fee, facts.maker_fee))
-        parts = [Part(rung=rung, quote_left=quote, reserve=reserve) for rung in range(setup.levels)]
+        parts = [
+            Part(rung=rung, quote=quote, quote_left=quote, reserve=reserve) for rung in range(setup.levels)
+        ]
         return Slot(setup=setup, fallback=False, market=parts[0], rungs=parts[1:])
 
     def quote_of_a_part(self, setup: Setup, facts: Instrument, factor: float) -> int:
@@ -1223,12 +1248,41 @@ class ReferenceSimulator:
             if slot is not None and slot.position is not None
         ]
 
+    def holdings(self) -> list[dict[str, Any]]:
+        """How they stand besides their trades."""
+        return [
+            {
+                "mark_price": self.symbols[column].last_close,
+                "trailing_armed": slot.position.armed,
+                "due_ms": slot.position.first_bar_open_ms + slot.setup.max_hold_ms,
+                "exit_pending": slot.position.triggered or slot.requested,
+            }
+            for column, slot in enumerate(self.slots)
+            if slot is not None and slot.position is not None
+        ]
+
+    def waiting(self) -> list[dict[str, Any]]:
+        """The buys that are not over, by symbol and rung."""
+        return [
+            self.order_record(
+                slot,
+                part,
+                OrderStatus.PARTIALLY_FILLED if part.quote_left < part.quote else OrderStatus.OPEN,
+            )
+            for slot in self.slots
+            if slot is not None
+            for part in slot.parts
+            if part.live
+        ]
+
     def result(self) -> SimulationResult:
         """The records so far."""
         return SimulationResult(
             fills=as_records(self.fills, FILL_DTYPE),
             trades=as_records(self.trades, TRADE_DTYPE),
             open_trades=as_records(self.open_trades(), TRADE_DTYPE),
+            holdings=as_records(self.holdings(), HOLDING_DTYPE),
+            orders=as_records([*self.orders, *self.waiting()], ORDER_DTYPE),
             decisions=self.decisions,
             equity_e8=np.array(self.equities, dtype=np.int64),
             cash_e8=np.array(self.cashes, dtype=np.int64),

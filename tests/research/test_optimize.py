@@ -28,7 +28,13 @@ from crypto_tracker.research.optimize.space import (
     point,
 )
 from crypto_tracker.research.optimize.windows import walk
-from crypto_tracker.simulation.records import FILL_DTYPE, TRADE_DTYPE, SimulationResult
+from crypto_tracker.simulation.records import (
+    FILL_DTYPE,
+    HOLDING_DTYPE,
+    ORDER_DTYPE,
+    TRADE_DTYPE,
+    SimulationResult,
+)
 from crypto_tracker.simulation.statistics import deflated_sharpe, expected_maximum_sharpe
 from crypto_tracker.store.trials import History
 from crypto_tracker.strategies.registry import builtin
@@ -255,6 +261,8 @@ def result_of(equity: Sequence[float], trades: Sequence[tuple[float, float]]) ->
         fills=np.zeros(0, dtype=FILL_DTYPE),
         trades=rows,
         open_trades=rows[:0],
+        holdings=np.zeros(0, dtype=HOLDING_DTYPE),
+        orders=np.zeros(0, dtype=ORDER_DTYPE),
         decisions=empty,
         equity_e8=money,
         cash_e8=money,

@@ -45,6 +45,8 @@ RECORDS = (
     "fills",
     "trades",
     "open_trades",
+    "holdings",
+    "orders",
     "regime",
     "reserved_e8",
     "cash_e8",

@@ -14,6 +14,8 @@ from crypto_tracker.core.timeframes import HOUR_MS, Timeframe, to_ms
 from crypto_tracker.simulation.records import (
     DECISION_DTYPE,
     FILL_DTYPE,
+    HOLDING_DTYPE,
+    ORDER_DTYPE,
     TRADE_DTYPE,
     Scenario,
     SimulationResult,
@@ -120,6 +122,8 @@ def run(
         fills=fills,
         trades=trades,
         open_trades=trades[:0] if open_trades is None else open_trades,
+        holdings=np.zeros(0 if open_trades is None else len(open_trades), dtype=HOLDING_DTYPE),
+        orders=np.zeros(0, dtype=ORDER_DTYPE),
         decisions=decided,
         equity_e8=curve(*equity).astype(np.int64),
         cash_e8=curve(*(equity if cash is None else cash)).astype(np.int64),

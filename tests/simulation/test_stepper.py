@@ -18,6 +18,7 @@ from crypto_tracker.portfolio.regime import NO_FORCE, MarketState, market_state
 from crypto_tracker.simulation import kernel
 from crypto_tracker.simulation.backtest import scenario_market, simulate_portfolio
 from crypto_tracker.simulation.books import OrderBooks
+from crypto_tracker.simulation.driver import waiting_orders
 from crypto_tracker.simulation.live import EndedOrder, Stepped, Stepper
 from crypto_tracker.simulation.records import (
     CommandKind,
@@ -139,7 +140,8 @@ def stepped_in_calls(
             stepper = stepper_of(scenario, PortfolioState.from_bytes(stepper.state.to_bytes()))
     trades = np.concatenate([part.trades for part in parts])
     positions = stepper.positions()
-    for rows in (trades, positions):
+    orders = np.concatenate([*(part.orders for part in parts), waiting_orders(stepper.state)])
+    for rows in (trades, positions, orders):
         rows["setup"] = rows_of_setups[rows["setup"] - FIRST_NUMBER]
     decided = np.concatenate(decisions)
     for row, reason in ends.items():
@@ -150,6 +152,8 @@ def stepped_in_calls(
         fills=np.concatenate([part.fills for part in parts]),
         trades=trades,
         open_trades=positions,
+        holdings=stepper.state.holdings(),
+        orders=orders,
         decisions=decided,
         equity_e8=np.concatenate([part.equity_e8 for part in parts]),
         cash_e8=np.concatenate([part.cash_e8 for part in parts]),

@@ -1,6 +1,7 @@
 """The records of a minute: by hand on single bars, and against the state over wild markets."""
 
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -34,7 +35,15 @@ FREE = {"taker_fee": 0.0, "maker_fee": 0.0, "slippage": 0.0}
 # --------------------------------------------------------------------------------------- wild markets
 
 
-def minutes_of(scenario: Scenario) -> list[SteppedMinute]:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Minute(SteppedMinute):
+    """A minute that knows when it closed, and the regime then."""
+
+    close_ms: int
+    regime: Regime
+
+
+def minutes_of(scenario: Scenario) -> list[Minute]:
     """Every bar of a market as its own minute, with the versions carried as the trader carries them."""
     stepper = stepper_of(scenario, fresh(scenario))
     number, versions, stepped_minutes = 0, dict[int, str](), []
@@ -43,11 +52,10 @@ def minutes_of(scenario: Scenario) -> list[SteppedMinute]:
         stepped = stepper.step(
             cut.panel, cut.market, cut.setups, cut.commands, first_setup_number=number, books=cut.books
         )
-        minute = SteppedMinute(
+        minute = Minute(
             close_ms=int(cut.panel.close_time_ms[0]),
             regime=Regime(int(cut.market.regime[0])),
             instruments=scenario.instruments,
-            entry_bars=scenario.rules.fills.entry_bars,
             strategies=scenario.strategies,
             before=before,
             after=stepper.state.copy(),
@@ -240,7 +248,7 @@ class Account:
         forced: int = NO_FORCE,
         told: Records | None = None,
         version: str = "one",
-    ) -> SteppedMinute:
+    ) -> Minute:
         """The next minute with this open, high, low and close (one price for all four)."""
         sides = prices * 4 if len(prices) == 1 else prices
         bars = {
@@ -261,11 +269,10 @@ class Account:
         stepped = self.stepper.step(
             panel, market, setups, no_commands() if told is None else told, first_setup_number=self.number
         )
-        result = SteppedMinute(
+        result = Minute(
             close_ms=(self.at + 1) * MINUTE_MS,
             regime=Regime(int(market.regime[0])),
             instruments=self.facts,
-            entry_bars=self.rules.fills.entry_bars,
             strategies=("DCA",),
             before=before,
             after=self.stepper.state.copy(),

@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import IntEnum
 
+from crypto_tracker.core.decisions import Reason
 from crypto_tracker.core.symbols import Symbol
 
 
@@ -43,6 +44,52 @@ class FillKind(IntEnum):
     def code(self) -> str:
         """The name that people and files see."""
         return self.name.lower()
+
+
+class OrderStatus(IntEnum):
+    """How a buy stands. The number is what arrays store."""
+
+    OPEN = 0
+    PARTIALLY_FILLED = 1
+    FILLED = 2
+    CANCELLED = 3
+    EXPIRED = 4
+
+    @property
+    def code(self) -> str:
+        """The name that people and files see, such as `partially_filled`."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One buy of an admitted setup as it stands; a ladder is the orders of one trade group."""
+
+    order_id: str  # trade_group_id/0 the market entry, /1 .. the rungs
+    trade_group_id: str
+    symbol: Symbol
+    strategy: str
+    kind: str  # market or rung
+    rung: int  # 0 the market entry
+    quote: Decimal  # the amount that it buys for
+    limit_price: Decimal | None  # of a rung, once the first fill has set it
+    status: str  # code of an OrderStatus
+    placed_ms: int  # the close at which it was admitted
+    ended_ms: int | None  # close of the bar in which it was filled or ended
+    reason: Reason | None  # why it ended without being filled whole; None where an exit ended it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How an open trade stands: what is held, and what would end it."""
+
+    open_quantity: Decimal  # still held
+    mark_price: float  # last close
+    stop_price: float  # active: the trailing level where it is armed and higher
+    target_price: float
+    trailing_armed: bool
+    due_ms: int  # time exit
+    exit_pending: ExitReason | None  # asked for or under way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,7 @@ from crypto_tracker.research.recorded_books import recorded_books
 from crypto_tracker.research.universe import named, withhold
 from crypto_tracker.simulation.backtest import scenario_market
 from crypto_tracker.simulation.books import OrderBooks, no_books
+from crypto_tracker.simulation.driver import waiting_orders
 from crypto_tracker.simulation.kernel import QUOTE
 from crypto_tracker.simulation.live import EndedOrder, Stepped, Stepper
 from crypto_tracker.simulation.records import Scenario, SimulationResult, no_commands
@@ -239,12 +240,15 @@ class _Simulation:
             decisions["end"][row_of_number[order.setup_number]] = order.reason
         trades = np.concatenate([step.trades for step in self._steps])
         held = self._stepper.positions()
-        for rows in (trades, held):
+        orders = np.concatenate([*(step.orders for step in self._steps), waiting_orders(self._stepper.state)])
+        for rows in (trades, held, orders):
             rows["setup"] = row_of_number[rows["setup"]]
         result = SimulationResult(
             fills=np.concatenate([step.fills for step in self._steps]),
             trades=trades,
             open_trades=held,
+            holdings=self._stepper.state.holdings(),
+            orders=orders,
             decisions=decisions,
             equity_e8=np.concatenate([step.equity_e8 for step in self._steps]),
             cash_e8=np.concatenate([step.cash_e8 for step in self._steps]),

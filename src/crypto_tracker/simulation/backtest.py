@@ -98,6 +98,8 @@ class Simulator:
             fills=self._driver.fills(),
             trades=self._driver.trades(),
             open_trades=self.positions(),
+            holdings=self.state.holdings(),
+            orders=self._driver.all_orders(self.state),
             decisions=self._decisions.copy(),
             equity_e8=self._curve.equity[: self.row].copy(),
             cash_e8=self._curve.cash[: self.row].copy(),

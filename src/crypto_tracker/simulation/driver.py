@@ -16,7 +16,13 @@ from crypto_tracker.portfolio.regime import MarketState
 from crypto_tracker.simulation import kernel
 from crypto_tracker.simulation.books import OrderBooks, no_books
 from crypto_tracker.simulation.parameters import Rules
-from crypto_tracker.simulation.records import DECISION_DTYPE, FILL_DTYPE, MAX_LEVELS, TRADE_DTYPE
+from crypto_tracker.simulation.records import (
+    DECISION_DTYPE,
+    FILL_DTYPE,
+    MAX_LEVELS,
+    ORDER_DTYPE,
+    TRADE_DTYPE,
+)
 from crypto_tracker.simulation.state import (
     PortfolioState,
     instrument_array,
@@ -25,13 +31,13 @@ from crypto_tracker.simulation.state import (
 )
 from crypto_tracker.strategies.base import EVENT_RESET
 
-_FIRST_ROOM = 4_096  # rows of fills and trades to begin with; they grow as needed
+_FIRST_ROOM = 4_096  # rows of fills, trades and orders to begin with; they grow as needed
 _NOT_DECIDED = -1
 CHUNK = 1_024  # rows that the event driver looks at together
 
 
 class Driver:
-    """Runs the compiled step under one set of rules, and keeps the fills and trades that it writes."""
+    """Runs the compiled step under one set of rules, and keeps the records that it writes."""
 
     def __init__(
         self,
@@ -51,7 +57,8 @@ class Driver:
         )
         self._fills = np.zeros(_FIRST_ROOM, dtype=FILL_DTYPE)
         self._trades = np.zeros(_FIRST_ROOM, dtype=TRADE_DTYPE)
-        self._counts = np.zeros(2, dtype=np.int64)
+        self._orders = np.zeros(_FIRST_ROOM, dtype=ORDER_DTYPE)
+        self._written = np.zeros(1, dtype=kernel.WRITTEN_DTYPE)
         self._per_strategy = np.zeros((2, len(strategies)), dtype=np.int64)
 
     def run(
@@ -139,7 +146,7 @@ class Driver:
 
     def end_all(self, state: PortfolioState, inputs: "Inputs", decisions: RecordArray) -> None:
         """Close what is held at its last close, and cancel what is pending."""
-        self._make_room(len(self._symbols))
+        self._make_room(len(self._symbols) * MAX_LEVELS)
         kernel.end_all(memory(state), self.facts, self._records(decisions), inputs.bars)
 
     def positions(self, state: PortfolioState) -> RecordArray:
@@ -149,15 +156,23 @@ class Driver:
 
     def fills(self) -> RecordArray:
         """A copy of the fills that are kept."""
-        return self._fills[: self._counts[0]].copy()
+        return self._fills[: self._written["fills"][0]].copy()
 
     def trades(self) -> RecordArray:
         """A copy of the closed trades that are kept."""
-        return self._trades[: self._counts[1]].copy()
+        return self._trades[: self._written["trades"][0]].copy()
+
+    def orders(self) -> RecordArray:
+        """A copy of the orders that are over and kept."""
+        return self._orders[: self._written["orders"][0]].copy()
+
+    def all_orders(self, state: PortfolioState) -> RecordArray:
+        """The same, and behind them those that are not over."""
+        return np.concatenate([self._orders[: self._written["orders"][0]], waiting_orders(state)])
 
     def forget(self) -> None:
         """Keep nothing any more of what was written so far."""
-        self._counts[:] = 0
+        self._written[:] = 0
 
     def _refuse_what_is_not_exact(self, state: PortfolioState) -> None:
         error = int(state.book["error"][0])
@@ -169,15 +184,20 @@ class Driver:
             )
 
     def _records(self, decisions: RecordArray) -> kernel.Records:
-        return kernel.Records(self._fills, self._trades, self._counts, decisions)
+        return kernel.Records(self._fills, self._trades, self._orders, self._written, decisions)
 
     def _make_room(self, room: int) -> None:
-        if len(self._fills) - self._counts[0] < room:
-            self._fills = np.concatenate([self._fills, np.zeros(len(self._fills) + room, dtype=FILL_DTYPE)])
-        if len(self._trades) - self._counts[1] < room:
-            self._trades = np.concatenate(
-                [self._trades, np.zeros(len(self._trades) + room, dtype=TRADE_DTYPE)]
-            )
+        written = self._written[0]
+        self._fills = _with_room(self._fills, int(written["fills"]), room)
+        self._trades = _with_room(self._trades, int(written["trades"]), room)
+        self._orders = _with_room(self._orders, int(written["orders"]), room)
+
+
+def _with_room(rows: RecordArray, count: int, room: int) -> RecordArray:
+    """Rows of which `count` are written, longer where fewer than `room` are free."""
+    if len(rows) - count >= room:
+        return rows
+    return np.concatenate([rows, np.zeros(len(rows) + room, dtype=rows.dtype)])
 
 
 class Inputs:
@@ -257,6 +277,12 @@ def room_for_events(symbols: int, strategies: int, chunk: int, start: int) -> ke
         marks=room(max(strategies, 1), chunk),
         changes=room(chunk),
     )
+
+
+def waiting_orders(state: PortfolioState) -> RecordArray:
+    """The orders that are not over, ORDER_DTYPE by symbol and rung."""
+    rows = np.zeros(int(np.count_nonzero(state.parts["open"])), dtype=ORDER_DTYPE)
+    return rows[: kernel.open_orders(memory(state), rows)]
 
 
 def undecided(setups: RecordArray) -> RecordArray:

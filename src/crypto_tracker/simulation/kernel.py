@@ -19,7 +19,7 @@ from numpy import int64
 
 from crypto_tracker.core.arrays import BoolArray, CodeArray, FloatArray, IntArray, RecordArray
 from crypto_tracker.core.decisions import Reason, Regime
-from crypto_tracker.core.orders import ExitReason, FillKind
+from crypto_tracker.core.orders import ExitReason, FillKind, OrderStatus
 from crypto_tracker.core.timeframes import HOUR_MS
 from crypto_tracker.simulation.books import NOT_ASKED, NOT_RECORDED
 from crypto_tracker.simulation.records import CommandKind, Outcome
@@ -69,6 +69,8 @@ _TIGHT, _OUTRANKED, _SMALL = (
 _STRATEGY_LIMIT, _PORTFOLIO_LIMIT = int64(Reason.STRATEGY_LIMIT), int64(Reason.PORTFOLIO_LIMIT)
 _EXPOSURE, _CONCENTRATION = int64(Reason.STRATEGY_EXPOSURE), int64(Reason.CONCENTRATION)
 _SHARE, _NO_CASH = int64(Reason.SHARE_USED), int64(Reason.NO_CASH)
+_PART_FILLED, _WHOLE = int64(OrderStatus.PARTIALLY_FILLED), int64(OrderStatus.FILLED)
+_OPEN, _STOPPED, _LATE = int64(OrderStatus.OPEN), int64(OrderStatus.CANCELLED), int64(OrderStatus.EXPIRED)
 _DRAWDOWN, _NO_EDGE = int64(Reason.DRAWDOWN), int64(Reason.NO_EDGE)
 _CORRELATION = int64(Reason.CORRELATION)
 _HOUR_MS = int64(HOUR_MS)
@@ -93,6 +95,16 @@ compiled = njit(**_OPTIONS)
 compiled_into_caller = njit(**_OPTIONS, forceinline=True)  # what runs for every bar
 compiled_without_gil = njit(**_OPTIONS, nogil=True)
 
+
+# How many rows are written of each kind, and of which bar.
+WRITTEN_DTYPE = np.dtype(
+    [
+        ("fills", np.int64),
+        ("trades", np.int64),
+        ("orders", np.int64),
+        ("close_ms", np.int64),  # close of the bar that is stepped
+    ]
+)
 
 # Where the event driver stands.
 PLACE_DTYPE = np.dtype(
@@ -166,7 +178,8 @@ class Records(NamedTuple):
 
     fills: RecordArray  # FILL_DTYPE
     trades: RecordArray  # TRADE_DTYPE
-    counts: IntArray  # (2,), rows of fills and trades that are written
+    orders: RecordArray  # ORDER_DTYPE, those that are over
+    written: RecordArray  # WRITTEN_DTYPE (1,)
     decisions: RecordArray  # DECISION_DTYPE, one for each setup
 
 
@@ -355,9 +368,15 @@ def open_part(part, quote, reserve):
 
 
 @compiled
-def end_part(book, part):
+def end_part(memory, records, s, k, status, reason):
     """A part of an entry is over: what is left of its reserve is free again."""
+    book, part = memory.book[0], memory.parts[s, k]
     if part.open:
+        row = records.orders[records.written[0].orders]
+        records.written[0].orders += 1
+        write_order(memory.slots[s], part, row, s, k, status)
+        row.reason = reason
+        row.ended_ms = records.written[0].close_ms
         part.open = False
         book.reserved -= part.reserve
         book.cash += part.reserve
@@ -366,26 +385,27 @@ def end_part(book, part):
 
 
 @compiled
-def end_parts(memory, s):
+def end_parts(memory, records, s, status, reason):
     """All parts of a symbol's entry are over."""
     for k in range(memory.slots[s].levels):
-        end_part(memory.book[0], memory.parts[s, k])
+        end_part(memory, records, s, k, status, reason)
 
 
 @compiled
-def end_entry(memory, decisions, s, reason):
+def end_entry(memory, records, s, reason):
     """The market part is over. Where nothing was filled the whole order is, and the decision says why."""
     slot = memory.slots[s]
+    status = _LATE if reason == _EXPIRED else _STOPPED
     if slot.phase == PENDING:
-        end_parts(memory, s)
-        decisions[slot.setup].end = reason
+        end_parts(memory, records, s, status, reason)
+        records.decisions[slot.setup].end = reason
         slot.phase = EMPTY
     else:
-        end_part(memory.book[0], memory.parts[s, 0])
+        end_part(memory, records, s, _MARKET, status, reason)
 
 
 @compiled
-def age_parts(memory, decisions, s):
+def age_parts(memory, records, s):
     """R8: after a bar of the symbol, parts that were met have one bar less; those with none left are over."""
     slot = memory.slots[s]
     for k in range(slot.levels):
@@ -394,9 +414,9 @@ def age_parts(memory, decisions, s):
             part.bars -= 1
             if part.bars == 0:
                 if k > 0:
-                    end_part(memory.book[0], part)
+                    end_part(memory, records, s, k, _LATE, _EXPIRED)
                     continue
-                end_entry(memory, decisions, s, _EXPIRED)
+                end_entry(memory, records, s, _EXPIRED)
                 if slot.phase == EMPTY:
                     return
 
@@ -455,7 +475,7 @@ def apply_exit(memory, facts, records, bar, s, lots, price, raw_price, fee_rate,
         slot.exit_reason = reason
         if reason == _DATA_LOST:
             slot.ambiguous = False
-        end_parts(memory, s)
+        end_parts(memory, records, s, _STOPPED, _ACCEPTED)
     coins = on_grid(lots, ins.lot)
     notional = amount_e8(coins, price)
     fee = fee_e8(coins, price, fee_rate)
@@ -471,8 +491,8 @@ def apply_exit(memory, facts, records, bar, s, lots, price, raw_price, fee_rate,
     slot.exit_budget -= lots
     write_fill(records, bar, s, slot, _EXIT, _MARKET, price, coins, notional, fee, slippage, book_ms)
     if slot.held <= 0.0:
-        row = records.trades[records.counts[1]]
-        records.counts[1] += 1
+        row = records.trades[records.written[0].trades]
+        records.written[0].trades += 1
         write_trade(slot, ins, row, bar.time_ms, s, np.nan)
         coin = memory.coins[s]
         coin.closed = slot.exit_reason
@@ -484,8 +504,8 @@ def apply_exit(memory, facts, records, bar, s, lots, price, raw_price, fee_rate,
 @compiled
 def write_fill(records, bar, s, slot, kind, rung, price, coins, notional, fee, slippage, book_ms):
     """Append one row to the fills."""
-    row = records.fills[records.counts[0]]
-    records.counts[0] += 1
+    row = records.fills[records.written[0].fills]
+    records.written[0].fills += 1
     row.bar = bar.number
     row.time_ms = bar.time_ms
     row.symbol = s
@@ -501,6 +521,21 @@ def write_fill(records, bar, s, slot, kind, rung, price, coins, notional, fee, s
     row.fee_e8 = fee
     row.slippage_e8 = slippage
     row.book_ms = book_ms
+
+
+@compiled
+def write_order(slot, part, row, s, k, status):
+    """One part of a slot's entry as it stands; the first fill of the entry has set the price of a rung."""
+    row.setup = slot.setup
+    row.symbol = s
+    row.strategy = slot.strategy
+    row.rung = k
+    row.status = status
+    row.reason = _ACCEPTED
+    row.decision_ms = slot.decision_ms
+    row.ended_ms = _NOT_YET
+    row.quote_e8 = slot.quote
+    row.limit_price = part.price if k > 0 and slot.phase == HELD else np.nan
 
 
 @compiled
@@ -625,7 +660,7 @@ def buy_from_book(memory, facts, records, bar, s, row):
         memory, facts, records, bar, s, _MARKET, take, price, bar.open, ins.taker, int64(shown.time_ms)
     )
     if enough and take == min(most, fits):
-        end_part(memory.book[0], part)
+        end_part(memory, records, s, _MARKET, _WHOLE, _ACCEPTED)
     return price
 
 
@@ -689,7 +724,7 @@ def buy(memory, facts, records, bar, s, k, price, raw_price, fee_rate, book_ms):
         return False
     apply_entry(memory, facts, records, bar, s, k, take, price, raw_price, fee_rate, book_ms)
     if take == wanted:
-        end_part(memory.book[0], part)
+        end_part(memory, records, s, k, _WHOLE, _ACCEPTED)
     return True
 
 
@@ -785,7 +820,7 @@ def enter_at_the_open(memory, facts, records, bar, s):
     if market.bars < 0:
         market.bars = facts.parameters[0].entry_bars
         if bar.open > slot.decision_close * (1.0 + slot.max_entry_gap):
-            end_entry(memory, records.decisions, s, _GAP)
+            end_entry(memory, records, s, _GAP)
             return
     first = slot.phase == PENDING
     price = buy_at_market(memory, facts, records, bar, s)
@@ -858,7 +893,7 @@ def match(memory, facts, records, bar, s):
     slot, parameters = memory.slots[s], facts.parameters[0]
     waits = slot.phase == PENDING and memory.parts[s, 0].bars < 0
     if waits and bar.time_ms - slot.decision_ms >= slot.wait_ms:
-        end_entry(memory, records.decisions, s, _EXPIRED)
+        end_entry(memory, records, s, _EXPIRED)
         return
     if np.isnan(bar.close):
         return
@@ -881,7 +916,7 @@ def match(memory, facts, records, bar, s):
     if not rise_first:
         rise(memory, facts, records, bar, s)
     if slot.phase != EMPTY:
-        age_parts(memory, records.decisions, s)
+        age_parts(memory, records, s)
 
 
 # --- CLOSE (section 4) ----------------------------------------------------------------------------
@@ -1028,25 +1063,25 @@ def settle_slot(memory, facts, records, s, regime, stop_factor, high):
     slot, parameters = memory.slots[s], facts.parameters[0]
     if regime == _PANIC and slot.phase != EMPTY:
         if parameters.cancel_rungs_in_panic and slot.phase == HELD:
-            end_parts(memory, s)
+            end_parts(memory, records, s, _STOPPED, _REGIME_PANIC)
         elif memory.parts[s, 0].open:
-            end_entry(memory, records.decisions, s, _REGIME_PANIC)
+            end_entry(memory, records, s, _REGIME_PANIC)
     if slot.phase == HELD:
         follow_position(slot, memory.coins[s], facts.instruments[s], parameters, stop_factor, high)
 
 
 @compiled
-def ask_to_close(memory, decisions, s, reason):
+def ask_to_close(memory, records, s, reason):
     """Section 7, `close`: an order without a fill ends, a position exits at its next open."""
     slot = memory.slots[s]
     if slot.phase == PENDING:
-        end_entry(memory, decisions, s, _CANCELLED)
+        end_entry(memory, records, s, _CANCELLED)
     elif slot.phase == HELD and slot.trigger == _NONE:
         slot.request = reason
 
 
 @compiled
-def turn(memory, decisions, preferred, closes):
+def turn(memory, records, preferred, closes):
     """The market favours another strategy than last: it is remembered, and what the other has is closed."""
     last = memory.book[0].favoured
     memory.book[0].favoured = preferred
@@ -1055,7 +1090,7 @@ def turn(memory, decisions, preferred, closes):
     for s in range(len(memory.slots)):
         slot = memory.slots[s]
         if slot.phase != EMPTY and slot.strategy == last and slot.request == _NONE:
-            ask_to_close(memory, decisions, s, _TRANSITION)
+            ask_to_close(memory, records, s, _TRANSITION)
 
 
 @compiled_into_caller
@@ -1074,7 +1109,7 @@ def settle(memory, facts, records, bar, highs, closes, regime, volatility, stop_
     for s in range(len(memory.slots)):
         settle_slot(memory, facts, records, s, regime, stop_factor, highs[s])
     if preferred >= 0 and preferred != book.favoured:
-        turn(memory, records.decisions, preferred, parameters.close_on_transition)
+        turn(memory, records, preferred, parameters.close_on_transition)
 
 
 # --- decide: setups to orders (section 5) ---------------------------------------------------------
@@ -1491,7 +1526,7 @@ def decide(memory, facts, records, scratch, bars, market, t, setups, first, last
 
 
 @compiled
-def obey(command, memory, decisions):
+def obey(command, memory, records):
     """Section 7: one command, before the bar's OPEN."""
     book, kind = memory.book[0], command.kind
     if kind == _C_PAUSE:
@@ -1503,7 +1538,7 @@ def obey(command, memory, decisions):
         book.drawdown_latched = False
         book.peak = book.equity
     elif kind == _C_CLOSE:
-        ask_to_close(memory, decisions, int64(command.symbol), int64(command.value))
+        ask_to_close(memory, records, int64(command.symbol), int64(command.value))
     elif kind == _C_COOLDOWN:
         memory.coins[command.symbol].stops = 0
         memory.coins[command.symbol].cooldown_ms = 0
@@ -1538,8 +1573,10 @@ def bar_of(bars, t, s):
 def step(memory, facts, records, scratch, bars, market, t, commands, setups, first_setup, last_setup):
     """One bar of the whole portfolio (R1): commands, OPEN, FALL and RISE by symbol, CLOSE for all."""
     book = memory.book[0]
+    close_ms = bars.open_time_ms[t] + facts.parameters[0].bar_ms
+    records.written[0].close_ms = close_ms
     for i in range(len(commands)):
-        obey(commands[i], memory, records.decisions)
+        obey(commands[i], memory, records)
     begin_day(book, bars.day[t])
     for s in range(len(memory.slots)):
         if memory.slots[s].phase != EMPTY:
@@ -1556,24 +1593,34 @@ def step(memory, facts, records, scratch, bars, market, t, commands, setups, fir
         market.stop_factor[t],
         market.preferred[t],
     )
-    close_ms = bars.open_time_ms[t] + facts.parameters[0].bar_ms
     if len(memory.hours_ms) > 0 and close_ms % _HOUR_MS == 0:
         remember_hour(memory, close_ms)
     if last_setup > first_setup:
         decide(memory, facts, records, scratch, bars, market, t, setups, first_setup, last_setup)
 
 
+@compiled_into_caller
+def is_full(records, room):
+    """Whether fewer than `room` rows are free for one kind of record."""
+    written = records.written[0]
+    return (
+        len(records.fills) - written.fills < room
+        or len(records.trades) - written.trades < room
+        or len(records.orders) - written.orders < room
+    )
+
+
 @compiled_without_gil
 def run(memory, facts, records, scratch, curve, bars, market, commands, setups, cursor, start, stop, room):
     """The dense driver: every bar of [start, stop) in order. Returns the bar that it stopped before.
 
-    It stops early when fewer than `room` rows of fills or trades are free (the caller makes room and goes
-    on), and after a bar in which a quantity was not exact (`book.error`). `cursor` holds the next command and
-    the next setup.
+    It stops early when fewer than `room` rows of fills, trades or orders are free (the caller makes room and
+    goes on), and after a bar in which a quantity was not exact (`book.error`). `cursor` holds the next
+    command and the next setup.
     """
     book = memory.book[0]
     for t in range(start, stop):
-        if len(records.fills) - records.counts[0] < room or len(records.trades) - records.counts[1] < room:
+        if is_full(records, room):
             return t
         time_ms = bars.open_time_ms[t]
         close_ms = time_ms + facts.parameters[0].bar_ms
@@ -2077,6 +2124,7 @@ def visit(memory, facts, records, scratch, work, curve, bars, market, setups, cu
     """
     book, parameters, place = memory.book[0], facts.parameters[0], work.place[0]
     close_ms = bars.open_time_ms[t] + parameters.bar_ms
+    records.written[0].close_ms = close_ms
     begin_day(book, bars.day[t])
     see_market(book, market, t - 1)
     count = 0
@@ -2157,14 +2205,14 @@ def run_events(
     """The event driver: the records and the state of `run`, from visits to few rows and slots.
 
     `work.place` says from where. It returns where it stands, and is called again until that is `stop`: it
-    stops early when fewer than `room` rows of fills or trades are free, and after an error like `run`. What
-    is called from here is put in here, since it takes most of the arrays: handing them on would cost more
-    than most visits.
+    stops early when fewer than `room` rows of records are free, and after an error like `run`. What is called
+    from here is put in here, since it takes most of the arrays: handing them on would cost more than most
+    visits.
     """
     book, place = memory.book[0], work.place[0]
     while place.row < stop:
         t = place.row
-        if len(records.fills) - records.counts[0] < room or len(records.trades) - records.counts[1] < room:
+        if is_full(records, room):
             return t
         count = 0
         if t < place.end:
@@ -2232,9 +2280,10 @@ def are_bars(bars):
 def end_all(memory, facts, records, bars):
     """Section 8: close what is held at its last close, and cancel what is pending."""
     last = len(bars.open_time_ms) - 1
+    records.written[0].close_ms = bars.open_time_ms[last] + facts.parameters[0].bar_ms
     for s in range(len(memory.slots)):
         if memory.slots[s].phase == PENDING:
-            end_entry(memory, records.decisions, s, _CANCELLED)
+            end_entry(memory, records, s, _CANCELLED)
         elif memory.slots[s].phase == HELD:
             close_out(memory, facts, records, bar_of(bars, last, s), s, _END_OF_DATA)
 
@@ -2249,6 +2298,20 @@ def open_trades(memory, facts, rows):
                 memory.slots[s], facts.instruments[s], rows[n], _NOT_YET, s, memory.coins[s].last_close
             )
             n += 1
+    return n
+
+
+@compiled
+def open_orders(memory, rows):
+    """Write every part of an entry that waits, by symbol and rung; returns how many."""
+    n = 0
+    for s in range(len(memory.slots)):
+        slot = memory.slots[s]
+        for k in range(slot.levels if slot.phase != EMPTY else 0):
+            part = memory.parts[s, k]
+            if part.open:
+                write_order(slot, part, rows[n], s, k, _PART_FILLED if part.quote < slot.quote else _OPEN)
+                n += 1
     return n
 
 
@@ -2277,7 +2340,7 @@ def run_alone(memory, facts, records, bars, market, setups, chosen, outcomes):
 def trade_alone(memory, facts, records, bars, market, s, decision_ms, outcome):
     """Run the one order of slot 0 on the bars of column `s` until it is closed or the data ends."""
     book, slot, coin, parameters = memory.book[0], memory.slots[0], memory.coins[0], facts.parameters[0]
-    decision = records.decisions[slot.setup]
+    decision, written = records.decisions[slot.setup], records.written[0]
     decision.end = _ACCEPTED
     first = np.searchsorted(bars.open_time_ms, decision_ms)
     book.volatility = 0.0
@@ -2288,8 +2351,9 @@ def trade_alone(memory, facts, records, bars, market, s, decision_ms, outcome):
     first_bar, last_bar = -1, -1
     newest_ms = np.int64(0)
     for t in range(first, len(bars.open_time_ms)):
-        records.counts[:] = 0
+        written.fills = written.trades = written.orders = 0
         bar = bar_of(bars, t, s)
+        written.close_ms = bar.time_ms + parameters.bar_ms
         last_bar = t
         match(memory, facts, records, bar, _ALONE)
         if slot.entry_fills > 0 and not np.isnan(bar.close):

@@ -6,8 +6,9 @@ from datetime import datetime
 import numpy as np
 
 from crypto_tracker.core.arrays import RecordArray
+from crypto_tracker.core.decisions import Reason
 from crypto_tracker.core.money import decimal_of, to_decimal
-from crypto_tracker.core.orders import ExitReason, Fill, FillKind, Trade
+from crypto_tracker.core.orders import ExitReason, Fill, FillKind, Order, OrderStatus, Standing, Trade
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import from_ms
 
@@ -57,6 +58,45 @@ def fills(
         )
         for row in rows
     ]
+
+
+def orders(rows: RecordArray, symbols: Sequence[Symbol], strategies: Sequence[str]) -> list[Order]:
+    """Orders from ORDER_DTYPE rows, over or not, in their order."""
+    return [_order(row, symbols, strategies) for row in rows]
+
+
+def standings(open_trades: RecordArray, holdings: RecordArray) -> list[Standing]:
+    """How open trades stand, from their TRADE_DTYPE and HOLDING_DTYPE rows, in their order."""
+    return [
+        Standing(
+            open_quantity=decimal_of(trade["open_quantity"]),
+            mark_price=float(held["mark_price"]),
+            stop_price=float(trade["stop_price"]),
+            target_price=float(trade["target_price"]),
+            trailing_armed=bool(held["trailing_armed"]),
+            due_ms=int(held["due_ms"]),
+            exit_pending=ExitReason(held["exit_pending"]) or None,
+        )
+        for trade, held in zip(open_trades, holdings, strict=True)
+    ]
+
+
+def _order(row: np.void, symbols: Sequence[Symbol], strategies: Sequence[str]) -> Order:
+    group, rung = _trade_group_of(row, symbols, strategies), int(row["rung"])
+    return Order(
+        order_id=f"{group}/{rung}",
+        trade_group_id=group,
+        symbol=symbols[row["symbol"]],
+        strategy=strategies[row["strategy"]],
+        kind="rung" if rung else "market",
+        rung=rung,
+        quote=to_decimal(row["quote_e8"]),
+        limit_price=None if np.isnan(row["limit_price"]) else decimal_of(row["limit_price"]),
+        status=OrderStatus(row["status"]).code,
+        placed_ms=int(row["decision_ms"]),
+        ended_ms=int(row["ended_ms"]) if row["ended_ms"] >= 0 else None,
+        reason=Reason(row["reason"]) or None,
+    )
 
 
 def _trade_group_of(row: np.void, symbols: Sequence[Symbol], strategies: Sequence[str]) -> str:

@@ -48,6 +48,7 @@ class Stepped:
     ----------
     fills : FILL_DTYPE in the order in which they happened; `bar` is the row of the call's panel
     trades : TRADE_DTYPE of the trades that closed, in their order; `setup` is the setup's number
+    orders : ORDER_DTYPE of the buys that are over, in the order in which they ended; `setup` is a number
     decisions : DECISION_DTYPE, one for each row of the call's setups
     ended : orders of earlier calls that ended without a fill, by symbol
     equity_e8, cash_e8, reserved_e8 : int64 (bars,), at each CLOSE
@@ -55,6 +56,7 @@ class Stepped:
 
     fills: RecordArray
     trades: RecordArray
+    orders: RecordArray
     decisions: RecordArray
     ended: tuple[EndedOrder, ...]
     equity_e8: IntArray
@@ -147,11 +149,14 @@ class Stepper:
                 getattr(curve, name)[-1] = book[name][0]
         trades = self._driver.trades()
         number_of = np.concatenate([before, numbers])
-        trades["setup"] = number_of[trades["setup"]]
+        orders = self._driver.orders()
+        for rows in (trades, orders):
+            rows["setup"] = number_of[rows["setup"]]
         state.slots["setup"] = number_of[state.slots["setup"]]
         return Stepped(
             fills=self._driver.fills(),
             trades=trades,
+            orders=orders,
             decisions=decisions[count:],
             ended=tuple(
                 EndedOrder(

@@ -19,6 +19,7 @@ from crypto_tracker.simulation.records import (
     DECISION_DTYPE,
     FILL_DTYPE,
     MAX_LEVELS,
+    ORDER_DTYPE,
     OUTCOME_DTYPE,
     TRADE_DTYPE,
     Scenario,
@@ -79,7 +80,8 @@ def _alone(scenario: Scenario) -> tuple[Callable[[IntArray, RecordArray], None],
     records = kernel.Records(
         np.zeros(2 * MAX_LEVELS + 8, dtype=FILL_DTYPE),
         trades,
-        np.zeros(2, dtype=np.int64),
+        np.zeros(MAX_LEVELS, dtype=ORDER_DTYPE),
+        np.zeros(1, dtype=kernel.WRITTEN_DTYPE),
         np.zeros(len(scenario.setups), dtype=DECISION_DTYPE),
     )
     bars = bar_arrays(panel, rules.timezone)

@@ -97,6 +97,32 @@ TRADE_DTYPE = np.dtype(
     align=True,
 )
 
+ORDER_DTYPE = np.dtype(
+    [
+        ("setup", np.int64),  # row of the setups array
+        ("symbol", np.int32),
+        ("strategy", np.int16),
+        ("rung", np.int16),  # 0 for the market part
+        ("status", np.int8),  # OrderStatus
+        ("reason", np.int8),  # Reason for which it ended without being filled whole; ACCEPTED where none is
+        ("decision_ms", np.int64),
+        ("ended_ms", np.int64),  # close of the bar in which it was filled or ended, -1 before
+        ("quote_e8", np.int64),  # what it was admitted for
+        ("limit_price", np.float64),  # of a rung that is placed, else NaN
+    ],
+    align=True,
+)
+
+HOLDING_DTYPE = np.dtype(
+    [
+        ("mark_price", np.float64),  # last close
+        ("trailing_armed", np.bool_),
+        ("due_ms", np.int64),  # time exit
+        ("exit_pending", np.int8),  # ExitReason that was asked for or is under way
+    ],
+    align=True,
+)
+
 DECISION_DTYPE = np.dtype(
     [
         ("reason", np.int8),  # Reason; ACCEPTED where an order was placed (also when it later expired)
@@ -220,6 +246,9 @@ class SimulationResult:
     fills : FILL_DTYPE in the order in which they happened
     trades : TRADE_DTYPE of closed trades, in the order in which they closed
     open_trades : TRADE_DTYPE of positions still held, by symbol
+    holdings : HOLDING_DTYPE, one for each row of `open_trades`
+    orders : ORDER_DTYPE of the buys of all admitted setups: those that are over in the order in which they
+        ended, then those that wait, by symbol and rung
     decisions : DECISION_DTYPE, one for each row of the scenario's setups (resets carry ACCEPTED and rank -1)
     equity_e8, cash_e8, reserved_e8 : int64 (bars,), at each CLOSE
     regime : int8 (bars,), fast regime at each CLOSE
@@ -228,6 +257,8 @@ class SimulationResult:
     fills: RecordArray
     trades: RecordArray
     open_trades: RecordArray
+    holdings: RecordArray
+    orders: RecordArray
     decisions: RecordArray
     equity_e8: IntArray
     cash_e8: IntArray

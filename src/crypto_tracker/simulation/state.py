@@ -15,7 +15,7 @@ from crypto_tracker.core.instruments import Instruments
 from crypto_tracker.core.timeframes import HOUR_MS, MINUTE_MS
 from crypto_tracker.portfolio.parameters import CORRELATION_HOURS, SizingMode
 from crypto_tracker.simulation.parameters import FillSource, Intrabar, Rules
-from crypto_tracker.simulation.records import MAX_LEVELS
+from crypto_tracker.simulation.records import HOLDING_DTYPE, MAX_LEVELS
 
 EMPTY, PENDING, HELD = 0, 1, 2  # phases of a slot
 NO_HOUR = -1
@@ -278,6 +278,16 @@ class PortfolioState:
             arrays[name] = np.frombuffer(content, packed, count, place).reshape(shape).astype(dtype)
             place += count * packed.itemsize
         return cls(**(_no_hours(len(arrays["coins"])) | arrays))
+
+    def holdings(self) -> RecordArray:
+        """How every position stands besides its trade, HOLDING_DTYPE by symbol."""
+        held = np.flatnonzero(self.slots["phase"] == HELD)
+        slots, rows = self.slots[held], np.zeros(len(held), dtype=HOLDING_DTYPE)
+        rows["mark_price"] = self.coins["last_close"][held]
+        rows["trailing_armed"] = slots["armed"]
+        rows["due_ms"] = slots["first_fill_ms"] + slots["max_hold_ms"]
+        rows["exit_pending"] = np.where(slots["trigger"], slots["trigger"], slots["request"])
+        return rows
 
     def restore(self, earlier: "PortfolioState") -> None:
         """Become what `earlier` is, in the same arrays: whoever holds them sees it."""

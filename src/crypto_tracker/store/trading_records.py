@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from crypto_tracker.core.arrays import CodeArray, FloatArray, IntArray
 from crypto_tracker.core.decisions import Reason, Regime, Verdict
-from crypto_tracker.core.orders import ExitReason, Fill, Trade
+from crypto_tracker.core.orders import Fill, Order, Standing, Trade
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe
 
@@ -86,36 +86,17 @@ class SetupRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OrderRecord:
-    """One buy of an admitted setup as it stands now."""
+class OrderRecord(Order):
+    """An order, and the configuration version that its setup was decided under."""
 
-    order_id: str
-    trade_group_id: str
-    symbol: Symbol
-    strategy: str
-    kind: str
-    rung: int
-    quote: Decimal
-    limit_price: Decimal | None
-    status: str
-    placed_ms: int
-    ended_ms: int | None
-    reason: Reason | None
     version: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PositionRecord:
+class PositionRecord(Standing):
     """One held position as it stands now. `trade` is the open trade, marked at `mark_price`."""
 
     trade: Trade
-    open_quantity: Decimal
-    mark_price: float
-    stop_price: float
-    target_price: float
-    trailing_armed: bool
-    due_ms: int
-    exit_pending: ExitReason | None
     version: str
 
 

@@ -190,10 +190,7 @@ class Trader:
             configuration=fresh_configuration,
         )
         minute = SteppedMinute(
-            close_ms=close_ms,
-            regime=Regime(market.regime[-1]),
             instruments=self.setting.instruments,
-            entry_bars=self.setting.rules.fills.entry_bars,
             strategies=account.strategies,
             before=portfolio_before,
             after=state.portfolio,
