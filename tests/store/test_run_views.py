@@ -15,7 +15,20 @@ from crypto_tracker.store.database import RUNS, downgrade, open_engine
 from crypto_tracker.store.run_views import RunReader, RunViews
 from crypto_tracker.store.runs import FILE_NAME, EquityStretch, RunStore
 from crypto_tracker.strategies.decisions import ScanBlock, encode_block
-from tests.store.test_runs import BTC, ETH, FILL, NOON, SETUP, TRADE, record
+from tests.store.test_runs import (
+    BTC,
+    ETH,
+    FILL,
+    MARKET,
+    NOON,
+    NOTHING_TRADED,
+    RUNG,
+    SETUP,
+    STANDING,
+    TRADE,
+    WAITING,
+    record,
+)
 
 MINUTE = 60_000
 WON = replace(
@@ -44,7 +57,7 @@ def home(tmp_path: Path):
     store = RunStore.open(tmp_path)
     record(store, trades=[WON, TRADE, LOST, GONE])
     for number in range(2, 6):
-        record(store, trades=[], equity=[], recorded_at_ms=number)
+        record(store, **NOTHING_TRADED, equity=[], recorded_at_ms=number)
     store.close()
     return tmp_path
 
@@ -89,6 +102,37 @@ def test_closed_trades_come_by_columns_in_the_order_in_which_they_closed(home):
         assert len(views.trade_rows(2)[0]) == 0
         with pytest.raises(DataError, match=r"the run 1 under .* has no trade other"):
             views.trades_of(1, ["won", "other"])
+
+
+def test_orders_and_standings_are_read_back_as_they_were_told(tmp_path):
+    store = RunStore.open(tmp_path)
+    other = replace(MARKET, trade_group_id="other", order_id="other/0")
+    run_id = record(store, orders=[RUNG, other, WAITING, MARKET])
+    record(store, **NOTHING_TRADED)
+    store.close()
+    with RunViews.open(tmp_path) as views:
+        group = TRADE.trade_group_id
+        assert views.orders(run_id, [group, "nobody"]) == {group: [MARKET, RUNG, WAITING]}
+        assert views.orders(run_id, ["other"]) == {"other": [other]}
+        assert views.orders(2, [group]) == {}
+        assert views.standings(run_id) == {group: STANDING}
+        assert views.standings(2) == {}
+        assert views.levels(run_id) == {group: (STANDING.stop_price, STANDING.target_price)}
+        assert views.levels(2) == {}
+
+
+def test_a_run_of_the_fifth_version_is_read_without_what_it_did_not_keep(tmp_path):
+    store = RunStore.open(tmp_path)
+    run_id = record(store)
+    store.close()
+    engine = open_engine(tmp_path / FILE_NAME)
+    downgrade(engine, RUNS, "0005")
+    engine.dispose()
+    with RunViews.open(tmp_path) as views:
+        assert views.open_trades(run_id) == [TRADE]
+        assert views.fills(run_id) == [FILL]
+        assert views.orders(run_id, [TRADE.trade_group_id]) == {}
+        assert views.standings(run_id) == views.levels(run_id) == {}
 
 
 def test_fills_of_some_trades_come_in_the_order_in_which_they_happened(tmp_path):

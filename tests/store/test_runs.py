@@ -16,12 +16,12 @@ from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from crypto_tracker.core.decisions import Reason, Verdict
-from crypto_tracker.core.orders import ExitReason, Fill, FillKind, Trade
+from crypto_tracker.core.orders import ExitReason, Fill, FillKind, Order, Standing, Trade
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import to_ms
 from crypto_tracker.store import run_tables as tables
 from crypto_tracker.store.database import RUNS, current_revision, downgrade, open_engine, upgrade
-from crypto_tracker.store.runs import FILE_NAME, EquityStretch, Run, RunStore, SetupRow
+from crypto_tracker.store.runs import FILE_NAME, EquityStretch, Run, RunStore, SetupRow, TradeRecords
 
 BTC, ETH = Symbol("BTC", "USDT"), Symbol("ETH", "USDT")
 MIDNIGHT = datetime(2025, 8, 1, tzinfo=UTC)
@@ -87,9 +87,56 @@ TRADE = Trade(
     fallback=True,
 )
 
+MARKET = Order(
+    order_id=f"{TRADE.trade_group_id}/0",
+    trade_group_id=TRADE.trade_group_id,
+    symbol=BTC,
+    strategy="DCA",
+    kind="market",
+    rung=0,
+    quote=Decimal("1524.15787654"),
+    limit_price=None,
+    status="filled",
+    placed_ms=to_ms(NOON),
+    ended_ms=to_ms(NOON) + 60_000,
+    reason=None,
+)
+RUNG = replace(
+    MARKET,
+    order_id=f"{TRADE.trade_group_id}/1",
+    kind="rung",
+    rung=1,
+    limit_price=Decimal("0.0000122222221012345678"),
+    status="cancelled",
+    reason=Reason.REGIME_PANIC,
+)
+WAITING = replace(
+    RUNG, order_id=f"{TRADE.trade_group_id}/2", rung=2, status="partially_filled", ended_ms=None, reason=None
+)
+STANDING = Standing(
+    open_quantity=Decimal("123456789.000001"),
+    mark_price=0.0000124,
+    stop_price=0.000011,
+    target_price=0.000014,
+    trailing_armed=True,
+    due_ms=to_ms(NOON) + 3_600_000,
+    exit_pending=ExitReason.MANUAL,
+)
+TRADED: dict[str, Any] = {
+    "fills": [FILL],
+    "trades": [TRADE],
+    "levels": {TRADE.trade_group_id: (STANDING.stop_price, STANDING.target_price)},
+    "standings": {TRADE.trade_group_id: STANDING},
+    "orders": [MARKET],
+}
 STRETCH = EquityStretch(
     time_ms=RUN.end_ms - 60_000, equity_e8=9_999, low_e8=9_000, high_e8=10_001, drawdown=0.1001
 )
+
+
+NOTHING_TRADED: dict[str, Any] = {
+    "fills": [], "trades": [], "levels": {}, "standings": {}, "orders": []
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -104,16 +151,15 @@ def record(store: RunStore, run: Run = RUN, **changed: Any) -> int:
         "state": "finished",
         "recorded_at_ms": 1,
         "setups": [SETUP],
-        "fills": [FILL],
-        "trades": [TRADE],
         "blocks": [(SETUP.time_ms, "DCA", b"block")],
         "equity": [STRETCH],
     }
-    return store.record(run, **(rows | changed))
+    traded = {name: changed.pop(name) for name in TRADED if name in changed}
+    return store.record(run, traded=TradeRecords(**(TRADED | traded)), **(rows | changed))
 
 
 def nothing_is_there(store: RunStore) -> bool:
-    return store.counts(1) == {"setups": 0, "fills": 0, "trades": 0, "decision_blocks": 0, "equity": 0} and (
+    return not any(store.counts(1).values()) and (
         store.latest_covering(BTC, "DCA", SETUP.time_ms, "v1", ["1m"]) is None
     )
 
@@ -140,7 +186,9 @@ def test_what_is_recorded_is_read_back_to_the_last_digit(store: RunStore):
     assert setup is not None
     assert (setup.verdict, setup.reason, setup.rank, setup.measured) == ("TAKE", "accepted", 0, None)
     assert store.block(run_id, "DCA", SETUP.time_ms) == b"block"
-    assert store.counts(run_id) == {"setups": 1, "fills": 1, "trades": 1, "decision_blocks": 1, "equity": 1}
+    assert store.counts(run_id) == {
+        "setups": 1, "orders": 1, "fills": 1, "trades": 1, "exits": 1, "positions": 1, "decision_blocks": 1, "equity": 1,
+    }  # fmt: skip
 
 
 def test_what_is_not_there_is_none(store: RunStore):
@@ -169,7 +217,7 @@ def test_fills_keep_their_order_and_trades_stand_in_order_of_entry(store: RunSto
 
 
 def test_an_empty_run_is_a_run(store: RunStore):
-    run_id = record(store, setups=[], fills=[], trades=[], blocks=[], equity=[])
+    run_id = record(store, setups=[], **NOTHING_TRADED, blocks=[], equity=[])
     assert set(store.counts(run_id).values()) == {0}
     assert store.latest_covering(BTC, "DCA", SETUP.time_ms, "v1", ["1m"]) is not None
 
@@ -265,12 +313,19 @@ NONSENSE = [
     ("fills", "kind", "gift"),
     ("fills", "exit_reason", "tired"),
     ("fills", "price", None),
+    ("orders", "status", "tired"),
+    ("orders", "ended_ms", None),
+    ("orders", "quote", None),
+    ("positions", "exit_pending", "tired"),
+    ("positions", "due_ms", None),
     ("trades", "exit_reason", "tired"),
     ("trades", "pnl_quote", None),
     ("decision_blocks", "block", None),
     ("setups", "run_id", 99),
     ("fills", "run_id", 99),
     ("trades", "run_id", 99),
+    ("orders", "run_id", 99),
+    ("positions", "run_id", 99),
     ("decision_blocks", "run_id", 99),
     ("equity", "high_quote", 0),
     ("equity", "run_id", 99),

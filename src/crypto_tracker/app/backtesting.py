@@ -16,13 +16,19 @@ from crypto_tracker.config.entries import configured_strategies
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.config.versions import canonical, version
 from crypto_tracker.core.timeframes import DAY_MS, from_ms, to_ms
-from crypto_tracker.research.backtest import Backtest, Progress, equity_stretches, run_backtest, setup_rows
+from crypto_tracker.research.backtest import (
+    Backtest,
+    Progress,
+    equity_stretches,
+    run_backtest,
+    setup_rows,
+    trade_records,
+)
 from crypto_tracker.research.bundle import Options, bundle
 from crypto_tracker.research.bundle_contents import Document
 from crypto_tracker.research.chunks import run_in_months
 from crypto_tracker.research.data_hash import DIGITS
 from crypto_tracker.research.market import unknown_trend
-from crypto_tracker.simulation import ledger
 from crypto_tracker.simulation.books import market_fills
 from crypto_tracker.simulation.parameters import FillSource
 from crypto_tracker.simulation.report import About, Report, against_search, report
@@ -126,7 +132,6 @@ def recorded(
 ) -> Report:
     """The report with its number, after all records of the run were written in one transaction."""
     progress("recording", _RECORDING)
-    result, names = run.result, (run.scenario.panel.symbols, run.scenario.strategies)
     store = RunStore.open(home)
     try:
         run_id = store.record(
@@ -145,10 +150,9 @@ def recorded(
             state="finished",
             recorded_at_ms=to_ms(now),
             setups=[*setup_rows(run.scenario, run.result), *run.detected.near],
-            fills=ledger.fills(result.fills, [result.trades, result.open_trades], *names),
-            trades=[*found.trades, *found.open_trades],
+            traded=trade_records(run.scenario, run.result),
             blocks=run.detected.blocks,
-            equity=equity_stretches(run.scenario, result),
+            equity=equity_stretches(run.scenario, run.result),
         )
     finally:
         store.close()

@@ -18,13 +18,14 @@ from crypto_tracker.research.detection import Detected, detect
 from crypto_tracker.research.market import Market, gather
 from crypto_tracker.research.recorded_books import recorded_books
 from crypto_tracker.research.universe import named, withhold
+from crypto_tracker.simulation import ledger
 from crypto_tracker.simulation.backtest import simulate_portfolio
 from crypto_tracker.simulation.driver import trading_days
 from crypto_tracker.simulation.metrics import Figures, figures
 from crypto_tracker.simulation.records import Scenario, SimulationResult, no_commands
 from crypto_tracker.store.books import BookSource
 from crypto_tracker.store.choice import Choice
-from crypto_tracker.store.runs import EquityStretch, SetupRow
+from crypto_tracker.store.runs import EquityStretch, SetupRow, TradeRecords
 from crypto_tracker.store.sources import BarSource
 from crypto_tracker.strategies.base import EVENT_SETUP, StrategyEntry
 
@@ -161,6 +162,23 @@ def slow_regime(market: Market) -> CodeArray | None:
     days = view.reference[Timeframe.D1]
     return align_codes(
         view.slow_regime, days.close_time_ms, market.panel.close_time_ms, unknown=SlowRegime.UNKNOWN
+    )
+
+
+def trade_records(backtest_scenario: Scenario, result: SimulationResult) -> TradeRecords:
+    """Fills, trades and orders of a run as its record keeps them."""
+    names = backtest_scenario.panel.symbols, backtest_scenario.strategies
+    rows = np.concatenate([result.trades, result.open_trades])
+    trades = ledger.trades(rows, *names)
+    standings = ledger.standings(result.open_trades, result.holdings)
+    levels = zip(rows["stop_price"].tolist(), rows["target_price"].tolist(), strict=True)
+    groups = [trade.trade_group_id for trade in trades]
+    return TradeRecords(
+        fills=ledger.fills(result.fills, [rows], *names),
+        trades=trades,
+        levels=dict(zip(groups, levels, strict=True)),
+        standings=dict(zip(groups[len(result.trades) :], standings, strict=True)),
+        orders=ledger.orders(result.orders, *names),
     )
 
 

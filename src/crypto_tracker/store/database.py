@@ -50,7 +50,7 @@ _DAMAGED = ("Could not decode to UTF-8", "disk I/O error")
 _OTHER_COLUMNS = ("no such column", "has no column named", "no such table")
 _MIGRATIONS = Path(__file__).parent / "migrations"
 MARKET = Chain("market", _MIGRATIONS / "market", head="0002")
-RUNS = Chain("runs", _MIGRATIONS / "runs", head="0005")
+RUNS = Chain("runs", _MIGRATIONS / "runs", head="0006")
 TRADING = Chain("trading", _MIGRATIONS / "trading", head="0005")
 CONTROL = Chain("control", _MIGRATIONS / "control", head="0002")
 RESEARCH = Chain("research", _MIGRATIONS / "research", head="0001")

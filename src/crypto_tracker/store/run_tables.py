@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 from crypto_tracker.core.decisions import Reason, Verdict
-from crypto_tracker.core.orders import ExitReason, FillKind
+from crypto_tracker.core.orders import ExitReason, FillKind, OrderStatus
 from crypto_tracker.store.types import NAMING, ExactDecimal, Money, one_of
 
 metadata = MetaData(naming_convention=NAMING)
@@ -143,6 +143,52 @@ trades = Table(
     sqlite_with_rowid=False,
 )
 """Closed trades, and open ones (`exit_reason` none) marked at the last close of the run."""
+
+exits = Table(
+    "exits",
+    metadata,
+    _run_id(),
+    Column("trade_group_id", String, primary_key=True),
+    Column("stop_price", Float, nullable=False),  # active: the trailing level where it is armed and higher
+    Column("target_price", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Stop and target of every trade when it ended, or at the end; runs of older versions have none."""
+
+positions = Table(
+    "positions",
+    metadata,
+    _run_id(),
+    Column("trade_group_id", String, primary_key=True),
+    Column("open_quantity", ExactDecimal, nullable=False),  # still held
+    Column("mark_price", Float, nullable=False),  # last close
+    Column("trailing_armed", Boolean, nullable=False),
+    Column("due_ms", BigInteger, nullable=False),  # time exit
+    Column("exit_pending", String),  # exit reason that was asked for or is under way
+    one_of("exit_pending", _EXITS),
+    sqlite_with_rowid=False,
+)
+"""How trades that were left open stood besides their exits; runs of older versions have none."""
+
+orders = Table(
+    "orders",
+    metadata,
+    _run_id(),
+    Column("trade_group_id", String, primary_key=True),
+    Column("rung", Integer, primary_key=True),  # 0 the market entry
+    Column("symbol", String, nullable=False),
+    Column("strategy", String, nullable=False),
+    Column("quote", Money, nullable=False),  # the amount that it buys for
+    Column("limit_price", ExactDecimal),  # of a rung, once the first fill has set it
+    Column("status", String, nullable=False),
+    Column("placed_ms", BigInteger, nullable=False),  # the close at which it was admitted
+    Column("ended_ms", BigInteger),  # close of the bar in which it was filled or ended
+    Column("reason", String),  # why it ended without being filled whole
+    one_of("status", [status.code for status in OrderStatus]),
+    CheckConstraint("(status IN ('open', 'partially_filled')) = (ended_ms IS NULL)", name="ended"),
+    sqlite_with_rowid=False,
+)
+"""The buys of every admitted setup, as an account keeps them; runs of older versions have none."""
 
 equity = Table(
     "equity",

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, Row, bindparam, func, select, text, t
 from crypto_tracker.core.decisions import Reason, Verdict
 from crypto_tracker.core.errors import DataError, StoreError
 from crypto_tracker.core.money import to_e8
-from crypto_tracker.core.orders import ExitReason, Fill, Trade
+from crypto_tracker.core.orders import ExitReason, Fill, Order, Standing, Trade
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.store import run_tables as tables
 from crypto_tracker.store.column_rows import (
@@ -256,6 +256,38 @@ class RunViews:
         ]
         return [fill_of(row) for row in sorted(rows, key=lambda row: row.sequence)]
 
+    def standings(self, run_id: int) -> dict[str, Standing]:
+        """How the trades that were left open stood, by group; none where that was not kept."""
+        held, exits = tables.positions.c, tables.exits.c
+        both = (exits.run_id == held.run_id) & (exits.trade_group_id == held.trade_group_id)
+        query = (
+            select(tables.positions, exits.stop_price, exits.target_price)
+            .join(tables.exits, both)
+            .where(held.run_id == run_id)
+        )
+        return {row.trade_group_id: _standing(row) for row in self._connection.execute(query)}
+
+    def levels(self, run_id: int) -> dict[str, tuple[float, float]]:
+        """Stop and target of every trade when it ended, or at the end, by group; none where not kept."""
+        columns = tables.exits.c
+        query = select(columns.trade_group_id, columns.stop_price, columns.target_price)
+        rows = self._connection.execute(query.where(columns.run_id == run_id))
+        return {row.trade_group_id: (row.stop_price, row.target_price) for row in rows}
+
+    def orders(self, run_id: int, trade_group_ids: Sequence[str]) -> dict[str, list[Order]]:
+        """The buys of each group, the market entry, then its rungs; none where they were not kept."""
+        found: dict[str, list[Order]] = {}
+        columns = tables.orders.c
+        for part in parts(trade_group_ids):
+            query = (
+                select(tables.orders)
+                .where(columns.run_id == run_id, columns.trade_group_id.in_(part))
+                .order_by(columns.trade_group_id, columns.rung)
+            )
+            for row in self._connection.execute(query):
+                found.setdefault(row.trade_group_id, []).append(_order(row))
+        return found
+
     def setup_rows(self, run_id: int) -> SetupRows:
         """Setups and near misses of a run by columns, by time, symbol and strategy."""
         columns = plain_columns(
@@ -375,6 +407,35 @@ def _run(row: Row[Any]) -> Run:
         configuration_version=row.configuration_version,
         configuration=row.configuration,
         code_version=row.code_version,
+    )
+
+
+def _standing(row: Row[Any]) -> Standing:
+    return Standing(
+        open_quantity=row.open_quantity,
+        mark_price=row.mark_price,
+        stop_price=row.stop_price,
+        target_price=row.target_price,
+        trailing_armed=row.trailing_armed,
+        due_ms=row.due_ms,
+        exit_pending=None if row.exit_pending is None else ExitReason[row.exit_pending.upper()],
+    )
+
+
+def _order(row: Row[Any]) -> Order:
+    return Order(
+        order_id=f"{row.trade_group_id}/{row.rung}",
+        trade_group_id=row.trade_group_id,
+        symbol=Symbol.parse(row.symbol),
+        strategy=row.strategy,
+        kind="rung" if row.rung else "market",
+        rung=row.rung,
+        quote=row.quote,
+        limit_price=row.limit_price,
+        status=row.status,
+        placed_ms=row.placed_ms,
+        ended_ms=row.ended_ms,
+        reason=None if row.reason is None else Reason[row.reason.upper()],
     )
 
 

@@ -1,8 +1,8 @@
-"""Recorded simulations: their decisions, setups, fills and trades, in one transaction each."""
+"""Recorded simulations: their decisions, setups, orders, fills and trades, in one transaction each."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, delete, func, insert, select
 
 from crypto_tracker.core.decisions import Reason, Verdict
-from crypto_tracker.core.money import to_decimal
-from crypto_tracker.core.orders import ExitReason, Fill, Trade
+from crypto_tracker.core.money import to_decimal, to_e8
+from crypto_tracker.core.orders import ExitReason, Fill, Order, Standing, Trade
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import to_ms
 from crypto_tracker.store import run_tables as tables
@@ -33,6 +33,19 @@ _SETUP_COLUMNS = (
     "fallback",
     "measured",
     "limit_value",
+)
+_ORDER_COLUMNS = (
+    "run_id",
+    "trade_group_id",
+    "rung",
+    "symbol",
+    "strategy",
+    "quote",
+    "limit_price",
+    "status",
+    "placed_ms",
+    "ended_ms",
+    "reason",
 )
 _ROWS_AT_ONCE = 10_000
 
@@ -81,6 +94,26 @@ class EquityStretch:
     drawdown: float  # deepest fall in it from the highest point of the run so far
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradeRecords:
+    """What the simulator told of its trades.
+
+    Attributes
+    ----------
+    fills : in the order in which they happened
+    trades : closed ones and those left open
+    levels : stop and target of every trade when it ended, or at the end, by trade group
+    standings : how those left open stood, by trade group
+    orders : the buys of all admitted setups
+    """
+
+    fills: Sequence[Fill] = ()
+    trades: Sequence[Trade] = ()
+    levels: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    standings: Mapping[str, Standing] = field(default_factory=dict)
+    orders: Sequence[Order] = ()
+
+
 class RunStore:
     """The database of runs of a home folder."""
 
@@ -111,8 +144,7 @@ class RunStore:
         state: str,
         recorded_at_ms: int,
         setups: Iterable[SetupRow],
-        fills: Sequence[Fill],
-        trades: Sequence[Trade],
+        traded: TradeRecords,
         blocks: Iterable[tuple[int, str, bytes]] = (),
         equity: Iterable[EquityStretch] = (),
     ) -> int:
@@ -139,12 +171,8 @@ class RunStore:
                 raise RuntimeError("the database gave no number for the run")
             run_id = int(key[0])
             _insert_setups(connection, run_id, setups)
-            if fills:
-                connection.execute(
-                    insert(tables.fills), [_fill_values(run_id, n, fill) for n, fill in enumerate(fills)]
-                )
-            if trades:
-                connection.execute(insert(tables.trades), [_trade_values(run_id, trade) for trade in trades])
+            _insert_trades(connection, run_id, traded)
+            _insert_orders(connection, run_id, traded.orders)
             rows = [
                 {"run_id": run_id, "time_ms": time_ms, "strategy": strategy, "block": block}
                 for time_ms, strategy, block in blocks
@@ -156,7 +184,8 @@ class RunStore:
                 connection.execute(
                     insert(tables.equity), [_equity_values(run_id, stretch) for stretch in stretches]
                 )
-            connection.execute(insert(tables.totals).values(_total_values(run_id, trades, stretches[-1:])))
+            totals = _total_values(run_id, traded.trades, stretches[-1:])
+            connection.execute(insert(tables.totals).values(totals))
         return run_id
 
     def latest_covering(
@@ -206,7 +235,16 @@ class RunStore:
 
     def counts(self, run_id: int) -> Mapping[str, int]:
         """Rows of each table for one run."""
-        listed = (tables.setups, tables.fills, tables.trades, tables.decision_blocks, tables.equity)
+        listed = (
+            tables.setups,
+            tables.orders,
+            tables.fills,
+            tables.trades,
+            tables.exits,
+            tables.positions,
+            tables.decision_blocks,
+            tables.equity,
+        )
         with self._engine.connect() as connection:
             return {
                 table.name: int(
@@ -276,6 +314,53 @@ def _insert_setups(connection: Connection, run_id: int, setups: Iterable[SetupRo
         connection.exec_driver_sql("PRAGMA ignore_check_constraints = OFF")
 
 
+def _insert_trades(connection: Connection, run_id: int, traded: TradeRecords) -> None:
+    """Write fills and trades, where their exits were, and how those left open stood."""
+    if traded.fills:
+        connection.execute(
+            insert(tables.fills), [_fill_values(run_id, n, fill) for n, fill in enumerate(traded.fills)]
+        )
+    if traded.trades:
+        connection.execute(insert(tables.trades), [_trade_values(run_id, trade) for trade in traded.trades])
+    if traded.levels:
+        connection.execute(
+            insert(tables.exits),
+            [
+                {"run_id": run_id, "trade_group_id": group, "stop_price": stop, "target_price": target}
+                for group, (stop, target) in traded.levels.items()
+            ],
+        )
+    if traded.standings:
+        connection.execute(
+            insert(tables.positions),
+            [_position_values(run_id, group, standing) for group, standing in traded.standings.items()],
+        )
+
+
+def _insert_orders(connection: Connection, run_id: int, orders: Sequence[Order]) -> None:
+    """Write the buys of all setups, several for each trade, straight through the driver."""
+    marks = ", ".join("?" * len(_ORDER_COLUMNS))
+    statement = f"INSERT INTO orders ({', '.join(_ORDER_COLUMNS)}) VALUES ({marks})"  # noqa: S608 - our own names
+    rows = [
+        (
+            run_id,
+            order.trade_group_id,
+            order.rung,
+            str(order.symbol),
+            order.strategy,
+            to_e8(order.quote),
+            None if order.limit_price is None else format(order.limit_price, "f"),
+            order.status,
+            order.placed_ms,
+            order.ended_ms,
+            None if order.reason is None else order.reason.code,
+        )
+        for order in orders
+    ]
+    if rows:
+        connection.exec_driver_sql(statement, rows)
+
+
 def _fill_values(run_id: int, sequence: int, fill: Fill) -> dict[str, Any]:
     return {
         "run_id": run_id,
@@ -293,6 +378,18 @@ def _fill_values(run_id: int, sequence: int, fill: Fill) -> dict[str, Any]:
         "slippage_quote": fill.slippage_quote,
         "exit_reason": fill.exit_reason.code,
         "volume_unknown": fill.volume_unknown,
+    }
+
+
+def _position_values(run_id: int, group: str, standing: Standing) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "trade_group_id": group,
+        "open_quantity": standing.open_quantity,
+        "mark_price": standing.mark_price,
+        "trailing_armed": standing.trailing_armed,
+        "due_ms": standing.due_ms,
+        "exit_pending": None if standing.exit_pending is None else standing.exit_pending.code,
     }
 
 

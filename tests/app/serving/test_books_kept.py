@@ -21,7 +21,7 @@ from crypto_tracker.desk.source import Book, DecisionFilter, NotThere, TradeFilt
 from crypto_tracker.desk.views.charts import PairItem
 from crypto_tracker.store.database import open_engine
 from crypto_tracker.store.reader import DATABASE_NAME
-from crypto_tracker.store.runs import FILE_NAME, RunStore
+from crypto_tracker.store.runs import FILE_NAME, RunStore, TradeRecords
 from tests.app.books import Document
 from tests.app.serving.accounts import NOW_MS, book_of, load, new_desk
 from tests.trading import worlds
@@ -211,7 +211,7 @@ def test_a_run_that_was_forgotten_is_not_there_and_its_number_may_be_given_again
         store.forget(1)
         with pytest.raises(NotThere, match="there is no run 1"):
             desk.book("run:1")
-        number = store.record(run, state="finished", recorded_at_ms=NOW_MS, setups=(), fills=(), trades=())
+        number = store.record(run, state="finished", recorded_at_ms=NOW_MS, setups=(), traded=TradeRecords())
     finally:
         store.close()
     assert desk.book(f"run:{number}").profit(TradeFilter()).trades == 0
@@ -227,7 +227,7 @@ def test_of_runs_no_more_rows_are_kept_than_there_is_room_for(
     try:
         numbers = [
             store.record(
-                large.records.run, state="finished", recorded_at_ms=NOW_MS, setups=(), fills=(), trades=()
+                large.records.run, state="finished", recorded_at_ms=NOW_MS, setups=(), traded=TradeRecords()
             )
             for _ in range(3)
         ]
@@ -241,7 +241,7 @@ def test_of_runs_no_more_rows_are_kept_than_there_is_room_for(
     assert again is small[0]  # it was there; nothing had to be kept anew
     fourth = RunStore.open(own_home)
     number = fourth.record(
-        large.records.run, state="finished", recorded_at_ms=NOW_MS, setups=(), fills=(), trades=()
+        large.records.run, state="finished", recorded_at_ms=NOW_MS, setups=(), traded=TradeRecords()
     )
     fourth.close()
     runs.of(number, installed)

@@ -22,7 +22,7 @@ from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe, to_ms
 from crypto_tracker.desk.source import DecisionFilter, NotThere, TradeFilter
 from crypto_tracker.store import trading_tables as tables
 from crypto_tracker.store.database import open_engine
-from crypto_tracker.store.runs import Run, RunStore
+from crypto_tracker.store.runs import Run, RunStore, TradeRecords
 from crypto_tracker.store.trading import is_traded
 from crypto_tracker.store.trading_views import TradingViews
 from tests.app.serving.accounts import NOW_MS, book_of, load, new_desk, trade_on
@@ -57,8 +57,7 @@ def record_run(home: Path) -> int:
             state="finished",
             recorded_at_ms=NOW_MS,
             setups=(),
-            fills=(),
-            trades=(),
+            traded=TradeRecords(),
         )
     finally:
         store.close()

@@ -187,14 +187,75 @@ def test_a_position_left_open_is_marked_at_the_last_close_of_the_run(book: RunBo
         last = book.candles(symbol, Timeframe.M1, 1, None)
         assert position.mark_price == pytest.approx(last.close[-1])
         assert position.trade.exit_ms is None
+        assert position.stop_price is not None is not position.target_price
+        assert position.stop_price < position.mark_price < position.target_price
+        assert position.to_stop == position.stop_price / position.mark_price - 1.0
+        assert position.exit_pending is None
+        assert position.due_ms is not None
+        assert position.left_ms == position.due_ms - LAST_MS
+        filled = [order for order in position.orders if order.status == "filled"]
+        assert sum(order.quote for order in filled) == pytest.approx(position.trade.invested_quote, rel=0.02)
+
+
+NOTHING_KEPT = ("DELETE FROM orders", "DELETE FROM exits", "DELETE FROM positions")
+
+
+def test_a_run_of_an_older_version_shows_what_it_kept_and_says_what_it_did_not(
+    changed: Callable[..., RunBook], book: RunBook
+):
+    old = changed(*NOTHING_KEPT)
+    assert old.positions().note == NOT_RECORDED
+    for position, known in zip(old.positions().items, book.positions().items, strict=True):
+        assert position.trade == known.trade
+        assert position.mark_price == pytest.approx(known.mark_price)
+        assert position.open_quantity == pytest.approx(known.open_quantity)
         recorded = position.model_dump(
-            include={"stop_price", "target_price", "progress", "due_ms", "left_ms"}
+            include={"stop_price", "target_price", "progress", "due_ms", "left_ms", "trailing_armed"}
         )
         assert set(recorded.values()) == {None}
-        assert position.trailing_armed is None
         assert position.mark_price == float(f"{position.mark_price:.8g}")
-        bought = sum(order.quote for order in position.orders)
-        assert bought == pytest.approx(position.trade.invested_quote, rel=0.02)
+    ladders = old.trades(TradeFilter(strategies=("DCA",)), limit=500, cursor=None).items
+    trade = next(each for each in ladders if each.entry_fills < 5)
+    detail, whole = old.trade(trade.trade_group_id), book.trade(trade.trade_group_id)
+    assert (detail.note, whole.note) == (NOT_RECORDED, None)
+    assert (detail.fills, detail.decision) == (whole.fills, whole.decision)
+    filled = {order.rung: order for order in whole.orders if order.status == "filled"}
+    assert len(whole.orders) > len(detail.orders) == len(filled)
+    for order in detail.orders:
+        same = filled[order.rung]
+        assert order.model_copy(update={"quote": same.quote}) == same
+        assert order.quote == pytest.approx(same.quote, rel=0.02)
+
+
+def test_orders_of_an_older_run_that_were_never_filled_end_as_their_setups_say(
+    changed: Callable[..., RunBook], book: RunBook
+):
+    where = DecisionFilter(verdicts=("TAKE",))
+    old = changed(*NOTHING_KEPT).decisions(where, limit=500, cursor=None).items
+    assert old == book.decisions(where, limit=500, cursor=None).items
+
+
+def test_every_order_of_a_trade_is_shown_with_its_end(book: RunBook):
+    ends = set()
+    for trade in book.trades(ALL, limit=500, cursor=None).items:
+        detail = book.trade(trade.trade_group_id)
+        assert detail.note is None
+        assert [order.order_id for order in detail.orders] == [
+            f"{trade.trade_group_id}/{rung}" for rung in range(len(detail.orders))
+        ]
+        rungs = [order.limit_price for order in detail.orders[1:] if order.limit_price is not None]
+        assert len(rungs) == len(detail.orders) - 1
+        assert rungs == sorted(rungs, reverse=True)
+        assert len({order.quote for order in detail.orders}) == 1
+        bought = {fill.rung for fill in detail.fills if fill.kind != "exit"}
+        for order in detail.orders:
+            assert order.placed_ms == trade.decision_ms
+            assert order.status != "filled" or order.rung in bought
+            assert order.ended_ms is not None
+            assert trade.exit_ms is not None
+            assert order.placed_ms < order.ended_ms <= trade.exit_ms + MINUTE_MS
+            ends.add(order.status)
+    assert ends >= {"filled", "cancelled"}
 
 
 # --- trades ------------------------------------------------------------------------------------
@@ -240,7 +301,7 @@ def test_a_trade_comes_with_its_decision_its_buys_and_its_executions(book: RunBo
 
 
 def test_a_trade_that_was_left_open_says_so(book: RunBook):
-    assert book.positions().note == NOT_RECORDED
+    assert book.positions().note is None
     position = book.positions().items[0]
     detail = book.trade(position.trade.trade_group_id)
     assert detail.position == position

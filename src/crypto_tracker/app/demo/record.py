@@ -8,16 +8,14 @@ from crypto_tracker.app.demo.run import Outcome
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.config.versions import canonical, version
 from crypto_tracker.core.timeframes import to_ms
-from crypto_tracker.research.backtest import equity_stretches, setup_rows
-from crypto_tracker.simulation import ledger
+from crypto_tracker.research.backtest import equity_stretches, setup_rows, trade_records
 from crypto_tracker.store.runs import Run, RunStore
 
 
 def record(outcome: Outcome, configuration: Configuration, *, home: Path, recorded_at: datetime) -> int:
-    """Write every scan, setup, near miss, fill and trade in one transaction; returns the run's number."""
+    """Write every scan, setup, order, fill and trade in one transaction; returns the run's number."""
     scenario, result, end_ms = outcome.scenario, outcome.result, outcome.end_ms
     detected = outcome.world.detected
-    names = (scenario.panel.symbols, scenario.strategies)
     store = RunStore.open(home)
     try:
         return store.record(
@@ -39,8 +37,7 @@ def record(outcome: Outcome, configuration: Configuration, *, home: Path, record
                 *setup_rows(scenario, result),
                 *(near for near in detected.near if near.time_ms <= end_ms),
             ],
-            fills=ledger.fills(result.fills, [result.trades, result.open_trades], *names),
-            trades=[*ledger.trades(result.trades, *names), *ledger.trades(result.open_trades, *names)],
+            traded=trade_records(scenario, result),
             blocks=(block for block in detected.blocks if block[0] <= end_ms),
             equity=equity_stretches(scenario, result),
         )

@@ -16,7 +16,7 @@ from crypto_tracker.app.serving.pairs import pairs, prices
 from crypto_tracker.app.serving.readiness import readiness
 from crypto_tracker.app.serving.regimes_view import regimes_view
 from crypto_tracker.app.serving.run_decisions import RunLog, run_decisions
-from crypto_tracker.app.serving.run_positions import NOT_RECORDED, orders_of
+from crypto_tracker.app.serving.run_positions import NOT_RECORDED, filled_orders
 from crypto_tracker.app.serving.run_watch import RunWatch
 from crypto_tracker.app.serving.runs_kept import KeptRun
 from crypto_tracker.app.serving.scans import scans
@@ -103,13 +103,17 @@ class RunBook(ColumnPages):
         setups = records.setup(to_ms(trade.decision_time), trade.symbol, trade.strategy)
         decisions = run_decisions(records, setups, self._kept.tiers)
         held = self._kept.positions.items
+        orders = records.orders([trade_group_id]).get(trade_group_id)
+        note = NOT_RECORDED if orders is None else None
+        if orders is None:
+            orders = filled_orders(fills, trade, self._kept.scope.base.ms)
         return decided_views.TradeDetail(
             trade=self._view(trade),
             position=next((each for each in held if each.trade.trade_group_id == trade_group_id), None),
-            orders=[order_view(order) for order in orders_of(fills, trade)],
+            orders=[order_view(order) for order in orders],
             fills=[fill_view(fill) for fill in fills],
             decision=decisions[0] if decisions else None,
-            note=NOT_RECORDED,
+            note=note,
         )
 
     def positions(self) -> trade_views.Positions:

@@ -13,7 +13,7 @@ from crypto_tracker.app.serving.run_records import RunRecords
 from crypto_tracker.app.serving.scans import scan_sentence
 from crypto_tracker.app.serving.trade_view import trade_view
 from crypto_tracker.core.decisions import Reason, Verdict
-from crypto_tracker.core.orders import ExitReason, Trade
+from crypto_tracker.core.orders import ExitReason, Order, OrderStatus, Trade
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import from_ms
 from crypto_tracker.desk.source import DecisionFilter, LogFilter
@@ -34,8 +34,9 @@ def run_decisions(
 ) -> list[views.Decision]:
     """Setups and near misses in the order of the rows."""
     seen = measured(records, rows)
-    trades = records.ended([group_of(row) for row in rows if row.verdict is Verdict.TAKE])
-    return [_decision(records, row, seen, trades, tiers) for row in rows]
+    taken = [group_of(row) for row in rows if row.verdict is Verdict.TAKE]
+    trades, orders = records.ended(taken), records.orders(taken)
+    return [_decision(records, row, seen, trades, orders, tiers) for row in rows]
 
 
 def group_of(row: SetupRecord) -> str:
@@ -112,13 +113,15 @@ def _decision(
     row: SetupRecord,
     seen: Measured,
     trades: Mapping[str, Trade],
+    orders: Mapping[str, Sequence[Order]],
     tiers: Mapping[Symbol, str],
 ) -> views.Decision:
     order = None
     if row.verdict is Verdict.NEAR_MISS:
         sentence = scan_sentence(row.reason, seen.get(key_of(row), {}))
     elif row.verdict is Verdict.TAKE:
-        order, sentence = _ending(records, row, trades.get(group_of(row)), tiers)
+        group = group_of(row)
+        order, sentence = _ending(records, row, trades.get(group), orders.get(group, ()), tiers)
     else:
         sentence = portfolio_sentence(row.reason, row.measured, row.limit)
     return views.Decision.model_validate(
@@ -142,26 +145,34 @@ def _decision(
 
 
 def _ending(
-    records: RunRecords, row: SetupRecord, trade: Trade | None, tiers: Mapping[Symbol, str]
+    records: RunRecords,
+    row: SetupRecord,
+    trade: Trade | None,
+    orders: Sequence[Order],
+    tiers: Mapping[Symbol, str],
 ) -> tuple[views.OrderEnding, str]:
     """What became of an order, and that in words."""
     if trade is None:
         lost = row.reason is not Reason.ACCEPTED
-        status = "expired" if lost else "open"
+        status = OrderStatus.OPEN.code
+        if lost:
+            expired = row.reason is Reason.EXPIRED
+            status = (OrderStatus.EXPIRED if expired else OrderStatus.CANCELLED).code
         sentence = (
             portfolio_sentence(row.reason, row.measured, row.limit)
             if lost
             else "an order was placed, and the run ended before it was filled"
         )
     elif trade.exit_reason is ExitReason.NONE:
-        status, sentence = "filled", "an order was placed and filled; the run ended before it was closed"
+        status = OrderStatus.FILLED.code
+        sentence = "an order was placed and filled; the run ended before it was closed"
     else:
-        status = "filled"
+        status = OrderStatus.FILLED.code
         sentence = f"an order was placed and filled; {trade_ending(trade)}"
     closed = trade is not None and trade.exit_time is not None
     order = views.OrderEnding(
         trade_group_id=group_of(row),
-        status=status,
+        status=orders[0].status if orders else status,  # of the market entry; older runs kept none
         reason=None if row.reason is Reason.ACCEPTED else row.reason.code,
         trade=trade_view(trade, tier=tiers[row.symbol], version=row.version, until_ms=records.run.end_ms)
         if trade is not None and closed

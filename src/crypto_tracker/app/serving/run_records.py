@@ -10,7 +10,7 @@ import numpy as np
 
 from crypto_tracker.app.serving.setup_columns import SetupColumns, SetupKey
 from crypto_tracker.app.serving.trade_columns import TradeColumns
-from crypto_tracker.core.orders import Fill, Trade
+from crypto_tracker.core.orders import Fill, Order, Trade
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import to_ms
 from crypto_tracker.desk.source import DecisionFilter, NotThere, TradeFilter
@@ -29,6 +29,7 @@ class RunRecords:
     equity : in some thousand stretches; no row where the run is older than that
     max_drawdown : of the equity at every close, None where it was not kept
     left_open : what was still held at the end, by symbol, marked at the last close
+    standings : how that stood, by trade group; empty where the run is older than that
     newest_blocks : the last scan of every strategy whose scans were kept
     """
 
@@ -44,6 +45,7 @@ class RunRecords:
             self.equity = views.equity(run_id)
             self.max_drawdown = views.max_drawdown(run_id)
             self.left_open = tuple(views.open_trades(run_id))
+            self.standings = views.standings(run_id)
             newest = [
                 next(views.blocks(run_id, (name,), limit=1, newest_first=True), None)
                 for name in self.run.strategies
@@ -81,6 +83,13 @@ class RunRecords:
             return []
         with self._reader.views() as views:
             return views.fills_of(self.run_id, groups)
+
+    def orders(self, groups: Sequence[str]) -> dict[str, list[Order]]:
+        """The buys of each group, the market entry first; empty where the run is older than that."""
+        if not groups:
+            return {}
+        with self._reader.views() as views:
+            return views.orders(self.run_id, groups)
 
     def closed_of(self, symbol: Symbol, start_ms: int, end_ms: int, *, limit: int) -> list[Trade]:
         """The newest `limit` trades of a symbol that closed in [start_ms, end_ms)."""

@@ -101,7 +101,9 @@ class KeptRun:
     def positions(self) -> Positions:
         """What was still held at the end."""
         found = positions_view(left_open(self.scope, self.records, self.tiers))
-        return found.model_copy(update={"note": NOT_RECORDED}) if found.items else found
+        known = self.records.standings
+        old = any(trade.trade_group_id not in known for trade in self.records.left_open)
+        return found.model_copy(update={"note": NOT_RECORDED}) if old else found
 
     @cached_property
     def money(self) -> RunMoney:

@@ -6,11 +6,11 @@ from decimal import Decimal
 from crypto_tracker.config.instruments import instruments
 from crypto_tracker.config.tree import Configuration
 from crypto_tracker.core.decisions import Tier
-from crypto_tracker.core.orders import ExitReason, Fill, Trade
+from crypto_tracker.core.orders import ExitReason, Fill, Order, Trade
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import to_ms
 from crypto_tracker.desk.views import trades as views
-from crypto_tracker.store.trading_records import OrderRecord, PositionRecord
+from crypto_tracker.store.trading_records import PositionRecord
 
 
 def tiers_of(configuration: Configuration, symbols: Sequence[Symbol]) -> dict[Symbol, str]:
@@ -52,7 +52,7 @@ def trade_view(trade: Trade, *, tier: str, version: str | None, until_ms: int) -
     )
 
 
-def order_view(order: OrderRecord) -> views.Order:
+def order_view(order: Order) -> views.Order:
     """One buy of a ladder."""
     return views.Order.model_validate(
         {
@@ -87,7 +87,7 @@ def fill_view(fill: Fill) -> views.Fill:
 
 
 def position_view(
-    record: PositionRecord, orders: Sequence[OrderRecord], cursor_ms: int, tier: str
+    record: PositionRecord, orders: Sequence[Order], cursor_ms: int, tier: str
 ) -> views.Position:
     """What is held, its exits and its ladder, as it stands at `cursor_ms`."""
     mark, stop, target = record.mark_price, record.stop_price, record.target_price

@@ -105,9 +105,9 @@ class Fill(View):
 
 
 class Position(View):
-    """What is held now, its exits, and its ladder.
+    """What is held now, its exits, and its ladder; of a recorded run at its end.
 
-    A recorded run keeps no exits, and of the ladder only what was filled: what is not known is null.
+    Runs of older versions kept no exits, and of the ladder only what was filled: what is not known is null.
     """
 
     trade: Trade
@@ -123,9 +123,7 @@ class Position(View):
     due_ms: Annotated[Ms | None, Field(description="the time exit")]
     left_ms: int | None
     exit_pending: str | None
-    orders: Annotated[
-        list[Order], Field(description="the market entry, then its rungs; of a run those that were filled")
-    ]
+    orders: Annotated[list[Order], Field(description="the market entry, then its rungs")]
 
 
 class Positions(View):
