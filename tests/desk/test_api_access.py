@@ -22,7 +22,12 @@ from tests.desk.served import CONTROL, READ, Client, Tokens, application, settin
 DOCUMENT = openapi_document("0.5.0")
 TRADE = "ETH/USDT-DCA-20250822T120000Z"
 WANTED = {"symbol": "BTC/USDT", "strategy": "DCA", "at_ms": 1, "start_ms": 1, "end_ms": 2}
-BODIES = {"/commands": {"kind": "pause"}, "/config": {"toml": ""}, "/forceexit": {"symbol": "ETH/USDT"}}
+BODIES = {
+    "/commands": {"kind": "pause"},
+    "/config": {"toml": ""},
+    "/forceexit": {"symbol": "ETH/USDT"},
+    "/withdraw": {"command_id": "3f2b8c0e9d7a4f61b5c2e8d90a1f7b34"},
+}
 OPEN = {"/api/v1/ping", "/api/v1/version"}
 
 

@@ -89,6 +89,18 @@ def test_every_command_may_be_sent_again_under_an_id_of_ones_own(name: str) -> N
     assert [wish.command_id for _, wish, _ in desk.told] + desk.configured_under == [own]
 
 
+def test_a_command_is_taken_back_by_its_id_which_must_be_whole() -> None:
+    desk, own = FakeDesk(), "3f2b8c0e9d7a4f61b5c2e8d90a1f7b34"
+    asking = Client(application(desk), CONTROL)
+    answer = asking.post("/api/v1/withdraw?account=paper", json={"command_id": own})
+    assert (answer.status_code, answer.json()["status"]) == (200, "withdrawn")
+    assert desk.withdrawn == [("paper", own, "web:bert")]
+    for wrong in ({}, {"command_id": own[:8]}, {"command_id": own.upper()}, {"command_id": None}):
+        assert asking.post("/api/v1/withdraw?account=paper", json=wrong).status_code == 422
+    assert asking.post("/api/v1/withdraw?account=run:17", json={"command_id": own}).status_code == 409
+    assert len(desk.withdrawn) == 1
+
+
 def test_what_was_sent_as_a_configuration_says_by_which_way() -> None:
     desk = FakeDesk()
     asking = Client(application(desk), CONTROL)

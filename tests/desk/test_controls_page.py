@@ -231,7 +231,7 @@ def test_a_command_of_which_nobody_knows_survives_a_reload_and_is_sent_again_as_
     arrived = page.get_by_text("Switch DCA off, which you sent at")
     arrived.get_by_text("arrived. It is").wait_for()
     look.shoot("doubt-arrived")
-    page.get_by_role("button", name="Good").click()
+    page.get_by_role("status").get_by_role("button", name="Dismiss").click()
     arrived.wait_for(state="detached")
     answered(api, "strategy_off", strategy="DCA")
 

@@ -229,6 +229,50 @@ def test_what_is_told_waits_for_the_trader_and_is_answered_before_its_next_minut
     assert "It ends the pause since 2025-03-02 06:40 UTC." in text(own_book.preview(wish("resume")))
 
 
+def test_what_waits_is_taken_back_and_counts_no_more_and_what_was_answered_is_not(
+    home: Path, own_book: AccountBook
+) -> None:
+    before = own_book.status()
+    pause, close = (
+        own_book.tell(wish("pause"), "web:anna"),
+        own_book.tell(wish("close_worst", {"count": 1}), "web:anna"),
+    )
+    taken = own_book.withdraw(pause.command_id, "web:bob")
+    assert (taken.command_id, taken.status, taken.time_ms) == (pause.command_id, "withdrawn", None)
+    assert taken.sentence.startswith("taken back by web:bob at ")
+    assert own_book.withdraw(pause.command_id, "web:zoe") == taken == answered(own_book, pause)
+    assert own_book.status().waiting_commands == before.waiting_commands + 1
+    again = own_book.tell(wish("pause"), "web:anna")  # it stands no longer in its way
+    assert again.status == "waiting"
+    asked = CommandWish(kind="pause", command_id=pause.command_id)
+    assert own_book.tell(asked, "web:anna") == taken  # sent again, as its answer was lost
+
+    trade_on(home, MEDDLED_MINUTES + 2)
+    with pytest.raises(CryptoTrackerError, match=r"it is too late to withdraw it: it was applied") as late:
+        own_book.withdraw(close.command_id, "web:bob")
+    assert status_of(late.value) == 409
+    with pytest.raises(CryptoTrackerError, match="nobody gave trader the command ffff") as unknown:
+        own_book.withdraw("f" * 32, "web:bob")
+    assert status_of(unknown.value) == 404
+    statuses = {each.command_id: each.status for each in own_book.commands(limit=9, cursor=None).items}
+    assert [statuses[each.command_id] for each in (pause, close, again)] == [
+        "withdrawn",
+        "applied",
+        "applied",
+    ]
+    told = [
+        (each.actor, each.action, each.result and each.result.status)
+        for each in own_book.audit(limit=5, cursor=None).items
+    ]
+    assert told == [
+        ("web:bob", "withdraw", "refused"),
+        ("web:anna", "pause", "applied"),
+        ("web:bob", "withdraw", None),
+        ("web:anna", "close_worst", "applied"),
+        ("web:anna", "pause", "withdrawn"),
+    ]
+
+
 KINDS: list[tuple[CommandKind, Arguments]] = [
     ("pause", {}),
     ("resume", {}),

@@ -568,6 +568,7 @@ def test_a_run_can_not_be_told_anything(book: RunBook):
         book.locks,
         lambda: book.preview(wish),
         lambda: book.tell(wish, "web:anna"),
+        lambda: book.withdraw("a" * 32, "web:anna"),
         lambda: book.commands(limit=10, cursor=None),
         lambda: book.audit(limit=10, cursor=None),
         lambda: book.preview_configuration(toml),
