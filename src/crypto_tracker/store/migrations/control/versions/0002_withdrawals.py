@@ -16,7 +16,7 @@ def upgrade() -> None:
         sa.Column("actor", sa.String(), nullable=False),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["command_id"], ["commands.command_id"], name=op.f("fk_withdrawals_command_id_commands")
+            ["command_id"], ["commands.command_id"], name=op.f("fk_withdrawals_command_id")
         ),
         sa.PrimaryKeyConstraint("command_id", name=op.f("pk_withdrawals")),
     )
