@@ -281,7 +281,15 @@ def test_bars_of_several_symbols_reach_only_those_who_look_at_them(address: str,
     async def story() -> None:
         async with signed_in(address) as client:
             await subscribe(client, "bars:ETH/USDT@15m")
-            desk.happens(live.BarsEvent(account="paper", items=bars))
+            desk.happens(
+                *(
+                    example(live.MendedEvent, account="paper", symbol=symbol, timeframe="15m")
+                    for symbol in ("BTC/USDT", "ETH/USDT")
+                ),
+                live.BarsEvent(account="paper", items=bars),
+            )
+            message = await hear(client)
+            assert (message["type"], message["symbol"]) == ("mended", "ETH/USDT")
             message = await hear(client)
             assert [bar["close"] for bar in message["items"]] == [4_300.0]
 

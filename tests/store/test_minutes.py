@@ -45,6 +45,10 @@ def everything(opened) -> dict[str, list[tuple]]:
             for row in rows:
                 row["symbol_id"] = names[row["symbol_id"]]
             found[table.name] = sorted((tuple(row.items()) for row in rows), key=repr)
+        found["mended"] = sorted(
+            (names[row.symbol_id], row.start_ms, row.end_ms)
+            for row in connection.execute(tables.mended.select())
+        )
         held = tables.quarantine
         found["quarantine"] = sorted(
             (names[row.symbol_id], row.open_time_ms, row.rule, row.raw, row.source)

@@ -18,7 +18,7 @@ from crypto_tracker.core.errors import UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, Timeframe, month_start_ms, next_month_ms, to_ms
 from crypto_tracker.core.validate import BarRule, broken_rules
-from crypto_tracker.store import doubt, gaps, held, imports, intervals, tables
+from crypto_tracker.store import doubt, gaps, held, imports, intervals, mended, tables
 from crypto_tracker.store.batch import (
     BarBatch,
     Contribution,
@@ -31,7 +31,7 @@ from crypto_tracker.store.database import MARKET, open_engine, upgrade
 from crypto_tracker.store.failpoints import Failpoint, reach
 from crypto_tracker.store.held import RawBar
 from crypto_tracker.store.leases import Fence, check_fence
-from crypto_tracker.store.minutes import Plan, complete, doubtful, enter, plan
+from crypto_tracker.store.minutes import Plan, complete, doubtful, enter, plan, spans_of
 from crypto_tracker.store.reader import BARS_FOLDER, DATABASE_NAME, LOCK_NAME, BarReader
 from crypto_tracker.store.tiers import Tiers
 from crypto_tracker.store.writing import WritersLock
@@ -371,7 +371,7 @@ class BarStore:
         with self._engine.begin() as connection:
             check_fence(connection, fence)
             if together is not None:
-                suspect += self._enter_together(connection, together)
+                suspect += self._enter_together(connection, together, now_ms)
             for write in writes:
                 replaced += _enter_files(connection, write.series, write.files)
                 suspect += self._enter(connection, write, source=source, now_ms=now_ms)
@@ -400,9 +400,13 @@ class BarStore:
             with self._engine.connect() as connection:
                 check_fence(connection, fence)
 
-    def _enter_together(self, connection: Connection, together: Plan) -> int:
+    def _enter_together(self, connection: Connection, together: Plan, now_ms: int) -> int:
         """Enter minutes of many symbols; how many bars became suspect."""
         enter(connection, together)
+        if together.touched is not None and mended.is_late(together.touched[0], now_ms):
+            for symbol_id, span in spans_of(together).items():
+                if mended.is_late(span[0], now_ms):
+                    mended.note(connection, symbol_id, [span])
         reach(Failpoint.HOT_ROWS_WRITTEN)
         doubted = doubtful(connection, together, self._doubt_rule)
         tiers = Tiers(connection, self._cold)
@@ -434,6 +438,10 @@ class BarStore:
             source=source,
             now_ms=now_ms,
         )
+        if len(added) or grown is not None:
+            touched = _span_of(added, grown, series.timeframe)
+            if mended.is_late(touched[0], now_ms):
+                mended.note(connection, series.symbol_id, [touched])
         sound_ms = bars.open_time_ms[write.rules == BarRule.VALID]
         held.settle_known(connection, series.symbol_id, series.timeframe, write.coverage, sound_ms, now_ms)
         if series.timeframe is not Timeframe.M1 or not (len(added) or grown is not None):

@@ -49,7 +49,7 @@ _MIGRATING = Lock()
 _DAMAGED = ("Could not decode to UTF-8", "disk I/O error")
 _OTHER_COLUMNS = ("no such column", "has no column named", "no such table")
 _MIGRATIONS = Path(__file__).parent / "migrations"
-MARKET = Chain("market", _MIGRATIONS / "market", head="0002")
+MARKET = Chain("market", _MIGRATIONS / "market", head="0003")
 RUNS = Chain("runs", _MIGRATIONS / "runs", head="0006")
 TRADING = Chain("trading", _MIGRATIONS / "trading", head="0005")
 CONTROL = Chain("control", _MIGRATIONS / "control", head="0002")

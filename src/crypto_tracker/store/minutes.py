@@ -231,6 +231,17 @@ def enter(connection: Connection, plan: Plan) -> None:
             connection.exec_driver_sql(statement, rows)
 
 
+def spans_of(plan: Plan) -> dict[int, tuple[int, int]]:
+    """Of each symbol that changes the span in which it does."""
+    ends: dict[int, list[int]] = {}
+    for symbol_id, time_ms in zip(plan.column.tolist(), plan.added.open_time_ms.tolist(), strict=True):
+        ends.setdefault(symbol_id, []).extend((time_ms, time_ms + MINUTE_MS))
+    for growth in plan.growths:
+        new = intervals.subtract(intervals.as_intervals(growth.after), intervals.as_intervals(growth.before))
+        ends.setdefault(growth.symbol_id, []).extend(new.ravel().tolist())
+    return {symbol_id: (min(times), max(times)) for symbol_id, times in ends.items() if times}
+
+
 def complete(connection: Connection, symbol_ids: IntArray, timeframe: Timeframe, rows: StoredRows) -> None:
     """Let hot rows know their vwap and number of trades; rows of cold files stay as they are.
 

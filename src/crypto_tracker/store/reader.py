@@ -17,7 +17,7 @@ from crypto_tracker.core.errors import DataError, StoreError, UsageError
 from crypto_tracker.core.resample import BarColumns, resample_columns
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import MINUTE_MS, Timeframe
-from crypto_tracker.store import gaps, held, intervals, tables
+from crypto_tracker.store import gaps, held, intervals, mended, tables
 from crypto_tracker.store.batch import StoredRows
 from crypto_tracker.store.cold import ColdTier
 from crypto_tracker.store.database import MARKET, current_revision, open_engine, upgrade, writer_lock
@@ -137,6 +137,11 @@ class BarReader:
                 tables.symbols.c.symbol == str(symbol), tables.symbols.c.symbol_id.in_(known)
             )
             return tuple(sorted(connection.execute(query).scalars()))
+
+    def mended_since(self, symbol: Symbol, providers: Sequence[str], after: int) -> mended.Mended:
+        """What was mended of a symbol of some providers since the note of a number."""
+        with self._engine.connect() as connection, connection.begin():
+            return mended.since(connection, symbol, providers, after)
 
     def panel(
         self,

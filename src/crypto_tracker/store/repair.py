@@ -12,7 +12,7 @@ from crypto_tracker.config.market_data import MarketData
 from crypto_tracker.core.arrays import IntArray
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe, month_start_ms, next_month_ms
-from crypto_tracker.store import doubt, intervals, tables
+from crypto_tracker.store import doubt, intervals, mended, tables
 from crypto_tracker.store.cold import ColdTier, sync_folder
 from crypto_tracker.store.database import open_engine
 from crypto_tracker.store.reader import BARS_FOLDER, DATABASE_NAME, LOCK_NAME
@@ -203,6 +203,7 @@ def _forget(
     connection.execute(
         delete(imported).where(imported.c.symbol_id == symbol_id, imported.c.timeframe == timeframe.value)
     )
+    mended.note(connection, symbol_id, [month.span for month in months])
     gone = intervals.as_intervals(month.span for month in months)
     kept = [_renumber(connection, symbol_id, timeframe, month.span) for month in months]
     known = tiers.coverage([symbol_id], timeframe)[symbol_id]

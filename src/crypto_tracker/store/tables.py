@@ -194,6 +194,17 @@ gaps = Table(
 )
 """What a provider lacks for good, with the reason: disjoint intervals, not asked for again."""
 
+mended = Table(
+    "mended",
+    metadata,
+    Column("mended_id", Integer, primary_key=True),
+    _symbol_id(primary_key=False),
+    Column("start_ms", BigInteger, nullable=False),
+    Column("end_ms", BigInteger, nullable=False),
+    CheckConstraint("end_ms > start_ms", name="not_empty"),
+)
+"""Spans in which bars became others long after their time: the newest so many, in the order of writing."""
+
 instruments = Table(
     "instruments",
     metadata,

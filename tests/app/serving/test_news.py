@@ -183,11 +183,58 @@ def test_what_came_late_beside_a_new_minute_is_told_and_nothing_else_is_told_aga
     watch.news(topics)
     price = book.candles(SYMBOL, Timeframe.M1, 1, None).close[0]
     write_minute(home, until_ms - 30 * MINUTE_MS, price)
-    write_minute(home, until_ms - 61 * MINUTE_MS, price)  # too long ago: the page shows it when it is fetched
     trade_on(home, MEDDLED_MINUTES + 2)
     (event,) = watch.news(topics)
     assert isinstance(event, live.BarsEvent)
     assert [bar.time_ms for bar in event.items] == [until_ms - 30 * MINUTE_MS, until_ms, until_ms + MINUTE_MS]
+
+
+def test_of_bars_that_were_mended_further_back_the_span_is_told_once(home: Path, book: AccountBook) -> None:
+    watch, until_ms = book.watch(), book.status().until_ms
+    topics = frozenset(f"bars:{SYMBOL}@{timeframe}" for timeframe in ("1m", "15m"))
+    assert watch.news(topics) == []
+    price = book.candles(SYMBOL, Timeframe.M1, 1, None).close[0]
+    for minutes in (61, 200, 90):
+        write_minute(home, until_ms - minutes * MINUTE_MS, price)
+    events = [event for event in watch.news(topics) if isinstance(event, live.MendedEvent)]
+    assert [(each.symbol, each.timeframe, each.start_ms, each.end_ms) for each in events] == [
+        (str(SYMBOL), "15m", until_ms - 205 * MINUTE_MS, until_ms - 70 * MINUTE_MS),
+        (str(SYMBOL), "1m", until_ms - 200 * MINUTE_MS, until_ms - 60 * MINUTE_MS),
+    ]
+    assert watch.news(topics) == []
+    shown = dict(
+        zip(
+            *(
+                book.candles(SYMBOL, Timeframe.M1, 201, None).model_dump()[each]
+                for each in ("time_ms", "low")
+            ),
+            strict=True,
+        )
+    )
+    assert {shown[until_ms - minutes * MINUTE_MS] for minutes in (61, 200, 90)} == {price}
+
+
+def test_bars_of_another_symbol_are_no_news(home: Path, book: AccountBook) -> None:
+    watch, until_ms = book.watch(), book.status().until_ms
+    topics = frozenset({"bars:SOL/USD@1m"})
+    assert Symbol("SOL", "USD") != SYMBOL
+    watch.news(topics)
+    write_minute(home, until_ms - 90 * MINUTE_MS, book.candles(SYMBOL, Timeframe.M1, 1, None).close[0])
+    assert watch.news(topics) == []
+
+
+def test_who_missed_more_notes_than_are_kept_is_to_fetch_anew(
+    home: Path, book: AccountBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crypto_tracker.store.mended.KEPT", 2)
+    watch, until_ms = book.watch(), book.status().until_ms
+    topics = frozenset({f"bars:{SYMBOL}@1m"})
+    watch.news(topics)
+    price = book.candles(SYMBOL, Timeframe.M1, 1, None).close[0]
+    for minutes in (90, 91, 92):
+        write_minute(home, until_ms - minutes * MINUTE_MS, price)
+    (event,) = watch.news(topics)
+    assert isinstance(event, live.Resync)
 
 
 def test_a_command_that_waits_shows_in_the_status(book: AccountBook) -> None:

@@ -70,11 +70,15 @@ def bar_topic(topic: str) -> BarTopic:
 
 @dataclass(frozen=True, slots=True)
 class _ToldBars:
-    """What was told of a topic: up to which close, in which state of the store, and its newest bars."""
+    """What was told of a topic: up to which close, in which state of the store, and its newest bars.
+
+    `mended` is the number of the last note of older bars that was known then.
+    """
 
     until_ms: int
     state: BarsState
     bars: Mapping[int, live.BarNow]
+    mended: int
 
 
 class AccountWatch:
@@ -225,22 +229,48 @@ class AccountWatch:
         since_ms = scope.until_ms if before is None else before.until_ms
         try:
             wanted = bar_topic(topic)
-            provider_of(scope, wanted.symbol)
+            providers = sorted({provider_of(scope, wanted.symbol), scope.history} - {""})
             missed = (scope.until_ms - since_ms) // wanted.timeframe.ms > AT_ONCE
             first_ms = wanted.timeframe.floor((scope.until_ms if missed else since_ms) - LATE_MS)
+            mended = scope.bars.reader().mended_since(
+                wanted.symbol, providers, 0 if before is None else before.mended
+            )
             found = bars_since(scope, wanted, first_ms, state)
         except (NotThere, UsageError, DataError):
             return []
         now = {bar.time_ms: bar for bar in found}
-        self._bars[topic] = _ToldBars(scope.until_ms, state, now)
+        self._bars[topic] = _ToldBars(scope.until_ms, state, now, mended.last)
         if before is None:
             return []
-        if missed or any(
-            bar.closed for bar in before.bars.values() if bar.time_ms >= first_ms and bar.time_ms not in now
+        lost = not mended.known or before.state.made != state.made
+        if (
+            missed
+            or lost
+            or any(
+                bar.closed
+                for bar in before.bars.values()
+                if bar.time_ms >= first_ms and bar.time_ms not in now
+            )
         ):
             return [self._resync()]  # a bar that is no more cannot be told
         items = [bar for bar in found if before.bars.get(bar.time_ms) != bar]
-        return [live.BarsEvent(account=self._moments.name, items=items)] if items else []
+        events: list[View] = []
+        if mended.span is not None:
+            start_ms = wanted.timeframe.floor(mended.span[0])
+            end_ms = min(wanted.timeframe.floor(mended.span[1] - 1) + wanted.timeframe.ms, first_ms)
+            if start_ms < end_ms:
+                events.append(
+                    live.MendedEvent(
+                        account=self._moments.name,
+                        symbol=str(wanted.symbol),
+                        timeframe=str(wanted.timeframe),
+                        start_ms=start_ms,
+                        end_ms=end_ms,
+                    )
+                )
+        if items:
+            events.append(live.BarsEvent(account=self._moments.name, items=items))
+        return events
 
     # --- what was told -------------------------------------------------------------------------
 

@@ -179,6 +179,17 @@ class BarsEvent(View):
     items: list[BarNow]
 
 
+class MendedEvent(View):
+    """Bars of one symbol that are further back than those that are told one by one may be others now."""
+
+    type: Literal["mended"] = "mended"
+    account: AccountId
+    symbol: Pair
+    timeframe: str
+    start_ms: Annotated[Ms, Field(description="the open of the first of them")]
+    end_ms: Annotated[Ms, Field(description="the close of the last of them")]
+
+
 CLIENT_MESSAGES = (Authenticate, Subscribe)
 SERVER_MESSAGES = (
     Hello,
@@ -194,6 +205,7 @@ SERVER_MESSAGES = (
     LogEvent,
     HealthEvent,
     BarsEvent,
+    MendedEvent,
 )
 
 StreamWish = Annotated[Authenticate | Subscribe, Field(discriminator="type", title="StreamWish")]
@@ -210,6 +222,7 @@ StreamMessage = Annotated[
     | RegimeEvent
     | LogEvent
     | HealthEvent
-    | BarsEvent,
+    | BarsEvent
+    | MendedEvent,
     Field(discriminator="type", title="StreamMessage"),
 ]

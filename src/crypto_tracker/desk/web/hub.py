@@ -17,7 +17,15 @@ from crypto_tracker.core.errors import CryptoTrackerError, UsageError
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import Timeframe
 from crypto_tracker.desk.source import Desk, NotThere, Watch
-from crypto_tracker.desk.views.live import BarNow, BarsEvent, HealthEvent, LiveProblem, Resync, Subscribed
+from crypto_tracker.desk.views.live import (
+    BarNow,
+    BarsEvent,
+    HealthEvent,
+    LiveProblem,
+    MendedEvent,
+    Resync,
+    Subscribed,
+)
 from crypto_tracker.desk.web.problems import without_paths
 
 LOG = logging.getLogger("crypto_tracker.web")
@@ -398,6 +406,9 @@ def _messages(watch: Watch, topics: frozenset[str], streams: int) -> list[tuple[
                 (topic, BarsEvent(account=event.account, items=bars).model_dump_json())
                 for topic, bars in by_topic.items()
             ]
+            continue
+        if isinstance(event, MendedEvent):
+            messages.append((f"bars:{event.symbol}@{event.timeframe}", event.model_dump_json()))
             continue
         told = event
         if isinstance(event, HealthEvent):

@@ -5,6 +5,7 @@ import type {
   EquityEvent,
   HealthEvent,
   LogEvent,
+  MendedEvent,
   PositionsEvent,
   RegimeEvent,
   TradesEvent,
@@ -22,8 +23,8 @@ export interface LiveEvents {
 export type PlainTopic = keyof LiveEvents;
 export type BarsTopic = `bars:${string}`;
 export type Topic = PlainTopic | BarsTopic;
-export type EventOf<T extends Topic> = T extends PlainTopic ? LiveEvents[T] : BarsEvent;
-export type AnyEvent = LiveEvents[PlainTopic] | BarsEvent;
+export type EventOf<T extends Topic> = T extends PlainTopic ? LiveEvents[T] : BarsEvent | MendedEvent;
+export type AnyEvent = LiveEvents[PlainTopic] | BarsEvent | MendedEvent;
 
 /** So many topics the server takes at once. */
 export const TOPICS_MAX = 16;
@@ -41,6 +42,7 @@ export function subscribable(wanted: Iterable<Topic>): { topics: Topic[]; left: 
 
 /** The topics of which an event tells. */
 export function topicsOf(event: AnyEvent): Topic[] {
+  if (event.type === "mended") return [`bars:${event.symbol}@${event.timeframe}`];
   if (event.type !== "bars") return [event.type];
   const names = event.items.map((bar): BarsTopic => `bars:${bar.symbol}@${bar.timeframe}`);
   return [...new Set(names)];

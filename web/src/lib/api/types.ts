@@ -14,6 +14,7 @@ export type Authenticate = Schemas["Authenticate"];
 export type Balance = Schemas["Balance"];
 export type BarNow = Schemas["BarNow"];
 export type BarsEvent = Schemas["BarsEvent"];
+export type MendedEvent = Schemas["MendedEvent"];
 export type Beat = Schemas["Beat"];
 export type Candles = Schemas["Candles"];
 export type Collector = Schemas["Collector"];

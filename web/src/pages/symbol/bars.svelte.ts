@@ -5,7 +5,7 @@ import { live } from "$lib/api/live.svelte";
 import type { BarNow, Candles } from "$lib/api/types";
 import type { Bars } from "$lib/charts/types";
 
-import { appended, barsOf, lengthOf, noBars, prepended, withLive, type TimeframeCode } from "./candles";
+import { appended, barsOf, lengthOf, mended, noBars, prepended, withLive, type TimeframeCode } from "./candles";
 
 const PAGE = 600;
 const MORE = 1_000;
@@ -33,6 +33,7 @@ export class BarStore {
   #retry = 0;
   #scrolled = 0; // so many bars were scrolled to
   #taken: BarNow[] = []; // what came live since the newest page was asked for
+  #mended: { start: number; end: number } | undefined; // bars that are here, and may be others by now
 
   /**
    * Fetches a page that holds `around`, or the newest one, and follows what is new; returns how to stop. Bars of the
@@ -42,6 +43,7 @@ export class BarStore {
   open(symbol: string, timeframe: TimeframeCode, around: number | undefined, newest_ms: number, told: boolean): () => void {
     const length_ms = lengthOf(timeframe);
     if (symbol !== this.#symbol || timeframe !== this.#timeframe) {
+      this.#mended = undefined;
       this.bars = noBars(length_ms);
       this.loading = true;
     }
@@ -52,7 +54,8 @@ export class BarStore {
     const topic = barsTopic(symbol, timeframe);
     const release = live.want([topic]);
     const off = live.on(topic, (event) => {
-      this.take(event.items.filter((bar) => bar.symbol === symbol && bar.timeframe === timeframe));
+      if (event.type === "mended") this.mend(event.start_ms, event.end_ms);
+      else this.take(event.items.filter((bar) => bar.symbol === symbol && bar.timeframe === timeframe));
     });
     return () => {
       release();
@@ -75,6 +78,28 @@ export class BarStore {
     if (first === undefined || first === this.bars.times[0]) return;
     this.#earlier = true; // what was let go of can be scrolled back to
     this.#scrolled = 0;
+  }
+
+  /** Bars of a span may be others now: those of it that are here are fetched again, and nothing else. */
+  mend(start: number, end: number): void {
+    const known = this.#mended ?? { start, end };
+    this.#mended = { start: Math.min(known.start, start), end: Math.max(known.end, end) };
+    if (!this.#busy && this.problem === undefined) this.#mendNext();
+  }
+
+  #mendNext(): void {
+    const [span, first, last] = [this.#mended, this.bars.times[0], this.bars.times.at(-1)];
+    this.#mended = undefined;
+    if (span === undefined || first === undefined || last === undefined) return;
+    const { length_ms } = this.bars;
+    if (span.start < first) this.#earlier = true; // there may be bars now where there were none
+    const [start, end] = [Math.max(span.start, first), Math.min(span.end, last + length_ms)];
+    if (start >= end) return;
+    const from = Math.max(start, end - MORE * length_ms);
+    if (from > start) this.#mended = { start, end: from };
+    void this.#read({ before_ms: end, limit: Math.round((end - from) / length_ms) }, (page) => {
+      this.bars = mended(this.bars, from, end, barsOf(page, length_ms));
+    });
   }
 
   /** Leaves the bars that are here for those around another moment, or for the newest ones. */
@@ -124,6 +149,7 @@ export class BarStore {
     });
   }
 
+  /** Asks for bars and takes them; what was mended meanwhile is asked for next. */
   async #read(query: { before_ms: number | undefined; limit: number }, take: (page: Candles) => void): Promise<void> {
     const number = ++this.#number;
     clearTimeout(this.#retry);
@@ -147,6 +173,7 @@ export class BarStore {
       if (number === this.#number) {
         this.#busy = false;
         this.loading = false;
+        if (this.problem === undefined) this.#mendNext();
       }
     }
   }

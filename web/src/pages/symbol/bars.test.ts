@@ -96,3 +96,55 @@ test("bars that were let go of can be scrolled back to", async () => {
   store.take([live(BARS_MAX + 2, 5)]); // what somebody scrolled to is not taken away
   expect(minutesOf(store)[0]).toBe(1);
 });
+
+test("of bars that were mended further back only the span is fetched again, and what is here around it stays", async () => {
+  const store = new BarStore();
+  const first = answered();
+  open(store);
+  await first(page(10, 40));
+  const again = answered();
+  store.mend(20 * MINUTE, 22 * MINUTE);
+  store.take([live(41, 7)]);
+  expect(get).toHaveBeenLastCalledWith("pair_candles", { symbol: "BTC/USDT", timeframe: "1m", before_ms: 22 * MINUTE, limit: 2 });
+  await again(page(19, 21, 55)); // where the bar at 20 was missing the page reaches further back
+  expect(get).toHaveBeenCalledTimes(2);
+  expect(minutesOf(store)).toEqual(Array.from({ length: 32 }, (_, index) => 10 + index));
+  expect(store.bars.close.slice(8, 13)).toEqual([100, 100, 55, 55, 100]);
+  expect(store.bars.close.at(-1)).toBe(7);
+});
+
+test("what is mended while bars are under way is fetched behind them, as one span, and no more than is here", async () => {
+  const store = new BarStore();
+  const first = answered();
+  open(store);
+  store.mend(2 * MINUTE, 5 * MINUTE);
+  store.mend(12 * MINUTE, 14 * MINUTE);
+  const again = answered();
+  await first(page(10, 40));
+  expect(get).toHaveBeenCalledTimes(2);
+  expect(get).toHaveBeenLastCalledWith("pair_candles", { symbol: "BTC/USDT", timeframe: "1m", before_ms: 14 * MINUTE, limit: 4 });
+  await again({ ...page(10, 13, 55), earlier: true });
+  expect(store.bars.close.slice(0, 5)).toEqual([55, 55, 55, 55, 100]);
+  const before = answered();
+  store.earlier();
+  await before(page(2, 9, 33));
+  expect(minutesOf(store)[0]).toBe(2); // there were none before the first until they were mended
+});
+
+test("a span of years is fetched in pages, from its end on", async () => {
+  const store = new BarStore();
+  const first = answered();
+  open(store);
+  await first(page(1, 2500));
+  const spans: unknown[] = [];
+  for (let requests = 0; requests < 3; requests += 1)
+    get.mockImplementationOnce((_, query: { before_ms: number; limit: number }) => {
+      const last = query.before_ms / MINUTE - 1;
+      spans.push([last - query.limit + 1, last]);
+      return Promise.resolve(page(last - query.limit + 1, last, 55));
+    });
+  store.mend(-9_000_000 * MINUTE, 2_400 * MINUTE);
+  await vi.waitFor(() => expect(store.bars.close[0]).toBe(55));
+  expect(spans).toEqual([[1400, 2399], [400, 1399], [1, 399]]);
+  expect(store.bars.close.indexOf(100)).toBe(2399);
+});

@@ -63,6 +63,12 @@ export function appended(bars: Bars, later: Bars): Bars {
   return joined(joined(before(bars, later.times[0]), later), after(bars, later.times.at(-1)));
 }
 
+/** The bars with others instead of those that open from `start` on and before `end`. */
+export function mended(bars: Bars, start: number, end: number, page: Bars): Bars {
+  const instead = before(after(page, start - 1), end);
+  return joined(joined(before(bars, start), instead), after(bars, end - 1));
+}
+
 function joined(first: Bars, second: Bars): Bars {
   return {
     times: [...first.times, ...second.times],
