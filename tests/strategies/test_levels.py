@@ -127,18 +127,35 @@ def test_channel_draws_its_lines_the_top_of_the_buy_zone_and_the_target():
     }
 
 
-def test_the_lines_of_a_channel_rise_with_it_and_its_target_goes_with_the_close():
-    strategy = channel_markets.scanned(channel_markets.ending(100.2)).strategy
-    parameters = channel_markets.scanned(channel_markets.ending(100.2)).parameters
-    measured = {"upper": 104.0, "lower": 100.0, "place": 0.5, "slope": 0.001, "target": 0.02}
+def test_the_lines_of_a_channel_rise_with_it():
+    for drawn in channel_lines(target=0.02), channel_lines(target=103.6 / 102.0 - 1.0):
+        for name in ("channel upper", "buy zone", "channel lower"):
+            slope = drawn[name].slope
+            assert slope is not None
+            assert slope.tolist() == pytest.approx([0.102])  # 0.1 % of the close, 102, with every bar
+            assert drawn[name].reach == WINDOW
+
+
+def test_a_target_at_a_share_of_the_channel_rises_with_it_and_that_of_the_table_goes_with_the_close():
+    # A tenth of 4 below the upper line at 104, told in 32 bits as it is kept; the close is 102.
+    of_channel = channel_lines(target=float(np.float32(103.6 / 102.0 - 1.0)))["target"]
+    assert of_channel.price.tolist() == pytest.approx([103.6], rel=1e-12)
+    assert of_channel.slope is not None
+    assert of_channel.slope.tolist() == pytest.approx([0.102])
+    assert of_channel.reach == WINDOW
+    of_table = channel_lines(target=0.015)["target"]
+    assert of_table.price.tolist() == pytest.approx([102.0 * 1.015])
+    assert of_table.slope is not None
+    assert np.isnan(of_table.slope).all()
+
+
+def channel_lines(target: float) -> dict[str, Level]:
+    """Of a channel from 100 to 104 whose close, in its middle, rises by 0.1 % a bar."""
+    scan = channel_markets.scanned(channel_markets.ending(100.2))
+    measured = {"upper": 104.0, "lower": 100.0, "place": 0.5, "slope": 0.001, "target": target}
     arrays = {name: np.array([value]) for name, value in measured.items()}
-    drawn = {line.name: line for line in levels(strategy, parameters, facts([BTC]), arrays)}
-    for name in ("channel upper", "buy zone", "channel lower"):
-        slope = drawn[name].slope
-        assert slope is not None
-        assert slope.tolist() == pytest.approx([0.102])  # 0.1 % of the close, 102, with every bar
-        assert drawn[name].reach == WINDOW
-    assert drawn["target"].slope is None
+    drawn = levels(scan.strategy, scan.parameters, facts([BTC]), arrays)
+    return {line.name: line for line in drawn}
 
 
 def test_channel_needs_the_zone_that_its_explanation_names():

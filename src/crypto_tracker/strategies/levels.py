@@ -41,8 +41,9 @@ class LevelKind(StrEnum):
 class Level:
     """One line: prices (scans,), NaN where a scan has none.
 
-    A line that a scan draws straight has `slope`, quote currency per bar of the strategy (scans,), and
-    `reach`, how many bars it was fitted to; one without a slope stands where it is until the next scan.
+    A line that scans draw straight has `slope`, quote currency per bar of the strategy (scans,), and `reach`,
+    how many bars it was fitted to. A line without a slope stands where it is until the next scan, and so does
+    the price of a scan whose slope is NaN.
     """
 
     name: str
@@ -181,6 +182,8 @@ def _swing_trigger(
 
 # --- CHANNEL -----------------------------------------------------------------------------------
 
+_KEPT_SAME = 1e-6  # so far, as a share of it, a price that is made of kept measurements may be off
+
 
 def _channel_levels(
     parameters: Frozen, _instrument: Instruments, measured: Mapping[str, FloatArray]
@@ -189,14 +192,24 @@ def _channel_levels(
     upper, lower = measured["upper"], measured["lower"]
     height = upper - lower
     close = lower + measured["place"] * height
+    goal = upper - numbers.target_inset * height
+    target = close * (1.0 + measured["target"])
     slope = measured["slope"] * close  # both lines are parallel, and so is what lies at a share between them
 
-    def straight(name: str, kind: LevelKind, price: FloatArray) -> Level:
+    # The table's target counts from the close, and moves with it.
+    of_channel = np.isclose(target, goal, rtol=_KEPT_SAME, atol=0.0)
+
+    def straight(name: str, kind: LevelKind, price: FloatArray, slope: FloatArray = slope) -> Level:
         return Level(name=name, kind=kind, price=price, slope=slope, reach=WINDOW)
 
     return [
         straight("channel upper", LevelKind.CHANNEL_UPPER, upper),
-        Level(name="target", kind=LevelKind.TARGET, price=close * (1.0 + measured["target"])),
+        straight(
+            "target",
+            LevelKind.TARGET,
+            np.where(of_channel, goal, target),
+            np.where(of_channel, slope, np.nan),
+        ),
         straight("buy zone", LevelKind.TRIGGER, lower + numbers.bottom_share * height),
         straight("channel lower", LevelKind.CHANNEL_LOWER, lower),
     ]

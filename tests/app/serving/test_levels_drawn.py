@@ -120,6 +120,29 @@ def test_a_line_that_ended_reaches_no_further_back_than_its_scans():
     assert (drawn.start_ms, drawn.end_ms) == ([0], [10])
 
 
+def test_where_a_scan_has_no_slope_its_price_lies_level_over_its_bar():
+    # 100 twice, then 103; a line that rises by 1 from 110; then 104 again, which is not drawn back.
+    line = Line(reach=8)
+    line.time_ms.extend(10 * row for row in range(1, 7))
+    line.price.extend([100.0, 100.0, 103.0, 110.0, 111.0, 104.0])
+    line.slope.extend([np.nan, np.nan, np.nan, 1.0, 1.0, np.nan])
+    drawn = straights(line, 10)
+    assert drawn is not None
+    assert (drawn.start_ms, drawn.end_ms) == ([0, 20, 30, 50], [20, 30, 50, 60])
+    assert drawn.start_price == pytest.approx([100.0, 103.0, 109.5, 104.0])
+    assert drawn.end_price == pytest.approx([100.0, 103.0, 111.5, 104.0])
+
+
+def test_a_level_line_through_the_same_price_does_not_go_on_a_rising_one():
+    line = Line(reach=8)
+    line.time_ms.extend([10, 20])
+    line.price.extend([100.0, 100.0])
+    line.slope.extend([0.0, np.nan])
+    drawn = straights(line, 10)
+    assert drawn is not None
+    assert drawn.end_ms == [10, 20]
+
+
 def test_a_level_without_a_slope_is_no_straight_line():
     line = Line(reach=0)
     line.time_ms.append(10)

@@ -120,7 +120,10 @@ def _lines(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One level over all configurations of a span: columns of one length, no slope where it has none."""
+    """One level over all configurations of a span: columns of one length.
+
+    There are no slopes where it is never drawn straight, and NaN where a scan does not draw it so.
+    """
 
     reach: int
     time_ms: list[int] = field(default_factory=list)
@@ -132,19 +135,22 @@ def straights(line: Line, bar_ms: int) -> views.Straights | None:
     """The straight lines that scans drew, scans of one and the same line put together.
 
     A scan draws its line through the middle of its bar, `slope` a bar. Scans draw the same one where each
-    lies on the line of the one before; the last scan draws it over all bars that it was fitted to.
+    lies on the line of the one before; the last scan draws it over all bars that it was fitted to. The price
+    of a scan without a slope lies level over its bar.
     """
     if len(line.slope) != len(line.price) or not line.price:
         return None
     time_ms, price, slope = np.array(line.time_ms), np.array(line.price), np.array(line.slope)
+    level = np.isnan(slope)
+    slope = np.where(level, 0.0, slope)
     bars = np.diff(time_ms) / bar_ms
     near = _SAME * np.abs(price[1:])
     same = np.abs(price[:-1] + slope[:-1] * bars - price[1:]) <= near  # False beside NaN
-    same &= np.abs(slope[1:] - slope[:-1]) * line.reach <= near
+    same &= (np.abs(slope[1:] - slope[:-1]) * line.reach <= near) & (level[1:] == level[:-1])
     first = np.flatnonzero(np.append(True, ~same) & np.isfinite(price))
     last = np.flatnonzero(np.append(~same, True) & np.isfinite(price))
     back = np.full(len(first), 1.0)  # bars before the close of the first scan
-    if len(last) and last[-1] == len(price) - 1:
+    if len(last) and last[-1] == len(price) - 1 and not level[-1]:
         back[-1] = max(1.0, line.reach - (time_ms[last[-1]] - time_ms[first[-1]]) / bar_ms)
     return views.Straights(
         start_ms=(time_ms[first] - back * bar_ms).astype(np.int64).tolist(),

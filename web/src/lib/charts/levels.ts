@@ -1,6 +1,6 @@
 /**
  * Levels of strategies: as steps, where each bar has the level that stood at its close and a hole is a hole, or as
- * the straight lines that a channel is made of.
+ * the straight lines that a channel is made of. Level ones that follow each other are steps too.
  */
 
 import type {
@@ -65,7 +65,7 @@ export class Levels implements ISeriesPrimitive<Time> {
       const x = scale.logicalToCoordinate(bar as Logical);
       return x === null ? null : x + (place - bar) * spacing;
     };
-    for (const line of lines) {
+    for (const [index, line] of lines.entries()) {
       if (line.to < range.from || line.from > range.to) continue;
       const left = across(line.from);
       const right = across(line.to);
@@ -76,7 +76,10 @@ export class Levels implements ISeriesPrimitive<Time> {
       context.strokeStyle = stands ? level.paint : level.faint;
       context.lineWidth = stands ? 1.5 : 1;
       context.beginPath();
-      context.moveTo(left, from);
+      const before = lines[index - 1];
+      const step = before !== undefined && stepped(before, line) ? this.place.series.priceToCoordinate(before.to_price) : null;
+      context.moveTo(left, step ?? from);
+      context.lineTo(left, from);
       context.lineTo(right, to);
       context.stroke();
     }
@@ -110,4 +113,9 @@ export class Levels implements ISeriesPrimitive<Time> {
     }
     context.stroke();
   }
+}
+
+/** Whether one line goes on where the other ended, and both are level: what stood until then moved in one step. */
+export function stepped(before: DrawnStraight, line: DrawnStraight): boolean {
+  return before.to === line.from && before.from_price === before.to_price && line.from_price === line.to_price;
 }
