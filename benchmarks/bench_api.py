@@ -105,6 +105,9 @@ def endpoints(large: Large) -> list[Endpoint]:
         ),
         Endpoint(name="explain", path="explain", query={**of, "symbol": symbol, "at_ms": last}),
         Endpoint(name="logs", path="logs", query=of),
+        Endpoint(
+            name="logs, far back", path="logs", query={**of, "limit": 500, "end_ms": last - 150 * 86_400_000}
+        ),
         Endpoint(name="readiness", path="readiness", query=of),
         Endpoint(name="strategies", path="strategies", query=of),
         Endpoint(name="market", path="market", query=of),

@@ -1,7 +1,7 @@
 """The log is read back page by page to its beginning: every page as if the log had been read whole."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 import numpy as np
@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from crypto_tracker.app.serving import log_view
 from crypto_tracker.app.serving.account_book import AccountBook
 from crypto_tracker.app.serving.log_pages import Entry, Lines, Unread, log_page, merged
-from crypto_tracker.app.serving.log_view import AccountLog
+from crypto_tracker.app.serving.log_view import AccountLog, HalfDays
+from crypto_tracker.app.serving.recent import Recent
 from crypto_tracker.app.serving.setup_columns import SetupColumns
 from crypto_tracker.app.serving.trade_columns import TradeColumns
 from crypto_tracker.core.decisions import Reason, Regime, Verdict
@@ -111,6 +112,7 @@ class History:
     answered: tuple[Answered, ...]
     halted: tuple[Halted, ...]
     regimes: tuple[tuple[int, int, int], ...]
+    kept: HalfDays = field(default_factory=lambda: Recent(64))
 
     def setups_keyed(self, keys: Sequence[tuple[int, str, str]]) -> list[SetupRecord]:
         known = {(row.time_ms, str(row.symbol), row.strategy): row for row in self.rows}
@@ -155,7 +157,7 @@ class History:
     def until_ms(self) -> int:
         return START_MS + 3 * DAY_MS
 
-    def log(self, where: LogFilter = EVERY_LINE) -> AccountLog:
+    def log(self, where: LogFilter, kept: HalfDays) -> AccountLog:
         """The log of the account under a filter."""
         kinds = [(str(row.symbol), row.strategy, row.verdict.value, row.reason.code) for row in self.rows]
         return AccountLog(
@@ -172,16 +174,17 @@ class History:
             tiers={},
             until_ms=self.until_ms,
             where=where,
+            kept=kept,
         )
 
     def page(self, where: LogFilter, limit: int, cursor: str | None) -> Log:
-        log = self.log(where)
+        log = self.log(where, self.kept)
         until_ms = self.until_ms + MINUTE_MS
         return log_page("a", log.lines, log.words, where, limit=limit, cursor=cursor, until_ms=until_ms)
 
     def whole(self, where: LogFilter = EVERY_LINE) -> list[LogLine]:
         """One big page, whatever had to be looked through for it."""
-        log = self.log(where)
+        log = self.log(where, Recent(1))
         entries = list(log.lines(self.until_ms + MINUTE_MS))
         assert not any(isinstance(entry, Unread) for entry in entries)
         return log.words(
@@ -420,7 +423,7 @@ def test_a_refusal_that_goes_on_for_days_is_told_once_also_far_back() -> None:
 def test_minutes_with_more_answers_than_are_read_at_once_are_told_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(log_view, "_ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(log_view, "_ROWS_AT_ONCE", 2)
     history = History((), {}, (), (), (), ())
     times = [START_MS + minute * MINUTE_MS for minute in (1, 2, 2, 2, 2, 2, 2, 2, 3, 3, 9)]
     answered = tuple(

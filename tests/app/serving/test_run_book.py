@@ -23,8 +23,9 @@ from crypto_tracker.core.errors import UsageError
 from crypto_tracker.core.orders import ExitReason
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
-from crypto_tracker.desk.source import Book, DecisionFilter, NotLive, NotThere, TradeFilter
+from crypto_tracker.desk.source import Book, DecisionFilter, LogFilter, NotLive, NotThere, TradeFilter
 from crypto_tracker.desk.views.controls import CommandWish, ConfigurationWish
+from crypto_tracker.desk.views.decisions import LogKind, LogLine
 from crypto_tracker.store.database import open_engine
 from crypto_tracker.store.run_views import RunViews
 from crypto_tracker.store.runs import FILE_NAME
@@ -356,6 +357,33 @@ def test_the_log_tells_of_the_last_things_first(book: RunBook):
     assert {"near", "skip", "close", "buy"} == {item.kind for item in longer}
     alike = [(item.time_ms, item.kind, item.strategy, item.words) for item in longer]
     assert len(set(alike)) == len(alike)  # what was said of several coins at once is said once
+
+
+def all_lines(book: RunBook, where: LogFilter, limit: int) -> list[LogLine]:
+    page = book.log(limit, where)
+    found = list(page.items)
+    while page.next is not None:
+        page = book.log(limit, where, page.next)
+        assert len(page.items) <= limit
+        found += page.items
+    return found
+
+
+@pytest.mark.parametrize("kinds", [(), ("near",), ("buy", "close"), ("skip",)])
+def test_pages_of_the_log_of_any_size_together_are_one(book: RunBook, kinds: tuple[LogKind, ...]):
+    where = LogFilter(kinds=kinds, start_ms=MARCH_MS + 6 * DAY_MS, end_ms=MARCH_MS + 9 * DAY_MS)
+    whole = all_lines(book, where, 500)
+    assert whole
+    assert all_lines(book, where, 3) == all_lines(book, where, 61) == whole
+    of_all = all_lines(book, replace(where, kinds=()), 500)
+    assert whole == [line for line in of_all if not kinds or line.kind in kinds]
+
+
+def test_the_log_of_a_run_tells_of_every_close_at_which_something_came_near(book: RunBook):
+    near = book.reason_counts(DecisionFilter(verdicts=("NEAR_MISS",))).items
+    lines = all_lines(book, LogFilter(kinds=("near",)), 500)
+    coins = [int(line.who.split()[0]) if line.who.endswith(" coins") else 1 for line in lines]
+    assert sum(coins) == sum(item.count for item in near)
 
 
 def test_scans_are_what_the_blocks_of_the_run_say(book: RunBook, lively: tuple[Path, Document]):

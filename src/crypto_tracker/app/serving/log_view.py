@@ -5,7 +5,7 @@ Which lines there are is found from columns and the fewest rows; only those of a
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -32,6 +32,7 @@ from crypto_tracker.app.screen.told import (
 from crypto_tracker.app.serving.follower import RegimeSpan
 from crypto_tracker.app.serving.log_pages import Entry, Lines, Unread, merged, wants
 from crypto_tracker.app.serving.measured import Blocks, key_of, measured
+from crypto_tracker.app.serving.recent import Recent
 from crypto_tracker.app.serving.setup_columns import SetupColumns
 from crypto_tracker.app.serving.trade_columns import TradeColumns
 from crypto_tracker.core.decisions import Reason, Regime
@@ -51,7 +52,7 @@ HALF_DAYS_MAX = 60
 """And half days in which there are any."""
 
 _TRADES_AT_ONCE = 128
-_ROWS_AT_ONCE = 200
+_ROWS_AT_ONCE = 20  # at first; each time four times as many
 _DECIDED: tuple[views.Verdict, ...] = ("TAKE", "SKIP")
 _KINDS: Mapping[Kind, views.LogKind] = {
     Kind.TAKEN: "buy",
@@ -64,6 +65,9 @@ _KINDS: Mapping[Kind, views.LogKind] = {
 
 What = Told | views.LogLine | int
 """What a line is made of: a decision, the line itself, or the number of a closed trade."""
+
+HalfDays = Recent[tuple[Sequence[Told], int]]
+"""What is told of half days that are over for good, and how many rows were looked through for each."""
 
 
 class LogRecords(Blocks, Protocol):
@@ -102,7 +106,7 @@ class LogRecords(Blocks, Protocol):
 class AccountLog:
     """The log of an account under a filter; of one symbol only what is of it is told.
 
-    `until_ms` is the open time of the next minute to step.
+    `until_ms` is the open time of the next minute to step; `kept` belongs to this account and no other.
     """
 
     records: LogRecords
@@ -112,6 +116,7 @@ class AccountLog:
     tiers: Mapping[Symbol, str]
     until_ms: int
     where: LogFilter
+    kept: HalfDays = field(default_factory=lambda: Recent(1))
 
     def lines(self, before_ms: int) -> Lines[What]:
         """Those before a moment, the newest first."""
@@ -169,10 +174,17 @@ class AccountLog:
                 yield Unread(reach_ms)
                 return
             start_ms = half_day(reach_ms) * HALF_DAY_MS
-            found, rows = self._half_day(start_ms, start_ms + HALF_DAY_MS)
+            found, rows = self._known_half_day(start_ms, start_ms + HALF_DAY_MS)
             entries = [_entry(line) for line in found if line.time_ms < before_ms]
             yield from sorted(entries, key=lambda entry: entry.order)
             before_ms, looked, half_days = start_ms + 1, looked + rows, half_days + 1
+
+    def _known_half_day(self, start_ms: int, end_ms: int) -> tuple[Sequence[Told], int]:
+        """The same as `_half_day`, which is made once where nothing of it can change any more."""
+        if end_ms + BACK_MS > self.until_ms:
+            return self._half_day(start_ms, end_ms)
+        key = start_ms, self.where.symbols, *(wants(self.where, kind) for kind in ("buy", "skip", "near"))
+        return self.kept.made(key, lambda: self._half_day(start_ms, end_ms))
 
     def _half_day(self, start_ms: int, end_ms: int) -> tuple[list[Told], int]:
         """What is told of the closes in (start_ms, end_ms], and how many rows were looked through."""
@@ -264,8 +276,7 @@ def _noted(look: Callable[[int, int], list[views.LogLine]], before_ms: int) -> L
             return
         if whole:
             before_ms = lines[-1].time_ms + 1
-        else:
-            limit *= 2
+        limit *= 4
 
 
 def _changed(spans: Sequence[RegimeSpan], before_ms: int, until_ms: int) -> Lines[views.LogLine]:

@@ -18,7 +18,7 @@ from crypto_tracker.app.serving.data_view import newest_bars
 from crypto_tracker.app.serving.follower import AccountFollower, Followed
 from crypto_tracker.app.serving.home_bars import HomeBars, OfBars
 from crypto_tracker.app.serving.log_pages import log_page
-from crypto_tracker.app.serving.log_view import AccountLog
+from crypto_tracker.app.serving.log_view import AccountLog, HalfDays
 from crypto_tracker.app.serving.market_view import MarketNow
 from crypto_tracker.app.serving.present import Present
 from crypto_tracker.app.serving.recent import Recent
@@ -47,6 +47,7 @@ LOG_LINES = 60
 _NEWEST_BAR_AGE_MS = 5_000  # the newest bar of the store is looked up at most so often
 _TRIES = 3  # a trader may commit between two reads
 _VERSIONS_KEPT = 8
+_HALF_DAYS_KEPT = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +100,7 @@ class Moments:
         self._closed: Recent[Totals] = Recent(1)
         self._status: Recent[Status] = Recent(1)
         self._log: Recent[list[LogLine]] = Recent(1)
+        self._half_days: Recent[HalfDays] = Recent(1)
         self._newest_bar: Recent[tuple[int | None]] = Recent(1, age_ms=_NEWEST_BAR_AGE_MS)
 
     def now(self, *, wait: bool = False) -> Moment:
@@ -197,6 +199,7 @@ class Moments:
                 tiers=moment.present.tiers,
                 until_ms=until_ms,
                 where=where,
+                kept=self._half_days.made(followed.beginning, lambda: Recent(_HALF_DAYS_KEPT)),
             )
             return log_page(
                 self.name,
