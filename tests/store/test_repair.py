@@ -10,6 +10,7 @@ from crypto_tracker.core.timeframes import Timeframe, to_ms
 from crypto_tracker.store import tables
 from crypto_tracker.store.cold import ColdTier
 from crypto_tracker.store.market_database import reading, writing
+from crypto_tracker.store.mended import since
 from crypto_tracker.store.repair import ASIDE_FOLDER, ForgottenMonth, Repaired, repair
 from crypto_tracker.store.verify import Finding, verify
 from tests.store.shelf import BTC, ETH, MINUTE, NOW, at, closes, drawn, market_data, run_of_minutes, store
@@ -113,13 +114,17 @@ def test_the_month_of_a_damaged_or_missing_file_can_be_brought_again(home: Path,
 def test_all_damaged_months_of_a_series_are_forgotten_together(home: Path):
     (home / "bars" / FEBRUARY).write_bytes(b"PAR1 and no more")
     damage(home / "bars" / MARCH)
+    with reading(home) as connection:
+        noted = since(connection, BTC, ["kraken"], 0).last
     done = repaired(home)
     assert done.forgotten == (forgotten("2025-02"), forgotten("2025-03"))
     assert [path for path, _ in done.moved] == [FEBRUARY, MARCH]
     assert findings(home) == ()
     with reading(home) as connection:
         suspects = connection.execute(select(tables.suspects.c.open_time_ms)).scalars().all()
+        mended = since(connection, BTC, ["kraken"], noted).span
     assert suspects == [at("2025-04-10 12:01")]
+    assert mended == (at("2025-02-01 00:00"), at("2025-04-01 00:00")), "who shows them reads them again"
 
 
 def test_a_file_that_nothing_names_is_moved_aside_also_where_one_of_its_name_is_there(home: Path):
