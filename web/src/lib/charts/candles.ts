@@ -1,6 +1,6 @@
 /** Candles with volume, and over them what a strategy looked at, what is held, and what was traded. */
 
-import { CandlestickSeries, HistogramSeries, LineSeries, PriceScaleMode, createSeriesMarkers } from "lightweight-charts";
+import { CandlestickSeries, HistogramSeries, PriceScaleMode, createSeriesMarkers } from "lightweight-charts";
 import type {
   AutoscaleInfo,
   CandlestickData,
@@ -26,8 +26,10 @@ import type { Palette } from "./palette";
 import { LETTER } from "./room";
 import { Rulers } from "./rulers";
 import type { Ruler } from "./rulers";
+import { Studies } from "./studies";
+import type { PanePlace } from "./studies";
 import { Trips } from "./trips";
-import type { Bars, DrawnAverage, DrawnLevel, DrawnMark, DrawnTrip } from "./types";
+import type { Bars, DrawnLevel, DrawnMark, DrawnStudy, DrawnTrip } from "./types";
 
 export interface CandleEvents {
   /** Index of the bar under the crosshair, and where that is; undefined when it left. */
@@ -35,6 +37,8 @@ export interface CandleEvents {
   readonly pick: (bar: number | undefined, mark: string | undefined) => void;
   /** What is in sight, in indices of bars. */
   readonly sight: (from: number, to: number) => void;
+  /** Where the panes below the candles begin. */
+  readonly panes: (panes: readonly PanePlace[]) => void;
 }
 
 /** How far beyond the candles in sight a level may pull the price axis, in heights of what is in sight. */
@@ -58,8 +62,7 @@ export class CandleDrawing {
   private marks: readonly DrawnMark[] = [];
   private travelled: readonly DrawnTrip[] = [];
   private pin: number | undefined;
-  private averages: readonly DrawnAverage[] = [];
-  private readonly averaged: ISeriesApi<"Line">[] = [];
+  private readonly studies: Studies;
   private settling = 0;
 
   constructor(
@@ -67,7 +70,7 @@ export class CandleDrawing {
     options: { readonly zone: Zone; readonly format: (price: number) => string },
     private readonly events: CandleEvents,
   ) {
-    this.stage = new Stage(host, options);
+    this.stage = new Stage(host, { ...options, panes: true });
     const { chart } = this.stage;
     this.volume = chart.addSeries(HistogramSeries, {
       priceScaleId: "volume",
@@ -80,7 +83,8 @@ export class CandleDrawing {
       autoscaleInfoProvider: (original: () => AutoscaleInfo | null) => this.autoscale(original()),
     });
     chart.priceScale("right").applyOptions({ scaleMargins: { top: 0.1, bottom: 0.2 } });
-    for (const primitive of [this.pinned, this.lines, this.trips, this.rulers]) this.candles.attachPrimitive(primitive);
+    this.studies = new Studies(this.stage, (panes) => this.events.panes(panes));
+    for (const primitive of [this.pinned, this.studies.ribbons, this.lines, this.trips, this.rulers]) this.candles.attachPrimitive(primitive);
     this.markers = createSeriesMarkers(this.candles, []);
     this.format = options.format;
     this.stage.keepClear(
@@ -117,7 +121,12 @@ export class CandleDrawing {
     const size = bars.close.at(-1);
     if (size !== undefined) {
       this.candles.applyOptions({
-        priceFormat: { type: "custom", minMove: 10 ** -decimalsOf(size), formatter: this.format },
+        priceFormat: {
+          type: "custom",
+          minMove: 10 ** -decimalsOf(size),
+          formatter: this.format,
+          tickmarksFormatter: (values: number[]) => this.stage.figures(values),
+        },
       });
     }
     this.candles.setData(bars.times.map((_, index) => candle(bars, index)));
@@ -137,46 +146,19 @@ export class CandleDrawing {
     this.write();
   }
 
-  /** Averages of the closes, thin, without a pull on the axis. */
-  drawAverages(averages: readonly DrawnAverage[]): void {
-    this.averages = averages;
-    while (this.averaged.length > averages.length) {
-      const series = this.averaged.pop();
-      if (series !== undefined) this.stage.chart.removeSeries(series);
-    }
-    averages.forEach((average, index) => {
-      const series =
-        this.averaged[index] ??
-        this.stage.chart.addSeries(LineSeries, {
-          lineWidth: 1,
-          lastValueVisible: false,
-          priceLineVisible: false,
-          crosshairMarkerVisible: false,
-          autoscaleInfoProvider: () => null,
-        });
-      this.averaged[index] = series;
-      series.applyOptions({ color: faded(this.averageColour(average), 0.9) });
-      series.setData(
-        (this.bars?.times ?? []).map((time, bar) => {
-          const value = average.values[bar] ?? null;
-          return value === null ? { time: seconds(time) } : { time: seconds(time), value };
-        }),
-      );
-    });
+  /** Indicators, whose values are those of the bars that are shown. */
+  drawStudies(studies: readonly DrawnStudy[]): void {
+    this.studies.show(studies, this.bars?.times ?? []);
   }
 
-  /** Whether volume is drawn, and whether equal shares of the price are equally high. */
-  scaled(volume: boolean, log: boolean): void {
+  /** Whether volume is drawn, whether equal shares of the price are equally high, and what is free at the top, in pixels. */
+  scaled(volume: boolean, log: boolean, free: number): void {
+    const height = this.stage.chart.panes()[0]?.getHeight() ?? 0;
     this.volume.applyOptions({ visible: volume });
     this.stage.chart.priceScale("right").applyOptions({
       mode: log ? PriceScaleMode.Logarithmic : PriceScaleMode.Normal,
-      scaleMargins: { top: 0.1, bottom: volume ? 0.2 : 0.06 },
+      scaleMargins: { top: Math.min(0.3, Math.max(0.1, height === 0 ? 0 : free / height)), bottom: volume ? 0.2 : 0.06 },
     });
-  }
-
-  private averageColour(average: DrawnAverage): string {
-    const { palette } = this.stage;
-    return palette.series[average.colour % palette.series.length] ?? palette.quiet;
   }
 
   drawTrades(marks: readonly DrawnMark[], travelled: readonly DrawnTrip[]): void {
@@ -224,6 +206,7 @@ export class CandleDrawing {
 
   dispose(): void {
     window.clearTimeout(this.settling);
+    this.studies.dispose();
     this.stage.dispose();
   }
 
@@ -240,7 +223,7 @@ export class CandleDrawing {
     });
     const { bars } = this;
     if (bars !== undefined) this.volume.setData(bars.times.map((_, index) => this.column(bars, index)));
-    this.drawAverages(this.averages);
+    this.studies.repaint();
     this.write();
     this.mark();
     this.travel();
@@ -352,6 +335,11 @@ export class CandleDrawing {
       if (value !== null) pull(value);
     }
     for (const exit of this.exits) pull(exit.price);
+    const bands = this.studies.extent(range.from, range.to);
+    if (bands !== undefined) {
+      low = Math.min(low, Math.max(bands[0], minValue - reach));
+      high = Math.max(high, Math.min(bands[1], maxValue + reach));
+    }
     return { ...info, priceRange: { minValue: low, maxValue: high } };
   }
 

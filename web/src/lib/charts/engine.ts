@@ -96,6 +96,8 @@ export interface StageOptions {
   readonly zone: Zone;
   /** How a value is written on the axis and at the crosshair. */
   readonly format: (value: number) => string;
+  /** Whether every series brings its own way of writing instead: panes have different scales. */
+  readonly panes?: boolean;
   readonly magnet?: boolean;
   /** Whether it carries the mark of the library; once on a page is enough. */
   readonly logo?: boolean;
@@ -105,6 +107,7 @@ export interface StageOptions {
 export class Stage {
   readonly chart: IChartApiBase<Time>;
   palette: Palette;
+  private readonly format: (value: number) => string;
   private readonly repaints: ((palette: Palette) => void)[] = [];
   private readonly unwatch: () => void;
   private tags: () => readonly number[] = () => [];
@@ -115,12 +118,13 @@ export class Stage {
     options: StageOptions,
   ) {
     this.palette = readPalette(host);
+    this.format = options.format;
+    const written = { priceFormatter: options.format, tickmarksPriceFormatter: (values: number[]) => this.figures(values) };
     this.chart = createChartEx<Time, IHorzScaleBehavior<Time>>(host, axisOf(options.zone, (words, index) => this.fits(words, index)), {
       autoSize: true,
       layout: { attributionLogo: options.logo ?? true },
       localization: {
-        priceFormatter: options.format,
-        tickmarksPriceFormatter: (values: number[]) => values.map((value) => (this.covered(value) ? "" : options.format(value))),
+        ...(options.panes === true ? {} : written),
         timeFormatter: (time: Time) => moment(milliseconds(time) ?? 0, options.zone),
       },
       crosshair: {
@@ -162,6 +166,11 @@ export class Stage {
   refigure(): void {
     const scale = this.chart.priceScale("right");
     scale.applyOptions({ scaleMargins: scale.options().scaleMargins });
+  }
+
+  /** Figures of the scale, none of which tags cover. */
+  figures(values: readonly number[]): string[] {
+    return values.map((value) => (this.covered(value) ? "" : this.format(value)));
   }
 
   private covered(value: number): boolean {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { grewAtEnd } from "./growth";
+import { changedFrom, deeper, grewAtEnd } from "./growth";
 import type { Bars } from "./types";
 
 const MINUTE = 60_000;
@@ -22,4 +22,20 @@ test("any other bar that came late or was mended is another drawing", () => {
   expect(grewAtEnd(before, { ...before, volume: [1, null, 3, 4, 5, 6] })).toBe(false);
   expect(grewAtEnd(bars([1, 3], { times: [0, 2 * MINUTE] }), bars([1, 2, 3]))).toBe(false);
   expect(grewAtEnd(before, { ...before, length_ms: 5 * MINUTE })).toBe(false);
+});
+
+test("of a curve only what changed is found", () => {
+  const curve = (first: number, ...values: (number | null)[]): { times: number[]; values: (number | null)[] } => ({
+    times: values.map((_, index) => first + index),
+    values,
+  });
+  expect(changedFrom(curve(0, null, 2, 3), curve(0, null, 2, 3))).toBe(3);
+  expect(changedFrom(curve(0, null, 2, 3), curve(0, null, 2, 4, 5))).toBe(2);
+  expect(changedFrom(curve(0, null, 2, 3), curve(0, 1, 2, 3, 4))).toBe(0);
+  expect(changedFrom(curve(1, 2, 3), curve(0, 1, 2, 3))).toBe(0);
+  expect(changedFrom(curve(0, 1, 2, 3), curve(0, 1, 2))).toBe(0);
+});
+
+test("a column further from zero than the one before is deeper, on either side", () => {
+  expect([1, 2, 3].map((index) => deeper([1, 2, 1, -3], index))).toEqual([true, false, true]);
 });

@@ -19,3 +19,22 @@ export function grewAtEnd(before: Bars, now: Bars): boolean {
   }
   return true;
 }
+
+interface Curve {
+  readonly times: readonly number[];
+  readonly values: readonly (number | null)[];
+}
+
+/** Index of the first point that is not as it was, or not there before; 0 where points are gone. */
+export function changedFrom(before: Curve, now: Curve): number {
+  if (before.times.length > now.times.length) return 0;
+  for (let index = 0; index < before.times.length; index += 1) {
+    if (before.times[index] !== now.times[index] || before.values[index] !== now.values[index]) return index;
+  }
+  return before.times.length;
+}
+
+/** Whether a value lies further from zero than the one before it. */
+export function deeper(values: readonly (number | null)[], index: number): boolean {
+  return Math.abs(values[index] ?? 0) >= Math.abs(values[index - 1] ?? 0);
+}

@@ -69,12 +69,31 @@ export interface DrawnLevel {
   readonly straight?: readonly DrawnStraight[];
 }
 
-/** An average of the closes, one value for each bar. */
-export interface DrawnAverage {
+/** One line, or row of columns, of an indicator: a value for each bar. */
+export interface DrawnCurve {
+  /** Told from the others of its indicator by it; empty where there are none. */
   readonly words: string;
-  /** Which of the colours of series, counted from 0. */
-  readonly colour: number;
+  readonly kind: "line" | "columns";
+  /** Which of the colours of series, counted from 0, or what the colour means. */
+  readonly ink: number | Tone;
+  readonly dash?: "solid" | "dashed" | "dotted";
+  readonly width?: 1 | 2;
   readonly values: readonly (number | null)[];
+  /** Whether the line ends at a bar, and begins anew at the next one. */
+  readonly ends?: (bar: number) => boolean;
+}
+
+/** An indicator, over the candles or in a pane of its own. */
+export interface DrawnStudy {
+  readonly id: string;
+  /** What it is, with its lengths: `EMA 20`. */
+  readonly words: string;
+  readonly curves: readonly DrawnCurve[];
+  readonly format: (value: number | null) => string;
+  /** Whether the space between its first curve and its last is shaded, and the price axis makes room for them. */
+  readonly band?: boolean;
+  /** Of a pane of its own: the ends of its scale, where they are fixed, and values that are ruled across it. */
+  readonly pane?: { readonly range?: readonly [number, number]; readonly rules: readonly number[] };
 }
 
 /** One fill, already on its bar. */

@@ -1,7 +1,7 @@
 /** What covers the page: nothing else can be reached while it does. */
 
-/** What comes over everything by itself, or tells of news: it stays within reach. */
-const KEPT = "dialog, [aria-live]";
+/** What comes over everything by itself, or tells of news: it stays within reach. A lost connection is told inside. */
+const KEPT = "dialog, [aria-live=polite]";
 
 /**
  * Puts everything out of reach but this element; returns what undoes it. The focus comes into the element where it

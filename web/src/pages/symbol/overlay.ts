@@ -3,7 +3,7 @@
 import type { LevelLine, Mark, Position, StrategyLevels } from "$lib/api/types";
 import { barOf, levelOnBars, placeOf } from "$lib/charts/align";
 import type { Ruler } from "$lib/charts/rulers";
-import type { Bars, DrawnLevel, DrawnMark, DrawnStraight, DrawnTrip } from "$lib/charts/types";
+import type { Bars, DrawnLevel, DrawnMark, DrawnStraight, DrawnStudy, DrawnTrip } from "$lib/charts/types";
 import { money, percent, price } from "$lib/format";
 
 const DASHES = {
@@ -179,8 +179,14 @@ export interface Legend {
   readonly value: string;
 }
 
-/** Everything over the candles as it stands at the last bar. */
-export function legend(levels: readonly DrawnLevel[], exits: readonly Ruler[]): Legend[] {
+/** Everything over and below the candles as it stands at the last bar. */
+export function legend(levels: readonly DrawnLevel[], exits: readonly Ruler[], studies: readonly DrawnStudy[]): Legend[] {
   const lines = levels.map((level) => ({ what: level.words, value: price(level.values.at(-1) ?? null) }));
-  return [...lines, ...exits.map((exit) => ({ what: exit.words, value: price(exit.price) }))];
+  const curves = studies.flatMap((study) =>
+    study.curves.map(({ words, values }) => ({
+      what: words === "" ? study.words : `${study.words} ${words}`,
+      value: study.format(values.at(-1) ?? null),
+    })),
+  );
+  return [...lines, ...exits.map((exit) => ({ what: exit.words, value: price(exit.price) })), ...curves];
 }
