@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -253,5 +254,8 @@ def test_ctrl_c_ends_with_the_summary_so_far_and_a_whole_record(tmp_path: Path):
     assert "Traceback" not in ended.stderr
     store = RunStore.open_to_read(tmp_path / "demo" / "seed-3-30d")
     assert store is not None
-    assert store.counts(1)["setups"] >= 0
+    # All trades that it told of with the seventh day are in the record.
+    still, closed = map(int, re.findall(r"day  7 of 30 .* (\d+) open, (\d+) closed", ended.stderr)[-1])
+    assert store.counts(1)["trades"] == still + closed > 20
+    assert store.counts(1)["positions"] == still
     store.close()

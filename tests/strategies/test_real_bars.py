@@ -1,4 +1,4 @@
-"""The three strategies over the real minutes of 2025: how often they speak, and how fast."""
+"""The three strategies over the real minutes of 2025, and how often they speak."""
 
 from pathlib import Path
 
