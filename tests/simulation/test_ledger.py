@@ -4,16 +4,17 @@ from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from crypto_tracker.core.arrays import RecordArray
 from crypto_tracker.core.money import to_decimal
-from crypto_tracker.core.orders import ExitReason, Fill, FillKind, Trade
+from crypto_tracker.core.orders import ExitReason, Fill, FillKind, OrderStatus, Trade
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import from_ms
 from crypto_tracker.simulation import ledger
 from crypto_tracker.simulation.backtest import Simulator, simulate_portfolio
-from crypto_tracker.simulation.records import Scenario, SimulationResult
+from crypto_tracker.simulation.records import ORDER_DTYPE, Scenario, SimulationResult
 from tests.simulation.generator import generate
 
 WHOLE, STOPPED = range(400, 430), range(430, 460)
@@ -149,3 +150,19 @@ def test_fills_stand_in_the_order_in_which_they_happened(markets: list[tuple[Sce
             assert float(fill.quantity) == row["quantity"]
             assert fill.rung == row["rung"]
             assert fill.volume_unknown == row["volume_unknown"]
+
+
+def test_an_order_is_made_when_it_is_asked_for():
+    rows = np.zeros(2, dtype=ORDER_DTYPE)
+    rows["rung"], rows["limit_price"] = [0, 1], [np.nan, 9.5]
+    rows["status"], rows["ended_ms"] = (
+        [OrderStatus.FILLED, 99],
+        -1,
+    )  # 99: no status, so the second can not be made
+    orders = ledger.orders(rows, [Symbol("BTC", "USD")], ["DCA"])
+    first = next(orders)
+    assert (first.order_id, first.kind, first.limit_price, first.status) == (
+        "BTC/USD-DCA-19700101T000000Z/0", "market", None, "filled",
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="99"):
+        next(orders)

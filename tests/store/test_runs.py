@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import create_engine, event, inspect
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from crypto_tracker.core.decisions import Reason, Verdict
@@ -20,6 +20,7 @@ from crypto_tracker.core.orders import ExitReason, Fill, FillKind, Order, Standi
 from crypto_tracker.core.symbols import Symbol
 from crypto_tracker.core.timeframes import to_ms
 from crypto_tracker.store import run_tables as tables
+from crypto_tracker.store import runs
 from crypto_tracker.store.database import RUNS, current_revision, downgrade, open_engine, upgrade
 from crypto_tracker.store.runs import FILE_NAME, EquityStretch, Run, RunStore, SetupRow, TradeRecords
 
@@ -234,6 +235,27 @@ def test_forgetting_a_run_removes_all_its_records_and_no_others(store: RunStore)
     store.forget(first)
     assert set(store.counts(first).values()) == {0}
     assert set(store.counts(second).values()) == {1}
+
+
+def test_orders_are_written_while_they_are_made(store: RunStore, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(runs, "_ROWS_AT_ONCE", 3)
+    happened: list[str] = []
+
+    def made() -> Iterator[Order]:
+        for rung in range(5):
+            happened.append(f"rung {rung}")
+            yield replace(MARKET, rung=rung)
+
+    @event.listens_for(store._engine, "before_cursor_execute")
+    def wrote(_connection: Any, _cursor: Any, statement: str, rows: Any, *_: Any) -> None:
+        if statement.startswith("INSERT INTO orders"):
+            happened.append(f"{len(rows)} written")
+
+    run_id = record(store, orders=made())
+    assert happened == [
+        "rung 0", "rung 1", "rung 2", "3 written", "rung 3", "rung 4", "2 written",
+    ]  # fmt: skip
+    assert store.counts(run_id)["orders"] == 5
 
 
 # ---------------------------------------------------------------------------------------- which run answers

@@ -1,6 +1,6 @@
 """From the kernel's rows to records with names, times and exact decimals."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -60,9 +60,9 @@ def fills(
     ]
 
 
-def orders(rows: RecordArray, symbols: Sequence[Symbol], strategies: Sequence[str]) -> list[Order]:
-    """Orders from ORDER_DTYPE rows, over or not, in their order."""
-    return [_order(row, symbols, strategies) for row in rows]
+def orders(rows: RecordArray, symbols: Sequence[Symbol], strategies: Sequence[str]) -> Iterator[Order]:
+    """Orders from ORDER_DTYPE rows, over or not, in their order; each is made when it is asked for."""
+    return (_order(row, symbols, strategies) for row in rows)
 
 
 def standings(open_trades: RecordArray, holdings: RecordArray) -> list[Standing]:

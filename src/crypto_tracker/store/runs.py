@@ -104,14 +104,14 @@ class TradeRecords:
     trades : closed ones and those left open
     levels : stop and target of every trade when it ended, or at the end, by trade group
     standings : how those left open stood, by trade group
-    orders : the buys of all admitted setups
+    orders : the buys of all admitted setups, read once and as they are written
     """
 
     fills: Sequence[Fill] = ()
     trades: Sequence[Trade] = ()
     levels: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     standings: Mapping[str, Standing] = field(default_factory=dict)
-    orders: Sequence[Order] = ()
+    orders: Iterable[Order] = ()
 
 
 class RunStore:
@@ -337,28 +337,29 @@ def _insert_trades(connection: Connection, run_id: int, traded: TradeRecords) ->
         )
 
 
-def _insert_orders(connection: Connection, run_id: int, orders: Sequence[Order]) -> None:
+def _insert_orders(connection: Connection, run_id: int, orders: Iterable[Order]) -> None:
     """Write the buys of all setups, several for each trade, straight through the driver."""
     marks = ", ".join("?" * len(_ORDER_COLUMNS))
     statement = f"INSERT INTO orders ({', '.join(_ORDER_COLUMNS)}) VALUES ({marks})"  # noqa: S608 - our own names
-    rows = [
-        (
-            run_id,
-            order.trade_group_id,
-            order.rung,
-            str(order.symbol),
-            order.strategy,
-            to_e8(order.quote),
-            None if order.limit_price is None else format(order.limit_price, "f"),
-            order.status,
-            order.placed_ms,
-            order.ended_ms,
-            None if order.reason is None else order.reason.code,
-        )
-        for order in orders
-    ]
-    if rows:
+    waiting = iter(orders)
+    while rows := [_order_values(run_id, order) for order in islice(waiting, _ROWS_AT_ONCE)]:
         connection.exec_driver_sql(statement, rows)
+
+
+def _order_values(run_id: int, order: Order) -> tuple[int | str | None, ...]:
+    return (
+        run_id,
+        order.trade_group_id,
+        order.rung,
+        str(order.symbol),
+        order.strategy,
+        to_e8(order.quote),
+        None if order.limit_price is None else format(order.limit_price, "f"),
+        order.status,
+        order.placed_ms,
+        order.ended_ms,
+        None if order.reason is None else order.reason.code,
+    )
 
 
 def _fill_values(run_id: int, sequence: int, fill: Fill) -> dict[str, Any]:
