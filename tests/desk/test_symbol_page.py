@@ -10,7 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe, from_ms
 from tests.app.conftest import run_command
-from tests.desk.symbol_pages import PHONE, gates_shown, gates_told, is_price, traded_once
+from tests.desk.symbol_pages import PHONE, decimals, gates_shown, gates_told, is_price, traded_once
 from tests.desk.trading_page import (
     Api,
     Looked,
@@ -194,6 +194,33 @@ def test_scrolling_back_brings_earlier_candles_that_join(look: Looked) -> None:
                 break
         until(lambda least=least: bars(page) >= least)
     assert colours(page) > 20
+
+
+def test_indicators_are_chosen_in_the_menu_and_have_the_values_of_the_strategies_own(
+    look: Looked, api: Api
+) -> None:
+    page = view(look)
+    page.get_by_role("button", name="Indicators").click()
+    for name in ("SMA 20", "RSI", "MACD"):
+        page.get_by_label(name, exact=True).check(force=True)
+    page.get_by_label("Length of RSI").select_option("7")
+    until(lambda: page.locator("[data-pane]").count() == 2)
+    assert "sma=20&pane=rsi:7&pane=macd" in page.url
+    page.keyboard.press("Escape")
+    page.goto(page.url.replace("rsi:7", "rsi"))
+    until(lambda: page.locator("[data-pane]").count() == 2 and "SMA 20" in lines(page))
+    candles = api.get("pair_candles", symbol=SYMBOL, timeframe="15m", limit=30)
+    assert is_price(lines(page)["SMA 20"], sum(candles["close"][-20:]) / 20)
+    # SWING measures both at each close of 15 minutes.
+    end_ms = candles["time_ms"][-1] + QUARTER_MS
+    measured = api.get("scans", symbol=SYMBOL, strategy="SWING", end_ms=end_ms + 1, limit=1)["measurements"]
+    assert lines(page)["RSI 14"] == f"{measured['rsi'][0]:.1f}"
+    histogram = float(lines(page)["MACD 12, 26, 9 histogram"].replace("−", "-"))
+    half = 0.51 * 10.0 ** -decimals(candles["close"][-1])
+    assert histogram == pytest.approx(measured["macd_hist"][0], abs=half)
+    assert lines(page)["RSI 14"] in plain(page.locator("[data-pane='rsi:14']").inner_text())
+    page.keyboard.press("n")
+    page.wait_for_url("**sma=20&pane=rsi&pane=macd")
 
 
 # ----------------------------------------------------------------------------------- decisions
@@ -467,8 +494,11 @@ def test_nobody_is_shut_out(chromium: Any, site: str, api: Api, size: str, schem
     symbol = held(api)["trade"]["symbol"]
     at_ms = api.get("status")["until_ms"]
     looked = Looked(chromium, site, color_scheme=scheme, **(PHONE if size == "phone" else {}))
-    page = view(looked, f"?at={at_ms}", symbol=symbol)
+    chosen = "ema=20&sma=50&bands=20&vwap=true&pane=rsi:14&pane=macd"
+    page = view(looked, f"?at={at_ms}&{chosen}", symbol=symbol)
     gates_shown(page)
+    until(lambda: page.locator("[data-pane]").count() == (1 if size == "phone" else 2))
+    page.get_by_role("button", name="Indicators").click()
     found = Axe().run(page).response["violations"]
     assert [(one["id"], [node["target"] for node in one["nodes"]]) for one in found] == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -491,6 +521,30 @@ def test_over_the_whole_window_nothing_but_the_chart_is_within_reach(look: Looke
     page.get_by_role("region", name=f"Chart of {SYMBOL}").wait_for()
     assert not any(page.evaluate(still))
     assert page.locator("[inert]").count() == 0
+
+
+def test_over_the_whole_window_a_lost_connection_is_told_too(chromium: Any, site: str) -> None:
+    looked = Looked(chromium, site)
+    streams: list[Any] = []
+
+    def stream(route: Any) -> None:
+        if streams:
+            route.close(code=1011)
+        else:
+            route.connect_to_server()
+        streams.append(route)
+
+    looked.page.route_web_socket("**/api/v1/ws", stream)
+    page = view(looked, "?full=true")
+    chart = page.get_by_role("dialog", name=f"Chart of {SYMBOL}")
+    until(lambda: len(streams) == 1)
+    assert chart.get_by_text("No connection since").count() == 0
+    streams[0].close(code=1011)
+    chart.get_by_text("No connection since").wait_for()
+    box, size = chart.bounding_box(), page.viewport_size
+    assert (box["x"], box["y"], box["width"], box["height"]) == (0, 0, size["width"], size["height"])
+    looked.shoot("symbol-whole-lost")
+    looked.close()
 
 
 def test_the_charts_keep_the_logo_of_their_makers(look: Looked) -> None:

@@ -54,7 +54,8 @@ class LevelLine(View):
         Straights | None,
         Field(
             description="a channel as it is drawn: a line for each stretch of scans that drew the same, the "
-            "newest from where it was fitted on; null for a level that stands until the next scan"
+            "newest from where it was fitted on, and a level one where a price goes with the close; null for "
+            "a level that stands until the next scan"
         ),
     ] = None
 
