@@ -117,8 +117,6 @@ def test_orders_and_standings_are_read_back_as_they_were_told(tmp_path):
         assert views.orders(2, [group]) == {}
         assert views.standings(run_id) == {group: STANDING}
         assert views.standings(2) == {}
-        assert views.levels(run_id) == {group: (STANDING.stop_price, STANDING.target_price)}
-        assert views.levels(2) == {}
 
 
 def test_a_run_of_the_fifth_version_is_read_without_what_it_did_not_keep(tmp_path):
@@ -132,7 +130,7 @@ def test_a_run_of_the_fifth_version_is_read_without_what_it_did_not_keep(tmp_pat
         assert views.open_trades(run_id) == [TRADE]
         assert views.fills(run_id) == [FILL]
         assert views.orders(run_id, [TRADE.trade_group_id]) == {}
-        assert views.standings(run_id) == views.levels(run_id) == {}
+        assert views.standings(run_id) == {}
 
 
 def test_fills_of_some_trades_come_in_the_order_in_which_they_happened(tmp_path):

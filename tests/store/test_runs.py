@@ -126,7 +126,6 @@ STANDING = Standing(
 TRADED: dict[str, Any] = {
     "fills": [FILL],
     "trades": [TRADE],
-    "levels": {TRADE.trade_group_id: (STANDING.stop_price, STANDING.target_price)},
     "standings": {TRADE.trade_group_id: STANDING},
     "orders": [MARKET],
 }
@@ -136,7 +135,7 @@ STRETCH = EquityStretch(
 
 
 NOTHING_TRADED: dict[str, Any] = {
-    "fills": [], "trades": [], "levels": {}, "standings": {}, "orders": []
+    "fills": [], "trades": [], "standings": {}, "orders": []
 }  # fmt: skip
 
 
@@ -188,7 +187,7 @@ def test_what_is_recorded_is_read_back_to_the_last_digit(store: RunStore):
     assert (setup.verdict, setup.reason, setup.rank, setup.measured) == ("TAKE", "accepted", 0, None)
     assert store.block(run_id, "DCA", SETUP.time_ms) == b"block"
     assert store.counts(run_id) == {
-        "setups": 1, "orders": 1, "fills": 1, "trades": 1, "exits": 1, "positions": 1, "decision_blocks": 1, "equity": 1,
+        "setups": 1, "orders": 1, "fills": 1, "trades": 1, "positions": 1, "decision_blocks": 1, "equity": 1,
     }  # fmt: skip
 
 
@@ -340,6 +339,7 @@ NONSENSE = [
     ("orders", "quote", None),
     ("positions", "exit_pending", "tired"),
     ("positions", "due_ms", None),
+    ("positions", "stop_price", None),
     ("trades", "exit_reason", "tired"),
     ("trades", "pnl_quote", None),
     ("decision_blocks", "block", None),

@@ -171,13 +171,11 @@ def trade_records(backtest_scenario: Scenario, result: SimulationResult) -> Trad
     rows = np.concatenate([result.trades, result.open_trades])
     trades = ledger.trades(rows, *names)
     standings = ledger.standings(result.open_trades, result.holdings)
-    levels = zip(rows["stop_price"].tolist(), rows["target_price"].tolist(), strict=True)
-    groups = [trade.trade_group_id for trade in trades]
+    left_open = [trade.trade_group_id for trade in trades[len(result.trades) :]]
     return TradeRecords(
         fills=ledger.fills(result.fills, [rows], *names),
         trades=trades,
-        levels=dict(zip(groups, levels, strict=True)),
-        standings=dict(zip(groups[len(result.trades) :], standings, strict=True)),
+        standings=dict(zip(left_open, standings, strict=True)),
         orders=ledger.orders(result.orders, *names),
     )
 

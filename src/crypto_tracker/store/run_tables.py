@@ -144,17 +144,6 @@ trades = Table(
 )
 """Closed trades, and open ones (`exit_reason` none) marked at the last close of the run."""
 
-exits = Table(
-    "exits",
-    metadata,
-    _run_id(),
-    Column("trade_group_id", String, primary_key=True),
-    Column("stop_price", Float, nullable=False),  # active: the trailing level where it is armed and higher
-    Column("target_price", Float, nullable=False),
-    sqlite_with_rowid=False,
-)
-"""Stop and target of every trade when it ended, or at the end; runs of older versions have none."""
-
 positions = Table(
     "positions",
     metadata,
@@ -162,13 +151,15 @@ positions = Table(
     Column("trade_group_id", String, primary_key=True),
     Column("open_quantity", ExactDecimal, nullable=False),  # still held
     Column("mark_price", Float, nullable=False),  # last close
+    Column("stop_price", Float, nullable=False),  # active: the trailing level where it is armed and higher
+    Column("target_price", Float, nullable=False),
     Column("trailing_armed", Boolean, nullable=False),
     Column("due_ms", BigInteger, nullable=False),  # time exit
     Column("exit_pending", String),  # exit reason that was asked for or is under way
     one_of("exit_pending", _EXITS),
     sqlite_with_rowid=False,
 )
-"""How trades that were left open stood besides their exits; runs of older versions have none."""
+"""How trades that were left open stood at the end; runs of older versions have none."""
 
 orders = Table(
     "orders",

@@ -258,21 +258,8 @@ class RunViews:
 
     def standings(self, run_id: int) -> dict[str, Standing]:
         """How the trades that were left open stood, by group; none where that was not kept."""
-        held, exits = tables.positions.c, tables.exits.c
-        both = (exits.run_id == held.run_id) & (exits.trade_group_id == held.trade_group_id)
-        query = (
-            select(tables.positions, exits.stop_price, exits.target_price)
-            .join(tables.exits, both)
-            .where(held.run_id == run_id)
-        )
+        query = select(tables.positions).where(tables.positions.c.run_id == run_id)
         return {row.trade_group_id: _standing(row) for row in self._connection.execute(query)}
-
-    def levels(self, run_id: int) -> dict[str, tuple[float, float]]:
-        """Stop and target of every trade when it ended, or at the end, by group; none where not kept."""
-        columns = tables.exits.c
-        query = select(columns.trade_group_id, columns.stop_price, columns.target_price)
-        rows = self._connection.execute(query.where(columns.run_id == run_id))
-        return {row.trade_group_id: (row.stop_price, row.target_price) for row in rows}
 
     def orders(self, run_id: int, trade_group_ids: Sequence[str]) -> dict[str, list[Order]]:
         """The buys of each group, the market entry, then its rungs; none where they were not kept."""

@@ -102,14 +102,12 @@ class TradeRecords:
     ----------
     fills : in the order in which they happened
     trades : closed ones and those left open
-    levels : stop and target of every trade when it ended, or at the end, by trade group
     standings : how those left open stood, by trade group
     orders : the buys of all admitted setups, read once and as they are written
     """
 
     fills: Sequence[Fill] = ()
     trades: Sequence[Trade] = ()
-    levels: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     standings: Mapping[str, Standing] = field(default_factory=dict)
     orders: Iterable[Order] = ()
 
@@ -240,7 +238,6 @@ class RunStore:
             tables.orders,
             tables.fills,
             tables.trades,
-            tables.exits,
             tables.positions,
             tables.decision_blocks,
             tables.equity,
@@ -315,21 +312,13 @@ def _insert_setups(connection: Connection, run_id: int, setups: Iterable[SetupRo
 
 
 def _insert_trades(connection: Connection, run_id: int, traded: TradeRecords) -> None:
-    """Write fills and trades, where their exits were, and how those left open stood."""
+    """Write fills and trades, and how those left open stood."""
     if traded.fills:
         connection.execute(
             insert(tables.fills), [_fill_values(run_id, n, fill) for n, fill in enumerate(traded.fills)]
         )
     if traded.trades:
         connection.execute(insert(tables.trades), [_trade_values(run_id, trade) for trade in traded.trades])
-    if traded.levels:
-        connection.execute(
-            insert(tables.exits),
-            [
-                {"run_id": run_id, "trade_group_id": group, "stop_price": stop, "target_price": target}
-                for group, (stop, target) in traded.levels.items()
-            ],
-        )
     if traded.standings:
         connection.execute(
             insert(tables.positions),
@@ -388,6 +377,8 @@ def _position_values(run_id: int, group: str, standing: Standing) -> dict[str, A
         "trade_group_id": group,
         "open_quantity": standing.open_quantity,
         "mark_price": standing.mark_price,
+        "stop_price": standing.stop_price,
+        "target_price": standing.target_price,
         "trailing_armed": standing.trailing_armed,
         "due_ms": standing.due_ms,
         "exit_pending": None if standing.exit_pending is None else standing.exit_pending.code,

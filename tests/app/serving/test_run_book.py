@@ -198,7 +198,7 @@ def test_a_position_left_open_is_marked_at_the_last_close_of_the_run(book: RunBo
         assert sum(order.quote for order in filled) == pytest.approx(position.trade.invested_quote, rel=0.02)
 
 
-NOTHING_KEPT = ("DELETE FROM orders", "DELETE FROM exits", "DELETE FROM positions")
+NOTHING_KEPT = ("DELETE FROM orders", "DELETE FROM positions")
 
 
 def test_a_run_of_an_older_version_shows_what_it_kept_and_says_what_it_did_not(

@@ -1,4 +1,4 @@
-"""Where stop and target of every trade stood, how trades left open stood, and the orders of all setups.
+"""How trades left open stood, and the orders of all setups.
 
 Runs that were recorded before have no rows in these tables.
 """
@@ -20,23 +20,13 @@ _STATUSES = "'open', 'partially_filled', 'filled', 'cancelled', 'expired'"
 
 def upgrade() -> None:
     op.create_table(
-        "exits",
-        sa.Column("run_id", sa.Integer(), nullable=False),
-        sa.Column("trade_group_id", sa.String(), nullable=False),
-        sa.Column("stop_price", sa.Float(), nullable=False),
-        sa.Column("target_price", sa.Float(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["run_id"], ["runs.run_id"], name=op.f("fk_exits_run_id"), ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("run_id", "trade_group_id", name=op.f("pk_exits")),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
         "positions",
         sa.Column("run_id", sa.Integer(), nullable=False),
         sa.Column("trade_group_id", sa.String(), nullable=False),
         sa.Column("open_quantity", sa.String(), nullable=False),
         sa.Column("mark_price", sa.Float(), nullable=False),
+        sa.Column("stop_price", sa.Float(), nullable=False),
+        sa.Column("target_price", sa.Float(), nullable=False),
         sa.Column("trailing_armed", sa.Boolean(), nullable=False),
         sa.Column("due_ms", sa.BigInteger(), nullable=False),
         sa.Column("exit_pending", sa.String(), nullable=True),
@@ -75,4 +65,3 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("orders")
     op.drop_table("positions")
-    op.drop_table("exits")
