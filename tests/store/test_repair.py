@@ -127,6 +127,35 @@ def test_all_damaged_months_of_a_series_are_forgotten_together(home: Path):
     assert mended == (at("2025-02-01 00:00"), at("2025-04-01 00:00")), "who shows them reads them again"
 
 
+def noted_by_repair(home: Path) -> tuple[int, int] | None:
+    """What a repair of everything that is found notes as mended of BTC."""
+    with reading(home) as connection:
+        last = since(connection, BTC, ["kraken"], 0).last
+    repaired(home)
+    with reading(home) as connection:
+        return since(connection, BTC, ["kraken"], last).span
+
+
+def test_a_bar_beyond_a_forgotten_month_that_is_trusted_without_it_is_noted_with_it(tmp_path: Path):
+    home = tmp_path / "home"
+    with store(home, cold_rows_min=100) as opened:
+        opened.write("kraken", BTC, M1, run_of_minutes("2025-03-31 22:00", 120))
+        opened.write("kraken", BTC, M1, drawn("2025-04-01 00:00 300\n2025-04-01 00:01 301"))
+        assert closes(opened, "2025-04-01 00:00", "2025-04-01 00:02") == ["no trade", 301]
+    damage(home / "bars" / MARCH)
+    assert noted_by_repair(home) == (at("2025-03-01 00:00"), at("2025-04-01 00:01"))
+    with store(home) as opened:
+        assert closes(opened, "2025-04-01 00:00", "2025-04-01 00:02") == [300, 301]
+
+
+def test_bars_whose_record_of_doubt_was_wrong_are_noted_and_no_others(home: Path):
+    table = tables.suspects
+    with writing(home) as connection:
+        connection.execute(table.update().values(open_time_ms=at("12:05")))
+    assert noted_by_repair(home) == (at("12:05"), at("2025-04-10 12:02"))
+    assert noted_by_repair(home) is None
+
+
 def test_a_file_that_nothing_names_is_moved_aside_also_where_one_of_its_name_is_there(home: Path):
     stray = "kraken/1m/BTC_USDT/2025-01.g0.parquet"
     for number, name in enumerate((stray, f"{stray}.1", f"{stray}.2")):

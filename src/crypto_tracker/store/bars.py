@@ -403,18 +403,24 @@ class BarStore:
     def _enter_together(self, connection: Connection, together: Plan, now_ms: int) -> int:
         """Enter minutes of many symbols; how many bars became suspect."""
         enter(connection, together)
-        if together.touched is not None and mended.is_late(together.touched[0], now_ms):
-            for symbol_id, span in spans_of(together).items():
-                if mended.is_late(span[0], now_ms):
-                    mended.note(connection, symbol_id, [span])
         reach(Failpoint.HOT_ROWS_WRITTEN)
+        if together.touched is None:
+            return 0
         doubted = doubtful(connection, together, self._doubt_rule)
         tiers = Tiers(connection, self._cold)
-        return sum(
-            doubt.judge(connection, tiers, symbol_id, Timeframe.M1, together.touched, self._doubt_rule)
+        judged = {
+            symbol_id: doubt.judge(
+                connection, tiers, symbol_id, Timeframe.M1, together.touched, self._doubt_rule
+            )
             for symbol_id in doubted
-            if together.touched is not None
-        )
+        }
+        # Closes bear on the verdicts on later ones alone: nothing older than what was written is another.
+        if mended.is_late(together.touched[0], now_ms):
+            for symbol_id, span in spans_of(together).items():
+                if mended.is_late(span[0], now_ms):
+                    changed = judged[symbol_id].changed if symbol_id in judged else None
+                    mended.note(connection, symbol_id, [mended.around(span, changed)])
+        return sum(each.suspect for each in judged.values())
 
     def _enter(self, connection: Connection, write: _Prepared, *, source: str, now_ms: int) -> int:
         """Enter a write of one series but for its files; how many bars became suspect."""
@@ -438,22 +444,23 @@ class BarStore:
             source=source,
             now_ms=now_ms,
         )
-        if len(added) or grown is not None:
-            touched = _span_of(added, grown, series.timeframe)
-            if mended.is_late(touched[0], now_ms):
-                mended.note(connection, series.symbol_id, [touched])
         sound_ms = bars.open_time_ms[write.rules == BarRule.VALID]
         held.settle_known(connection, series.symbol_id, series.timeframe, write.coverage, sound_ms, now_ms)
-        if series.timeframe is not Timeframe.M1 or not (len(added) or grown is not None):
+        if not len(added) and grown is None:
             return 0
-        return doubt.judge(
-            connection,
-            Tiers(connection, self._cold),
-            series.symbol_id,
-            series.timeframe,
-            _span_of(added, grown, series.timeframe),
-            self._doubt_rule,
-        )
+        touched, judged = _span_of(added, grown, series.timeframe), doubt.Judged(suspect=0, changed=None)
+        if series.timeframe is Timeframe.M1:
+            judged = doubt.judge(
+                connection,
+                Tiers(connection, self._cold),
+                series.symbol_id,
+                series.timeframe,
+                touched,
+                self._doubt_rule,
+            )
+        if mended.is_late(touched[0], now_ms):
+            mended.note(connection, series.symbol_id, [mended.around(touched, judged.changed)])
+        return judged.suspect
 
     def _committed(self, replaced: Iterable[str]) -> None:
         """Remove the files that no row names any longer."""

@@ -1,5 +1,6 @@
 """Keeps the record of suspect bars true after a write: see `core.validate.suspect_bars`."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,8 @@ BARS_BEFORE = 2  # closes that judge a bar
 _FIRST_REACH_BARS = 64
 _REACH_GROWTH = 32
 
-_Key = tuple[int, int]
+Key = tuple[int, int]
+"""The open time and the revision of a bar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,20 @@ class DoubtRule:
     confirm_bars: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What judging bars anew came to.
+
+    Attributes
+    ----------
+    suspect : how many bars became suspect
+    changed : the span [start_ms, end_ms) of all that became suspect or no longer are; None where none did
+    """
+
+    suspect: int
+    changed: tuple[int, int] | None
+
+
 def judge(
     connection: Connection,
     tiers: Tiers,
@@ -35,8 +51,8 @@ def judge(
     timeframe: Timeframe,
     span: tuple[int, int],
     rule: DoubtRule,
-) -> int:
-    """Judge the bars of `span`, and those near it that it bears on, anew; the count of newly suspect ones.
+) -> Judged:
+    """Judge the bars of `span`, and those near it that it bears on, anew.
 
     Of a bar with several revisions the newest is judged; where it is suspect, the one before it stands in.
     So the verdict on a bar depends on the bars that are stored and not on the order in which they came.
@@ -48,7 +64,7 @@ def judge(
     rows = _with_context(tiers, symbol_id, timeframe, span, coverage, margin * 2)
     times = intervals.distinct(rows.open_time_ms)
     if not len(times):
-        return 0
+        return Judged(suspect=0, changed=None)
     first = max(int(np.searchsorted(times, span[0])) - margin, 0)
     stop = min(int(np.searchsorted(times, span[1])) + margin, len(times))
     judged = int(times[first]), int(times[stop - 1])
@@ -84,12 +100,20 @@ def judge(
                 for (time_ms, revision), confirmed in sorted(found.items())
             ],
         )
-    return len(found.keys() - known)
+    return Judged(suspect=len(found.keys() - known), changed=span_of(found.keys() ^ known, timeframe))
 
 
-def suspect_keys(rows: StoredRows, coverage: IntArray, rule: DoubtRule) -> dict[_Key, int | None]:
+def span_of(keys: Collection[Key], timeframe: Timeframe) -> tuple[int, int] | None:
+    """The span [start_ms, end_ms) that holds these bars, None without any."""
+    if not keys:
+        return None
+    times = [time_ms for time_ms, _ in keys]
+    return min(times), max(times) + timeframe.ms
+
+
+def suspect_keys(rows: StoredRows, coverage: IntArray, rule: DoubtRule) -> dict[Key, int | None]:
     """(open time, revision) of every suspect row, and when it was confirmed."""
-    set_aside: dict[_Key, int | None] = {}
+    set_aside: dict[Key, int | None] = {}
     candidates = rows
     while True:
         chosen = candidates.newest()
@@ -99,7 +123,7 @@ def suspect_keys(rows: StoredRows, coverage: IntArray, rule: DoubtRule) -> dict[
         verdict = suspect_bars(
             chosen.values[_CLOSE], follows_unknown, move_max=rule.move_max, confirm_bars=rule.confirm_bars
         )
-        found: dict[_Key, int | None] = {}
+        found: dict[Key, int | None] = {}
         replaceable = []
         for index in np.flatnonzero(verdict.suspect).tolist():
             by = int(verdict.confirmed_by[index])

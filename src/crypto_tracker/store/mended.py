@@ -37,6 +37,12 @@ def is_late(start_ms: int, now_ms: int) -> bool:
     return start_ms < now_ms - LATE_MS
 
 
+def around(*spans: tuple[int, int] | None) -> tuple[int, int]:
+    """The span [start_ms, end_ms) that holds all of these, of which there is one at least."""
+    there = [span for span in spans if span is not None]
+    return min(start_ms for start_ms, _ in there), max(end_ms for _, end_ms in there)
+
+
 def note(connection: Connection, symbol_id: int, spans: Iterable[tuple[int, int]]) -> None:
     """Note that bars of a symbol may be others than before in these spans [start_ms, end_ms)."""
     table = tables.mended

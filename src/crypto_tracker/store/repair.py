@@ -253,17 +253,21 @@ def _renumber(
 def _judge_anew(
     connection: Connection, tiers: Tiers, symbol_id: int, timeframe: Timeframe, rule: doubt.DoubtRule
 ) -> None:
-    """Conclude from the bars of a series which of them are suspect."""
+    """Conclude from the bars of a series which of them are suspect, and note where others are than before."""
     table = tables.suspects
-    connection.execute(
-        delete(table).where(table.c.symbol_id == symbol_id, table.c.timeframe == timeframe.value)
-    )
-    if timeframe is not Timeframe.M1:  # nothing else is ever doubted
-        return
-    known = tiers.coverage([symbol_id], timeframe)[symbol_id]
-    start_ms = month_start_ms(int(known[0, 0])) if len(known) else 0
-    while len(known) and start_ms < known[-1, 1]:  # month by month, so that years need no more memory
-        span = start_ms, next_month_ms(start_ms)
-        if len(intervals.clip(known, *span)):
-            doubt.judge(connection, tiers, symbol_id, timeframe, span, rule)
-        start_ms = span[1]
+    here = (table.c.symbol_id == symbol_id, table.c.timeframe == timeframe.value)
+    noted = select(table.c.open_time_ms, table.c.revision).where(*here)
+    before = {(row[0], row[1]) for row in connection.execute(noted)}
+    connection.execute(delete(table).where(*here))
+    if timeframe is Timeframe.M1:  # nothing else is ever doubted
+        known = tiers.coverage([symbol_id], timeframe)[symbol_id]
+        start_ms = month_start_ms(int(known[0, 0])) if len(known) else 0
+        while len(known) and start_ms < known[-1, 1]:  # month by month, so that years need no more memory
+            span = start_ms, next_month_ms(start_ms)
+            if len(intervals.clip(known, *span)):
+                doubt.judge(connection, tiers, symbol_id, timeframe, span, rule)
+            start_ms = span[1]
+    after = {(row[0], row[1]) for row in connection.execute(noted)}
+    changed = doubt.span_of(before ^ after, timeframe)
+    if changed is not None:
+        mended.note(connection, symbol_id, [changed])
