@@ -212,6 +212,24 @@ def test_the_command_line_says_what_cannot_be_taken_back(tmp_path: Path, folder:
         commanding.command_named(account_place(tmp_path, "paper"), "ffff")
 
 
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        ("abc", "the account paper was given no command abc: `commands` lists them"),
+        ("", "no id is given: write that of a command, or its start, as `commands` shows it"),
+        ("  ", "no id is given: write that of a command, or its start, as `commands` shows it"),
+    ],
+)
+def test_an_account_that_nobody_told_anything_is_left_as_it_is(
+    tmp_path: Path, folder: Path, typed: str, sentence: str
+) -> None:
+    before = sorted(each.name for each in folder.iterdir())
+    code, out, err = run_command(tmp_path, "withdraw", typed)
+    assert (code, out) == (2, "")
+    assert sentence in " ".join(err.split())
+    assert sorted(each.name for each in folder.iterdir()) == before
+
+
 # ------------------------------------------------------------------------------- at the same moment
 
 

@@ -155,11 +155,15 @@ def tell(
 def command_named(place: AccountPlace, text: str) -> Command:
     """The command whose id begins like this; raises UsageError where there is none, or more than one."""
     wanted = text.strip().lower()
-    with ControlStore.open(place.folder) as control:
-        found = [each for each in control.commands() if each.command_id.startswith(wanted)]
-    if wanted and len(found) == 1:
+    if not wanted:
+        raise UsageError("no id is given: write that of a command, or its start, as `commands` shows it")
+    found: list[Command] = []
+    if (place.folder / FILE_NAME).is_file():
+        with ControlStore.open(place.folder) as control:
+            found = [each for each in control.commands() if each.command_id.startswith(wanted)]
+    if len(found) == 1:
         return found[0]
-    if wanted and found:
+    if found:
         raise UsageError(f"the ids of {len(found)} commands begin with {text}: write more of it")
     raise UsageError(f"the account {place.name} was given no command {text}: `commands` lists them")
 
