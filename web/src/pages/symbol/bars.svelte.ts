@@ -2,6 +2,7 @@
 
 import { get, Problem } from "$lib/api/client";
 import { live } from "$lib/api/live.svelte";
+import { paced } from "$lib/api/resource.svelte";
 import type { BarNow, Candles } from "$lib/api/types";
 import type { Bars } from "$lib/charts/types";
 
@@ -10,8 +11,16 @@ import { appended, barsOf, lengthOf, mended, noBars, prepended, withLive, type T
 const PAGE = 600;
 const MORE = 1_000;
 const RETRY_MS = 4_000;
+/** However often bars are mended, a page of them is fetched once in this time at most. */
+const MEND_MS = 1_000;
 /** So many bars behind a moment come with it. */
 const AHEAD = 200;
+
+/** The times [start, end). */
+interface Span {
+  start: number;
+  end: number;
+}
 
 export function barsTopic(symbol: string, timeframe: TimeframeCode): `bars:${string}` {
   return `bars:${symbol}@${timeframe}`;
@@ -33,35 +42,45 @@ export class BarStore {
   #retry = 0;
   #scrolled = 0; // so many bars were scrolled to
   #taken: BarNow[] = []; // what came live since the newest page was asked for
-  #mended: { start: number; end: number } | undefined; // bars that are here, and may be others by now
+  #mended: Span | undefined; // bars that are here, and may be others by now
+  #mending: Span | undefined; // what is left of those that are being fetched: all whose answer was not taken yet
+  #pace = paced(() => this.#mendNext(), MEND_MS);
 
   /**
    * Fetches a page that holds `around`, or the newest one, and follows what is new; returns how to stop. Bars of the
-   * same symbol and timeframe that are here already stay. While the stream does not tell of them yet nothing is
-   * fetched: it is opened again then.
+   * same symbol and timeframe that are here already stay until they are fetched anew, page by page. While the stream
+   * does not tell of them yet nothing is fetched: it is opened again then.
    */
   open(symbol: string, timeframe: TimeframeCode, around: number | undefined, newest_ms: number, told: boolean): () => void {
     const length_ms = lengthOf(timeframe);
     if (symbol !== this.#symbol || timeframe !== this.#timeframe) {
-      this.#mended = undefined;
+      this.#mended = this.#mending = undefined;
       this.bars = noBars(length_ms);
       this.loading = true;
     }
     this.#symbol = symbol;
     this.#timeframe = timeframe;
     const far = around !== undefined && around + AHEAD * length_ms < newest_ms;
-    if (told && (this.bars.times.length === 0 || this.present)) this.#page(far && this.bars.times.length === 0 ? around : undefined);
+    const last = this.bars.times.at(-1);
+    if (told && last !== undefined && !this.present) {
+      this.problem = undefined;
+      this.mend(-Infinity, last + length_ms);
+    } else if (told) this.#page(far && last === undefined ? around : undefined);
     const topic = barsTopic(symbol, timeframe);
     const release = live.want([topic]);
     const off = live.on(topic, (event) => {
       if (event.type === "mended") this.mend(event.start_ms, event.end_ms);
       else this.take(event.items.filter((bar) => bar.symbol === symbol && bar.timeframe === timeframe));
     });
+    document.addEventListener("visibilitychange", this.#pace.seen);
     return () => {
       release();
       off();
+      document.removeEventListener("visibilitychange", this.#pace.seen);
+      this.#pace.cancel();
       clearTimeout(this.#retry);
       this.#number += 1;
+      this.#busy = false; // nobody takes the answer that is under way
     };
   }
 
@@ -84,27 +103,57 @@ export class BarStore {
   mend(start: number, end: number): void {
     const known = this.#mended ?? { start, end };
     this.#mended = { start: Math.min(known.start, start), end: Math.max(known.end, end) };
-    if (!this.#busy && this.problem === undefined) this.#mendNext();
+    this.#mendSoon();
   }
 
+  #mendSoon(): void {
+    if (!this.#busy && this.problem === undefined && (this.#mending ?? this.#mended) !== undefined) this.#pace.ask();
+  }
+
+  /** Fetches the last page of what may be others; what is mended meanwhile waits until all of that is fetched. */
   #mendNext(): void {
-    const [span, first, last] = [this.#mended, this.bars.times[0], this.bars.times.at(-1)];
-    this.#mended = undefined;
-    if (span === undefined || first === undefined || last === undefined) return;
+    if (this.#busy || this.problem !== undefined) return;
+    const span = this.#mending ?? this.#mended;
+    if (this.#mending === undefined) this.#mended = undefined;
+    if (span !== undefined && this.#newer(span)) {
+      this.#mended = this.#mending = undefined;
+      this.#page(undefined);
+      return;
+    }
+    this.#mending = span && this.#here(span);
+    if (this.#mending === undefined) {
+      this.#mendSoon();
+      return;
+    }
     const { length_ms } = this.bars;
-    if (span.start < first) this.#earlier = true; // there may be bars now where there were none
-    const [start, end] = [Math.max(span.start, first), Math.min(span.end, last + length_ms)];
-    if (start >= end) return;
+    const { start, end } = this.#mending;
     const from = Math.max(start, end - MORE * length_ms);
-    if (from > start) this.#mended = { start, end: from };
     void this.#read({ before_ms: end, limit: Math.round((end - from) / length_ms) }, (page) => {
+      this.#mending = from > start ? { start, end: from } : undefined;
       this.bars = mended(this.bars, from, end, barsOf(page, length_ms));
     });
+  }
+
+  /** Whether a span reaches so far behind the bars here that these are no longer the newest. */
+  #newer(span: Span): boolean {
+    const last = this.bars.times.at(-1);
+    return last === undefined || (this.present && span.end > last + MORE * this.bars.length_ms);
+  }
+
+  /** So much of a span as the bars here reach over; to the present, where that is shown. */
+  #here(span: Span): Span | undefined {
+    const [first, last] = [this.bars.times[0], this.bars.times.at(-1)];
+    if (first === undefined || last === undefined) return undefined;
+    if (span.start < first) this.#earlier = true; // there may be bars now where there were none
+    const start = Math.max(span.start, first);
+    const end = this.present ? span.end : Math.min(span.end, last + this.bars.length_ms);
+    return start < end ? { start, end } : undefined;
   }
 
   /** Leaves the bars that are here for those around another moment, or for the newest ones. */
   move(around: number | undefined): void {
     this.bars = noBars(this.bars.length_ms);
+    this.#mended = this.#mending = undefined;
     this.#page(around);
   }
 
@@ -113,14 +162,14 @@ export class BarStore {
     const before_ms = around === undefined ? undefined : around + AHEAD * length_ms;
     void this.#read({ before_ms, limit: PAGE }, (page) => {
       const bars = barsOf(page, length_ms);
-      const last = this.bars.times.at(-1);
+      const [begin, last] = [this.bars.times[0], this.bars.times.at(-1)];
       const first = bars.times[0];
       const joins = last !== undefined && first !== undefined && first <= last + length_ms;
       this.bars = joins ? appended(this.bars, bars) : bars;
-      if (!joins) {
-        this.#earlier = page.earlier;
-        this.#scrolled = 0;
-      }
+      if (!joins) this.#scrolled = 0;
+      // What is older than the page was fetched before, and is fetched anew.
+      if (joins && begin !== undefined && begin < first) this.mend(-Infinity, first);
+      else this.#earlier = page.earlier;
       this.provider = page.provider;
       this.present = before_ms === undefined || before_ms > page.until_ms - length_ms;
     });
@@ -154,6 +203,7 @@ export class BarStore {
     const number = ++this.#number;
     clearTimeout(this.#retry);
     const first = this.bars.times.length === 0;
+    let again = false;
     this.#busy = true;
     this.#taken = [];
     this.loading = first;
@@ -167,13 +217,14 @@ export class BarStore {
       if (!(error instanceof Problem)) throw error;
       if (number === this.#number) {
         this.problem = error;
-        if (error.passing) this.#retry = window.setTimeout(() => void this.#read(query, take), RETRY_MS);
+        again = error.passing;
+        if (again) this.#retry = window.setTimeout(() => void this.#read(query, take), RETRY_MS);
       }
     } finally {
       if (number === this.#number) {
-        this.#busy = false;
+        this.#busy = again; // nothing else is asked for, which would take its place
         this.loading = false;
-        if (this.problem === undefined) this.#mendNext();
+        this.#mendSoon();
       }
     }
   }
