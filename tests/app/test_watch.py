@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
@@ -25,17 +25,17 @@ from sqlalchemy import Engine, event
 from crypto_tracker.app.screen import account_log
 from crypto_tracker.app.screen.account import AccountObserver
 from crypto_tracker.app.screen.account_log import decision_lines, near_lines, people_lines, regime_lines
-from crypto_tracker.app.screen.snapshot import Kind, Notice, Snapshot, Tone
-from crypto_tracker.app.screen.told import Near, told_near_misses
+from crypto_tracker.app.screen.snapshot import DecisionFacts, Kind, Notice, Snapshot, Tone
+from crypto_tracker.app.screen.told import Decided, Near, told_near_misses
 from crypto_tracker.app.screen.totals import Totals
 from crypto_tracker.app.screen.view import notices, render
-from crypto_tracker.core.decisions import Reason, Regime
+from crypto_tracker.core.decisions import Reason, Regime, Verdict
 from crypto_tracker.core.errors import DataError
 from crypto_tracker.core.orders import ExitReason
 from crypto_tracker.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS
 from crypto_tracker.portfolio.regime import MarketCarry
 from crypto_tracker.store.database import open_engine
-from crypto_tracker.store.trading_records import AppliedCommand, CommandResult, Halt
+from crypto_tracker.store.trading_records import AppliedCommand, CommandResult, Halt, SetupRecord
 from crypto_tracker.store.trading_views import Answered, TradingViews
 from crypto_tracker.strategies.registry import builtin
 from tests.app.conftest import run_command
@@ -434,8 +434,8 @@ def work_of_a_look(home: Path, *, minutes: int, trades: int) -> int:
     return work[0]
 
 
-def test_a_look_costs_the_same_after_two_days_and_after_a_month(tmp_path: Path):
-    young = work_of_a_look(tmp_path / "young", minutes=2 * 1_440, trades=1_000)
+def test_a_look_costs_the_same_after_three_days_and_after_a_month(tmp_path: Path):
+    young = work_of_a_look(tmp_path / "young", minutes=3 * 1_440, trades=20_000 - 22 * 720)
     old = work_of_a_look(tmp_path / "old", minutes=30 * 1_440, trades=20_000)
     assert young > 10
     assert old < 1.1 * young
@@ -475,18 +475,44 @@ def at(minutes: int) -> int:
     return START_MS + minutes * MINUTE_MS
 
 
+class Decisions:
+    """What an account decided, of which it answers as its records would; its first order may have expired."""
+
+    def __init__(self, rows: Sequence[SetupRecord], *, ended_ms: int | None = None) -> None:
+        self.rows, self.ended_ms = rows, ended_ms
+
+    def lines(self) -> list[DecisionFacts]:
+        decided = [
+            Decided(
+                row.time_ms, str(row.symbol), row.strategy, row.reason.code, row.verdict is Verdict.TAKE, n
+            )
+            for n, row in enumerate(self.rows)
+        ]
+        return decision_lines(self, decided, after_ms=0, cursor_ms=at(10_000), seen=lambda _: {"drop": 0.03})
+
+    def setups_keyed(self, keys: Sequence[tuple[int, str, str]]) -> list[SetupRecord]:
+        known = {(row.time_ms, str(row.symbol), row.strategy): row for row in self.rows}
+        return [known[key] for key in keys]
+
+    def ended_entries(
+        self, trade_group_ids: Sequence[str], reasons: Sequence[Reason]
+    ) -> dict[str, tuple[int, Reason]]:
+        assert Reason.EXPIRED in reasons
+        return {} if self.ended_ms is None else {trade_group_ids[0]: (self.ended_ms, Reason.EXPIRED)}
+
+
 def test_a_refusal_that_goes_on_is_told_once_and_again_after_three_hours():
     rows = [refused(at(5 * n), SOL, Reason.SHARE_USED, number=n, measured=1.0, limit=2.0) for n in range(60)]
-    assert [line.time_ms for line in decision_lines(rows, {}, lambda _: NOTHING)] == [at(0)]
+    assert [line.time_ms for line in Decisions(rows).lines()] == [at(0)]
     later = [*rows[:5], refused(at(20 + 181), SOL, Reason.SHARE_USED, number=5)]
-    assert [line.time_ms for line in decision_lines(later, {}, lambda _: NOTHING)] == [at(0), at(201)]
+    assert [line.time_ms for line in Decisions(later).lines()] == [at(201), at(0)]
 
 
 def test_coins_that_are_refused_for_one_reason_share_a_line():
     rows = [refused(at(n), coin, Reason.PAUSED, number=n) for n, coin in enumerate((BTC, ETH, SOL))]
     rows.append(refused(at(3), BTC, Reason.BLOCKED, number=3))
-    told = [(line.coin, line.words, line.time_ms) for line in decision_lines(rows, {}, lambda _: NOTHING)]
-    assert told == [("3 coins", "trading is paused", at(2)), ("BTC", "the coin is blocked", at(3))]
+    told = [(line.coin, line.words, line.time_ms) for line in Decisions(rows).lines()]
+    assert told == [("BTC", "the coin is blocked", at(3)), ("3 coins", "trading is paused", at(2))]
 
 
 def test_after_a_buy_it_is_not_told_that_the_coin_is_held():
@@ -496,16 +522,59 @@ def test_after_a_buy_it_is_not_told_that_the_coin_is_held():
         refused(at(10), SOL, Reason.SAME_EPISODE, number=2),
         refused(at(10), ETH, Reason.SYMBOL_LIMIT, number=3),
     ]
-    told = [(line.kind, line.coin) for line in decision_lines(rows, {}, lambda _: {"drop": 0.03})]
-    assert told == [(Kind.TAKEN, "SOL"), (Kind.REFUSED, "ETH")]
+    told = [(line.kind, line.coin) for line in Decisions(rows).lines()]
+    assert told == [(Kind.REFUSED, "ETH"), (Kind.TAKEN, "SOL")]
 
 
 def test_an_order_that_expired_is_told_when_it_did():
-    row = setup(at(0), SOL, number=0)
-    orders = ladder(row, "expired", ended_ms=at(6))
-    lines = decision_lines([row], {orders[0].trade_group_id: orders}, lambda _: NOTHING)
-    assert [(line.kind, line.time_ms) for line in lines] == [(Kind.TAKEN, at(0)), (Kind.REFUSED, at(6))]
-    assert lines[1].words == "order expired: no trade in its time"
+    lines = Decisions([setup(at(0), SOL, number=0)], ended_ms=at(6)).lines()
+    assert [(line.kind, line.time_ms) for line in lines] == [(Kind.REFUSED, at(6)), (Kind.TAKEN, at(0))]
+    assert lines[0].words == "order expired: no trade in its time"
+
+
+@pytest.mark.parametrize(("minutes", "told"), [(1_440, 2), (1_441, 1)])
+def test_an_order_that_ended_more_than_a_day_later_is_not_told(minutes: int, told: int):
+    assert len(Decisions([setup(at(0), SOL, number=0)], ended_ms=at(minutes)).lines()) == told
+
+
+def test_a_refusal_that_goes_on_has_no_beginning_where_the_reading_ends(
+    home: Path, made: HandMade, monkeypatch: pytest.MonkeyPatch
+):
+    """Every half an hour for three days; the hundredth coin is bought, and another one whose order expires."""
+    start_ms, half_hour = made.close_ms, 30 * MINUTE_MS
+    expired_ms = start_ms + 137 * half_hour
+    made.step(
+        setups=[refused(start_ms, SOL, Reason.SHARE_USED, number=0, measured=1.0, limit=2.0)],
+        orders=ladder(setup(expired_ms, ETH, number=137), "expired"),
+    )
+    made.state.next_setup, made.state.cursor_ms = 150, start_ms + 150 * half_hour
+    state = made.state.to_bytes().hex()
+    _execute(
+        home,
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 149) INSERT INTO setups"
+        f" SELECT time_ms + i * {half_hour}, symbol, strategy, i, verdict, reason, readiness, confidence,"
+        " rank, fallback, measured, limit_value, version FROM setups, n",
+        f"UPDATE setups SET verdict = 'TAKE', reason = 'accepted', symbol = '{BTC}' WHERE setup_number = 100",
+        f"UPDATE setups SET verdict = 'TAKE', reason = 'accepted', symbol = '{ETH}' WHERE setup_number = 137",
+        f"UPDATE trader SET cursor_ms = {made.state.cursor_ms}, state = x'{state}'",
+    )
+
+    def told() -> list[tuple[int, Kind, str]]:
+        return [(line.time_ms, line.kind, line.coin) for line in looked(home, made).decisions]
+
+    whole = told()
+    assert whole == [
+        (expired_ms + MINUTE_MS, Kind.REFUSED, "ETH"),
+        (expired_ms, Kind.TAKEN, "ETH"),
+        (start_ms + 100 * half_hour, Kind.TAKEN, "BTC"),
+        (start_ms, Kind.REFUSED, "SOL"),
+    ]
+    for newest in range(1, 150):
+        monkeypatch.setattr(account_log, "SETUPS_READ", newest)
+        found = told()
+        reached = [each for each in whole if each[0] >= start_ms + (150 - newest) * half_hour]
+        assert found[: len(reached)] == reached
+        assert found == whole[: len(found)]
 
 
 def test_of_near_misses_the_nearest_of_an_hour_is_told_and_the_same_coin_only_twice_a_day():

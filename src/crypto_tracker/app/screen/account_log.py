@@ -6,14 +6,15 @@ that a strategy is refused for one reason share a line, and so do regimes that f
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from sqlalchemy import Connection, func, select
 
-from crypto_tracker.app.endings import group_of
 from crypto_tracker.app.screen import words
 from crypto_tracker.app.screen.snapshot import DecisionFacts, Kind
 from crypto_tracker.app.screen.text import age
 from crypto_tracker.app.screen.told import (
+    BACK_MS,
     HALF_DAY_MS,
     Decided,
     Near,
@@ -23,10 +24,11 @@ from crypto_tracker.app.screen.told import (
     told_near_misses,
 )
 from crypto_tracker.core.decisions import Reason, Regime, Verdict
-from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS
+from crypto_tracker.core.symbols import Symbol
+from crypto_tracker.core.timeframes import DAY_MS, MINUTE_MS, from_ms
+from crypto_tracker.simulation.ledger import trade_group_id
 from crypto_tracker.store import trading_tables as tables
-from crypto_tracker.store.trading_records import OrderRecord, SetupRecord
-from crypto_tracker.store.trading_rows import setup_of
+from crypto_tracker.store.trading_records import SetupRecord
 from crypto_tracker.store.trading_views import Answered, Halted, TradingViews
 
 LOG_LINES = 60
@@ -41,14 +43,31 @@ Seen = Callable[[SetupRecord], Mapping[str, float]]
 """Answers with what a strategy measured in the scan of a setup or near miss; empty where it is not kept."""
 
 
+class EndedEntries(Protocol):
+    """Records of an account that know how its orders ended."""
+
+    def ended_entries(
+        self, trade_group_ids: Sequence[str], reasons: Sequence[Reason]
+    ) -> dict[str, tuple[int, Reason]]:
+        """Of these groups those whose entry ended for one of some reasons: when, and for which."""
+        ...
+
+
+class Decisions(EndedEntries, Protocol):
+    """Records of an account, as far as its decisions are told."""
+
+    def setups_keyed(self, keys: Sequence[tuple[int, str, str]]) -> list[SetupRecord]:
+        """The setups of these times, symbols and strategies, in this order."""
+        ...
+
+
 def account_log(
     connection: Connection, views: TradingViews, *, next_setup: int, cursor_ms: int, seen: Seen
 ) -> tuple[DecisionFacts, ...]:
-    """The newest lines, at most LOG_LINES; reads a bounded number of rows, however many there are."""
-    decided = _newest_setups(connection, next_setup)
-    orders = views.orders([group for row in decided if (group := group_of(row)) is not None])
+    """The newest lines, at most LOG_LINES; what is read of a long history is no more than of a short one."""
+    decided, after_ms = _newest_setups(connection, next_setup)
     lines = [
-        *decision_lines(decided, orders, seen),
+        *decision_lines(views, decided, after_ms=after_ms, cursor_ms=cursor_ms, seen=seen),
         *near_lines(views, cursor_ms, seen),
         *regime_lines(_regime_changes(connection, cursor_ms - REGIMES_BACK_MS)),
         *people_lines(views.answers(limit=PEOPLE_READ)),
@@ -61,10 +80,34 @@ def account_log(
 # --- reading -----------------------------------------------------------------------------------
 
 
-def _newest_setups(connection: Connection, next_setup: int) -> list[SetupRecord]:
+def _newest_setups(connection: Connection, next_setup: int) -> tuple[list[Decided], int]:
+    """The setups that the newest lines depend on, in order of time, and the close behind which all is told.
+
+    Those are SETUPS_READ or more, back to the beginning of a half day, and those of the day before it.
+    """
     columns = tables.setups.c
-    query = select(tables.setups).where(columns.setup_number >= next_setup - SETUPS_READ)
-    return [setup_of(row) for row in connection.execute(query.order_by(columns.setup_number))]
+    query = select(
+        columns.setup_number,
+        columns.time_ms,
+        columns.symbol,
+        columns.strategy,
+        columns.reason,
+        columns.verdict,
+    )
+    newest = query.where(columns.setup_number >= next_setup - SETUPS_READ).order_by(columns.setup_number)
+    found = list(connection.execute(newest))
+    after_ms = 0
+    if found and next_setup > SETUPS_READ:
+        oldest_ms = found[0].time_ms
+        after_ms = half_day(oldest_ms) * HALF_DAY_MS
+        span = columns.time_ms > after_ms - BACK_MS, columns.time_ms <= oldest_ms
+        found += connection.execute(query.where(*span, columns.verdict != Verdict.NEAR_MISS.value))
+    rows = sorted({row.setup_number: row for row in found}.items())
+    decided = [
+        Decided(row.time_ms, row.symbol, row.strategy, row.reason, row.verdict == Verdict.TAKE.value, place)
+        for place, (_, row) in enumerate(rows)
+    ]
+    return decided, after_ms
 
 
 def _regime_changes(connection: Connection, since_ms: int) -> list[tuple[int, Regime]]:
@@ -91,22 +134,36 @@ def _regime_changes(connection: Connection, since_ms: int) -> list[tuple[int, Re
 
 
 def decision_lines(
-    decided: Sequence[SetupRecord], orders: Mapping[str, Sequence[OrderRecord]], seen: Seen
+    records: Decisions, decided: Sequence[Decided], *, after_ms: int, cursor_ms: int, seen: Seen
 ) -> list[DecisionFacts]:
-    """Setups with the portfolio's answer, in order of time, and orders that ended without a fill."""
-    rows = [
-        Decided(
-            row.time_ms, str(row.symbol), row.strategy, row.reason.code, row.verdict is Verdict.TAKE, place
-        )
-        for place, row in enumerate(decided)
+    """Setups with the portfolio's answer, and orders that ended without a fill: LOG_LINES, the newest first.
+
+    Those after a close are told; what was decided in the day before it says which of them are.
+    """
+    told = told_decisions(decided, ended_meanwhile(records, decided, cursor_ms))
+    found = [line for line in told if line.time_ms > after_ms]
+    newest = sorted(found, key=lambda line: (-line.time_ms, line.place))[:LOG_LINES]
+    setups = [decided[line.place] for line in newest]
+    rows = records.setups_keyed([(each.time_ms, each.symbol, each.strategy) for each in setups])
+    return [line_of(line, row, seen) for line, row in zip(newest, rows, strict=True)]
+
+
+def ended_meanwhile(
+    records: EndedEntries, decided: Sequence[Decided], until_ms: int
+) -> list[tuple[int, Decided, str]]:
+    """Orders that ended without a fill within a day, and not later than a moment: when, and why."""
+    symbols = {row.symbol: Symbol.parse(row.symbol) for row in decided if row.taken}
+    taken = {
+        trade_group_id(symbols[row.symbol], row.strategy, from_ms(row.time_ms)): row
+        for row in decided
+        if row.taken
+    }
+    ended = records.ended_entries(list(taken), ENDED_MEANWHILE) if taken else {}
+    return [
+        (time_ms, taken[group], reason.code)
+        for group, (time_ms, reason) in ended.items()
+        if time_ms <= until_ms and time_ms - taken[group].time_ms <= BACK_MS
     ]
-    ended = []
-    for row in rows:
-        entry = orders.get(group_of(decided[row.place]) or "", [None])[0]
-        if entry is not None and entry.ended_ms is not None and entry.reason in ENDED_MEANWHILE:
-            ended.append((entry.ended_ms, row, entry.reason.code))
-    told = sorted(told_decisions(rows, ended), key=lambda line: (line.time_ms, line.place))
-    return [line_of(line, decided[line.place], seen) for line in told]
 
 
 def near_lines(views: TradingViews, cursor_ms: int, seen: Seen) -> list[DecisionFacts]:

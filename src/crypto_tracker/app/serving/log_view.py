@@ -11,8 +11,9 @@ from typing import Protocol
 import numpy as np
 
 from crypto_tracker.app.screen.account_log import (
-    ENDED_MEANWHILE,
     FLUTTER_MS,
+    Decisions,
+    ended_meanwhile,
     halt_lines,
     line_of,
     people_lines,
@@ -35,14 +36,12 @@ from crypto_tracker.app.serving.measured import Blocks, key_of, measured
 from crypto_tracker.app.serving.recent import Recent
 from crypto_tracker.app.serving.setup_columns import SetupColumns
 from crypto_tracker.app.serving.trade_columns import TradeColumns
-from crypto_tracker.core.decisions import Reason, Regime
+from crypto_tracker.core.decisions import Regime
 from crypto_tracker.core.orders import Trade
 from crypto_tracker.core.symbols import Symbol
-from crypto_tracker.core.timeframes import from_ms, to_ms
+from crypto_tracker.core.timeframes import to_ms
 from crypto_tracker.desk.source import DecisionFilter, LogFilter, TradeFilter
 from crypto_tracker.desk.views import decisions as views
-from crypto_tracker.simulation.ledger import trade_group_id
-from crypto_tracker.store.trading_records import SetupRecord
 from crypto_tracker.store.trading_views import Answered, Halted
 
 LOOKED_MAX = 30_000
@@ -70,23 +69,13 @@ HalfDays = Recent[tuple[Sequence[Told], int]]
 """What is told of half days that are over for good, and how many rows were looked through for each."""
 
 
-class LogRecords(Blocks, Protocol):
+class LogRecords(Blocks, Decisions, Protocol):
     """The records of an account, as far as its log reads them."""
-
-    def setups_keyed(self, keys: Sequence[tuple[int, str, str]]) -> list[SetupRecord]:
-        """The setups and near misses of these keys, in this order."""
-        ...
 
     def near_misses(
         self, start_ms: int, end_ms: int, symbols: Sequence[Symbol] = ()
     ) -> list[tuple[int, str, str, float]]:
         """Time, symbol, strategy and readiness of those of [start_ms, end_ms)."""
-        ...
-
-    def ended_entries(
-        self, trade_group_ids: Sequence[str], reasons: Sequence[Reason]
-    ) -> dict[str, tuple[int, Reason]]:
-        """Of these groups those whose entry ended for one of some reasons: when, and for which."""
         ...
 
     def trades_numbered(self, numbers: Sequence[int]) -> list[tuple[Trade, str]]:
@@ -200,7 +189,9 @@ class AccountLog:
                     self.setups.keys(places), self.setups.answers(places), places.tolist(), strict=True
                 )
             ]
-            lines += told_decisions(rows, self._ended(rows) if wants(self.where, "skip") else [])
+            skipped = wants(self.where, "skip")
+            ended = ended_meanwhile(self.records, rows, self.until_ms) if skipped else []
+            lines += told_decisions(rows, ended)
         if wants(self.where, "near"):
             last_ms = min(end_ms, int(self.setups.time_ms[-1]))  # the records may have gone on
             near = self.records.near_misses(start_ms + 1, last_ms + 1, self.where.symbols)
@@ -209,21 +200,6 @@ class AccountLog:
                 place = self.setups.place(near[line.place][:3])
                 lines.append(replace(line, place=place))
         return [line for line in lines if start_ms < line.time_ms <= end_ms], looked
-
-    def _ended(self, rows: Sequence[Decided]) -> list[tuple[int, Decided, str]]:
-        """Orders that ended without a fill within a day: when, and why."""
-        symbols = {row.symbol: Symbol.parse(row.symbol) for row in rows if row.taken}
-        taken = {
-            trade_group_id(symbols[row.symbol], row.strategy, from_ms(row.time_ms)): row
-            for row in rows
-            if row.taken
-        }
-        ended = self.records.ended_entries(list(taken), ENDED_MEANWHILE) if taken else {}
-        return [
-            (time_ms, taken[group], reason.code)
-            for group, (time_ms, reason) in ended.items()
-            if time_ms <= self.until_ms and time_ms - taken[group].time_ms <= BACK_MS
-        ]
 
     def _where(
         self, verdicts: Sequence[views.Verdict], *, start_ms: int | None = None, end_ms: int
