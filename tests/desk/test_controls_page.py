@@ -240,6 +240,24 @@ def test_a_command_of_which_nobody_knows_survives_a_reload_and_is_sent_again_as_
     left_behind("Switch on")
     page.get_by_text("it did not arrive, or was refused").wait_for()
     look.shoot("doubt-absent")
+
+    page.route(
+        "**/api/v1/commands?*",
+        lambda route: route.fulfill(
+            status=500,
+            content_type="application/problem+json",
+            body='{"title": "It failed", "status": 500, "detail": "The commands can not be read."}',
+        ),
+    )
+    page.reload()
+    page.get_by_text("could not be looked for: The commands can not be read.").wait_for()
+    assert page.get_by_role("button", name="Leave it", exact=True).count() == 1
+    look.shoot("doubt-failed")
+    page.unroute("**/api/v1/commands?*")
+    page.get_by_role("button", name="Look again").click()
+    page.get_by_text("it did not arrive, or was refused").wait_for()
+    assert [text for text in look.complaints if "500" not in text] == []
+    look.complaints.clear()  # the browser complains of the answer that failed
     give(look, page.get_by_role("button", name="Send again"), danger="caution")
     page.get_by_text("Switch DCA on, which you sent at").wait_for(state="detached")
     assert answered(api, "strategy_on", strategy="DCA")["command_id"] == numbers[-1]
