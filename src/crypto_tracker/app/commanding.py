@@ -192,9 +192,20 @@ def withdraw(where: Standing, command: Command, *, actor: str, now_ms: int) -> T
     return _told_of_withdrawn(command, found)
 
 
+def withdrawal_of(place: AccountPlace, command: Command) -> Withdrawal | None:
+    """Who took a command back before, and when; None where nobody did."""
+    with ControlStore.open(place.folder) as control:
+        return control.withdrawals().get(command.command_id)
+
+
 def how_withdrawn(withdrawal: Withdrawal) -> str:
     """Who took a command back, and when."""
-    return f"taken back by {withdrawal.actor} at {from_ms(withdrawal.at_ms):%Y-%m-%d %H:%M} UTC"
+    return f"taken back {by_whom(withdrawal)}"
+
+
+def by_whom(withdrawal: Withdrawal) -> str:
+    """The one who took a command back, and the minute of the clock."""
+    return f"by {withdrawal.actor} at {from_ms(withdrawal.at_ms):%Y-%m-%d %H:%M} UTC"
 
 
 def note_refused(where: Standing, command: Command, sentence: str) -> None:
@@ -310,7 +321,7 @@ def to_be_replaced(where: Standing) -> ConfigurationRow:
 def _answer(where: Standing, command: Command, wait_seconds: float, now_ms: int) -> Told:
     deadline = monotonic() + wait_seconds
     while True:
-        found = _fate(where.place.folder, command)
+        found = _fate(where.place, command)
         if found is not None:
             return found
         if monotonic() >= deadline:
@@ -318,7 +329,7 @@ def _answer(where: Standing, command: Command, wait_seconds: float, now_ms: int)
         sleep(_LOOK_SECONDS)
     now = standing(where.place)
     if now.ended:  # the answer may have come since the last look
-        found = _fate(where.place.folder, command)
+        found = _fate(where.place, command)
         if found is not None:
             return found
         raise CryptoTrackerError(f"the replay of {where.place.name} ended before the command could act")
@@ -327,13 +338,12 @@ def _answer(where: Standing, command: Command, wait_seconds: float, now_ms: int)
     )
 
 
-def _fate(folder: Path, command: Command) -> Told | None:
+def _fate(place: AccountPlace, command: Command) -> Told | None:
     """What has become of a command; None while it waits."""
-    found = _answered(folder, command)
+    found = _answered(place.folder, command)
     if found is not None:
         return found
-    with ControlStore.open(folder) as control:
-        withdrawal = control.withdrawals().get(command.command_id)
+    withdrawal = withdrawal_of(place, command)
     return None if withdrawal is None else _told_of_withdrawn(command, withdrawal)
 
 
@@ -362,13 +372,20 @@ def what_it_waits_for(where: Standing, command: Command, now_ms: int) -> str:
             f"before its next minute, since {from_ms(at_ms):%Y-%m-%d %H:%M} UTC is past: "
             f"the account stands at {from_ms(where.cursor_ms):%Y-%m-%d %H:%M} UTC"
         )
-    if is_traded(where.place.folder):
-        if where.account.end_ms is None and now_ms - where.cursor_ms >= _SILENT_MS:
-            return (
-                f"no bars have come for {name} since {from_ms(where.cursor_ms):%Y-%m-%d %H:%M} UTC: its "
-                "trader acts only when they do"
-            )
+    hindered = why_not_soon(where, now_ms)
+    if hindered is None:
         return f"the trader of {name} answers {later or 'before its next minute'}"
-    return f"nobody trades {name} now: it acts when the account is traded again" + (
-        f", {later}" if later else ""
-    )
+    return hindered + (f", {later}" if later else "")
+
+
+def why_not_soon(where: Standing, now_ms: int) -> str | None:
+    """Why a command is not answered within the next minutes, and when it will be; None where it is."""
+    name = where.place.name
+    if not is_traded(where.place.folder):
+        return f"nobody trades {name} now: it acts when the account is traded again"
+    if where.account.end_ms is None and now_ms - where.cursor_ms >= _SILENT_MS:
+        return (
+            f"no bars have come for {name} since {from_ms(where.cursor_ms):%Y-%m-%d %H:%M} UTC: its "
+            "trader acts only when they do"
+        )
+    return None

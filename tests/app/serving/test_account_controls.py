@@ -1,5 +1,6 @@
 """What a command would do is told with present numbers; what is told comes to the trader and is answered."""
 
+import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -78,14 +79,30 @@ def test_a_close_tells_quantity_worth_result_and_the_reserve_that_becomes_free(
     assert f"{len(rungs)} resting rung" in told
 
 
+def test_where_no_trader_runs_that_is_said_before_what_would_be_done(traded_book: AccountBook) -> None:
+    said = "Nobody trades trader now: it acts when the account is traded again."
+    shown = traded_book.preview(wish("pause"))
+    assert shown.consequences[0] == said
+    assert shown.consequences[1].startswith("Nothing new is bought")
+    changed = ConfigurationWish(toml=toml_of((*worlds.LIVELY, "limits.max_open = 7")))
+    assert traded_book.preview_configuration(changed).consequences[0] == said
+
+
+def test_while_a_trader_runs_only_what_would_be_done_is_said(
+    own_book: AccountBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commanding, "is_traded", lambda _folder: True)
+    assert own_book.preview(wish("pause")).consequences[0].startswith("Nothing new is bought")
+
+
 def test_closing_the_worst_names_them_the_worst_first(traded_book: AccountBook) -> None:
     held = sorted(traded_book.positions().items, key=lambda each: each.trade.return_net)
     shown = traded_book.preview(wish("close_worst", {"count": 2}))
     worth = sum(each.value_quote for each in held[:2])
-    assert shown.consequences[0].startswith(f"It sells 2 positions at the next open, worth {worth:,.2f} USD")
-    assert [line.partition(":")[0] for line in shown.consequences[1:]] == [
-        each.trade.symbol for each in held[:2]
-    ]
+    nobody, sells, *each_one = shown.consequences
+    assert nobody.startswith("Nobody trades trader now")
+    assert sells.startswith(f"It sells 2 positions at the next open, worth {worth:,.2f} USD")
+    assert [line.partition(":")[0] for line in each_one] == [each.trade.symbol for each in held[:2]]
     many = traded_book.preview(wish("close_worst", {"count": 40}))
     assert f"No more than {len(held)} of {len(held)}" in text(many)
 
@@ -318,10 +335,12 @@ def test_what_is_told_is_held_against_what_was_told_a_moment_ago_while_others_re
     held = own_book.positions().items[0].trade
     sell = wish("close", {"symbol": held.symbol})
     monkeypatch.setattr(own_book.watch()._moments.follower, "_reading", AlwaysUnderWay())
-    assert own_book.tell(sell, "web:anna").status == "waiting"
-    with pytest.raises(CryptoTrackerError, match="is under way already"):
+    given = own_book.tell(sell, "web:anna")
+    assert given.status == "waiting"
+    waits = f"a sale of {held.symbol} waits already (command {given.command_id[:8]}): withdraw it, or start"
+    with pytest.raises(CryptoTrackerError, match=re.escape(waits)):
         own_book.preview(sell)
-    with pytest.raises(CryptoTrackerError, match="is under way already"):
+    with pytest.raises(CryptoTrackerError, match=re.escape(waits)):
         own_book.tell(sell, "web:anna")
     told = own_book.commands(limit=50, cursor=None).items
     assert [item.actor for item in told].count("web:anna") == 1
@@ -415,7 +434,7 @@ def test_a_configuration_tells_its_changes_and_takes_the_place_of_the_other(
     shown = own_book.preview_configuration(changed)
     assert shown.replaces == before.configuration_version
     assert [(each.key, each.old, each.new) for each in shown.changes] == [("limits.max_open", 150, 7)]
-    assert shown.consequences[0].startswith("1 value changes")
+    assert shown.consequences[1].startswith("1 value changes")
     assert "6 open positions keep their exits" in " ".join(shown.consequences)
     with pytest.raises(CryptoTrackerError, match=f"it would take the place of {shown.replaces}") as refused:
         own_book.tell_configuration(

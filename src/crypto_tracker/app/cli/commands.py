@@ -269,18 +269,28 @@ def withdraw(
     The trader then never answers it. Where it has answered, it is too late: tell it the opposite.
     """
     from crypto_tracker.app.accounts import commanded_account
-    from crypto_tracker.app.commanding import actor_of_the_command_line, command_named, standing
+    from crypto_tracker.app.commanding import (
+        actor_of_the_command_line,
+        by_whom,
+        command_named,
+        standing,
+        withdrawal_of,
+    )
     from crypto_tracker.app.commanding import withdraw as take_back
     from crypto_tracker.core.timeframes import to_ms
 
     session = session_of(context)
     where = standing(commanded_account(session.home, account))
     named = command_named(where.place, command_id)
+    before = withdrawal_of(where.place, named)
     found = take_back(where, named, actor=actor_of_the_command_line(), now_ms=to_ms(session.now()))
     if json_output:
         emit_json({"account": where.place.name, **_document(found)})
-    else:
-        session.out.print(f"Withdrawn, {_words(named)}: {found.sentence}.", markup=False, soft_wrap=True)
+        return
+    said = f"Withdrawn, {_words(named)}: {found.sentence}."
+    if before is not None:
+        said = f"{_words(named)} was withdrawn already, {by_whom(before)}."
+    session.out.print(said, markup=False, soft_wrap=True)
 
 
 def commands(

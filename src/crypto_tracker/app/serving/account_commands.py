@@ -4,7 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
 
-from crypto_tracker.app.commanding import note_refused, refuse_where_nobody_answers
+from crypto_tracker.app.commanding import (
+    Standing,
+    note_refused,
+    refuse_where_nobody_answers,
+    why_not_soon,
+)
 from crypto_tracker.app.commanding import tell as give
 from crypto_tracker.app.commanding import withdraw as take_back
 from crypto_tracker.app.serving.configuration_view import configuration_view, preview_view, wished
@@ -46,9 +51,11 @@ class AccountCommands:
         """
         moment = self._moments.now(wait=True)
         command = asked(moment.present, wish, actor="", now_ms=self._now_ms())
-        refuse_where_nobody_answers(self._moments.where(moment), wish.not_before_ms)
-        refuse_what_would_be_refused(moment.present, command, moment.followed.waiting, moment.row)
-        return preview(moment.present, command, self._moments.market(moment))
+        where = self._moments.where(moment)
+        refuse_where_nobody_answers(where, wish.not_before_ms)
+        self._refuse(moment, command)
+        found = preview(moment.present, command, self._moments.market(moment))
+        return found.model_copy(update={"consequences": [*self._hindered(where), *found.consequences]})
 
     def tell(self, wish: views.CommandWish, actor: str) -> views.CommandItem:
         """Give a command; raises as `preview` does, and notes in the audit what the account refuses.
@@ -63,7 +70,7 @@ class AccountCommands:
                 return given
             refuse_where_nobody_answers(self._moments.where(moment), wish.not_before_ms)
             try:
-                refuse_what_would_be_refused(moment.present, command, moment.followed.waiting, moment.row)
+                self._refuse(moment, command)
             except CryptoTrackerError as error:
                 note_refused(self._moments.where(moment), command, str(error))
                 raise
@@ -114,12 +121,11 @@ class AccountCommands:
     def preview_configuration(self, wish: views.ConfigurationWish) -> views.ConfigurationPreview:
         """What a configuration would change."""
         moment = self._moments.now(wait=True)
-        refuse_where_nobody_answers(self._moments.where(moment), None)
+        where = self._moments.where(moment)
+        refuse_where_nobody_answers(where, None)
         installed = moment.present.scope.installed
-        found, _ = preview_view(
-            self._moments.where(moment), wished(wish.toml, installed), installed, len(moment.present.held)
-        )
-        return found
+        found, _ = preview_view(where, wished(wish.toml, installed), installed, len(moment.present.held))
+        return found.model_copy(update={"consequences": [*self._hindered(where), *found.consequences]})
 
     def tell_configuration(
         self, wish: views.ConfigurationWish, actor: str, *, source: str
@@ -156,6 +162,15 @@ class AccountCommands:
             return self._give(moment, command, offer=(row, source))
 
     # --- behind them ---------------------------------------------------------------------------
+
+    def _hindered(self, where: Standing) -> list[str]:
+        """What is to be known before all else where nothing acts within the next minutes."""
+        why = why_not_soon(where, self._now_ms())
+        return [] if why is None else [f"{why[0].upper()}{why[1:]}."]
+
+    def _refuse(self, moment: Moment, command: Command) -> None:
+        waiting, traded = moment.followed.waiting, self._moments.where(moment).place.running
+        refuse_what_would_be_refused(moment.present, command, waiting, moment.row, traded=traded)
 
     def _given(
         self, moment: Moment, command_id: str | None, kind: str, arguments: Mapping[str, str | int]

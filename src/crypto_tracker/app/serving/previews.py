@@ -25,6 +25,7 @@ from crypto_tracker.store.control import Command
 from crypto_tracker.store.trading_records import ConfigurationRow, PositionRecord
 from crypto_tracker.trading.commands import REFUSED, Situation, answer
 
+_ID_SHOWN = 8  # digits of a command's id, as the command line shows them
 _OFF_WORDS = {
     CONFIGURATION: "its configuration",
     VOLATILITY: "the volatility of the market",
@@ -65,11 +66,17 @@ def asked(present: Present, wish: CommandWish, *, actor: str, now_ms: int) -> Co
 
 
 def refuse_what_would_be_refused(
-    present: Present, command: Command, waiting: Sequence[Command], active: ConfigurationRow
+    present: Present,
+    command: Command,
+    waiting: Sequence[Command],
+    active: ConfigurationRow,
+    *,
+    traded: bool,
 ) -> None:
     """Raise CryptoTrackerError with the trader's own sentence, where it would refuse the command now.
 
-    What waits ahead of it is taken into account. Of a time to come nothing is known: nothing is refused.
+    What waits ahead of it is taken into account, and named where it is the same sale. Of a time to come
+    nothing is known: nothing is refused. `traded`: whether a trader runs that comes to what waits.
     """
     minute_ms = present.cursor_ms
     if command.not_before_ms is not None and command.not_before_ms > minute_ms:
@@ -78,7 +85,25 @@ def refuse_what_would_be_refused(
     answers = answer([*ahead, command], minute_ms=minute_ms, situation=_situation(present, active))
     found = answers.results[-1]
     if found.status == REFUSED:
-        raise CryptoTrackerError(found.sentence)
+        raise CryptoTrackerError(_sale_that_waits(present, command, ahead, traded) or found.sentence)
+
+
+def _sale_that_waits(
+    present: Present, command: Command, ahead: Sequence[Command], traded: bool
+) -> str | None:
+    """Which sale of the same position waits already, and what can be done; None where none does."""
+    if command.kind != "close":
+        return None
+    symbol = str(command.arguments["symbol"])
+    record = present.record_of(Symbol.parse(symbol))
+    if record is None or record.exit_pending is not None:
+        return None
+    for each in ahead:
+        due = each.not_before_ms is None or each.not_before_ms <= present.cursor_ms
+        if due and each.kind == "close" and each.arguments["symbol"] == symbol:
+            act = "it is answered before the next minute" if traded else "withdraw it, or start the trader"
+            return f"a sale of {symbol} waits already (command {each.command_id[:_ID_SHOWN]}): {act}"
+    return None
 
 
 def preview(present: Present, command: Command, market: MarketNow) -> CommandPreview:
