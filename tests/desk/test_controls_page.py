@@ -27,6 +27,7 @@ from tests.desk.trading_page import (
 from tests.trading import worlds
 
 HOURS = 11  # after the stops of the crash, whose cooldowns still last
+STOPPED_HOURS = 8  # of an account of its own, of which something is held then, and nobody trades it
 SPEED = 120  # minutes of the market in one of the clock: two a second
 
 
@@ -291,6 +292,30 @@ def test_a_command_that_waits_is_withdrawn_with_who_and_when(look: Looked, api: 
     look.shoot("withdrawn")
     found = next(each for each in api.get("commands")["items"] if each["command_id"] == given["command_id"])
     assert (found["status"], found["time_ms"]) == ("withdrawn", None)
+
+
+def test_where_nobody_trades_that_is_said_before_and_a_sale_that_waits_stands_in_its_row(
+    chromium: Any, tmp_path: Path
+) -> None:
+    with served(traded_home(tmp_path / "home", hours=STOPPED_HOURS)) as address:
+        looked, own = Looked(chromium, address), Api(address)
+        held = own.get("positions")["items"][0]["trade"]["symbol"]
+        page = looked.open("/trading")
+        row = page.get_by_role("region", name="All open positions").locator("tr[data-row]", has_text=held[:3])
+        said = give(looked, row.get_by_role("button", name=f"Sell {held}"), danger="danger")
+        assert f"Nobody trades {worlds.ACCOUNT} now: it acts when the account is traded again." in said
+        withdraw = page.get_by_role("button", name=f"Sale waits: withdraw the sale of {held}")
+        withdraw.wait_for()
+        page.reload()
+        withdraw.wait_for()
+        assert row.get_by_role("button", name=f"Sell {held}").count() == 0
+        looked.shoot("sale-waits")
+        looked.serves_everybody()
+        withdraw.click()
+        page.get_by_role("dialog").get_by_role("button", name="Withdraw it").click()
+        row.get_by_role("button", name=f"Sell {held}").wait_for()
+        assert own.get("commands")["items"][0]["status"] == "withdrawn"
+        looked.close()
 
 
 def test_a_regime_is_forced_and_left_to_the_market_again(look: Looked, api: Api) -> None:

@@ -2,7 +2,7 @@
 
 import { mount, unmount, type Component } from "svelte";
 
-import type { AuditItem, CommandKind, ConfigurationPreview } from "../api/types";
+import type { CommandKind, ConfigurationPreview } from "../api/types";
 import CommandDialog from "./CommandDialog.svelte";
 import ConfigurationDialog from "./ConfigurationDialog.svelte";
 import WithdrawDialog from "./WithdrawDialog.svelte";
@@ -27,9 +27,16 @@ export function askConfiguration(looked: Looked, given: () => void): void {
   show(ConfigurationDialog, { ...looked, ongiven: given });
 }
 
+/** A command that waits for its minute: its number, what it is in words, and what it waits for. */
+export interface Waiting {
+  number: string;
+  words: string;
+  sentence: string;
+}
+
 /** Open the confirmation that takes back a command of an account which waits for its minute. */
-export function askWithdrawal(account: string, item: AuditItem): void {
-  show(WithdrawDialog, { account, item });
+export function askWithdrawal(account: string, command: Waiting): void {
+  show(WithdrawDialog, { account, ...command });
 }
 
 /** One dialog at a time, over everything; the focus returns to where it was. */
