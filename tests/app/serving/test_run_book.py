@@ -637,10 +637,60 @@ def test_without_recorded_equity_the_curve_is_that_of_closed_trades(changed: Cal
     assert curve.peak_before_quote == curve.capital_quote
     assert curve.note == OF_CLOSED_TRADES
     assert curve.equity_quote[-1] == pytest.approx(10_000 + book.profit(ALL).pnl_quote)
+    assert (curve.time_ms[0], curve.equity_quote[0], curve.drawdown[0]) == (MARCH_MS, 10_000.0, 0.0)
+    assert curve.time_ms[-1] == book.status().end_ms
+    assert (np.diff(curve.time_ms) > 0).all()
     assert 0.0 < curve.max_drawdown < 0.1
     assert book.ratios().sharpe is None
     assert book.ratios().note == NO_DAYS
     assert book.ratios().profit_factor == pytest.approx(book.profit(ALL).profit_factor)
+
+
+def test_the_drawdowns_of_a_run_without_recorded_equity_are_both_of_closed_trades(
+    changed: Callable[..., RunBook],
+):
+    book = changed("DELETE FROM equity")
+    status, curve = book.status(), book.equity(5_000, None, None)
+    exits = [10_000 + made for made in _made_at_each_exit(book)]
+    peaks = np.maximum.accumulate([10_000.0, *exits])[1:]
+    fallen = 1.0 - np.array(exits) / peaks
+    assert status.max_drawdown == pytest.approx(fallen.max()) == curve.max_drawdown
+    assert status.drawdown == pytest.approx(fallen[-1], abs=1e-9) == curve.drawdown[-1]
+
+
+def test_a_part_of_closed_trades_begins_and_ends_with_what_it_was(changed: Callable[..., RunBook]):
+    book = changed("DELETE FROM equity")
+    whole = book.equity(5_000, None, None)
+    first_ms, second_ms = whole.time_ms[1], whole.time_ms[2]
+    between = book.equity(500, first_ms, second_ms - MINUTE_MS)
+    assert between.time_ms == [first_ms, second_ms - MINUTE_MS]
+    assert between.equity_quote == [whole.equity_quote[1]] * 2
+    assert between.drawdown == [whole.drawdown[1]] * 2
+    around = book.equity(500, first_ms - 2 * MINUTE_MS, first_ms)
+    assert around.time_ms == [first_ms - 2 * MINUTE_MS, first_ms]
+    assert around.equity_quote == [10_000.0, whole.equity_quote[1]]
+    assert len(book.equity(1, None, None).time_ms) == 1
+    assert len(book.equity(7, None, None).time_ms) <= 7
+    assert book.equity(500, LAST_MS + DAY_MS, None).time_ms == []
+
+
+def test_a_run_without_equity_and_without_closed_trades_says_that_there_are_none(
+    changed: Callable[..., RunBook],
+):
+    book = changed("DELETE FROM equity", "DELETE FROM fills", "DELETE FROM trades")
+    curve = book.equity(500, None, None)
+    assert (curve.time_ms, curve.note) == ([], "no trade was closed")
+    assert book.status().drawdown == 0.0
+
+
+def _made_at_each_exit(book: RunBook) -> list[float]:
+    trades = sorted(book.trades(ALL, limit=500, cursor=None).items, key=lambda each: each.exit_ms or 0)
+    made = dict[int, float]()
+    total = 0.0
+    for each in trades:
+        total += each.pnl_quote
+        made[each.exit_ms or 0] = total
+    return list(made.values())
 
 
 def test_lists_of_runs_say_the_same_of_a_run_without_recorded_equity_as_its_own_pages(

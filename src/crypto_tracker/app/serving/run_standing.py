@@ -10,7 +10,7 @@ from crypto_tracker.app.serving.equity_levels import EquityLevels
 from crypto_tracker.app.serving.equity_view import curve_view
 from crypto_tracker.app.serving.pairs import PriceNow
 from crypto_tracker.app.serving.ratios_view import ratios_view
-from crypto_tracker.app.serving.run_equity import RunEquity, of_closed_trades
+from crypto_tracker.app.serving.run_equity import RunEquity
 from crypto_tracker.app.serving.run_records import RunRecords
 from crypto_tracker.app.serving.scope import Scope
 from crypto_tracker.core.decisions import Regime
@@ -53,13 +53,25 @@ class RunMoney:
         self._fees = to_decimal(self.totals.fee_e8) + added(each.fee_quote for each in held)
         self._slippage = to_decimal(self.totals.slippage_e8) + added(each.slippage_quote for each in held)
         self.marked = bool(len(records.equity))
-        self.curve = RunEquity.of(
-            records.equity if self.marked else of_closed_trades(records.trades, self._capital_e8),
-            capital_e8=self._capital_e8,
-            bar_ms=scope.base.ms,
-            max_drawdown=records.max_drawdown,
+        # Without kept equity all of the curve, its drawdowns too, is that of closed trades.
+        self.curve = (
+            RunEquity.of(
+                records.equity,
+                capital_e8=self._capital_e8,
+                bar_ms=scope.base.ms,
+                max_drawdown=records.max_drawdown,
+            )
+            if self.marked
+            else RunEquity.of_closed_trades(
+                records.trades,
+                capital_e8=self._capital_e8,
+                bar_ms=scope.base.ms,
+                start_ms=scope.start_ms,
+                end_ms=scope.until_ms,
+            )
         )
-        self.drawdown = max(1.0 - self.equity * QUOTE_SCALE / self.curve.peak_e8, 0.0)
+        marked = max(1.0 - self.equity * QUOTE_SCALE / self.curve.peak_e8, 0.0)
+        self.drawdown = marked if self.marked else self.curve.fallen
         self.max_drawdown = self.curve.max_drawdown
 
     def status(
