@@ -351,6 +351,18 @@ def test_n_and_p_go_to_the_next_and_the_previous_symbol(look: Looked, api: Api) 
     page.wait_for_url(f"**/symbol/{SYMBOL}?tf=1h")
 
 
+def test_full_screen_stays_and_what_cannot_be_drawn_is_said(look: Looked) -> None:
+    page = view(look, "?tf=5m&ema=9999&ema=20&full=true")
+    assert "Not drawn: EMA 9999; lengths go from 2 to 400." in plain(page.locator(".refused").text_content())
+    page.get_by_role("radio", name="1h").click()
+    page.wait_for_function("() => document.querySelector('.refused') === null")
+    assert "9999" not in page.url
+    page.keyboard.press("n")
+    page.wait_for_function("symbol => !location.pathname.endsWith(symbol)", arg=SYMBOL)
+    page.wait_for_selector("[data-drawn=true]")
+    assert page.get_by_role("button", name="Close full screen").count() == 1
+
+
 # ----------------------------------------------------------------------------------- states
 
 

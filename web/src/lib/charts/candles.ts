@@ -7,6 +7,7 @@ import type {
   HistogramData,
   ISeriesApi,
   ISeriesMarkersPluginApi,
+  LogicalRange,
   MouseEventParams,
   SeriesMarker,
   Time,
@@ -14,7 +15,7 @@ import type {
 
 import { decimalsOf } from "$lib/format";
 
-import { barOf } from "./align";
+import { barOf, lastAtOrBefore } from "./align";
 import { Bands } from "./bands";
 import type { Zone } from "./clock";
 import { Stage, milliseconds, seconds } from "./engine";
@@ -64,10 +65,17 @@ export class CandleDrawing {
   private pin: number | undefined;
   private readonly studies: Studies;
   private settling = 0;
+  /** Whether bars are being handed over: what is in sight meanwhile is not meant. */
+  private filling = false;
 
   constructor(
     host: HTMLElement,
-    options: { readonly zone: Zone; readonly format: (price: number) => string },
+    private readonly options: {
+      readonly zone: Zone;
+      readonly format: (price: number) => string;
+      /** The moment at which the first bars end in sight; else at the newest. */
+      readonly end_ms?: number | undefined;
+    },
     private readonly events: CandleEvents,
   ) {
     this.stage = new Stage(host, { ...options, panes: true });
@@ -95,15 +103,19 @@ export class CandleDrawing {
     chart.subscribeCrosshairMove((event) => this.moved(event));
     chart.subscribeClick((event) => this.clicked(event));
     chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
-      if (range === null || this.bars === undefined) return;
-      this.events.sight(range.from, range.to);
-      this.stage.refigure();
-      window.clearTimeout(this.settling);
-      this.settling = window.setTimeout(() => this.mark(), SETTLED_MS);
+      if (range !== null) this.seen(range);
     });
   }
 
   private readonly format: (price: number) => string;
+
+  private seen(range: LogicalRange): void {
+    if (this.bars === undefined || this.filling) return;
+    this.events.sight(range.from, range.to);
+    this.stage.refigure();
+    window.clearTimeout(this.settling);
+    this.settling = window.setTimeout(() => this.mark(), SETTLED_MS);
+  }
 
   /** Draws these bars; what is in sight stays there when bars were only added at either end. */
   show(bars: Bars): void {
@@ -111,11 +123,14 @@ export class CandleDrawing {
     const last = before === undefined ? -1 : before.times.length - 1;
     this.bars = bars;
     if (before !== undefined && last >= 0 && grewAtEnd(before, bars)) {
+      this.filling = true; // each of them moves what is in sight there and back
       for (let index = last; index < bars.times.length; index += 1) {
         this.candles.update(candle(bars, index));
         this.volume.update(this.column(bars, index));
       }
-      this.stage.refigure();
+      this.filling = false;
+      const range = this.stage.chart.timeScale().getVisibleLogicalRange();
+      if (range !== null) this.seen(range);
       return;
     }
     const size = bars.close.at(-1);
@@ -129,9 +144,11 @@ export class CandleDrawing {
         },
       });
     }
+    this.filling = last < 0;
     this.candles.setData(bars.times.map((_, index) => candle(bars, index)));
     this.volume.setData(bars.times.map((_, index) => this.column(bars, index)));
-    if (last < 0 && bars.times.length > 0) this.latest();
+    this.filling = false;
+    if (last < 0 && bars.times.length > 0) this.open(bars);
   }
 
   /** Levels of strategies, one value for each bar. */
@@ -198,10 +215,23 @@ export class CandleDrawing {
   /** The newest bars at a readable width. */
   latest(): void {
     const count = this.bars?.times.length ?? 0;
-    const shown = Math.min(FIRST_BARS, Math.max(40, Math.floor(this.stage.host.clientWidth / 8)));
+    const shown = this.shown();
     const right = Math.max(6, Math.round(shown * 0.12));
     this.stage.chart.timeScale().setVisibleLogicalRange({ from: count - shown + right, to: count - 1 + right });
     this.stage.chart.priceScale("right").applyOptions({ autoScale: true });
+  }
+
+  /** The first bars: where they end in sight, at a readable width. */
+  private open(bars: Bars): void {
+    const { end_ms = Infinity } = this.options;
+    const to = end_ms === Infinity ? -1 : lastAtOrBefore(bars.times, end_ms - 1);
+    if (to < 0) this.latest();
+    else this.stage.chart.timeScale().setVisibleLogicalRange({ from: to - this.shown(), to });
+  }
+
+  /** So many bars can be read side by side. */
+  private shown(): number {
+    return Math.min(FIRST_BARS, Math.max(40, Math.floor(this.stage.host.clientWidth / 8)));
   }
 
   dispose(): void {

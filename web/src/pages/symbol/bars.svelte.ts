@@ -4,6 +4,7 @@ import { get, Problem } from "$lib/api/client";
 import { live } from "$lib/api/live.svelte";
 import { paced } from "$lib/api/resource.svelte";
 import type { BarNow, Candles } from "$lib/api/types";
+import { lastAtOrBefore } from "$lib/charts/align";
 import type { Bars } from "$lib/charts/types";
 
 import { appended, barsOf, lengthOf, mended, noBars, prepended, withLive, type TimeframeCode } from "./candles";
@@ -33,6 +34,8 @@ export class BarStore {
   provider = $state("");
   /** Whether the last bar is the newest that there is, so that live ones follow it. */
   present = $state(true);
+  /** The moment at which what is in sight ends, in every timeframe; Infinity at the newest bar, undefined before any was seen. */
+  place: number | undefined;
 
   #symbol = "";
   #timeframe: TimeframeCode = "15m";
@@ -47,9 +50,9 @@ export class BarStore {
   #pace = paced(() => this.#mendNext(), MEND_MS);
 
   /**
-   * Fetches a page that holds `around`, or the newest one, and follows what is new; returns how to stop. Bars of the
-   * same symbol and timeframe that are here already stay until they are fetched anew, page by page. While the stream
-   * does not tell of them yet nothing is fetched: it is opened again then.
+   * Fetches a page that holds what was in sight last, else `around`, else the newest one, and follows what is new;
+   * returns how to stop. Bars of the same symbol and timeframe that are here already stay until they are fetched anew,
+   * page by page. While the stream does not tell of them yet nothing is fetched: it is opened again then.
    */
   open(symbol: string, timeframe: TimeframeCode, around: number | undefined, newest_ms: number, told: boolean): () => void {
     const length_ms = lengthOf(timeframe);
@@ -60,12 +63,13 @@ export class BarStore {
     }
     this.#symbol = symbol;
     this.#timeframe = timeframe;
-    const far = around !== undefined && around + AHEAD * length_ms < newest_ms;
+    const wanted = this.place ?? around;
+    const far = wanted !== undefined && wanted + AHEAD * length_ms < newest_ms;
     const last = this.bars.times.at(-1);
     if (told && last !== undefined && !this.present) {
       this.problem = undefined;
       this.mend(-Infinity, last + length_ms);
-    } else if (told) this.#page(far && last === undefined ? around : undefined);
+    } else if (told) this.#page(far && last === undefined ? wanted : undefined);
     const topic = barsTopic(symbol, timeframe);
     const release = live.want([topic]);
     const off = live.on(topic, (event) => {
@@ -82,6 +86,16 @@ export class BarStore {
       this.#number += 1;
       this.#busy = false; // nobody takes the answer that is under way
     };
+  }
+
+  /** The last bar that is wholly in sight has this index. The same bar leaves the place at its moment. */
+  see(to: number): void {
+    const { times, length_ms } = this.bars;
+    const bar = Math.floor(to + 0.05);
+    if (this.place !== undefined && lastAtOrBefore(times, this.place - 1) === bar) return;
+    const open = times[Math.min(bar, times.length - 1)];
+    if (open === undefined) return;
+    this.place = this.present && bar >= times.length - 1 ? Infinity : open + length_ms;
   }
 
   /** Live bars: the last one grew, or others follow it. */
@@ -153,6 +167,7 @@ export class BarStore {
   /** Leaves the bars that are here for those around another moment, or for the newest ones. */
   move(around: number | undefined): void {
     this.bars = noBars(this.bars.length_ms);
+    this.place = undefined;
     this.#mended = this.#mending = undefined;
     this.#page(around);
   }

@@ -368,3 +368,41 @@ test("a page that nobody sees fetches what was mended when it is seen again", as
   close();
   expect(seen.size).toBe(0);
 });
+
+test("another timeframe has the moment at which what was in sight ended, and the newest bars where these were", async () => {
+  const store = new BarStore();
+  const asked = (): unknown => get.mock.lastCall?.[1];
+  let answer = answered();
+  const stop = open(store);
+  await answer(page(1, 3_000));
+  store.see(2_500.9); // part of a bar more is in sight
+  expect(store.place).toBe(2_502 * MINUTE);
+  stop();
+  answered();
+  store.open("BTC/USDT", "5m", undefined, 90_000 * MINUTE, true)();
+  expect(asked()).toMatchObject({ timeframe: "5m", before_ms: (2_502 + 200 * 5) * MINUTE });
+  const other = new BarStore();
+  answer = answered();
+  open(other);
+  await answer(page(1, 3_000));
+  other.see(3_010);
+  expect(other.place).toBe(Infinity);
+  answered();
+  other.open("BTC/USDT", "5m", 40 * MINUTE, 90_000 * MINUTE, true)();
+  expect(asked()).toMatchObject({ timeframe: "5m", before_ms: undefined });
+});
+
+test("the same bar at the end of what is in sight keeps the moment of a shorter timeframe", async () => {
+  const store = new BarStore();
+  const answer = answered();
+  open(store);
+  await answer(page(1, 10));
+  store.place = 5.5 * MINUTE;
+  store.see(4);
+  expect(store.place).toBe(5.5 * MINUTE);
+  store.see(5);
+  expect(store.place).toBe(7 * MINUTE);
+  answered();
+  store.move(undefined);
+  expect(store.place).toBeUndefined();
+});

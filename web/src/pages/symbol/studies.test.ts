@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 
 import type { Bars } from "$lib/charts/types";
 
-import { choicesOf, drawnStudies, memoryOf, panesNamed, roomFor } from "./studies";
+import { choicesOf, drawnStudies, memoryOf, panesNamed, refusedOf, roomFor } from "./studies";
 
 function asked(query: string): ReturnType<typeof choicesOf> {
   const search = new URLSearchParams(query);
@@ -40,6 +40,33 @@ describe("the address", () => {
 
   it("gets the panes back as it named them", () => {
     expect(panesNamed(asked("pane=rsi:21&ema=20&pane=macd&pane=atr"))).toEqual(["rsi:21", "macd", "atr:14"]);
+  });
+});
+
+describe("what an address asks for and cannot have", () => {
+  function refused(query: string): ReturnType<typeof refusedOf> {
+    const search = new URLSearchParams(query);
+    return refusedOf((name) => search.getAll(name), ["1m", "1h"]);
+  }
+
+  it("is told with what is allowed, and the rest of the address stays", () => {
+    expect(refused("ema=9999&ema=20&pane=foo&pane=rsi&tf=7h")).toEqual({
+      words: "Not drawn: timeframe 7h, EMA 9999, pane foo; timeframes are 1m, 1h; lengths go from 2 to 400; panes are rsi, atr, macd",
+      rest: { tf: null, ema: ["20"], pane: ["rsi"] },
+    });
+  });
+
+  it("says once what lengths there are", () => {
+    expect(refused("ema=1&bands=x&pane=rsi:900&vwap=1")?.words).toBe(
+      "Not drawn: EMA 1, Bollinger bands x, vwap=1, pane rsi:900; lengths go from 2 to 400; VWAP is vwap=true",
+    );
+    expect(refused("pane=rsi:900&pane=foo")?.words).toBe(
+      "Not drawn: pane rsi:900, pane foo; panes are rsi, atr, macd; lengths go from 2 to 400",
+    );
+  });
+
+  it("is nothing where all of it is drawn", () => {
+    expect(refused("ema=20&tf=1h&pane=macd&vwap=true&bands=20&volume=off")).toBeUndefined();
   });
 });
 

@@ -42,6 +42,47 @@ export function choicesOf(all: (name: string) => readonly string[]): Choice[] {
   return chosen;
 }
 
+/** What the address asks for that is not drawn, and how each name of it reads without that. Nothing is said of a lack of bars. */
+export interface Refused {
+  readonly words: string;
+  readonly rest: Readonly<Record<string, readonly string[] | null>>;
+}
+
+const AVERAGES = { ema: "EMA", sma: "SMA", bands: "Bollinger bands" } as const;
+
+/** What the address asks for and cannot have, with what is allowed; undefined where everything is drawn. */
+export function refusedOf(all: (name: string) => readonly string[], timeframes: readonly string[]): Refused | undefined {
+  const told: string[] = [];
+  const allowed: string[] = [];
+  const rest: Record<string, readonly string[] | null> = {};
+  const sift = (name: string, fits: (text: string) => boolean, words: (text: string) => string, hint: string): void => {
+    const wrong = all(name).filter((text) => !fits(text));
+    if (wrong.length === 0) return;
+    told.push(...wrong.map(words));
+    if (!allowed.includes(hint)) allowed.push(hint);
+    const kept = all(name).filter(fits);
+    rest[name] = kept.length === 0 ? null : kept;
+  };
+  const known = (name: string): boolean => PANES.some((each) => each === name);
+  const lengths = `lengths go from ${LENGTH_MIN} to ${LENGTH_MAX}`;
+  sift("tf", (text) => timeframes.includes(text), (text) => `timeframe ${short(text)}`, `timeframes are ${timeframes.join(", ")}`);
+  for (const [name, words] of Object.entries(AVERAGES)) {
+    sift(name, (text) => lengthOf(text) !== undefined, (text) => `${words} ${short(text)}`, lengths);
+  }
+  sift("vwap", (text) => text === "true", (text) => `vwap=${short(text)}`, "VWAP is vwap=true");
+  const pane = all("pane");
+  const strange = pane.some((text) => !known(text.split(":")[0] ?? ""));
+  const long = pane.some((text) => known(text.split(":")[0] ?? "") && paneOf(text) === undefined);
+  const panes = `panes are ${PANES.join(", ")}`;
+  sift("pane", (text) => paneOf(text) !== undefined, (text) => `pane ${short(text)}`, strange ? panes : lengths);
+  if (strange && long && !allowed.includes(lengths)) allowed.push(lengths);
+  return told.length === 0 ? undefined : { words: `Not drawn: ${told.join(", ")}; ${allowed.join("; ")}`, rest };
+}
+
+function short(text: string): string {
+  return text.length <= 20 ? text || "(nothing)" : `${text.slice(0, 20)}…`;
+}
+
 function lengthOf(text: string | undefined): number | undefined {
   const length = Number(text);
   return Number.isInteger(length) && length >= LENGTH_MIN && length <= LENGTH_MAX ? length : undefined;
