@@ -67,6 +67,8 @@ export class CandleDrawing {
   private settling = 0;
   /** Whether bars are being handed over: what is in sight meanwhile is not meant. */
   private filling = false;
+  /** Whether the newest bars are in sight only until the next frame, which opens at an earlier moment. */
+  private opening = false;
 
   constructor(
     host: HTMLElement,
@@ -111,6 +113,8 @@ export class CandleDrawing {
 
   private seen(range: LogicalRange): void {
     if (this.bars === undefined || this.filling) return;
+    if (this.opening && range.to > this.bars.times.length - 1) return;
+    this.opening = false;
     this.events.sight(range.from, range.to);
     this.stage.refigure();
     window.clearTimeout(this.settling);
@@ -225,6 +229,7 @@ export class CandleDrawing {
   private open(bars: Bars): void {
     const { end_ms = Infinity } = this.options;
     const to = end_ms === Infinity ? -1 : lastAtOrBefore(bars.times, end_ms - 1);
+    this.opening = to >= 0 && to < bars.times.length - 1;
     if (to < 0) this.latest();
     else this.stage.chart.timeScale().setVisibleLogicalRange({ from: to - this.shown(), to });
   }
