@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,17 +47,29 @@ class Playing:
                 return
         raise AssertionError(f"{words!r} was never said: {''.join(self.told)}")
 
+    def ask(self, path: str, **query: str) -> httpx.Response:
+        return httpx.get(f"{self.address}api/v1/{path}", params=query, timeout=60.0, trust_env=False)
+
     def get(self, path: str, **query: str) -> Any:
-        answer = httpx.get(f"{self.address}api/v1/{path}", params=query, timeout=30.0, trust_env=False)
+        answer = self.ask(path, **query)
         assert answer.status_code == httpx.codes.OK, answer.text
+        return answer.json()
+
+    def opened(self) -> Any:
+        """The status of the account; the page may answer before it is opened."""
+        deadline = time.monotonic() + 240.0
+        while (answer := self.ask("status", account="demo")).status_code != httpx.codes.OK:
+            assert answer.status_code in {httpx.codes.NOT_FOUND, httpx.codes.SERVICE_UNAVAILABLE}, answer.text
+            assert time.monotonic() < deadline, answer.text
+            time.sleep(0.05)
         return answer.json()
 
 
 @contextmanager
-def played(home: Path) -> Iterator[Playing]:
+def played(home: Path, speed: str = "24") -> Iterator[Playing]:
     """The command, until its page answers; it is ended like by Ctrl-C."""
     environment = {**os.environ, "COLUMNS": "200"}
-    command = demo(home, "--speed", "24", "--no-browser")
+    command = demo(home, "--speed", speed, "--no-browser")
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
     ) as process:
@@ -74,7 +87,7 @@ def played(home: Path) -> Iterator[Playing]:
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
-                process.communicate(timeout=60)
+                process.communicate(timeout=240)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +104,7 @@ def playing(home: Path) -> Iterator[Playing]:
 
 
 def test_what_the_engine_traded_is_what_the_simulator_says(playing: Playing, tmp_path: Path):
-    told = subprocess.run(demo(tmp_path, "--json"), capture_output=True, text=True, check=True, timeout=120)
+    told = subprocess.run(demo(tmp_path, "--json"), capture_output=True, text=True, check=True, timeout=600)
     simulated = json.loads(told.stdout)
     status = playing.get("status", account="demo")
     assert status["equity_quote"] == simulated["equity_final"]
@@ -156,7 +169,9 @@ def test_every_page_of_it_is_whole_and_everybody_can_use_it(
 
 def test_a_market_that_is_shown_is_not_begun_anew_by_another_demo(playing: Playing, home: Path):
     before = playing.get("status", account="demo")
-    told = subprocess.run(demo(home, "--no-browser"), capture_output=True, text=True, check=False, timeout=60)
+    told = subprocess.run(
+        demo(home, "--no-browser"), capture_output=True, text=True, check=False, timeout=240
+    )
     assert told.returncode == 2
     assert "this market is shown already" in told.stderr
     assert playing.get("status", account="demo")["closed"] == before["closed"]
@@ -169,7 +184,7 @@ def test_a_port_that_was_asked_for_and_is_taken_is_refused(playing: Playing, tmp
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
     )
     assert told.returncode == 2
     assert f"port {taken} of 127.0.0.1 is taken" in told.stderr
@@ -178,8 +193,8 @@ def test_a_port_that_was_asked_for_and_is_taken_is_refused(playing: Playing, tmp
 def test_ctrl_c_ends_all_of_it_and_the_next_time_begins_anew(playing: Playing, home: Path):
     assert playing.get("status", account="demo")["progress"] == 1.0
     _end(playing.process)
-    with played(home) as again:
-        began = again.get("status", account="demo")
+    with played(home, speed="0.1") as again:  # hours a second: it does not end before it was looked at
+        began = again.opened()
         assert began["progress"] is None or began["progress"] < 1.0
         _end(again.process)
 
@@ -188,6 +203,6 @@ def _end(process: subprocess.Popen[str]) -> None:
     children = psutil.Process(process.pid).children(recursive=True)
     assert children
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=240)
     assert process.returncode == 0
-    assert psutil.wait_procs(children, timeout=10)[1] == []
+    assert psutil.wait_procs(children, timeout=120)[1] == []

@@ -146,7 +146,10 @@ class AccountFollower:
 
     def _read(self, seen: "_Seen") -> None:
         if current_revision(seen.records.engine) is None:
-            raise NotOpened(f"the account in {self.folder} was not opened to its end: start it again")
+            raise NotOpened(
+                f"the account in {self.folder} was not opened to its end: look again in a moment, and "
+                "start it again if nothing has changed by then"
+            )
         before = self._now if self._seen is not None and self._seen.records is seen.records else None
         known = before if self._seen is not None and self._seen.control is seen.control else None
         # A command is there before its answer is, so commands are read first.
