@@ -53,7 +53,7 @@ def whole(readiness: float | None) -> str:
 
 def symbols_shown(page: Any) -> list[str]:
     """The symbols of the table of all, in its order."""
-    return [row.get_attribute("data-symbol") for row in page.locator("tr[data-symbol]").all()]
+    return list(page.locator("tr[data-symbol]").evaluate_all("all => all.map(row => row.dataset.symbol)"))
 
 
 # ----------------------------------------------------------------------------------- readiness

@@ -75,8 +75,11 @@ def held(api: Api) -> dict[str, Any]:
 def lines(page: Any) -> dict[str, str]:
     """The lines on the chart with their prices, as they are told to those who can not see it."""
     rows = page.locator("[data-chart-summary] tr[data-line]")
-    found = [(row.get_attribute("data-line"), plain(row.locator("td").text_content())) for row in rows.all()]
-    return dict(found)
+    # In one look: rows come and go while levels are fetched.
+    found = rows.evaluate_all(
+        "all => all.map(row => [row.dataset.line, row.querySelector('td').textContent])"
+    )
+    return {name: plain(price) for name, price in found}
 
 
 def closed(page: Any) -> str:

@@ -67,7 +67,11 @@ def look(chromium: Any, site: str) -> Iterator[Looked]:
 def rows(page: Any, label: str) -> list[list[str]]:
     """The words of every cell of a table that is drawn whole."""
     found = page.get_by_role("region", name=label).locator("tr[data-row]")
-    return [[plain(cell) for cell in row.locator("td").all_inner_texts()] for row in found.all()]
+    # In one look: rows may come and go meanwhile.
+    told = found.evaluate_all(
+        "all => all.map(row => [...row.querySelectorAll('td')].map(cell => cell.innerText))"
+    )
+    return [[plain(cell) for cell in row] for row in told]
 
 
 def stat(page: Any, label: str) -> str:
